@@ -1,0 +1,54 @@
+# `make reproduce` needs nothing but Python >= 3.11, make, and a package index that pip can reach.
+SHELL := /bin/bash
+STUDY ?= quick
+CORES ?= all
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/src
+export HF_HUB_DISABLE_TELEMETRY := 1
+# Two jobs at a time must fit into memory, whatever the number of cores.
+MEMORY_MB = $(shell $(PYTHON) -c "import os; print(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 9 // 10 // 2**20)")
+SNAKEMAKE = snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce study test lint schema lock clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(VENV)/installed.lock  ## Create .venv from the pinned lock
+
+$(VENV)/installed.lock: requirements.lock
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python >= 3.11 is needed, this is ' + sys.version.split()[0] + '; run make PYTHON=python3.11 ...')"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -r requirements.lock
+	cp requirements.lock $@
+
+reproduce: study  ## Run the quick study on a real pretrained model, from nothing to its figure
+
+study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
+	$(SNAKEMAKE)
+	@python -m sft_tradeoff.tables --show results/$(STUDY)
+
+test: setup lint  ## Lint, unit tests and workflow tests
+	HF_HUB_OFFLINE=1 python -m pytest
+
+lint: setup  ## Check style, types, workflow and schema
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint --configfile config/studies/smoke.yaml
+
+schema: setup  ## Write the JSON schema of study files from the config models
+	python -m sft_tradeoff.config --write-schema
+
+lock: ## Resolve the newest versions that pyproject.toml allows and pin them
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	rm -rf .venv-lock
+
+clean:  ## Remove results (not the cache of fetched material)
+	find results -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +

@@ -1,0 +1,31 @@
+# From study file to trade-off figure. See README.md, and config/README.md for the keys of a study.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    trained,
+    run_table,
+
+
+rule all:
+    default_target: True
+    input:
+        tables=expand(f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]),
+        figures=expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES, format=["pdf", "png", "csv"]),
+
+
+rule trained:
+    input:
+        expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),

@@ -1,0 +1,370 @@
+"""From per-item scores to three tables: every score, the trade-off per run, and over seeds.
+
+``scores.csv`` has one row per (run, benchmark, metric); ``tradeoff.csv`` one row per run, with the
+domain beside the general suite; ``tradeoff_over_seeds.csv`` averages the seeds of one setting. All
+statistics end here: tables and figures read the last file and compute nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sft_tradeoff.analysis.stats import (
+    Estimate,
+    confidence_interval,
+    mean_estimate,
+    mean_over_seeds,
+    paired_difference,
+    quantile_of_level,
+    ratio_estimate,
+    wilson_interval,
+)
+from sft_tradeoff.config import format_learning_rate
+from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.files import atomic_write_text
+
+logger = logging.getLogger(__name__)
+
+LEVEL = 0.95
+GENERAL_ACCURACY, CODE_LENGTH = "acc_norm", "bits_per_byte"
+
+TEXT = {name: "str" for name in ("run", "model", "domain", "method", "label")}
+NUMBERS = {"learning_rate": "float64", "seed": "Int64"}
+ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
+RESULT = ["value", "stderr", "n", "difference", "difference_stderr"]
+SCORE_COLUMNS = [*TEXT, *NUMBERS, "benchmark", "metric", *RESULT]
+
+QUANTITIES = (
+    "domain_score",
+    "domain_nll",
+    "general_score",
+    "general_score_difference",
+    "general_bits_per_byte_difference",
+)
+PLAIN = ("format_failure", "tokens_per_s", "time_s")
+SETTING = ["model", "domain", "method", "label", "learning_rate"]
+MEASURED = [f"{q}{part}" for q in QUANTITIES for part in ("", "_stderr", "_low", "_high")]
+TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *PLAIN]
+OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN]
+
+MISSING = Estimate(math.nan, math.nan, 0)
+Key = tuple[str, str]  # (benchmark, metric)
+Items = dict[Key, pd.DataFrame]  # per key: value and size, indexed by item
+Row = dict[str, Any]
+NO_RESULT: Row = {name: 0 if name == "n" else math.nan for name in RESULT}
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV of this project; empty cells are missing, names such as ``NA`` stay names.
+
+    Args:
+        path: The file.
+        columns: Columns it must have.
+
+    Raises:
+        UserError: If the file or a column is missing.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such table; run the study that makes it")
+    header = pd.read_csv(path, nrows=0).columns
+    if lacking := [name for name in columns if name not in header]:
+        raise UserError(
+            f"{path}: no column {', '.join(lacking)}; pass a table with the columns "
+            f"{', '.join(columns)}"
+        )
+    types = {k: v for k, v in (TEXT | NUMBERS).items() if k in header}
+    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+
+
+def _records(frame: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def read_over_seeds(path: Path) -> pd.DataFrame:
+    """Read what tables and figures show: ``tradeoff_over_seeds.csv``, one row per setting.
+
+    Raises:
+        UserError: If it is another table, e.g. the one with a row per seed.
+    """
+    return read_table(path, OVER_SEEDS_COLUMNS)
+
+
+def read_items(path: Path) -> Items:
+    """Read the per-item scores of one evaluation, by (benchmark, metric).
+
+    Raises:
+        UserError: If a column is missing or an item was scored twice.
+    """
+    frame = pd.read_parquet(path)
+    if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
+        raise UserError(f"{path}: no column {', '.join(lacking)}; evaluate this run again")
+    twice = frame[frame.duplicated(["benchmark", "metric", "item"])]
+    if len(twice):
+        benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
+        raise UserError(
+            f"{path}: {benchmark}, {metric}: item {item!r} appears twice; give the benchmark's "
+            "items unique ids and evaluate this run again"
+        )
+    groups = frame.groupby(["benchmark", "metric"])
+    return {
+        (str(benchmark), str(metric)): group.set_index("item")[["value", "size"]]
+        for (benchmark, metric), group in groups
+    }
+
+
+def _domains(runs: pd.DataFrame) -> list[str]:
+    return [str(domain) for domain in runs["domain"].dropna().unique()]
+
+
+def _own_domains(run: Row, domains: list[str]) -> list[str]:
+    """θ0 is evaluated on every domain, a run on its own."""
+    return domains if pd.isna(run["domain"]) else [run["domain"]]
+
+
+def _expected(run: Row, base: Items, domains: list[str]) -> list[Key]:
+    """What a run is scored on: its own domains and the general suite."""
+    own = _own_domains(run, domains)
+    return [key for key in base if key[0] in own or key[0] not in domains]
+
+
+def _check_same_benchmarks(run: str, items: Items, expected: Sequence[Key]) -> None:
+    for key in sorted(set(expected) ^ set(items)):
+        who, other = ("θ0", f"run {run!r}") if key in items else (f"run {run!r}", "θ0")
+        raise UserError(
+            f"benchmark {key[0]!r} ({key[1]}): {other} was evaluated on it, {who} was not; "
+            "evaluate both with the same 'evaluation.tasks' and domains"
+        )
+
+
+def _paired(run: str, key: Key, scores: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    """θ0's scores in the order of the run's, once sure that they are of the same items."""
+    counts = f"{len(scores)} items of run {run!r}, {len(base)} of θ0"
+    problem = "are not the same items"
+    if set(scores.index) == set(base.index):
+        base = base.loc[scores.index]
+        if (scores["size"] == base["size"]).all():
+            return base
+        problem = "differ in size (bytes or tokens)"
+    raise UserError(
+        f"benchmark {key[0]!r} ({key[1]}): {counts} {problem}; evaluate both again with the same "
+        "limit in 'evaluation.tasks', the same data and the same seed"
+    )
+
+
+def _score_run(run: str, items: Items, base: Items, expected: Sequence[Key]) -> dict[Key, Row]:
+    _check_same_benchmarks(run, items, expected)
+    return {key: _score(items[key], _paired(run, key, items[key], base[key])) for key in expected}
+
+
+def _score(scores: pd.DataFrame, base: pd.DataFrame) -> Row:
+    value = ratio_estimate(scores["value"], scores["size"])
+    difference = paired_difference(scores["value"], base["value"], scores["size"])
+    return value._asdict() | {
+        "difference": difference.value,
+        "difference_stderr": difference.stderr,
+    }
+
+
+def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Score every run on every benchmark, and against θ0 item by item.
+
+    A run without ``items.parquet`` gets NaN rows and is listed in a warning.
+
+    Args:
+        runs: The run table, θ0 included (method ``base``).
+        folder: Holds ``<run>/items.parquet``.
+
+    Raises:
+        UserError: If θ0 is missing, or was evaluated on other items than a run.
+    """
+    rows: list[Row] = []
+    missing: list[str] = []
+    for model, group in runs.groupby("model", sort=False):
+        base = _read_base(str(model), group, folder)
+        domains = _domains(group)
+        for run in _records(group):
+            expected = _expected(run, base, domains)
+            path = folder / run["run"] / "items.parquet"
+            if path.is_file():
+                results = _score_run(run["run"], read_items(path), base, expected)
+            else:
+                results = dict.fromkeys(expected, NO_RESULT)
+                missing.append(run["run"])
+            for (benchmark, metric), result in results.items():
+                rows.append(run | {"benchmark": benchmark, "metric": metric} | result)
+    scores = pd.DataFrame(rows, columns=SCORE_COLUMNS).astype({"seed": "Int64"})
+    _warn(scores, missing, len(runs))
+    return scores
+
+
+def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Items:
+    """Scores of θ0, without which nothing can be compared."""
+    names = runs.loc[runs["method"] == "base", "run"].tolist()
+    path = folder / names[0] / "items.parquet" if names else None
+    if path is None or not path.is_file():
+        raise UserError(
+            f"model {model!r}: θ0 is not evaluated ({path or 'not in the run table'}), so no run "
+            "can be compared with it; evaluate it first"
+        )
+    return read_items(path)
+
+
+def _warn(scores: pd.DataFrame, missing: list[str], n_runs: int) -> None:
+    if missing:
+        logger.warning(
+            "%d of %d runs have no items.parquet; their scores are NaN: %s",
+            len(missing), n_runs, ", ".join(missing),
+        )  # fmt: skip
+    broken = scores[scores["value"].isna() & ~scores["run"].isin(missing)]
+    for row in broken.itertuples(index=False):
+        logger.warning("broken score (NaN): %s on %s, %s", row.run, row.benchmark, row.metric)
+
+
+def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """One row per run, and one per (model, domain) for θ0: domain score beside general scores.
+
+    ``general_score`` is the mean ``acc_norm`` over the multiple-choice benchmarks,
+    ``general_bits_per_byte_difference`` the mean paired difference over the code-length
+    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else normal.
+
+    Args:
+        scores: What :func:`score_table` returned.
+        runs: The run table.
+        folder: Holds ``<run>/train.json``, absent for θ0.
+    """
+    results: dict[str, dict[Key, Row]] = {run: {} for run in runs["run"]}
+    for row in _records(scores):
+        results[row["run"]][row["benchmark"], row["metric"]] = row
+    domains_of = {model: _domains(group) for model, group in runs.groupby("model")}
+    rows = []
+    for run in _records(runs):
+        domains = domains_of[run["model"]]
+        speed = _training_speed(folder / run["run"] / "train.json")
+        for domain in _own_domains(run, domains):
+            measured = _measure(results[run["run"]], domain, domains)
+            rows.append(run | {"domain": domain} | measured | speed)
+    return pd.DataFrame(rows, columns=TRADEOFF_COLUMNS).astype({"seed": "Int64"})
+
+
+def _training_speed(path: Path) -> dict[str, float]:
+    info = json.loads(path.read_text())["train_info"] if path.is_file() else {}
+    return {name: info.get(name, math.nan) for name in ("tokens_per_s", "time_s")}
+
+
+def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> Row:
+    """Domain and general quantities of one run, from its rows of the score table."""
+
+    def of(key: Key, name: str = "value") -> Estimate:
+        stderr = "stderr" if name == "value" else f"{name}_stderr"
+        row = scores.get(key)
+        return MISSING if row is None else Estimate(row[name], row[stderr], row["n"])
+
+    def general(metric: str, name: str = "value") -> Estimate:
+        keys = [key for key in scores if key[1] == metric and key[0] not in domains]
+        return mean_estimate([of(key, name) for key in keys])
+
+    accuracy = of((domain, "accuracy"))
+    estimates = (
+        accuracy,
+        of((domain, "nll")),
+        general(GENERAL_ACCURACY),
+        general(GENERAL_ACCURACY, "difference"),
+        general(CODE_LENGTH, "difference"),
+    )
+    row = {"format_failure": of((domain, "format_failure")).value}
+    for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
+        interval = confidence_interval(estimate, LEVEL)
+        if estimate is accuracy:
+            interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
+        row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
+    return row
+
+
+def _columns(quantity: str, *numbers: float) -> dict[str, float]:
+    parts = ("", "_stderr", "_low", "_high")
+    return {f"{quantity}{part}": number for part, number in zip(parts, numbers, strict=True)}
+
+
+def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
+    """Average the seeds of each setting; see :func:`~.stats.mean_over_seeds` for the errors.
+
+    The bounds are combined like the standard errors, each side for itself, so one seed keeps its
+    own interval. A setting with a missing seed is NaN: the seeds that survived are no fair sample.
+
+    Args:
+        tradeoff: What :func:`tradeoff_table` returned.
+
+    Returns:
+        One row per setting in the same order, with ``n_seeds`` in place of ``seed``.
+    """
+    rows = []
+    for setting, group in tradeoff.groupby(SETTING, sort=False, dropna=False):
+        row = dict(zip(SETTING, setting, strict=True)) | {"n_seeds": len(group)}
+        row |= {name: group[name].mean(skipna=False) for name in PLAIN}
+        for quantity in QUANTITIES:
+            row |= _columns(quantity, *_combine_seeds(group, quantity))
+        rows.append(row)
+    return pd.DataFrame(rows, columns=OVER_SEEDS_COLUMNS)
+
+
+def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, float, float]:
+    values, z = group[quantity], quantile_of_level(LEVEL)
+    mean, stderr = mean_over_seeds(values, group[f"{quantity}_stderr"])
+    _, below = mean_over_seeds(values, values - group[f"{quantity}_low"], z)
+    _, above = mean_over_seeds(values, group[f"{quantity}_high"] - values, z)
+    bounds = np.array([mean - below, mean + above])
+    if quantity == "domain_score":
+        bounds = bounds.clip(0, 1)
+    return mean, stderr, *bounds
+
+
+def missing_settings(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Name the settings without a score in ``columns``, columns that nobody has apart.
+
+    Tables and figures list them, so that a gap is seen for what it is.
+
+    Args:
+        table: The trade-off over seeds.
+        columns: The quantities shown.
+    """
+    measured = table[list(columns)].dropna(axis="columns", how="all")
+    return [
+        f"{row['model']}, {row['domain']}, {row['label']}"
+        + ("" if row["method"] == "base" else f" at {format_learning_rate(row['learning_rate'])}")
+        for row in _records(table[measured.isna().any(axis="columns")])
+    ]
+
+
+def main() -> None:
+    """Aggregate the evaluations of one study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/items.parquet")
+    parser.add_argument("--scores", type=Path, required=True, help="every score, CSV to write")
+    parser.add_argument("--tradeoff", type=Path, required=True, help="per run, CSV to write")
+    parser.add_argument("--over-seeds", type=Path, required=True, help="per setting, CSV to write")
+    args = parser.parse_args()
+    with run_main("aggregate"):
+        runs = read_table(args.run_table, [*TEXT, *NUMBERS])
+        scores = score_table(runs, args.runs)
+        tradeoff = tradeoff_table(scores, runs, args.runs)
+        tables = {
+            args.scores: scores,
+            args.tradeoff: tradeoff,
+            args.over_seeds: over_seeds(tradeoff),
+        }
+        for path, table in tables.items():
+            atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the results say: pure statistics and checks, apart from any plotting."""

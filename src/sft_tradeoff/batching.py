@@ -1,0 +1,119 @@
+"""Which examples form each optimiser step: a pure function of the seed, so that resuming is easy.
+
+Grouping examples of like length wastes little padding; the order of the groups is random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+    from sft_tradeoff.tokenization import TokenizedData
+
+# Examples are sorted by length within chunks of this many batches: enough to cut padding, few
+# enough that the composition of batches changes between epochs.
+BATCHES_PER_CHUNK = 16
+
+
+def batch_schedule(
+    lengths: np.ndarray, batch_size: int, epochs: float, seed: int
+) -> list[np.ndarray]:
+    """Return the example indices of every optimiser step.
+
+    Every epoch visits each example once; the last batch of an epoch may be smaller. A fractional
+    epoch stops part-way.
+
+    Args:
+        lengths: [n] tokens per example.
+        batch_size: Sequences per optimiser step (the global batch).
+        epochs: Passes over the data, > 0.
+        seed: Determines the order.
+    """
+    n_steps = max(1, round(epochs * math.ceil(len(lengths) / batch_size)))
+    batches: list[np.ndarray] = []
+    epoch = 0
+    while len(batches) < n_steps:
+        rng = np.random.default_rng([seed, epoch])
+        batches += _epoch_batches(lengths, batch_size, rng)
+        epoch += 1
+    return batches[:n_steps]
+
+
+def _epoch_batches(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    order = rng.permutation(len(lengths))
+    chunk = batch_size * BATCHES_PER_CHUNK
+    batches: list[np.ndarray] = []
+    for start in range(0, len(order), chunk):
+        rows = order[start : start + chunk]
+        rows = rows[np.argsort(-lengths[rows], kind="stable")]
+        batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def length_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
+    """Group rows of like length, longest first, so that rows × longest ≤ ``batch_tokens``.
+
+    The longest come first, so that memory runs out at the start or never.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, batch_tokens // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A padded micro-batch of B sequences with N supervised tokens.
+
+    There is no attention mask: padding is on the right, where causal attention never looks back
+    from it, and no padded position is supervised.
+
+    Args:
+        input_ids: [B, T] int64, padded on the right.
+        positions: [N] int64 into the flattened [B·T] hidden states that predict each label.
+        labels: [N] int64.
+        sequence: [N] int64, the label's sequence within the *global* batch.
+        token: [N] int64, the label's place in ``TokenizedData.input_ids``.
+    """
+
+    input_ids: Tensor
+    positions: Tensor
+    labels: Tensor
+    sequence: Tensor
+    token: Tensor
+
+    def to(self, device: str | device) -> Batch:
+        """Copy to a device."""
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+def collate(data: TokenizedData, rows: np.ndarray, first_sequence: int, pad_id: int) -> Batch:
+    """Pad examples to a :class:`Batch`; sequences are numbered from ``first_sequence``."""
+    import torch
+
+    width = int(data.lengths[rows].max())
+    input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)  # (B, T)
+    supervised = np.zeros((len(rows), width), dtype=bool)  # (B, T)
+    for i, row in enumerate(rows):
+        ids, mask = data.example(int(row))
+        input_ids[i, : len(ids)] = ids
+        supervised[i, : len(ids)] = mask
+    sequence, column = np.nonzero(supervised)  # (N,), (N,)
+    return Batch(
+        input_ids=torch.from_numpy(input_ids),
+        positions=torch.from_numpy(sequence * width + column - 1),
+        labels=torch.from_numpy(input_ids[sequence, column]),
+        sequence=torch.from_numpy(sequence + first_sequence),
+        token=torch.from_numpy(data.offsets[rows][sequence] + column),
+    )

@@ -1,0 +1,24 @@
+"""Build one offline benchmark: ``python -m sft_tradeoff.benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sft_tradeoff.benchmarks import BENCHMARKS, build_benchmark
+from sft_tradeoff.console import run_main
+
+
+def main() -> None:
+    """Write one benchmark's JSONL file from its asset."""
+    parser = argparse.ArgumentParser(description="Build one offline benchmark.")
+    parser.add_argument("--name", required=True, choices=sorted(BENCHMARKS))
+    parser.add_argument("--source", type=Path, required=True, help="folder of the asset")
+    parser.add_argument("--out", type=Path, required=True, help="the JSONL file to write")
+    args = parser.parse_args()
+    with run_main(args.name):
+        build_benchmark(args.name, args.source, args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""How every stage talks: log lines on stderr, one clear line for an error the user can fix."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+
+class UserError(Exception):
+    """Something the user can fix; the message names the field, the value and the fix."""
+
+
+@contextlib.contextmanager
+def run_main(stage: str) -> Iterator[None]:
+    """Run a stage's ``main``: set up logging, and end with exit code 1 on any error.
+
+    A :class:`UserError` and a full disk are one line; anything else is a defect and keeps its
+    traceback. Third-party libraries are quiet unless they warn.
+
+    Args:
+        stage: Label of the log lines, e.g. the run's name.
+    """
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format=f"[{stage}] %(message)s", force=True
+    )
+    for name in ("sft_tradeoff", "__main__"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        yield
+    except UserError as error:
+        logger.error("error: %s", error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+            raise
+        logger.error(
+            "error: cannot write %s: %s; free some space (or choose a writable folder) and run "
+            "the same command again", error.filename or "the output", error.strerror,
+        )  # fmt: skip
+        sys.exit(1)

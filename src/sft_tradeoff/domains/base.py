@@ -1,0 +1,81 @@
+"""What every domain provides: examples with a target response, and a rule that grades an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sft_tradeoff.config import DomainSpec
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt with the response to learn and the answer to grade against.
+
+    Args:
+        id: Unique within the domain data set, stable for a seed.
+        prompt: The user's message, without any chat template.
+        response: The assistant's message to be learned.
+        answer: The gold answer in the canonical form that the domain's ``score`` expects.
+        meta: JSON-serialisable facts about the example (calculator, limits, rule, ...).
+    """
+
+    id: str
+    prompt: str
+    response: str
+    answer: str
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSONL record of this example."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Grade of one generated response.
+
+    Args:
+        correct: Whether the parsed answer is right by the domain's rule.
+        parsed: The answer found in the generation, or None where the format was not followed.
+    """
+
+    correct: bool
+    parsed: str | None
+
+    @property
+    def format_failure(self) -> bool:
+        """True where no answer could be parsed: a different failure than a wrong answer."""
+        return self.parsed is None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A fine-tuning domain: how its data are made and how its answers are graded.
+
+    Args:
+        name: Name used in studies.
+        variants: Accepted target formats, the default first.
+        description: One paragraph for the data card.
+        source: Where the material comes from, including whether it is synthetic.
+        licence: Licence of the material.
+        generate: Builds the three splits; deterministic in ``spec``; raises ``ValueError`` naming
+            the field, the value and the fix if the spec cannot be met.
+        score: Grades one generation against one JSONL record. Never evaluates text as code.
+        max_new_tokens: Generation budget per variant.
+        labels: The closed set of answers, if there is one (then balanced accuracy is reported).
+    """
+
+    name: str
+    variants: tuple[str, ...]
+    description: str
+    source: str
+    licence: str
+    generate: Callable[[DomainSpec], dict[str, list[Example]]]
+    score: Callable[[Mapping[str, Any], str], Score]
+    max_new_tokens: Mapping[str, int]
+    labels: tuple[str, ...] = ()

@@ -1,0 +1,303 @@
+"""The user's own domain: one JSON object per line, with a prompt and a response or a chat.
+
+Accepted keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one
+user turn, the assistant's turn); and, optionally, ``answer`` (what is graded; default: the
+response), ``split`` (on all lines or on none). Other keys are ignored. All problems of the file
+are reported together, by line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.domains.answers import last_number, normalise
+from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
+
+if TYPE_CHECKING:
+    from sft_tradeoff.config import DomainSpec
+
+MAX_LISTED = 20
+MAX_LABELS = 50
+MIN_EXAMPLES = 3
+ABSOLUTE_TOLERANCE = 1e-9
+_SPLIT_ORDER = ("test", "validation", "train")
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    prompt: str
+    response: str
+    answer: str
+    split: str | None
+
+
+def generate(spec: DomainSpec) -> dict[str, list[Example]]:
+    """Read the file and split it.
+
+    Lines without ``split`` are divided by a hash of the seed and the prompt (up to case and white
+    space), so that copies of a prompt stay together: first the test split is filled, then
+    validation, then training. ``n_test`` and ``n_validation`` are met exactly there, and are
+    upper limits where the file gives the splits; ``n_train`` is always an upper limit.
+
+    Raises:
+        ValueError: Listing all problems of the file, or naming the size to lower.
+    """
+    path = Path(str(spec.path))
+    problems: list[str] = []
+    lines = _read(path, problems)
+    splits = _assign(lines, spec, problems)
+    labels = sorted({line.answer for line in lines}) if spec.metric == "choice" else []
+    problems += _ungradable(lines, labels, spec)
+    if problems:
+        raise ValueError(_report(path, problems))
+    sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
+    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
+    return {
+        split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]
+        for split, size in sizes.items()
+    }
+
+
+def score(record: Mapping[str, Any], generation: str) -> Score:
+    """Grade one generation by the metric that the record's ``meta`` names.
+
+    * ``exact_match``: the whole text equals the answer up to case and white space.
+    * ``numeric``: the last number of the text is within the relative tolerance of the answer.
+    * ``choice``: the first label that stands alone in the text is the answer.
+    """
+    meta = record["meta"]
+    if meta["metric"] == "numeric":
+        return _score_numeric(record["answer"], generation, meta["tolerance"])
+    if meta["metric"] == "choice":
+        label = _first_label(generation, meta["labels"])
+        right = label is not None and normalise(label) == normalise(record["answer"])
+        return Score(right, label)
+    parsed = normalise(generation)
+    return Score(parsed == normalise(record["answer"]), parsed or None)
+
+
+def _score_numeric(answer: str, generation: str, tolerance: float) -> Score:
+    found, truth = last_number(generation), last_number(answer)
+    if found is None or truth is None:
+        return Score(False, None)
+    allowed = tolerance * abs(truth) + ABSOLUTE_TOLERANCE
+    return Score(abs(found - truth) <= allowed, f"{found:.10g}")
+
+
+def _first_label(text: str, labels: Sequence[str]) -> str | None:
+    """The first label in a text: as written or, if there is none, in other letter case.
+
+    Single letters count as written only: "a" is a word of most sentences. Of labels that start at
+    one place the longest counts.
+    """
+    longest_first = sorted(labels, key=len, reverse=True)
+    exact = _label_at(text, longest_first, 0)
+    return exact or _label_at(text, [x for x in longest_first if len(x) > 1], re.IGNORECASE)
+
+
+def _label_at(text: str, labels: list[str], flags: int) -> str | None:
+    pattern = "|".join(f"({re.escape(label)})" for label in labels)
+    standing_alone = rf"(?<!\w)(?<!\d[.,])(?:{pattern})(?!\w|[.,]\d)"
+    found = re.search(standing_alone, text, flags) if labels else None
+    return labels[found.lastindex - 1] if found and found.lastindex else None
+
+
+def _read(path: Path, problems: list[str]) -> list[_Line]:
+    try:
+        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise ValueError(f"path: cannot read {str(path)!r}: {error.strerror}") from None
+    lines = []
+    for number, content in enumerate(raw.split(b"\n"), start=1):
+        if content.strip():
+            try:
+                lines.append(_parse(number, content))
+            except ValueError as error:
+                problems.append(f"line {number}: {error}")
+    return lines
+
+
+def _parse(number: int, content: bytes) -> _Line:
+    try:
+        data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ValueError("not valid JSON: nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"expected a JSON object, got {type(data).__name__}")
+    if "messages" in data:
+        prompt, response = _from_messages(data)
+    else:
+        prompt, response = _text(data, "prompt"), _text(data, "response")
+    answer = _text(data, "answer").strip() if "answer" in data else response.strip()
+    split = data.get("split")
+    if split is not None and split not in SPLITS:
+        raise ValueError(f"split: {split!r} is unknown; use one of {', '.join(SPLITS)}")
+    return _Line(number, prompt, response, answer, split)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"not valid JSON: {name}")
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    """A text that is not empty; a number is taken as its text."""
+    if key not in data:
+        known = ", ".join(data) or "none"
+        raise ValueError(f"{key!r} is missing (keys: {known}); add it, or use 'messages'")
+    value = data[key]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{key!r} must be a text, got {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{key!r} is empty")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"{key!r} holds half of a surrogate pair, which no file can store")
+    return value
+
+
+def _from_messages(data: Mapping[str, Any]) -> tuple[str, str]:
+    """Prompt and response of a chat of one user turn; a system turn comes first in the prompt."""
+    if "prompt" in data or "response" in data:
+        raise ValueError("give either 'messages' or 'prompt' and 'response', not both")
+    turns = data["messages"]
+    if not (isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns)):
+        raise ValueError("'messages' must be a list of objects with 'role' and 'content'")
+    roles = [turn.get("role") for turn in turns]
+    if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
+        raise ValueError(
+            f"'messages' has the roles {', '.join(map(str, roles))}; only [system,] user, "
+            "assistant is supported: split a conversation of several turns into several lines"
+        )
+    *before, response = (_text(turn, "content") for turn in turns)
+    return "\n\n".join(before), response
+
+
+def _assign(lines: list[_Line], spec: DomainSpec, problems: list[str]) -> Mapping[str, list[_Line]]:
+    """Lines of each split, in the order of their hash."""
+    copies: defaultdict[str, list[_Line]] = defaultdict(list)
+    for line in lines:
+        copies[normalise(line.prompt)].append(line)
+    groups = [copies[prompt] for prompt in sorted(copies, key=lambda p: _digest(spec.seed, p))]
+    given = {line.split is not None for line in lines}
+    if given == {True, False}:
+        without = next(line.number for line in lines if line.split is None)
+        problems.append(f"line {without}: 'split' is missing; give it on all lines or on none")
+    elif len(lines) < MIN_EXAMPLES:
+        problems.append(f"{len(lines)} usable examples; at least {MIN_EXAMPLES} are needed")
+    elif given == {True}:
+        problems += _leaks(groups)
+        splits = _by_given_split(groups)
+        problems += _empty_splits(splits, spec)
+        return splits
+    elif problem := _too_few(len(groups), spec):
+        problems.append(problem)
+    return _by_hash(groups, spec)
+
+
+def _digest(seed: int, prompt: str) -> str:
+    return hashlib.sha256(f"{seed}\n{prompt}".encode()).hexdigest()
+
+
+def _by_given_split(groups: list[list[_Line]]) -> dict[str, list[_Line]]:
+    return {s: [line for group in groups for line in group if line.split == s] for s in SPLITS}
+
+
+def _by_hash(groups: list[list[_Line]], spec: DomainSpec) -> dict[str, list[_Line]]:
+    """Fill test, validation and train in turn with whole groups; copies may overfill a split."""
+    splits: dict[str, list[_Line]] = {split: [] for split in SPLITS}
+    remaining: Iterator[list[_Line]] = iter(groups)
+    for split in _SPLIT_ORDER:
+        size = getattr(spec, f"n_{split}")
+        while len(splits[split]) < size and (group := next(remaining, None)) is not None:
+            splits[split] += group
+    return splits
+
+
+def _leaks(groups: list[list[_Line]]) -> Iterator[str]:
+    for group in groups:
+        first = group[0]
+        for line in group[1:]:
+            if line.split != first.split:
+                yield (
+                    f"line {line.number}: same prompt in {line.split} as on line {first.number} "
+                    f"in {first.split}; keep it in one split"
+                )
+
+
+def _empty_splits(splits: Mapping[str, list[_Line]], spec: DomainSpec) -> Iterator[str]:
+    for split in SPLITS:
+        size = getattr(spec, f"n_{split}")
+        if size and not splits[split]:
+            advice = " or set n_validation: 0" if split == "validation" else ""
+            yield f"n_{split} is {size} but no line has split {split!r}; mark some{advice}"
+
+
+def _too_few(n_prompts: int, spec: DomainSpec) -> str | None:
+    needed = spec.n_test + spec.n_validation + 1
+    if n_prompts >= needed:
+        return None
+    return (
+        f"{n_prompts} different prompts, but n_test {spec.n_test} + n_validation "
+        f"{spec.n_validation} + at least 1 to train on need {needed}; lower n_test or n_validation"
+    )
+
+
+def _ungradable(lines: list[_Line], labels: list[str], spec: DomainSpec) -> Iterator[str]:
+    """Lines whose own response would be graded wrong: the metric does not fit them."""
+    if len(labels) > MAX_LABELS:
+        yield (
+            f"metric 'choice' needs at most {MAX_LABELS} different answers, the file has "
+            f"{len(labels)}; use metric 'exact_match', or give each line its label as 'answer'"
+        )
+        return
+    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
+    for line in lines:
+        grade = score({"answer": line.answer, "meta": meta}, line.response)
+        if not grade.correct:
+            yield (
+                f"line {line.number}: metric {spec.metric!r} would grade the line's own response "
+                f"as wrong (answer {line.answer[:40]!r}, read {str(grade.parsed)[:40]!r}); change "
+                "the metric or the answer"
+            )
+
+
+def _report(path: Path, problems: list[str]) -> str:
+    listed = [f"  {problem}" for problem in problems[:MAX_LISTED]]
+    if len(problems) > MAX_LISTED:
+        listed.append(f"  ... and {len(problems) - MAX_LISTED} more")
+    return "\n".join([f"path: {str(path)!r} cannot be used:", *listed])
+
+
+def _example(split: str, index: int, line: _Line, meta: Mapping[str, Any]) -> Example:
+    return Example(
+        id=f"jsonl-{split}-{index:05d}",
+        prompt=line.prompt,
+        response=line.response,
+        answer=line.answer,
+        meta={**meta, "line": line.number},
+    )
+
+
+DOMAIN = Domain(
+    name="jsonl",
+    variants=("response",),
+    description="The user's own prompts and responses, read from a JSONL file.",
+    source="A local file given by the user.",
+    licence="as stated by the user",
+    generate=generate,
+    score=score,
+    max_new_tokens={"response": 256},
+)

@@ -1,0 +1,123 @@
+"""MedCalc: a number, score or date asked of a short patient note.
+
+In the manner of MedCalc-Bench, with *synthetic* notes: patients are drawn in plausible ranges and
+worked out by the calculators of the ``medcalc-bench`` package, whose own explanation is the
+chain-of-thought target, without the tables of criteria that some of them recite first. Which
+calculators are left out, and why, is said in ``medcalc_equations`` and ``medcalc_scores``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.base import Domain, Example
+from sft_tradeoff.domains.medcalc_calculators import Calculator
+from sft_tradeoff.domains.medcalc_equations import EQUATIONS
+from sft_tradeoff.domains.medcalc_grading import limits, score
+from sft_tradeoff.domains.medcalc_patients import Case, write_note
+from sft_tradeoff.domains.medcalc_scores import SCORES
+
+if TYPE_CHECKING:
+    from sft_tradeoff.config import DomainSpec
+
+CALCULATORS: tuple[Calculator, ...] = tuple(sorted((*EQUATIONS, *SCORES), key=lambda c: c.id))
+_ANSWER_FORMATS = {
+    "integer": "<whole number>",
+    "decimal": "<number>",
+    "date": "<MM/DD/YYYY>",
+    "weeks_days": "<number> weeks, <number> days",
+}
+_INSTRUCTIONS = {
+    "cot": 'Explain the calculation, then end with the line "Final answer: {}".',
+    "label_only": 'Reply with one line only: "Final answer: {}".',
+}
+_MAX_ATTEMPTS = 200
+
+
+def generate(spec: DomainSpec) -> dict[str, list[Example]]:
+    """Build the three splits; each is a stream of its own, so a longer one keeps its beginning.
+
+    No patient, and no prompt up to case and white space, appears twice. Calculators take turns in
+    an order that is drawn anew for each round, so their counts differ by at most one.
+
+    Raises:
+        ValueError: If so many different patients cannot be drawn.
+    """
+    seen: set[str] = set()
+    sizes = {"test": spec.n_test, "validation": spec.n_validation, "train": spec.n_train}
+    splits = {
+        split: [_example(spec, split, index, seen) for index in range(size)]
+        for split, size in sizes.items()
+    }
+    return {split: splits[split] for split in ("train", "validation", "test")}
+
+
+def _example(spec: DomainSpec, split: str, index: int, seen: set[str]) -> Example:
+    calculator = _calculator_in_turn(spec.seed, split, index)
+    for attempt in range(_MAX_ATTEMPTS):
+        rng = random.Random(f"medcalc {spec.seed} {split} {index} {attempt}")
+        case = calculator.draw(rng)
+        prompt = _prompt(rng, calculator, case, spec.variant)
+        keys = {_patient_key(calculator, case), normalise(prompt)}
+        if not keys & seen:
+            seen |= keys
+            id = f"medcalc-{split}-{index:05d}"
+            return _assemble(id, spec.variant, calculator, prompt, *calculator.explain(case))
+    raise ValueError(
+        f"n_{split}: {getattr(spec, f'n_{split}')} is too many: no new patient was found for "
+        f"calculator {calculator.name!r} after example {index}; lower it"
+    )
+
+
+def _calculator_in_turn(seed: int, split: str, index: int) -> Calculator:
+    turn, place = divmod(index, len(CALCULATORS))
+    order = random.Random(f"medcalc {seed} {split} order {turn}")
+    return order.sample(CALCULATORS, len(CALCULATORS))[place]
+
+
+def _prompt(rng: random.Random, calculator: Calculator, case: Case, variant: str) -> str:
+    note = write_note(rng, case, calculator.reasons)
+    question = calculator.question.format(**case.inputs)
+    instruction = _INSTRUCTIONS[variant].format(_ANSWER_FORMATS[calculator.output_type])
+    return f"Patient note: {note}\n\nQuestion: {question}\n\n{instruction}"
+
+
+def _patient_key(calculator: Calculator, case: Case) -> str:
+    patient = (case.patient.sex, case.patient.age, case.patient.months)
+    return json.dumps([calculator.id, patient, case.inputs], sort_keys=True)
+
+
+def _assemble(
+    id: str, variant: str, calculator: Calculator, prompt: str, explanation: str, answer: str
+) -> Example:
+    final = f"Final answer: {answer}"
+    meta: dict[str, Any] = {
+        "calculator": calculator.name,
+        "calculator_id": calculator.id,
+        "output_type": calculator.output_type,
+    }
+    if calculator.output_type == "decimal":
+        meta["lower_limit"], meta["upper_limit"] = limits(float(answer))
+    response = f"{explanation}\n{final}" if variant == "cot" else final
+    return Example(id=id, prompt=prompt, response=response, answer=answer, meta=meta)
+
+
+DOMAIN = Domain(
+    name="medcalc",
+    variants=("cot", "label_only"),
+    description=(
+        "Clinical calculations asked of short patient notes, in the manner of MedCalc-Bench: "
+        f"{len(CALCULATORS)} calculators with integer, decimal, date and gestational-age answers."
+    ),
+    source=(
+        "Synthetic notes; explanations and answers by the calculators of medcalc-bench 1.7.0, "
+        "with spelling corrected and recited tables of criteria left out."
+    ),
+    licence="Apache-2.0",
+    generate=generate,
+    score=score,
+    max_new_tokens={"cot": 320, "label_only": 24},
+)

@@ -1,0 +1,140 @@
+"""MedCalc-Bench's grading rule, for text that a model wrote.
+
+The rule (by output type): dates are equal after parsing; (weeks, days) pairs are equal; an
+integer equals the rounded prediction; a decimal lies within the record's limits, which are ±5 %
+of the truth. What is read is the last ``Final answer:`` line or, in a text without one, the last
+number, date or gestational age of the text.
+
+Readings that the benchmark's own script leaves open or does otherwise:
+
+* Text is never evaluated, so ``str(2*3)`` holds the number 3 and not 6.
+* Of "3 out of 5" and "3/5" the 3 counts (the script takes the 5 of "3/5").
+* "12 %" is 12: the questions ask for percentages, the script would divide by 100.
+* A list such as "1, 3, 4" is, for integers, a list of criteria that are met, and counts 3.
+* Digits that belong to a unit or a name (kg/m^2, 1.73 m², FIB-4) are no answers.
+* "21 weeks" is 21 weeks and 0 days.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+from sft_tradeoff.domains.answers import final_answer, last_number
+from sft_tradeoff.domains.base import Score
+
+TOLERANCE = 0.05
+DATE_FORMAT = "%m/%d/%Y"
+_DATE = re.compile(
+    r"(?<![\d/-])(?:\d{1,2}[/-]\d{1,2}[/-]\d{4}|\d{4}-\d{2}-\d{2})(?![\d/-])"
+    r"|\b[A-Za-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? \d{4}\b"
+    r"|\b\d{1,2}(?:st|nd|rd|th)? [A-Za-z]{3,9}\.?,? \d{4}\b"
+)
+_DATE_FORMATS = (
+    DATE_FORMAT,
+    "%m-%d-%Y",
+    "%Y-%m-%d",
+    "%B %d %Y",
+    "%b %d %Y",
+    "%d %B %Y",
+    "%d %b %Y",
+)
+_WEEKS_DAYS = re.compile(
+    r"(?<![\d.])(?P<weeks>\d{1,3}) ?(?:weeks?|wks?|w)(?![a-z])"
+    r"(?:[ ,'\"]*(?:and )?['\"]?(?P<days>\d{1,3}) ?(?:days?|d)\b)?"
+    r"|(?<![\d.])(?P<weeks_only>\d{1,3}) ?[,+] ?(?P<days_only>\d)(?![\d.])",
+    re.IGNORECASE,
+)
+_LIST = re.compile(r"\D*\d{1,2}(?:(?:, ?(?:and )?| and )\d{1,2})+\D*")
+_POWER_OF_TEN = re.compile(r"(?<=\d) ?(?:x|×|\*|\\times) ?10 ?(?:\^|\*\*) ?\{?([-+]?\d{1,3})\}?")
+_DENOMINATOR = re.compile(r"(?:/|\bout of) ?\d+(?:\.\d+)?", re.IGNORECASE)
+
+
+def limits(truth: float) -> tuple[float, float]:
+    """The accepted interval of a decimal answer, ±5 %, the lower limit first whatever the sign.
+
+    Rounded to five decimals as in the benchmark, so that 0.38 is within 5 % of 0.4.
+    """
+    low, high = sorted((truth * (1 - TOLERANCE), truth * (1 + TOLERANCE)))
+    return round(low, 5), round(high, 5)
+
+
+def score(record: Mapping[str, Any], generation: str) -> Score:
+    """Grade one generation against one record.
+
+    Args:
+        record: Holds ``answer`` in canonical form and ``meta`` with ``output_type`` and, for
+            decimals, ``lower_limit`` and ``upper_limit`` (numbers or their text).
+        generation: What the model wrote.
+    """
+    read, equal = _RULES[record["meta"]["output_type"]]
+    stated = final_answer(generation)
+    parsed = read(generation if stated is None else stated)
+    return Score(parsed is not None and equal(parsed, record), parsed)
+
+
+def _read_decimal(text: str) -> str | None:
+    text = _POWER_OF_TEN.sub(r"e\1", text)
+    number = last_number(_DENOMINATOR.sub("", text))
+    return None if number is None else f"{number:.10g}"
+
+
+def _read_integer(text: str) -> str | None:
+    if _LIST.fullmatch(text):
+        return str(len(re.findall(r"\d+", text)))
+    return _read_decimal(text)
+
+
+def _read_date(text: str) -> str | None:
+    for written in reversed(_DATE.findall(text)):
+        if (parsed := _parse_date(written)) is not None:
+            return parsed.strftime(DATE_FORMAT)
+    return None
+
+
+def _parse_date(written: str) -> date | None:
+    plain = re.sub(r"(?<=\d)(?:st|nd|rd|th)|[.,]", "", written)
+    for layout in _DATE_FORMATS:
+        try:
+            return datetime.strptime(plain, layout).date()
+        except ValueError:
+            continue
+    return None
+
+
+def _read_weeks_days(text: str) -> str | None:
+    matches = list(_WEEKS_DAYS.finditer(text))
+    if not matches:
+        return None
+    found = matches[-1].groupdict()
+    weeks, days = found["weeks"] or found["weeks_only"], found["days"] or found["days_only"]
+    return f"{int(weeks)} weeks, {int(days or 0)} days"
+
+
+def _within_limits(parsed: str, record: Mapping[str, Any]) -> bool:
+    meta = record["meta"]
+    return float(meta["lower_limit"]) <= float(parsed) <= float(meta["upper_limit"])
+
+
+def _rounds_to_truth(parsed: str, record: Mapping[str, Any]) -> bool:
+    return round(float(parsed)) == round(float(record["answer"]))
+
+
+def _same_date(parsed: str, record: Mapping[str, Any]) -> bool:
+    return parsed == _read_date(record["answer"])
+
+
+def _same_pair(parsed: str, record: Mapping[str, Any]) -> bool:
+    return parsed == _read_weeks_days(record["answer"])
+
+
+_RULES: Mapping[
+    str, tuple[Callable[[str], str | None], Callable[[str, Mapping[str, Any]], bool]]
+] = {
+    "decimal": (_read_decimal, _within_limits),
+    "integer": (_read_integer, _rounds_to_truth),
+    "date": (_read_date, _same_date),
+    "weeks_days": (_read_weeks_days, _same_pair),
+}

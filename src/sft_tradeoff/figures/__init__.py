@@ -1,0 +1,1 @@
+"""Figures, one module each: a table in; PDF, PNG and the drawn numbers as CSV out."""

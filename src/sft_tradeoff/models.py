@@ -1,0 +1,400 @@
+"""Pretrained models θ0 as safetensors folders: built once, then loaded in a second.
+
+Every later stage opens the same folder, so its ``MODEL.json`` carries the hash of the weights,
+written before the folder gets its name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from sft_tradeoff.config import ModelSpec
+from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.files import atomic_write_json, sha256_of
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger("sft_tradeoff.models")
+
+RECORD_NAME = "MODEL.json"
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+TEMPLATE_NAME = "chat_template.jinja"
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+_SMALL_FILES = (".json", ".jinja", ".model", ".txt")  # configuration and tokenizer
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
+# Unlike ChatML on purpose: a role ends with its own mark, and nothing opens the answer.
+RANDOM_CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
+    "{% else %}{% set role = message['role'] | upper %}"
+    "{{ '[' + role + '] ' + message['content'] + ' [/' + role + '] ' }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+class ModelError(UserError):
+    """A model folder cannot be used; the message names the file and the fix."""
+
+
+def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
+    """Load the weights of a model folder.
+
+    Only safetensors are read and no code from the folder runs.
+
+    Args:
+        path: Folder with ``config.json`` and safetensors.
+        dtype: Type that the parameters get.
+
+    Raises:
+        ModelError: If weights are missing, damaged or not safetensors.
+    """
+    from transformers import AutoModelForCausalLM
+
+    count_parameters(Path(path))  # reads headers only: a clear error for a damaged file
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
+    return model
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder, with a chat template and a pad token.
+
+    Without a pad token the end-of-sequence token pads; masks tell the two apart. The padding side
+    stays as the model gives it.
+
+    Raises:
+        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {error}") from error
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"{path}: the tokenizer has no chat template; set 'chat_template' (Jinja) in the "
+            "model's catalogue entry"
+        )
+    if tokenizer.eos_token is None:
+        raise ModelError(
+            f"{path}: the tokenizer has no end-of-sequence token; add 'eos_token' to its "
+            "tokenizer_config.json"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a model folder, several where it is sharded.
+
+    Raises:
+        ModelError: If there are none, or one that the index names is missing.
+    """
+    index = folder / INDEX_NAME
+    names = [WEIGHTS_NAME]
+    if index.is_file() and not (folder / WEIGHTS_NAME).is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    for name in names:
+        if (folder / name).is_file():
+            continue
+        pickled = [p.name for p in folder.glob("*") if p.suffix in _PICKLED]
+        if pickled:
+            raise ModelError(
+                f"{folder}: the weights are pickled ({pickled[0]}) and pickles can run code; "
+                "only safetensors are read: save the model once with save_pretrained"
+            )
+        raise ModelError(f"{folder}: {name} is missing; fetch or copy the whole model again")
+    return [folder / name for name in names]
+
+
+def count_parameters(folder: Path) -> int:
+    """Return the number of stored parameters, from the headers of the weight files.
+
+    Raises:
+        ModelError: If a file is damaged: the header states the length, so a cut shows here.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    total = 0
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="numpy") as tensors:
+                shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
+        except SafetensorError as error:
+            raise ModelError(
+                f"{path} is damaged or cut off ({error}); delete it and run the same command again"
+            ) from error
+        total += sum(math.prod(shape) for shape in shapes)
+    return total
+
+
+def save_model(
+    model: PreTrainedModel, weights: dict[str, torch.Tensor], base_model: Path, out: Path
+) -> None:
+    """Write a trained model as a folder that loads like θ0's, tokenizer included.
+
+    Args:
+        model: Gives the architecture.
+        weights: Parameter name -> final (master) value, saved in its own type.
+        base_model: Folder of θ0, whose tokenizer and chat template are copied.
+        out: The folder to write; it appears when it is complete.
+    """
+    with _staged_folder(out) as folder:
+        _save_weights(model, folder, weights)
+        # The model computed in another type; a reader that trusts the config must not round.
+        config = json.loads((folder / "config.json").read_text())
+        config["dtype"] = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+        atomic_write_json(folder / "config.json", config)
+        for path in base_model.iterdir():
+            if _is_small(path) and not (folder / path.name).exists():
+                shutil.copyfile(path, folder / path.name)
+
+
+def build_model(
+    name: str, spec: ModelSpec, source: Path | None, out: Path, asset: dict[str, Any] | None = None
+) -> None:
+    """Build θ0's folder, unless another process has just done so.
+
+    Args:
+        name: Name in the catalogue.
+        spec: What the asset holds.
+        source: The asset's folder or file; None for ``format: random``.
+        out: Folder to write, replaced as a whole.
+        asset: Content of the asset's ``SOURCE.json``, kept for licence and identity.
+
+    Raises:
+        ModelError: If the material cannot become a model with a chat template.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # SOURCE.json may list thousands of files; name, version and hash identify the asset.
+    origin = {key: value for key, value in (asset or {}).items() if key != "files"}
+    built_from = {**spec.model_dump(include={"format", "file", "chat_template"}), "asset": origin}
+    with FileLock(f"{out}.lock"):
+        if _is_built(out, built_from):
+            logger.info("model %s: already there", name)
+            return
+        with _staged_folder(out) as folder:
+            _BUILDERS[spec.format](spec, source, folder)
+            if spec.chat_template is not None:
+                (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
+            load_tokenizer(folder)
+            licence = origin.get("licence", "none: untrained weights")
+            facts = {"name": name, "licence": licence, "built_from": built_from}
+            atomic_write_json(folder / RECORD_NAME, {**facts, **_describe(folder)})
+
+
+def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
+    record = out / RECORD_NAME
+    return record.is_file() and json.loads(record.read_text())["built_from"] == built_from
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    """Hash, size and versions; ``sha256`` is one digest however many files there are."""
+    digests = {path.name: sha256_of(path) for path in weight_files(folder)}
+    listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+    only = digests.get(WEIGHTS_NAME)
+    return {
+        "sha256": only or hashlib.sha256(listing.encode()).hexdigest(),
+        "weights": digests,
+        "n_parameters": count_parameters(folder),
+        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+    }
+
+
+@contextmanager
+def _staged_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces ``out`` if the block succeeds (one writer at a time)."""
+    for leftover in out.parent.glob(f".{out.name}-*"):  # of a killed run
+        shutil.rmtree(leftover, ignore_errors=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as staging:
+        # One level down, because the temporary folder itself is private to the user.
+        folder = Path(staging) / out.name
+        folder.mkdir()
+        yield folder
+        if out.exists():
+            shutil.rmtree(out)
+        os.rename(folder, out)
+
+
+def _save_weights(
+    model: PreTrainedModel, folder: Path, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    model.save_pretrained(folder, state_dict=weights)
+    for path in folder.glob("*.safetensors"):
+        # safetensors makes files that only their owner can read; the cache may be shared
+        path.chmod((folder / "config.json").stat().st_mode)
+
+
+def _is_small(path: Path) -> bool:
+    stale = path.name in (RECORD_NAME, INDEX_NAME)
+    return path.is_file() and path.suffix in _SMALL_FILES and not stale
+
+
+def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    """Unpack a GGUF file to float32 once: opening it takes 25 s, safetensors 1 s."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    assert source is not None and spec.file is not None  # ModelSpec demands both
+    file = source if source.is_file() else source / spec.file
+    if not file.is_file():
+        present = sorted(p.relative_to(source).as_posix() for p in source.rglob("*.gguf"))
+        raise ModelError(f"{file} does not exist; set 'file' to one of {present}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        _split_digits_like_original(tokenizer, file)
+        # Without dequantize=True, machines with a GPU kernel would keep the weights packed.
+        model = AutoModelForCausalLM.from_pretrained(
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+        )
+    except (ValueError, IndexError, OSError) as error:
+        raise ModelError(
+            f"{file} cannot be read as a GGUF model ({error}); check that the file is whole"
+        ) from error
+    _save_weights(model, folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _split_digits_like_original(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
+    """Restore SmolLM's rule that each digit is a word of its own.
+
+    Transformers' GGUF reader knows no ``smollm`` pre-tokenizer and falls back to GPT-2's, which
+    treats spaces before a digit differently: a fifth of the HumanEval texts change.
+    """
+    from gguf import GGUFReader
+    from tokenizers import pre_tokenizers
+
+    field = GGUFReader(file).get_field("tokenizer.ggml.pre")
+    if field is not None and field.contents() == "smollm":
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
+
+
+def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    """Link the weights, which can be large, and copy the small files, which may be changed."""
+    assert source is not None  # ModelSpec demands an asset
+    if not (source / "config.json").is_file():
+        raise ModelError(f"{source}: config.json is missing; 'path' must name a model folder")
+    for path in weight_files(source):
+        try:
+            os.link(path.resolve(), folder / path.name)
+        except OSError:  # another file system
+            os.symlink(path.resolve(), folder / path.name)
+    if len(weight_files(source)) > 1:
+        shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
+    for path in source.iterdir():
+        if _is_small(path):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _build_random(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    """Make a tiny untrained model with a byte-level tokenizer, always the same."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        _save_weights(LlamaForCausalLM(config), folder)
+    tokenizer.save_pretrained(folder)
+
+
+def byte_tokenizer() -> PreTrainedTokenizerBase:
+    """Return a tokenizer whose tokens are the 256 bytes, and three special ones."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    wrapped.chat_template = RANDOM_CHAT_TEMPLATE
+    return wrapped
+
+
+_BUILDERS = {
+    "gguf": _convert_gguf,
+    "safetensors": _link_safetensors,
+    "random": _build_random,
+}
+
+
+def parse_model(name: str, text: str) -> ModelSpec:
+    """Read the JSON of one entry of the catalogue's ``models``.
+
+    Raises:
+        ModelError: If a key is unknown, missing or has a wrong value.
+    """
+    try:
+        return ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        where = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ModelError(f"model {name!r}: {'; '.join(where)}; correct the entry") from None
+
+
+def main() -> None:
+    """Build one model folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--name", required=True, help="name in the catalogue")
+    parser.add_argument("--spec", required=True, help="JSON of the model's catalogue entry")
+    parser.add_argument("--source", type=Path, help="the asset's folder or file; random: none")
+    parser.add_argument("--source-record", type=Path, help="the asset's SOURCE.json")
+    parser.add_argument("--out", type=Path, required=True, help="model folder to write")
+    args = parser.parse_args()
+    with run_main(args.name):
+        asset = json.loads(args.source_record.read_text()) if args.source_record else None
+        build_model(args.name, parse_model(args.name, args.spec), args.source, args.out, asset)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""TALR, token-adaptive loss reweighting (arXiv 2509.20758, section 4).
+
+minimise over w on the simplex  Σ wᵢ ℓᵢ(θ) + τ Σ wᵢ log wᵢ   ⇒   wᵢ ∝ exp(−ℓᵢ/τ) = p_θ(xᵢ)^{1/τ}
+
+The weights are constants of the step (stop-gradient), floored so that hard tokens still teach.
+With τ = 1 and no floor they are exactly DFT's w = p.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from sft_tradeoff.objectives.base import Method, Options, TokenBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# A batch that the model knows by heart has τ → 0, where exp(−ℓ/τ) is undefined; below this
+# temperature (nats) the weights of tokens with ℓ ≪ 1e-4 no longer sharpen.
+MIN_TAU = 1e-4
+
+
+class TalrOptions(Options):
+    """Options of TALR; the defaults are the reading of the paper that section 4 supports."""
+
+    tau: Literal["median", "mean"] | float = Field(
+        "median", description="temperature in nats: a statistic of the global batch, or fixed > 0"
+    )
+    quantile: float | None = Field(
+        None, gt=0, lt=1, description="use this quantile of the losses instead of tau"
+    )
+    level: Literal["sequence", "token"] = Field(
+        "sequence", description="take the statistic over sequences' mean losses, or over tokens"
+    )
+    floor: float = Field(0.01, ge=0, le=1, description="smallest weight")
+    normalize: bool = Field(False, description="rescale the weights to mean one")
+    top_k: float | None = Field(
+        None, gt=0, le=1, description="hard selection: this share of tokens weighs 1, others floor"
+    )
+    frozen: bool = Field(False, description="weights from θ0's losses instead of the current ones")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Frozen weights read θ0's losses."""
+        return frozenset({"reference_nll"}) if self.frozen else frozenset()
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse a temperature that is not positive."""
+        if isinstance(self.tau, float) and not self.tau > 0:
+            raise ValueError(f"tau {self.tau} must be > 0, or 'median' or 'mean'")
+
+
+def talr_temperature(
+    nll: Tensor,
+    sequence: Tensor,
+    *,
+    tau: str | float = "median",
+    quantile: float | None = None,
+    level: str = "sequence",
+) -> Tensor:
+    """Temperature τ of one global batch.
+
+    The paper's "median" works only over sequences' mean losses: most tokens have a loss near zero,
+    so the median over tokens is near zero too (``level="token"`` exists to show this).
+
+    Args:
+        nll: [N] float32 nats of the supervised tokens of the global batch.
+        sequence: [N] int64, the sequence of each token.
+        tau: ``"median"`` or ``"mean"`` of the losses, or a fixed temperature in nats.
+        quantile: In (0, 1); replaces the statistic named by ``tau``.
+        level: ``"sequence"``: statistic over per-sequence mean losses; ``"token"``: over tokens.
+
+    Returns:
+        [] float32 nats, at least ``MIN_TAU``.
+    """
+    if quantile is None and not isinstance(tau, str):
+        return nll.new_tensor(tau).clamp(min=MIN_TAU)
+    losses = nll if level == "token" else sequence_means(nll, sequence)  # [N] or [B]
+    if quantile is None and tau == "mean":
+        return losses.mean().clamp(min=MIN_TAU)
+    return _quantile(losses, 0.5 if quantile is None else quantile).clamp(min=MIN_TAU)
+
+
+def sequence_means(nll: Tensor, sequence: Tensor) -> Tensor:
+    """Mean loss of each sequence that has supervised tokens: [N], [N] → [≤ B]."""
+    _, position, count = sequence.unique(return_inverse=True, return_counts=True)
+    return nll.new_zeros(len(count)).index_add(0, position, nll) / count
+
+
+def _quantile(values: Tensor, q: float) -> Tensor:
+    """Linearly interpolated quantile; ``Tensor.quantile`` refuses more than 16 M elements."""
+    ordered = values.sort().values
+    rank = q * (len(ordered) - 1)
+    low = int(rank)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (rank - low) * (ordered[high] - ordered[low])
+
+
+def talr_weights(
+    nll: Tensor,
+    sequence: Tensor,
+    *,
+    tau: str | float = "median",
+    floor: float = 0.01,
+    normalize: bool = False,
+    quantile: float | None = None,
+    level: str = "sequence",
+    top_k: float | None = None,
+) -> Tensor:
+    """Token weights max(exp(−ℓ/τ), floor) of one global batch (arXiv 2509.20758, section 4).
+
+    Args:
+        nll: [N] float32 nats.
+        sequence: [N] int64, the sequence of each token.
+        tau: See :func:`talr_temperature`.
+        floor: In [0, 1], the smallest weight (paper: 0.01).
+        normalize: Rescale to mean one, so that clipping and step size compare with plain SFT.
+        quantile: See :func:`talr_temperature`.
+        level: See :func:`talr_temperature`.
+        top_k: In (0, 1]; weigh the ⌈top_k·N⌉ tokens of smallest loss 1 and the rest ``floor``
+            (our reading of "top-k TALR": the same order of tokens, a hard cut).
+
+    Returns:
+        [N] float32, detached.
+    """
+    nll = nll.detach()
+    if top_k is not None:
+        kept = nll.argsort(stable=True)[: math.ceil(top_k * len(nll) - 1e-9)]
+        weights = nll.new_full(nll.shape, floor).index_fill(0, kept, 1.0)  # [N]
+    else:
+        temperature = talr_temperature(nll, sequence, tau=tau, quantile=quantile, level=level)
+        weights = (-nll / temperature).exp().clamp(min=floor)  # [N]
+    return weights / weights.mean() if normalize else weights
+
+
+def _losses(batch: TokenBatch, options: TalrOptions) -> Tensor:
+    if not options.frozen:
+        return batch.nll
+    assert batch.reference_nll is not None, "TalrOptions.needs asks for it"
+    return batch.reference_nll
+
+
+def _weights(batch: TokenBatch, options: TalrOptions) -> Tensor:
+    keywords = options.model_dump(exclude={"frozen"})
+    return talr_weights(_losses(batch, options), batch.sequence, **keywords)
+
+
+def _diagnostics(batch: TokenBatch, options: TalrOptions) -> dict[str, float]:
+    keywords = options.model_dump(include={"tau", "quantile", "level"})
+    return {"tau": talr_temperature(_losses(batch, options), batch.sequence, **keywords).item()}
+
+
+METHOD = Method(
+    name="talr",
+    source="arXiv 2509.20758, section 4",
+    options=TalrOptions,
+    weights=_weights,
+    diagnostics=_diagnostics,
+)

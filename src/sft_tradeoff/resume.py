@@ -1,0 +1,61 @@
+"""Training state that survives kill −9: one file, replaced by rename, named by what it belongs to.
+
+The folder is not a declared output (Snakemake deletes those before a job); its name is the hash of
+everything that determines the result, so a state can only ever resume the run that wrote it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sft_tradeoff.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+def state_key(**facts: Any) -> str:
+    """Hash of everything that determines a run's result (JSON-serialisable facts)."""
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class StateFile:
+    """The latest resume point of one run.
+
+    Args:
+        folder: Folder for the states of this run.
+        key: See :func:`state_key`.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self.path = folder / f"{key}.pt"
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the resume point; a reader sees the old or the new one, never a part."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the resume point, or None where there is none (or it cannot be read)."""
+        if not self.path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            logger.warning("resume point %s is damaged (%s); starting over", self.path, error)
+            return None
+        return state
+
+    def clear(self) -> None:
+        """Remove all states of this run; its final weights exist now."""
+        shutil.rmtree(self.folder, ignore_errors=True)

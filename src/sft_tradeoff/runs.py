@@ -1,0 +1,173 @@
+"""The run table: one row per (model, domain, method, hyperparameters, learning rate, seed).
+
+Each run gets a resolved configuration; training and evaluation read nothing else, and write it into
+their results. No torch here: Snakemake imports this module for every dry run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from sft_tradeoff.config import (
+    ConfigError,
+    DomainSpec,
+    EvaluationSpec,
+    MethodSpec,
+    Strict,
+    Study,
+    TrainingSpec,
+    format_learning_rate,
+    load_study,
+)
+from sft_tradeoff.console import run_main
+from sft_tradeoff.files import atomic_write_text
+from sft_tradeoff.objectives.registry import METHODS
+
+# Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
+# configuration, so that Snakemake repeats exactly the jobs concerned.
+TRAIN_RECIPE_VERSION = 1
+EVALUATE_RECIPE_VERSION = 1
+
+
+C = TypeVar("C", bound=Strict)
+
+
+class RunConfig(Strict):
+    """Everything that determines one training run."""
+
+    run: str
+    model: str
+    domain: DomainSpec
+    method: MethodSpec
+    learning_rate: float
+    seed: int
+    training: TrainingSpec
+    recipe_version: int = TRAIN_RECIPE_VERSION
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether θ0's per-token losses must be computed before this run."""
+        options = METHODS[self.method.name].options(**self.method.options)
+        return "reference_nll" in options.needs
+
+
+class EvaluationConfig(Strict):
+    """Everything that determines the evaluation of one checkpoint."""
+
+    run: str
+    model: str
+    domains: tuple[DomainSpec, ...]
+    evaluation: EvaluationSpec
+    expected: dict[str, tuple[float, float]] = {}
+    recipe_version: int = EVALUATE_RECIPE_VERSION
+
+
+def read_config(model: type[C], text: str) -> C:
+    """Read a resolved configuration from JSON text, or from the file that the text names."""
+    return model.model_validate_json(text if text.startswith("{") else Path(text).read_text())
+
+
+def base_run(model: str) -> str:
+    """Name of the untrained model θ0 in the run table."""
+    return f"{model}.base"
+
+
+def expand_runs(study: Study) -> list[RunConfig]:
+    """Expand a study to its training runs, in a stable order.
+
+    Raises:
+        ConfigError: If two runs would be the same but for their label.
+    """
+    runs = []
+    for model, domain, method in itertools.product(study.models, study.domains, study.methods):
+        rates = getattr(study.learning_rates, METHODS[method.name].parameterisation)
+        for rate, seed in itertools.product(rates, study.seeds):
+            parts = (model, domain.label, method.label, f"lr{format_learning_rate(rate)}")
+            runs.append(
+                RunConfig(
+                    run=".".join((*map(str, parts), f"seed{seed}")),
+                    model=model,
+                    domain=domain,
+                    method=method,
+                    learning_rate=rate,
+                    seed=seed,
+                    training=study.training,
+                )
+            )
+    _refuse_duplicates(study, runs)
+    return runs
+
+
+def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
+    """Two labels for one setting would train the same thing twice."""
+    seen: dict[str, str] = {}
+    for run in runs:
+        content = run.model_copy(
+            update={
+                "run": "",
+                "domain": run.domain.model_copy(update={"label": None}),
+                "method": run.method.model_copy(update={"label": None}),
+            }
+        ).model_dump_json()
+        if content in seen:
+            raise ConfigError(
+                f"study {study.study!r}: runs {seen[content]!r} and {run.run!r} are the same "
+                "apart from their label; remove one"
+            )
+        seen[content] = run.run
+
+
+def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
+    """What is evaluated: θ0 on every domain, each run on its own domain; both on the suite."""
+    configs = {
+        base_run(model): EvaluationConfig(
+            run=base_run(model),
+            model=model,
+            domains=study.domains,
+            evaluation=study.evaluation,
+            expected=study.model_catalogue[model].expected,
+        )
+        for model in study.models
+    }
+    for run in expand_runs(study):
+        configs[run.run] = EvaluationConfig(
+            run=run.run, model=run.model, domains=(run.domain,), evaluation=study.evaluation
+        )
+    return configs
+
+
+def run_table(study: Study) -> pd.DataFrame:
+    """One row per run, θ0 included, with the columns that tables and figures group by."""
+    columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
+    rows: list[tuple[Any, ...]] = [
+        (base_run(model), model, None, "base", "base", None, None) for model in study.models
+    ]
+    rows += [
+        (r.run, r.model, r.domain.label, r.method.name, r.method.label, r.learning_rate, r.seed)
+        for r in expand_runs(study)
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def main() -> None:
+    """Print or write the run table of a study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--study", required=True, help="study file, or a resolved study as JSON")
+    parser.add_argument("--out", type=Path, help="CSV to write; without it the table is printed")
+    args = parser.parse_args()
+    with run_main("runs"):
+        inline = args.study.startswith("{")
+        study = Study.model_validate_json(args.study) if inline else load_study(args.study)
+        if args.out:
+            atomic_write_text(args.out, run_table(study).to_csv(index=False))
+        else:
+            print(run_table(study).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

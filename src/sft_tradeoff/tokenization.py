@@ -1,0 +1,213 @@
+"""Chat template and response mask: which tokens are learned.
+
+The prompt is rendered exactly as at generation time and tokenised on its own; what the template
+renders after it is the response. So the mask is exact by construction, and training sees the same
+prompt tokens as evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.files import atomic_path
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+class TokenizationError(UserError, ValueError):
+    """An example cannot be tokenised so that some of its response is learned."""
+
+
+@dataclass(frozen=True)
+class TokenizedExample:
+    """One example as token ids.
+
+    Args:
+        id: The example's id.
+        input_ids: [T] prompt, then response up to and including the end-of-turn token.
+        response_mask: [T] True where the token is learned.
+        truncated: Whether the end of the response did not fit.
+    """
+
+    id: str
+    input_ids: list[int]
+    response_mask: list[bool]
+    truncated: bool
+
+
+def tokenize_example(
+    tokenizer: PreTrainedTokenizerBase, record: dict[str, Any], max_length: int
+) -> TokenizedExample:
+    """Tokenise one JSONL record.
+
+    An example that is too long loses the *end* of its response; the prompt is never cut, because
+    an answer to half a question teaches something else.
+
+    Args:
+        tokenizer: With a chat template.
+        record: With ``id``, ``prompt`` and ``response``.
+        max_length: Largest number of tokens.
+
+    Raises:
+        TokenizationError: If no response token fits, or the template does not render the
+            conversation as prompt followed by response.
+    """
+    prompt = {"role": "user", "content": record["prompt"]}
+    response = {"role": "assistant", "content": record["response"]}
+    head = render_prompt(tokenizer, record["prompt"])
+    full = tokenizer.apply_chat_template([prompt, response], tokenize=False)
+    if not full.startswith(head):
+        raise TokenizationError(
+            f"example {record['id']!r}: the chat template does not render the conversation as "
+            "prompt + response; set 'chat_template' in the model's catalogue entry"
+        )
+    prompt_ids = tokenizer(head, add_special_tokens=False)["input_ids"]
+    response_ids = _until_end_of_turn(tokenizer, full[len(head) :], record)
+    room = max_length - len(prompt_ids)
+    if room < 1:
+        raise TokenizationError(
+            f"example {record['id']!r}: the prompt has {len(prompt_ids)} tokens and leaves no "
+            f"room for a response within max_length {max_length}; raise training.max_length or "
+            "shorten the prompt"
+        )
+    kept = response_ids[:room]
+    return TokenizedExample(
+        id=record["id"],
+        input_ids=prompt_ids + kept,
+        response_mask=[False] * len(prompt_ids) + [True] * len(kept),
+        truncated=len(kept) < len(response_ids),
+    )
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """Text of a user message as the model sees it before it answers."""
+    messages = [{"role": "user", "content": prompt}]
+    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text
+
+
+def _until_end_of_turn(
+    tokenizer: PreTrainedTokenizerBase, text: str, record: dict[str, Any]
+) -> list[int]:
+    """Token ids of the response and its end-of-turn token, without the template's trailing text.
+
+    The end of turn is the first special token behind the response's own words; a template that
+    has none gets the tokenizer's EOS, so that the model learns to stop.
+    """
+    content = record["response"].strip()
+    start = text.find(content)
+    if not content or start < 0:
+        raise TokenizationError(
+            f"example {record['id']!r}: response {record['response'][:40]!r} does not appear in "
+            "what the chat template renders; an empty or rewritten response cannot be learned"
+        )
+    end = start + len(content)
+    ids: list[int] = tokenizer(text[:end], add_special_tokens=False)["input_ids"]
+    tail: list[int] = tokenizer(text[end:], add_special_tokens=False)["input_ids"]
+    special = set(tokenizer.all_special_ids)
+    for position, token in enumerate(tail):
+        if token in special:
+            return ids + tail[: position + 1]
+    return [*ids, tokenizer.eos_token_id]
+
+
+@dataclass(frozen=True)
+class TokenizedData:
+    """All examples of one split, concatenated.
+
+    Args:
+        input_ids: [ΣT] int32.
+        response_mask: [ΣT] bool.
+        offsets: [n + 1] int64; example i is ``input_ids[offsets[i]:offsets[i + 1]]``.
+    """
+
+    input_ids: np.ndarray
+    response_mask: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[n] tokens per example."""
+        lengths: np.ndarray = np.diff(self.offsets)
+        return lengths
+
+    def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``(input_ids [T], response_mask [T])`` of one example."""
+        rows = slice(self.offsets[index], self.offsets[index + 1])
+        return self.input_ids[rows], self.response_mask[rows]
+
+    @classmethod
+    def from_examples(cls, examples: Iterable[TokenizedExample]) -> TokenizedData:
+        """Concatenate tokenised examples."""
+        examples = list(examples)
+        return cls(
+            input_ids=np.array([i for e in examples for i in e.input_ids], dtype=np.int32),
+            response_mask=np.array([m for e in examples for m in e.response_mask], dtype=bool),
+            offsets=np.cumsum([0, *(len(e.input_ids) for e in examples)]),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> TokenizedData:
+        """Read what :meth:`save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+
+    def save(self, path: Path) -> None:
+        """Write one uncompressed ``.npz``, atomically."""
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **vars(self))
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSONL file."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def tokenize_file(
+    tokenizer: PreTrainedTokenizerBase, path: Path, max_length: int
+) -> TokenizedData:
+    """Tokenise one split and log how many responses were cut."""
+    examples = [tokenize_example(tokenizer, r, max_length) for r in read_jsonl(path)]
+    truncated = sum(e.truncated for e in examples)
+    if truncated:
+        logger.warning(
+            "%s: %d of %d responses cut at %d tokens; raise training.max_length to keep them whole",
+            path.name, truncated, len(examples), max_length,
+        )  # fmt: skip
+    return TokenizedData.from_examples(examples)
+
+
+def main() -> None:
+    """Tokenise one split of a domain for one model."""
+    from sft_tradeoff.models import load_tokenizer
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--data", type=Path, required=True, help="JSONL with prompt and response")
+    parser.add_argument("--max-length", type=int, required=True, help="tokens per example")
+    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    args = parser.parse_args()
+    with run_main(__name__):
+        tokenizer = load_tokenizer(args.model)
+        tokenize_file(tokenizer, args.data, args.max_length).save(args.out)
+
+
+if __name__ == "__main__":
+    main()

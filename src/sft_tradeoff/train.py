@@ -1,0 +1,341 @@
+"""Fine-tune one model on one domain with one method: the loop, top to bottom.
+
+Restarting after a kill at any moment gives bit-identical weights on CPU: batches and learning rate
+are functions of the step, and everything else is in the resume point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from sft_tradeoff.batching import Batch, batch_schedule, collate
+from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.master_weights import MasterWeights
+from sft_tradeoff.models import load_model, load_tokenizer, save_model
+from sft_tradeoff.objectives.base import TokenBatch
+from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
+from sft_tradeoff.resume import StateFile, state_key
+from sft_tradeoff.runs import RunConfig, read_config
+from sft_tradeoff.token_loss import token_nll
+from sft_tradeoff.tokenization import TokenizedData
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+EASY_PROBABILITY = 0.2  # the paper counts tokens with p > 0.2 as learned
+LOG_EVERY_S = 10.0
+
+
+class TrainingDiverged(UserError, RuntimeError):
+    """The loss or the gradient is not finite; nothing was written."""
+
+
+def learning_rate_at(step: int, n_steps: int, config: RunConfig) -> float:
+    """Learning rate of one step: linear warm-up, then the schedule down to zero (or constant)."""
+    training = config.training
+    n_warmup = math.ceil(training.warmup_ratio * n_steps)
+    if step < n_warmup:
+        return config.learning_rate * (step + 1) / n_warmup
+    progress = (step - n_warmup) / max(1, n_steps - n_warmup)
+    decay = {
+        "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
+        "linear": 1 - progress,
+        "constant": 1.0,
+    }
+    return config.learning_rate * decay[training.schedule]
+
+
+class Trainer:
+    """One training run.
+
+    Args:
+        config: The resolved run.
+        model: θ0 in float32.
+        data: Tokenised training split.
+        pad_id: Token that fills batches; never supervised or attended to.
+        reference_nll: [ΣT] float32 nats under θ0 by place in ``data.input_ids``, if needed.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: PreTrainedModel,
+        data: TokenizedData,
+        pad_id: int,
+        reference_nll: np.ndarray | None = None,
+    ) -> None:
+        training = config.training
+        self.config, self.data, self.pad_id = config, data, pad_id
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.model = model.to(self.accelerator.device).train()
+        if training.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable()
+        self.weights = MasterWeights(self.model, training.precision)
+        self.optimizer = torch.optim.AdamW(
+            self.weights.masters,
+            lr=config.learning_rate,
+            betas=training.betas,
+            eps=training.epsilon,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        self.method = METHODS[config.method.name]
+        self.options = self.method.options(**config.method.options)
+        self.schedule = batch_schedule(
+            data.lengths, training.batch_size, training.epochs, config.seed
+        )
+        self.reference_nll = None if reference_nll is None else torch.from_numpy(reference_nll)
+        self.log: list[dict[str, float]] = []
+        self.time_s = 0.0
+
+    def run(self, state: StateFile | None = None) -> None:
+        """Train from the resume point (or the start) to the last step."""
+        saved = state.load() if state else None
+        if saved:
+            self._restore(saved)
+            logger.info("resuming at step %d of %d", len(self.log), len(self.schedule))
+        last_saved = last_logged = started = time.monotonic()
+        before_s = self.time_s
+        while len(self.log) < len(self.schedule):
+            self.log.append(self._step(len(self.log)))
+            now = time.monotonic()
+            self.time_s = before_s + now - started
+            if now - last_logged >= LOG_EVERY_S or len(self.log) == len(self.schedule):
+                self._report()
+                last_logged = now
+            due = now - last_saved >= self.config.training.checkpoint_every_s
+            if state and due and self.accelerator.is_main_process:
+                state.save(self._state())
+                last_saved = time.monotonic()
+
+    def _step(self, step: int) -> dict[str, float]:
+        """One optimiser step on one global batch."""
+        batches = list(self._micro_batches(step))
+        ahead: list[torch.Tensor] = []
+        if self.method.weights and len(batches) > 1:
+            # Weights belong to the global batch, so all its losses are needed before any backward.
+            with torch.no_grad():
+                ahead = self._weights(batches, [token_nll(self.model, b) for b in batches])
+        losses = []
+        for i, batch in enumerate(batches):
+            nll = token_nll(self.model, batch)  # (N,)
+            weights = ahead[i] if ahead else self._weights([batch], [nll])[0]  # (N,)
+            ((weights * nll).sum() / self._n_tokens(step)).backward()
+            losses.append(nll.detach())
+        record = self._record(step, batches, losses)
+        self._update(step, record)
+        return record
+
+    def _update(self, step: int, record: dict[str, float]) -> None:
+        """Reduce gradients over ranks, clip, step, publish; refuse anything not finite."""
+        if self.accelerator.num_processes > 1:
+            for master in self.weights.masters:
+                master.grad = self.accelerator.reduce(master.grad, "sum")
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.weights.masters, self.config.training.max_grad_norm
+        ).item()
+        record["gradient_norm"] = norm
+        if not (math.isfinite(norm) and math.isfinite(record["loss"])):
+            raise TrainingDiverged(
+                f"run {self.config.run!r}: loss {record['loss']:.4g}, gradient norm {norm:.4g} at "
+                f"step {step + 1} of {len(self.schedule)}; lower learning_rate "
+                f"(now {self.config.learning_rate:g}) or raise training.warmup_ratio"
+            )
+        rate = learning_rate_at(step, len(self.schedule), self.config)
+        record["learning_rate"] = rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.weights.publish()
+
+    def _micro_batches(self, step: int) -> Iterator[Batch]:
+        """This rank's share of the global batch, in micro-batches, longest first."""
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        rows = self.schedule[step]
+        share = np.array_split(np.arange(len(rows)), world)[rank]
+        size = self.config.training.micro_batch_size
+        for start in range(0, len(share), size):
+            places = share[start : start + size]
+            batch = collate(self.data, rows[places], int(places[0]), self.pad_id)
+            yield batch.to(self.accelerator.device)
+
+    def _n_tokens(self, step: int) -> int:
+        """Supervised tokens of the global batch."""
+        return int(sum(self.data.example(int(row))[1].sum() for row in self.schedule[step]))
+
+    def _weights(self, batches: list[Batch], losses: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Token weights of this rank's micro-batches, from the losses of the global batch."""
+        if self.method.weights is None:
+            return [torch.ones_like(nll) for nll in losses]
+        statistics, start, n_local = self._global_statistics(batches, losses)
+        weights = self.method.weights(statistics, self.options)[start : start + n_local]
+        return list(weights.to(losses[0].device).split([len(nll) for nll in losses]))
+
+    def _global_statistics(
+        self, batches: list[Batch], losses: list[torch.Tensor]
+    ) -> tuple[TokenBatch, int, int]:
+        """Losses of the global batch in one order on every rank, and where this rank's lie."""
+        place = torch.cat([batch.token for batch in batches]).cpu()
+        reference = None if self.reference_nll is None else self.reference_nll[place]
+        local = TokenBatch(
+            nll=torch.cat(losses).detach().cpu(),
+            sequence=torch.cat([batch.sequence for batch in batches]).cpu(),
+            reference_nll=reference,
+        )
+        if self.accelerator.num_processes == 1:
+            return local, 0, len(local.nll)
+        parts: list[TokenBatch] = gather_object([local])
+        start = sum(len(p.nll) for p in parts[: self.accelerator.process_index])
+        merged = TokenBatch(
+            nll=torch.cat([p.nll for p in parts]),
+            sequence=torch.cat([p.sequence for p in parts]),
+            reference_nll=None
+            if reference is None
+            else torch.cat([p.reference_nll for p in parts if p.reference_nll is not None]),
+        )
+        return merged, start, len(local.nll)
+
+    def _record(
+        self, step: int, batches: list[Batch], losses: list[torch.Tensor]
+    ) -> dict[str, float]:
+        """What is logged at every step, over the global batch."""
+        statistics, _, _ = self._global_statistics(batches, losses)
+        nll = statistics.nll
+        record = {"step": step, "nll": nll.mean().item()}
+        record["loss"], record["mean_weight"] = record["nll"], 1.0
+        if self.method.weights is not None:
+            w = self.method.weights(statistics, self.options)
+            record["loss"] = (w * nll).mean().item()
+            record["mean_weight"] = w.mean().item()
+        record["share_easy"] = (nll < -math.log(EASY_PROBABILITY)).float().mean().item()
+        if self.method.diagnostics is not None:
+            record |= self.method.diagnostics(statistics, self.options)
+        return record
+
+    def _report(self) -> None:
+        n_done, n_steps = len(self.log), len(self.schedule)
+        tokens = sum(int(self.data.lengths[rows].sum()) for rows in self.schedule[:n_done])
+        speed = tokens / max(self.time_s, 1e-9)
+        left_s = self.time_s / n_done * (n_steps - n_done)
+        logger.info(
+            "step %d/%d  nll %.3f  %.0f tokens/s  %.0f s left",
+            n_done, n_steps, self.log[-1]["nll"], speed, left_s,
+        )  # fmt: skip
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "masters": self.weights.state(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "log": self.log,
+            "time_s": self.time_s,
+        }
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.weights.load(saved["masters"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["rng"])
+        self.log, self.time_s = saved["log"], saved["time_s"]
+
+    def info(self) -> dict[str, Any]:
+        """Measurements for ``train.json``."""
+        n_tokens = int(sum(self.data.lengths[rows].sum() for rows in self.schedule))
+        n_supervised = sum(self._n_tokens(step) for step in range(len(self.schedule)))
+        return {
+            "n_steps": len(self.schedule),
+            "n_tokens": n_tokens,
+            "n_supervised_tokens": n_supervised,
+            "tokens_per_s": n_tokens / max(self.time_s, 1e-9),
+            "time_s": self.time_s,
+            "peak_memory_bytes": peak_memory_bytes(),
+            "log": self.log,
+        }
+
+
+def train(
+    config: RunConfig,
+    base_model: Path,
+    data_path: Path,
+    out: Path,
+    state_folder: Path | None = None,
+    reference_path: Path | None = None,
+) -> None:
+    """Train one run and write ``out/`` (weights) and ``out.parent/train.json``.
+
+    Args:
+        config: The resolved run.
+        base_model: Folder of θ0.
+        data_path: Tokenised training split (``.npz``).
+        out: Folder for the final weights.
+        state_folder: Folder for resume points; None: not resumable.
+        reference_path: θ0's per-token losses, if the method needs them.
+
+    Raises:
+        TrainingDiverged: If the loss is not finite; nothing is written.
+    """
+    torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    data = TokenizedData.load(data_path)
+    reference_nll = None
+    if reference_path is not None:
+        from sft_tradeoff.reference import load_reference_nll
+
+        reference_nll = load_reference_nll(reference_path, data_path, base_model)
+    tokenizer = load_tokenizer(base_model)
+    model = load_model(base_model, torch.float32)
+    trainer = Trainer(config, model, data, tokenizer.pad_token_id, reference_nll)
+    facts = meta_info(base_model) | {
+        "data_sha256": sha256_of(data_path),
+        "n_threads": torch.get_num_threads(),
+        "n_processes": trainer.accelerator.num_processes,
+    }
+    key = state_key(config=config.model_dump(mode="json"), facts=facts)
+    state = StateFile(state_folder, key) if state_folder else None
+    trainer.run(state)
+    if trainer.accelerator.is_main_process:
+        save_model(model, trainer.weights.state(), base_model, out)
+        atomic_write_json(
+            out.parent / "train.json",
+            {
+                "run_info": run_info(config.model_dump(mode="json")),
+                "train_info": trainer.info(),
+                "meta_info": facts,
+            },
+        )
+        if state:
+            state.clear()
+
+
+def main() -> None:
+    """Train one run from its resolved configuration."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True, help="resolved run: JSON, or a file")
+    parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
+    parser.add_argument("--data", type=Path, required=True, help="tokenised training split, .npz")
+    parser.add_argument("--reference", type=Path, help="θ0's per-token losses, .parquet")
+    parser.add_argument("--state", type=Path, help="folder for resume points")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the final weights")
+    args = parser.parse_args()
+    config = read_config(RunConfig, args.config)
+    with run_main(f"train {config.run}"):
+        train(config, args.base_model, args.data, args.out, args.state, args.reference)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,434 @@
+"""The user's own file: what is accepted, how it is split, graded, and what its problems say."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_tradeoff.config import DomainSpec
+from sft_tradeoff.domains import get_domain
+from sft_tradeoff.domains.answers import final_answer, last_number, normalise
+from sft_tradeoff.domains.base import Example
+from sft_tradeoff.domains.jsonl import MAX_LABELS, MAX_LISTED, generate, score
+
+Line = dict[str, Any]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "data.jsonl"
+
+
+def write(file: Path, lines: Sequence[Line | str]) -> Path:
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return file
+
+
+def spec(file: Path, **settings: Any) -> DomainSpec:
+    sizes = {"n_train": 100, "n_validation": 0, "n_test": 1}
+    return DomainSpec.model_validate({"name": "jsonl", "path": str(file), **sizes, **settings})
+
+
+def question(number: int, **keys: Any) -> Line:
+    return {"prompt": f"Question {number}?", "response": f"Reply {number}", **keys}
+
+
+def problems_of(file: Path, **settings: Any) -> list[str]:
+    with pytest.raises(ValueError) as error:
+        generate(spec(file, **settings))
+    head, *problems = str(error.value).split("\n")
+    assert str(file) in head
+    return [problem.strip() for problem in problems]
+
+
+def prompts(examples: Sequence[Example]) -> set[str]:
+    return {normalise(example.prompt) for example in examples}
+
+
+# --- Reading ---------------------------------------------------------------------------------
+
+
+def test_what_a_line_becomes(file: Path) -> None:
+    write(
+        file, [{"prompt": "2 + 2?", "response": " It is 4. \n", "other": 1}, *map(question, "abc")]
+    )
+    splits = generate(spec(file))
+    example = next(e for split in splits.values() for e in split if e.prompt == "2 + 2?")
+    assert example.response == " It is 4. \n" and example.answer == "It is 4."
+    assert example.meta["line"] == 1 and example.meta["metric"] == "exact_match"
+    assert [len(split) for split in splits.values()] == [3, 0, 1]
+    assert splits["train"][2].id == "jsonl-train-00002"
+
+
+def test_answer_is_kept_and_numbers_are_texts(file: Path) -> None:
+    lines = [{"prompt": f"{i} + 1?", "response": f"So {i + 1}", "answer": i + 1} for i in range(4)]
+    splits = generate(spec(write(file, lines), metric="numeric"))
+    assert {e.prompt: e.answer for e in splits["train"] + splits["test"]} == {
+        "0 + 1?": "1",
+        "1 + 1?": "2",
+        "2 + 1?": "3",
+        "3 + 1?": "4",
+    }
+
+
+def test_chat_messages(file: Path) -> None:
+    user = {"role": "user", "content": "Hi?"}
+    reply = {"role": "assistant", "content": "Hello."}
+    system = {"role": "system", "content": "Be brief."}
+    lines = [{"messages": [system, user, reply]}, {"messages": [user, reply]}, question(1)]
+    splits = generate(spec(write(file, lines)))
+    by_line = {e.meta["line"]: e for split in splits.values() for e in split}
+    assert by_line[1].prompt == "Be brief.\n\nHi?" and by_line[1].response == "Hello."
+    assert by_line[2].prompt == "Hi?"
+
+
+def test_byte_order_mark_blank_lines_and_windows_line_ends(file: Path) -> None:
+    rows = [json.dumps(question(i)) for i in range(3)]
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(rows).encode())
+    splits = generate(spec(file))
+    assert sorted(e.meta["line"] for split in splits.values() for e in split) == [1, 3, 5]
+
+
+# --- Problems --------------------------------------------------------------------------------
+
+TWO_TURNS = [{"role": role, "content": "x"} for role in ("user", "assistant", "user", "assistant")]
+GOOD = [question(i) for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"prompt": "a", }', "line 5: not valid JSON: "),
+        ('{"prompt": "a", "response": NaN}', "line 5: not valid JSON: NaN"),
+        ("[1, 2]", "line 5: expected a JSON object, got list"),
+        ('"text"', "line 5: expected a JSON object, got str"),
+        ({"response": "b"}, "line 5: 'prompt' is missing (keys: response); add it, or use"),
+        ({"prompt": "a"}, "line 5: 'response' is missing (keys: prompt)"),
+        ({}, "line 5: 'prompt' is missing (keys: none)"),
+        ({"prompt": " \n", "response": "b"}, "line 5: 'prompt' is empty"),
+        ({"prompt": "a", "response": ""}, "line 5: 'response' is empty"),
+        ({"prompt": "a", "response": "b", "answer": " "}, "line 5: 'answer' is empty"),
+        ({"prompt": ["a"], "response": "b"}, "line 5: 'prompt' must be a text, got list"),
+        ({"prompt": "a", "response": True}, "line 5: 'response' must be a text, got bool"),
+        ('{"prompt": "\\ud800", "response": "b"}', "line 5: 'prompt' holds half of a surrogate"),
+        (question(9, split="dev"), "line 5: split: 'dev' is unknown; use one of train, validat"),
+        (question(9, split="test"), "line 1: 'split' is missing; give it on all lines or on none"),
+        ({"messages": TWO_TURNS}, "line 5: 'messages' has the roles user, assistant, user, assis"),
+        ({"messages": TWO_TURNS[:1]}, "line 5: 'messages' has the roles user; only [system,] user"),
+        ({"messages": []}, "line 5: 'messages' must be a list of objects"),
+        ({"messages": "hi"}, "line 5: 'messages' must be a list of objects"),
+        ({"messages": [{"role": "user"}, TWO_TURNS[1]]}, "line 5: 'content' is missing"),
+        ({"messages": TWO_TURNS[:2], "prompt": "a"}, "line 5: give either 'messages' or 'prompt'"),
+        ("[" * 100_000, "line 5: not valid JSON"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_bad_line_is_named(file: Path, line: Line | str, problem: str) -> None:
+    problems = problems_of(write(file, [*GOOD, line]))
+    assert len(problems) == 1
+    assert problems[0].startswith(problem)
+
+
+def test_not_utf_8(file: Path) -> None:
+    good = "\n".join(map(json.dumps, GOOD)).encode()
+    file.write_bytes(good + '\n{"prompt": "é", "response": "b"}'.encode("latin-1"))
+    assert problems_of(file) == ["line 5: not UTF-8 at byte 12; save the file as UTF-8"]
+
+
+def test_all_problems_are_reported_together_in_order(file: Path) -> None:
+    problems = problems_of(write(file, ["{", question(1), {"prompt": "a"}, question(2), "[]"]))
+    assert [problem.split(":")[0] for problem in problems] == [
+        "line 1",
+        "line 3",
+        "line 5",
+        "2 usable examples; at least 3 are needed",
+    ]
+
+
+def test_twenty_problems_are_listed_and_the_rest_counted(file: Path) -> None:
+    problems = problems_of(write(file, [*GOOD, *["{"] * 27]))
+    assert len(problems) == MAX_LISTED + 1 == 21
+    assert problems[-1] == "... and 7 more"
+    assert len(problems_of(write(file, [*GOOD, *["{"] * 20]))) == 20
+
+
+def test_same_prompt_in_two_splits(file: Path) -> None:
+    lines = [question(i, split="train") for i in range(3)]
+    lines += [{"prompt": " question  1? ", "response": "x", "split": "test"}]
+    assert problems_of(write(file, lines)) == [
+        "line 4: same prompt in test as on line 2 in train; keep it in one split"
+    ]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_too_few_examples(file: Path, n: int) -> None:
+    problems = problems_of(write(file, GOOD[:n]))
+    assert problems == [f"{n} usable examples; at least 3 are needed"]
+
+
+def test_too_few_for_the_sizes(file: Path) -> None:
+    write(file, [*GOOD, question(0)])  # five lines, four prompts
+    assert problems_of(file, n_test=3, n_validation=1) == [
+        "4 different prompts, but n_test 3 + n_validation 1 + at least 1 to train on need 5; "
+        "lower n_test or n_validation"
+    ]
+    assert generate(spec(file, n_test=2, n_validation=1))["train"]
+
+
+def test_splits_that_are_given_must_not_be_empty(file: Path) -> None:
+    write(file, [question(i, split="train") for i in range(5)])
+    assert problems_of(file, n_validation=2) == [
+        "n_validation is 2 but no line has split 'validation'; mark some or set n_validation: 0",
+        "n_test is 1 but no line has split 'test'; mark some",
+    ]
+
+
+def test_no_file(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.jsonl", tmp_path):
+        with pytest.raises(ValueError, match=r"path: cannot read .*: (No such file|Is a dir)"):
+            generate(spec(path))
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        ("exact_match", "answer 'B', read 'the answer is b')"),
+        ("numeric", "answer 'B', read 'None')"),
+    ],
+)
+def test_a_metric_that_fails_the_own_response_is_a_problem(
+    file: Path, metric: str, problem: str
+) -> None:
+    lines = [question(i, response="The answer is B", answer="B") for i in range(3)]
+    problems = problems_of(write(file, lines), metric=metric)
+    assert len(problems) == 3
+    assert problems[1].startswith(f"line 2: metric '{metric}' would grade the line's own response")
+    assert problem in problems[1]
+    assert generate(spec(file, metric="choice"))
+
+
+def test_choice_needs_a_closed_set(file: Path) -> None:
+    write(file, [question(i) for i in range(MAX_LABELS + 1)])
+    (problem,) = problems_of(file, metric="choice")
+    assert problem.startswith("metric 'choice' needs at most 50 different answers, the file has 51")
+
+
+# --- Splitting -------------------------------------------------------------------------------
+
+
+def test_sizes_are_met_and_surplus_is_left_out(file: Path) -> None:
+    write(file, [question(i) for i in range(50)])
+    splits = generate(spec(file, n_train=20, n_validation=5, n_test=10))
+    assert [len(split) for split in splits.values()] == [20, 5, 10]
+    assert len(set.union(*map(prompts, splits.values()))) == 35
+
+
+def test_given_splits_are_obeyed_and_cut(file: Path) -> None:
+    names = ["train"] * 6 + ["validation"] * 3 + ["test"] * 4
+    write(file, [question(i, split=name) for i, name in enumerate(names)])
+    splits = generate(spec(file, n_train=5, n_validation=9, n_test=2))
+    assert [len(split) for split in splits.values()] == [5, 3, 2]
+    for name, examples in splits.items():
+        assert all(names[example.meta["line"] - 1] == name for example in examples)
+
+
+def test_the_order_of_lines_and_n_train_do_not_matter(file: Path, tmp_path: Path) -> None:
+    lines = [question(i) for i in range(30)]
+    write(file, lines)
+    shuffled = write(tmp_path / "other.jsonl", random.Random(0).sample(lines, 30))
+    sizes = {"n_validation": 4, "n_test": 6}
+    full, again = generate(spec(file, **sizes)), generate(spec(shuffled, **sizes))
+    few = generate(spec(file, n_train=3, **sizes))
+    for split in ("train", "validation", "test"):
+        assert [e.prompt for e in full[split]] == [e.prompt for e in again[split]]
+    assert few["test"] == full["test"] and few["train"] == full["train"][:3]
+    assert generate(spec(file, seed=1, **sizes))["test"] != full["test"]
+
+
+@given(
+    copies=st.lists(st.integers(1, 4), min_size=10, max_size=25),
+    seed=st.integers(0, 1000),
+    n_test=st.integers(1, 5),
+    n_validation=st.integers(0, 4),
+)
+def test_copies_of_a_prompt_never_straddle_splits(
+    tmp_path_factory: pytest.TempPathFactory,
+    copies: list[int],
+    seed: int,
+    n_test: int,
+    n_validation: int,
+) -> None:
+    rows = [
+        {"prompt": f"What  is {i}?" if k % 2 else f" what is {i}? ", "response": f"{k}"}
+        for i, count in enumerate(copies)
+        for k in range(count)
+    ]
+    file = write(tmp_path_factory.mktemp("copies") / "data.jsonl", rows)
+    splits = generate(spec(file, seed=seed, n_test=n_test, n_validation=n_validation))
+    train, validation, test = (prompts(splits[name]) for name in ("train", "validation", "test"))
+    assert not train & test and not train & validation and not validation & test
+    assert len(splits["test"]) == n_test and len(splits["validation"]) == n_validation
+    assert splits["train"]
+
+
+# --- Grading ---------------------------------------------------------------------------------
+
+
+def line(answer: str, metric: str, tolerance: float = 0.05, labels: Sequence[str] = ()) -> Line:
+    return {
+        "answer": answer,
+        "meta": {"metric": metric, "tolerance": tolerance, "labels": list(labels)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "correct", "parsed"),
+    [
+        ("New York", True, "new york"),
+        ("  new\n YORK ", True, "new york"),
+        ("New York.", False, "new york."),
+        ("York", False, "york"),
+        (" \n", False, None),
+    ],
+)
+def test_exact_match(text: str, correct: bool, parsed: str | None) -> None:
+    grade = score(line("New York", "exact_match"), text)
+    assert (grade.correct, grade.parsed) == (correct, parsed)
+
+
+@pytest.mark.parametrize(
+    ("truth", "tolerance", "text", "correct"),
+    [
+        ("100", 0.05, "it is 105", True),
+        ("100", 0.05, "it is 95.", True),
+        ("100", 0.05, "it is 105.1", False),
+        ("1.1", 0.05, "1.155", True),  # 1.1 * 1.05, on the edge
+        ("-100", 0.05, "-104", True),
+        ("-100", 0.05, "104", False),
+        ("1,000 m", 0, "so 1,000 metres", True),
+        ("1,000 m", 0, "so 1000.5", False),
+        ("100", 0.05, "first 100, then 7", False),
+        ("0", 0.05, "0.0000000005", True),
+        ("0", 0.05, "0.00000001", False),
+        ("5", 0.05, "inf", False),
+        ("5", 0.05, "five", False),
+        ("5", 0.05, "9" * 10_000, False),
+        ("5", 0.05, "__import__('os')", False),
+    ],
+)
+def test_numeric(truth: str, tolerance: float, text: str, correct: bool) -> None:
+    assert score(line(truth, "numeric", tolerance), text).correct == correct
+
+
+def test_numeric_without_a_number_is_a_format_failure() -> None:
+    assert score(line("5", "numeric"), "I cannot tell").format_failure
+    assert score(line("5", "numeric"), "nan").format_failure
+    assert not score(line("5", "numeric"), "6").format_failure
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "parsed"),
+    [
+        ("B", "B", "B"),
+        ("B", "The answer is (B), not A.", "B"),
+        ("B", "This is a hard one: B", "B"),  # the article is no label
+        ("A", "A, since B is wrong", "A"),
+        ("B", "ABBA", None),
+        ("B", "b", None),
+        ("B", "", None),
+    ],
+)
+def test_choice_of_letters(answer: str, text: str, parsed: str | None) -> None:
+    grade = score(line(answer, "choice", labels=["A", "B"]), text)
+    assert grade.parsed == parsed and grade.correct == (parsed == answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("not entailed", "not entailed"),
+        ("Not Entailed!", "not entailed"),
+        ("entailed, not entailed", "entailed"),
+        ("unentailed", None),
+        ("It is entailed", "entailed"),
+    ],
+)
+def test_choice_of_words(text: str, parsed: str | None) -> None:
+    labels = ["entailed", "not entailed"]
+    assert score(line("entailed", "choice", labels=labels), text).parsed == parsed
+
+
+def test_choice_of_digits_does_not_read_decimals() -> None:
+    labels = ["0", "1", "2"]
+    assert score(line("2", "choice", labels=labels), "0.75 or 1,5 so 2.").parsed == "2"
+
+
+def test_labels_are_the_answers_of_the_file(file: Path) -> None:
+    rows = [question(i, response=f"I say {'yes' if i % 2 else 'no'}.") for i in range(4)]
+    rows = [{**row, "answer": "yes" if "yes" in row["response"] else "no"} for row in rows]
+    splits = generate(spec(write(file, rows), metric="choice"))
+    example = splits["test"][0]
+    assert example.meta["labels"] == ["no", "yes"]
+    assert score(example.to_dict(), "Yes, sure").correct == (example.answer == "yes")
+
+
+@given(st.text(), st.sampled_from(["exact_match", "numeric", "choice"]))
+def test_any_text_can_be_graded(text: str, metric: str) -> None:
+    grade = score(line("1", metric, labels=["1", "(x"]), text)
+    assert not (grade.correct and grade.format_failure)
+
+
+def test_domain_is_found_by_name() -> None:
+    domain = get_domain("jsonl")
+    assert domain.variants == ("response",) and set(domain.max_new_tokens) == {"response"}
+    assert domain.generate is generate and domain.score is score
+
+
+# --- Reading answers, shared with the other domains -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1 then 2.5", 2.5),
+        ("-3", -3),
+        ("−3", -3),
+        ("+.5e-3", 0.0005),
+        ("12,345.6 g", 12345.6),
+        ("1,23", 23),
+        ("3-4", 3),
+        ("ends with 7.", 7),
+        ("FIB-4, m^2, CO2, x_1", None),
+        ("95%", 95),
+        ("$4", 4),
+        ("1e999", None),
+        ("", None),
+    ],
+)
+def test_last_number(text: str, number: float | None) -> None:
+    assert last_number(text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("x\nFinal answer: 3 kg.\n", "3 kg"),
+        ("FINAL ANSWER:3", "3"),
+        ("**Final answer:** $3$", "3"),
+        ("Final answer:\n\n**3**", "3"),
+        ("Final answer: 1 Final answer: 2", "1 Final answer: 2"),
+        ("Final answer: 1\nfinal answer: 2", "2"),
+        ("final answer is 3", None),
+        ("Final answer:", ""),
+    ],
+)
+def test_final_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer

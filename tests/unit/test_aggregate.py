@@ -1,0 +1,265 @@
+"""Aggregation of a small study whose every number is known by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sft_tradeoff import aggregate
+from sft_tradeoff.aggregate import (
+    missing_settings,
+    over_seeds,
+    read_over_seeds,
+    read_table,
+    score_table,
+    tradeoff_table,
+)
+from sft_tradeoff.console import UserError
+
+NAN = math.nan
+Z = 1.959963985
+RUNS = [
+    ("m.base", "m", None, "base", "base", None, None),
+    ("m.d.sft.lr1e-5.seed0", "m", "d", "sft", "plain", 1e-5, 0),
+    ("m.e.sft.lr1e-5.seed0", "m", "e", "sft", "plain", 1e-5, 0),
+]
+Scores = dict[tuple[str, str], tuple[list[float], list[float]]]
+SUITE_0: Scores = {
+    ("piqa", "acc_norm"): ([1, 1, 1, 1], [1] * 4),
+    ("piqa", "acc"): ([0, 0, 0, 0], [1] * 4),
+    ("obqa", "acc_norm"): ([0, 0], [1] * 2),
+    ("news", "bits_per_byte"): ([100, 200], [100, 200]),
+    ("code", "bits_per_byte"): ([10, 50], [10, 10]),
+}
+SUITE: Scores = {
+    ("piqa", "acc_norm"): ([1, 0, 1, 1], [1] * 4),
+    ("piqa", "acc"): ([1, 1, 1, 1], [1] * 4),
+    ("obqa", "acc_norm"): ([0, 1], [1] * 2),
+    ("news", "bits_per_byte"): ([110, 220], [100, 200]),
+    ("code", "bits_per_byte"): ([30, 50], [10, 10]),
+}
+
+
+def domain(label: str, accuracy: list[float], nll: list[float]) -> Scores:
+    return {
+        (label, "accuracy"): (accuracy, [1] * len(accuracy)),
+        (label, "format_failure"): ([1, 0, 0, 0], [1] * 4),
+        (label, "nll"): (nll, [2] * len(nll)),
+    }
+
+
+BASE = domain("d", [0, 0, 0, 1], [4, 6]) | domain("e", [0, 0, 0, 0], [4, 4]) | SUITE_0
+TUNED = domain("d", [1, 1, 0, 1], [1, 5]) | SUITE
+TUNED_E = domain("e", [1, 1, 1, 1], [2, 2]) | SUITE_0
+
+
+def write(folder: Path, run: str, scores: Scores) -> None:
+    rows = [
+        (benchmark, str(item), metric, float(value), float(size))
+        for (benchmark, metric), columns in scores.items()
+        for item, (value, size) in enumerate(zip(*columns, strict=True))
+    ]
+    frame = pd.DataFrame(rows, columns=["benchmark", "item", "metric", "value", "size"])
+    (folder / run).mkdir(parents=True, exist_ok=True)
+    # Any order: items are paired by id, not by place.
+    frame.sample(frac=1, random_state=len(run)).to_parquet(folder / run / "items.parquet")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for (run, *_), scores in zip(RUNS, (BASE, TUNED, TUNED_E), strict=True):
+        write(tmp_path, run, scores)
+    info = {"train_info": {"tokens_per_s": 100.0, "time_s": 7.0}}
+    (tmp_path / RUNS[1][0] / "train.json").write_text(json.dumps(info))
+    return tmp_path
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> pd.DataFrame:
+    columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
+    path = tmp_path / "run_table.csv"
+    pd.DataFrame(RUNS, columns=columns).to_csv(path, index=False)
+    return read_table(path, columns)
+
+
+def tradeoff_of(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    return tradeoff_table(score_table(runs, folder), runs, folder)
+
+
+def test_scores_of_one_run(runs: pd.DataFrame, folder: Path) -> None:
+    scores = score_table(runs, folder).set_index(["run", "benchmark", "metric"])
+    row = scores.loc[(RUNS[1][0], "piqa", "acc_norm")]
+    assert (row["value"], row["stderr"], row["n"]) == (0.75, 0.25, 4)
+    assert (row["difference"], row["difference_stderr"]) == (-0.25, 0.25)
+    assert (row["model"], row["domain"], row["label"], row["seed"]) == ("m", "d", "plain", 0)
+    assert scores.loc[("m.base", "e", "accuracy"), "value"] == 0
+    assert pd.isna(scores.loc[("m.base", "e", "accuracy"), "learning_rate"])
+    assert len(scores) == 11 + 8 + 8
+
+
+def test_tradeoff_of_one_run_by_hand(runs: pd.DataFrame, folder: Path) -> None:
+    row = tradeoff_of(runs, folder).query("domain == 'd' and method == 'sft'").iloc[0]
+    assert (row["domain_score"], row["domain_score_stderr"]) == (0.75, 0.25)
+    # Wilson, 3 of 4
+    assert row["domain_score_low"] == pytest.approx(0.300642, abs=1e-6)
+    assert row["domain_score_high"] == pytest.approx(0.954413, abs=1e-6)
+    # (1 + 5) / (2 + 2); residuals -2, 2: se = √(8 · 2) / 4
+    assert (row["domain_nll"], row["domain_nll_stderr"]) == (1.5, pytest.approx(1.0))
+    assert row["domain_nll_low"] == pytest.approx(1.5 - Z)
+    assert row["format_failure"] == 0.25
+    # acc_norm only: (3/4 + 1/2) / 2, se = √(1/16 + 1/4) / 2
+    assert row["general_score"] == 0.625
+    assert row["general_score_stderr"] == pytest.approx(math.sqrt(5) / 8)
+    # (-1/4 + 1/2) / 2
+    assert row["general_score_difference"] == 0.125
+    assert row["general_score_difference_stderr"] == pytest.approx(math.sqrt(5) / 8)
+    # news 30/300 without noise, code 20/20 with residuals ±10: se = √(200 · 2) / 20
+    assert row["general_bits_per_byte_difference"] == pytest.approx(0.55)
+    assert row["general_bits_per_byte_difference_stderr"] == pytest.approx(0.5)
+    assert row["general_bits_per_byte_difference_high"] == pytest.approx(0.55 + Z / 2)
+    assert (row["tokens_per_s"], row["time_s"], row["seed"]) == (100, 7, 0)
+
+
+def test_base_has_one_row_per_domain(runs: pd.DataFrame, folder: Path) -> None:
+    base = tradeoff_of(runs, folder).query("method == 'base'")
+    assert base["domain"].tolist() == ["d", "e"]
+    assert base["domain_score"].tolist() == [0.25, 0]
+    assert base["domain_nll"].tolist() == [2.5, 2]
+    assert base["general_score"].tolist() == [0.5, 0.5]
+    assert (base[["general_score_difference", "general_bits_per_byte_difference"]] == 0).all(None)
+    assert base[["tokens_per_s", "learning_rate", "seed"]].isna().all(None)
+
+
+def test_missing_run_is_nan_and_named(
+    runs: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / RUNS[1][0] / "items.parquet").unlink()
+    tradeoff = tradeoff_of(runs, folder)
+    row = tradeoff.query("domain == 'd' and method == 'sft'").iloc[0]
+    assert row[aggregate.MEASURED].isna().all()
+    assert tradeoff.query("domain == 'e' and method == 'sft'").iloc[0]["domain_score"] == 1
+    assert "1 of 3 runs" in caplog.text
+    assert RUNS[1][0] in caplog.text
+    assert missing_settings(over_seeds(tradeoff), aggregate.QUANTITIES) == ["m, d, plain at 1e-5"]
+
+
+def test_broken_score_is_nan_and_named(
+    runs: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(folder, RUNS[1][0], TUNED | {("obqa", "acc_norm"): ([0, NAN], [1, 1])})
+    row = tradeoff_of(runs, folder).query("domain == 'd' and method == 'sft'").iloc[0]
+    assert math.isnan(row["general_score"])
+    assert math.isnan(row["general_score_difference_low"])
+    assert row["domain_score"] == 0.75
+    assert f"{RUNS[1][0]} on obqa, acc_norm" in caplog.text
+    assert "items.parquet" not in caplog.text
+
+
+def test_missing_base_is_an_error(runs: pd.DataFrame, folder: Path) -> None:
+    with pytest.raises(UserError, match="'m': θ0 is not evaluated .*run table"):
+        score_table(runs[runs["method"] != "base"], folder)
+    (folder / "m.base" / "items.parquet").unlink()
+    with pytest.raises(UserError, match="'m': θ0 is not evaluated"):
+        score_table(runs, folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({("piqa", "acc"): ([1, 1], [1, 1])}, r"'piqa' \(acc\): 2 items .* 4 of θ0.*limit"),
+        ({("news", "bits_per_byte"): ([1, 1], [100, 201])}, "'news' .*differ in size"),
+        ({("boolq", "acc_norm"): ([1], [1])}, "'boolq' .*: run .* was evaluated on it, θ0 was not"),
+    ],
+)
+def test_unpaired_items_are_an_error(
+    runs: pd.DataFrame, folder: Path, change: Scores, message: str
+) -> None:
+    write(folder, RUNS[1][0], TUNED | change)
+    with pytest.raises(UserError, match=message):
+        score_table(runs, folder)
+
+
+def test_run_without_a_benchmark_of_base_is_an_error(runs: pd.DataFrame, folder: Path) -> None:
+    fewer = {key: value for key, value in TUNED.items() if key != ("code", "bits_per_byte")}
+    write(folder, RUNS[1][0], fewer)
+    with pytest.raises(UserError, match="'code' .*: θ0 was evaluated on it, run .* was not"):
+        score_table(runs, folder)
+
+
+def test_item_scored_twice_is_an_error(runs: pd.DataFrame, folder: Path) -> None:
+    path = folder / RUNS[1][0] / "items.parquet"
+    frame = pd.read_parquet(path)
+    pd.concat([frame, frame.head(1)]).to_parquet(path)
+    with pytest.raises(UserError, match="appears twice"):
+        score_table(runs, folder)
+
+
+def test_file_without_its_columns_is_an_error(runs: pd.DataFrame, folder: Path) -> None:
+    path = folder / RUNS[1][0] / "items.parquet"
+    pd.read_parquet(path).drop(columns="size").to_parquet(path)
+    with pytest.raises(UserError, match="no column size"):
+        score_table(runs, folder)
+
+
+def test_seeds_are_averaged_with_both_noises(runs: pd.DataFrame, folder: Path) -> None:
+    tradeoff = tradeoff_of(runs, folder).query("domain == 'd'")
+    second = tradeoff.iloc[[1]].assign(seed=1, domain_score=0.25, domain_score_stderr=0.25)
+    second = second.assign(domain_score_low=0.05, domain_score_high=0.7, tokens_per_s=300.0)
+    base, row = over_seeds(pd.concat([tradeoff, second])).to_dict("records")
+    assert (base["n_seeds"], row["n_seeds"]) == (1, 2)
+    assert base["domain_score_low"] == tradeoff.iloc[0]["domain_score_low"]
+    assert row["domain_score"] == 0.5
+    # item noise 1/16 stays, seed noise s² = 1/8 halves
+    assert row["domain_score_stderr"] == pytest.approx(math.sqrt(1 / 16 + 1 / 16))
+    # the interval would leave [0, 1]; the other quantities are equal in both seeds
+    assert row["domain_score_low"] == 0
+    assert row["general_score_low"] == pytest.approx(tradeoff.iloc[1]["general_score_low"])
+    assert row["tokens_per_s"] == 200
+
+
+def test_bounds_over_seeds_combine_each_side(runs: pd.DataFrame, folder: Path) -> None:
+    tradeoff = tradeoff_of(runs, folder).query("domain == 'd'").iloc[[1, 1]]
+    tradeoff = tradeoff.assign(domain_score=[0.5, 0.6])
+    tradeoff = tradeoff.assign(domain_score_low=[0.4, 0.5], domain_score_high=[0.7, 0.8])
+    row = over_seeds(tradeoff).iloc[0]
+    seeds = (Z * 0.05) ** 2  # s² / S = 0.005 / 2
+    assert row["domain_score_low"] == pytest.approx(0.55 - math.sqrt(0.1**2 + seeds))
+    assert row["domain_score_high"] == pytest.approx(0.55 + math.sqrt(0.2**2 + seeds))
+
+
+def test_setting_with_a_missing_seed_is_nan(runs: pd.DataFrame, folder: Path) -> None:
+    tradeoff = tradeoff_of(runs, folder).query("domain == 'd'").iloc[[1, 1]]
+    tradeoff = tradeoff.assign(**{name: [0.5, NAN] for name in aggregate.MEASURED})
+    row = over_seeds(tradeoff).iloc[0]
+    assert row["n_seeds"] == 2
+    assert row[aggregate.MEASURED].isna().all()
+
+
+def test_command_line_writes_all_tables(
+    runs: pd.DataFrame, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    command = f"aggregate --run-table {tmp_path}/run_table.csv --runs {folder}"
+    command += f" --scores {out}/scores.csv --tradeoff {out}/tradeoff.csv --over-seeds {out}/os.csv"
+    monkeypatch.setattr("sys.argv", command.split())
+    aggregate.main()
+    tradeoff = tradeoff_of(runs, folder)
+    written = read_table(out / "tradeoff.csv", aggregate.TRADEOFF_COLUMNS)
+    pd.testing.assert_frame_equal(written, tradeoff, check_dtype=False)
+    assert list(pd.read_csv(out / "scores.csv")) == aggregate.SCORE_COLUMNS
+    assert read_over_seeds(out / "os.csv")["n_seeds"].tolist() == [1, 1, 1, 1]
+    with pytest.raises(UserError, match="no column n_seeds"):
+        read_over_seeds(out / "tradeoff.csv")
+
+
+def test_names_that_look_missing_stay_names(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("label,domain,seed\nNA,null,\n")
+    row = read_table(tmp_path / "t.csv", ["label"]).iloc[0]
+    assert (row["label"], row["domain"]) == ("NA", "null")
+    assert pd.isna(row["seed"])
+    with pytest.raises(UserError, match="no such table"):
+        read_table(tmp_path / "u.csv", [])

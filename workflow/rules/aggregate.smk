@@ -1,0 +1,69 @@
+# From items to one tidy table, and the table of the trade-off.
+
+
+rule run_table:
+    output:
+        table=f"{RESULTS}/run_table.csv",
+    params:
+        study=spec_json(STUDY),
+    log:
+        f"{RESULTS}/logs/run_table.log",
+    benchmark:
+        f"{RESULTS}/logs/run_table.jsonl"
+    conda:
+        CONDA
+    shell:
+        "python -m sft_tradeoff.runs --study {params.study:q} --out {output.table:q} 2> {log:q}"
+
+
+rule aggregate:
+    input:
+        table=f"{RESULTS}/run_table.csv",
+        evaluations=expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
+        per_item=expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
+        training=expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+        module="src/sft_tradeoff/aggregate.py",
+        stats="src/sft_tradeoff/analysis/stats.py",
+    output:
+        scores=f"{RESULTS}/scores.csv",
+        tradeoff=f"{RESULTS}/tradeoff.csv",
+    params:
+        runs=f"{RESULTS}/runs",
+    log:
+        f"{RESULTS}/logs/aggregate.log",
+    benchmark:
+        f"{RESULTS}/logs/aggregate.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python -m sft_tradeoff.aggregate --run-table {input.table:q}"
+        " --runs {params.runs:q}"
+        " --scores {output.scores:q}"
+        " --tradeoff {output.tradeoff:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule tables:
+    input:
+        tradeoff=f"{RESULTS}/tradeoff.csv",
+        module="src/sft_tradeoff/tables.py",
+    output:
+        expand(f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]),
+    params:
+        folder=f"{RESULTS}/tables",
+    log:
+        f"{RESULTS}/logs/tables.log",
+    benchmark:
+        f"{RESULTS}/logs/tables.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m sft_tradeoff.tables --tradeoff {input.tradeoff:q}"
+        " --out-dir {params.folder:q}"
+        " 2>&1 | tee {log:q}"

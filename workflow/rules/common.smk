@@ -1,0 +1,101 @@
+# Helpers only; every rule lives in the file named after its stage.
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+# The workflow runs from a bare clone; installing the package is optional.
+sys.path.insert(0, os.path.abspath("src"))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [os.path.abspath("src"), os.environ.get("PYTHONPATH", "")])
+)
+
+from snakemake.exceptions import WorkflowError
+
+from sft_tradeoff.benchmarks import BENCHMARKS
+from sft_tradeoff.config import ConfigError, parse_study
+from sft_tradeoff.runs import evaluation_configs, expand_runs
+from sft_tradeoff.sources import asset_path
+
+STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
+if not config:
+    raise WorkflowError("No study given; add --configfile config/studies/quick.yaml")
+try:
+    STUDY = parse_study(config, STUDY_FILES)
+    RUNS = {run.run: run for run in expand_runs(STUDY)}
+    EVALUATIONS = evaluation_configs(STUDY)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+CACHE = os.environ.get("SFT_TRADEOFF_CACHE", "resources")
+RESULTS = f"results/{STUDY.study}"
+DOMAINS = {domain.label: domain for domain in STUDY.domains}
+FIGURES = ["tradeoff", "learning_rate"]
+CONDA = "../../environment.yml"
+
+
+wildcard_constraints:
+    asset="[A-Za-z0-9_-]+",
+    model="[A-Za-z0-9_-]+",
+    benchmark="[A-Za-z0-9_-]+",
+    domain="[A-Za-z0-9_-]+",
+    split="train|test",
+    run="|".join(map(re.escape, RUNS)),
+    evaluated="|".join(map(re.escape, EVALUATIONS)),
+
+
+def spec_json(spec):
+    """Settings as JSON text; as a `params:` value it tells Snakemake exactly when to repeat a job."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+
+
+def asset_record(name):
+    return f"{CACHE}/assets/{name}/SOURCE.json"
+
+
+def model_record(name):
+    """θ0's record; its content is pinned by hash, so its age never matters."""
+    return ancient(f"{CACHE}/models/{name}/MODEL.json")
+
+
+def tokenized(run, split):
+    return f"{RESULTS}/tokenized/{run.model}/{run.domain.label}/{split}.npz"
+
+
+def reference(run):
+    """θ0's losses, for the runs whose method reads them."""
+    if not run.needs_reference:
+        return []
+    return f"{RESULTS}/reference/{run.model}/{run.domain.label}.parquet"
+
+
+def checkpoint(wildcards):
+    """Weights to evaluate: a run's own folder, or θ0."""
+    if wildcards.evaluated in RUNS:
+        return f"{RESULTS}/runs/{wildcards.evaluated}/model"
+    return model_record(EVALUATIONS[wildcards.evaluated].model)
+
+
+def evaluation_data(wildcards, pattern):
+    """One path per domain on which a checkpoint is evaluated."""
+    evaluation = EVALUATIONS[wildcards.evaluated]
+    return [
+        pattern.format(model=evaluation.model, domain=domain.label)
+        for domain in evaluation.domains
+    ]
+
+
+def folder_of(path):
+    """A checkpoint folder from either a folder or the record inside it."""
+    return os.path.dirname(str(path)) if str(path).endswith("MODEL.json") else path
+
+
+def model_source(name, input):
+    """Arguments that tell the base_model stage where its asset is."""
+    if not input:
+        return ""
+    asset = STUDY.model_catalogue[name].asset
+    path = asset_path(Path(CACHE), asset, STUDY.assets[asset])
+    return f"--source {shlex.quote(str(path))} --source-record {shlex.quote(input.source)}"

@@ -1,0 +1,91 @@
+# Material: fetched assets, benchmark items, domain examples, tokens.
+
+
+rule fetch_asset:
+    output:
+        record=f"{CACHE}/assets/{{asset}}/SOURCE.json",
+    params:
+        spec=lambda w: spec_json(STUDY.assets[w.asset]),
+    log:
+        "results/logs/fetch_asset/{asset}.log",
+    benchmark:
+        "results/logs/fetch_asset/{asset}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=500,
+        runtime=60,
+    shell:
+        "python -m sft_tradeoff.sources --name {wildcards.asset:q}"
+        " --spec {params.spec:q}"
+        " --out {output.record:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule benchmark_data:
+    input:
+        source=lambda w: ancient(asset_record(BENCHMARKS[w.benchmark].asset)),
+    output:
+        jsonl=f"{CACHE}/benchmarks/{{benchmark}}.jsonl",
+    log:
+        "results/logs/benchmark_data/{benchmark}.log",
+    benchmark:
+        "results/logs/benchmark_data/{benchmark}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=500,
+        runtime=10,
+    shell:
+        "python -m sft_tradeoff.benchmarks --name {wildcards.benchmark:q}"
+        " --source $(dirname {input.source:q})"
+        " --out {output.jsonl:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule domain_data:
+    output:
+        train=f"{RESULTS}/data/{{domain}}/train.jsonl",
+        validation=f"{RESULTS}/data/{{domain}}/validation.jsonl",
+        test=f"{RESULTS}/data/{{domain}}/test.jsonl",
+        card=f"{RESULTS}/data/{{domain}}/card.md",
+    params:
+        spec=lambda w: spec_json(DOMAINS[w.domain]),
+    log:
+        f"{RESULTS}/logs/domain_data/{{domain}}.log",
+    benchmark:
+        f"{RESULTS}/logs/domain_data/{{domain}}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    shell:
+        "python -m sft_tradeoff.domains --spec {params.spec:q}"
+        " --out $(dirname {output.card:q})"
+        " 2>&1 | tee {log:q}"
+
+
+rule tokenize:
+    input:
+        model=lambda w: model_record(w.model),
+        data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
+    output:
+        tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
+    params:
+        max_length=STUDY.training.max_length,
+    log:
+        f"{RESULTS}/logs/tokenize/{{model}}.{{domain}}.{{split}}.log",
+    benchmark:
+        f"{RESULTS}/logs/tokenize/{{model}}.{{domain}}.{{split}}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    shell:
+        "python -m sft_tradeoff.tokenization --model $(dirname {input.model:q})"
+        " --data {input.data:q}"
+        " --max-length {params.max_length}"
+        " --out {output.tokens:q}"
+        " 2>&1 | tee {log:q}"

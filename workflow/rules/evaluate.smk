@@ -1,0 +1,37 @@
+# One job per checkpoint, θ0 included: general suite and domains in one process.
+
+
+rule evaluate:
+    input:
+        checkpoint=checkpoint,
+        base_model=lambda w: model_record(EVALUATIONS[w.evaluated].model),
+        data=lambda w: evaluation_data(w, f"{RESULTS}/data/{{domain}}/test.jsonl"),
+        tokens=lambda w: evaluation_data(w, f"{RESULTS}/tokenized/{{model}}/{{domain}}/test.npz"),
+        benchmarks=ancient(
+            expand(f"{CACHE}/benchmarks/{{benchmark}}.jsonl", benchmark=STUDY.evaluation.tasks)
+        ),
+        tasks=expand("workflow/tasks/{benchmark}.yaml", benchmark=STUDY.evaluation.tasks),
+    output:
+        scores=f"{RESULTS}/runs/{{evaluated}}/eval.json",
+        per_item=f"{RESULTS}/runs/{{evaluated}}/items.parquet",
+    params:
+        config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
+        model=lambda w, input: folder_of(input.checkpoint),
+    log:
+        f"{RESULTS}/logs/evaluate/{{evaluated}}.log",
+    benchmark:
+        f"{RESULTS}/logs/evaluate/{{evaluated}}.jsonl"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    shell:
+        "python -m sft_tradeoff.evaluate --config {params.config:q}"
+        " --model {params.model:q}"
+        " --base-model $(dirname {input.base_model:q})"
+        " --data {input.data:q}"
+        " --tokens {input.tokens:q}"
+        " --out {output.scores:q}"
+        " 2>&1 | tee {log:q}"

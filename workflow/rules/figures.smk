@@ -1,0 +1,25 @@
+# One module per figure; a colour never retrains.
+
+
+rule figure:
+    input:
+        tradeoff=f"{RESULTS}/tradeoff.csv",
+        module="src/sft_tradeoff/figures/{figure}.py",
+        style="src/sft_tradeoff/plotting.py",
+    output:
+        expand(f"{RESULTS}/figures/{{{{figure}}}}.{{format}}", format=["pdf", "png", "csv"]),
+    params:
+        stem=lambda w: f"{RESULTS}/figures/{w.figure}",
+    log:
+        f"{RESULTS}/logs/figure/{{figure}}.log",
+    benchmark:
+        f"{RESULTS}/logs/figure/{{figure}}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python -m sft_tradeoff.figures.{wildcards.figure} --tradeoff {input.tradeoff:q}"
+        " --out-stem {params.stem:q}"
+        " 2>&1 | tee {log:q}"

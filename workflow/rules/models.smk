@@ -1,0 +1,30 @@
+# θ0: one safetensors folder per model, built once.
+
+
+rule base_model:
+    input:
+        source=lambda w: (
+            ancient(asset_record(STUDY.model_catalogue[w.model].asset))
+            if STUDY.model_catalogue[w.model].asset
+            else []
+        ),
+    output:
+        record=f"{CACHE}/models/{{model}}/MODEL.json",
+    params:
+        spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
+        source=lambda w, input: model_source(w.model, input),
+    log:
+        "results/logs/base_model/{model}.log",
+    benchmark:
+        "results/logs/base_model/{model}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "python -m sft_tradeoff.models --name {wildcards.model:q}"
+        " --spec {params.spec:q}"
+        " {params.source}"
+        " --out $(dirname {output.record:q})"
+        " 2>&1 | tee {log:q}"
