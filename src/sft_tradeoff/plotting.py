@@ -37,7 +37,7 @@ COLOURS = (
 )  # fmt: skip
 LINES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
 FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "bottom")
-RATE_MARKERS = "osD^vPX<>phd"
+RATE_MARKERS = "osD^vPX<>ph"
 BASE_COLOUR = "black"
 BASE_LABEL = "θ₀"
 

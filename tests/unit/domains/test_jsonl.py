@@ -359,16 +359,17 @@ def test_choice_of_letters(answer: str, text: str, parsed: str | None) -> None:
         ("entailed, not entailed", "entailed"),
         ("unentailed", None),
         ("It is entailed", "entailed"),
+        ("Entailed in part", "entailed in part"),
     ],
 )
 def test_choice_of_words(text: str, parsed: str | None) -> None:
-    labels = ["entailed", "not entailed"]
+    labels = ["entailed", "entailed in part", "not entailed"]
     assert score(line("entailed", "choice", labels=labels), text).parsed == parsed
 
 
 def test_choice_of_digits_does_not_read_decimals() -> None:
     labels = ["0", "1", "2"]
-    assert score(line("2", "choice", labels=labels), "0.75 or 1,5 so 2.").parsed == "2"
+    assert score(line("2", "choice", labels=labels), "7.1 or 0.75 or 1,5 so 2.").parsed == "2"
 
 
 def test_labels_are_the_answers_of_the_file(file: Path) -> None:

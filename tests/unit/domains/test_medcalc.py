@@ -319,6 +319,36 @@ def test_measures_come_in_all_units_that_the_package_converts() -> None:
         assert re.search(unit, text), unit
 
 
+@pytest.mark.parametrize(
+    ("id", "wrong_text"),
+    [
+        (3, "gender is male and the creatinine concentration is less"),
+        (13, "must subtract"),
+        (22, "greater than 20 kg"),
+    ],
+)
+def test_branches_in_which_the_package_errs_are_not_drawn(id: int, wrong_text: str) -> None:
+    calculator = next(c for c in CALCULATORS if c.id == id)
+    for i in range(300):
+        explanation, _ = calculator.explain(calculator.draw(random.Random(i)))
+        assert wrong_text not in explanation
+
+
+@pytest.mark.parametrize(
+    ("patient", "described"),
+    [
+        (Patient("Male", 11), "an 11-year-old boy"),
+        (Patient("Female", 18), "an 18-year-old woman"),
+        (Patient("Male", 80), "an 80-year-old man"),
+        (Patient("Female", 0, 8), "an 8-month-old girl"),
+        (Patient("Female", 28), "a 28-year-old woman"),
+        (Patient("Male", 1), "a 1-year-old boy"),
+    ],
+)
+def test_patients_are_described_with_the_right_article(patient: Patient, described: str) -> None:
+    assert patient.described == described
+
+
 def test_a_note_of_known_facts() -> None:
     case = Case(Patient("Female", 8), {}, (Measure("pulse", "80 bpm"), "{They} coughs."))
     notes = {write_note(random.Random(i), case, ("a cough",)) for i in range(300)}
@@ -328,7 +358,7 @@ def test_a_note_of_known_facts() -> None:
 
 
 def test_no_note_says_that_allergies_are_unknown_and_known() -> None:
-    case = Case(Patient("Male", 40), {}, ())
+    case = Case(Patient("Male", 10), {}, ())
     notes = [write_note(random.Random(i), case, ("x",)) for i in range(500)]
     assert any("penicillin" in note for note in notes)
     assert not any("penicillin" in note and "no known drug" in note for note in notes)
@@ -489,7 +519,8 @@ def test_decimal(generation: str, correct: bool, parsed: str | None) -> None:
 def test_limits_by_hand() -> None:
     assert limits(100) == (95, 105)
     assert limits(-4.75) == (-4.9875, -4.5125)  # the lower limit of a negative is 1.05 times it
-    assert limits(0.4) == (0.38, 0.42)
+    assert limits(3.8) == (3.61, 3.99)  # 3.8 * 1.05 in binary is a little less than 3.99
+    assert limits(-3.8) == (-3.99, -3.61)
     assert limits(0) == (0, 0)
 
 
@@ -547,6 +578,7 @@ def test_negative_integer() -> None:
         ("June 30, 2012", "06/30/2012"),
         ("jun 30th 2012", "06/30/2012"),
         ("30 June 2012", "06/30/2012"),
+        ("30 Jun. 2012", "06/30/2012"),
         ("(06/30/2012)", "06/30/2012"),
         ("07/01/2012", "07/01/2012"),
         ("30/06/2012", None),  # the benchmark's dates are M/D/Y
@@ -572,6 +604,7 @@ def test_date(generation: str, parsed: str | None) -> None:
         ("16+1", "16 weeks, 1 days"),
         ("16w1d", "16 weeks, 1 days"),
         ("16 weeks", "16 weeks, 0 days"),
+        ("16 wonders", None),
         ("1 weeks, 16 days", "1 weeks, 16 days"),
         ("113 days", None),
         ("16", None),

@@ -1,0 +1,97 @@
+"""Material shared by the tests: the random model, built once, and the pretrained one, fetched once."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    """Catalogue and tasks are found relative to the repository's root, as in a checkout."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory):
+    """Folder of the two-layer random model."""
+    from sft_tradeoff.config import ModelSpec
+    from sft_tradeoff.models import build_model
+
+    folder = tmp_path_factory.mktemp("models") / "random-2layer"
+    build_model("random-2layer", ModelSpec(format="random"), None, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache():
+    """The project's own cache, so that nothing is fetched twice."""
+    return Path(os.environ.get("SFT_TRADEOFF_CACHE", ROOT / "resources")).resolve()
+
+
+@pytest.fixture(scope="session")
+def pretrained_model(cache):
+    """Folder of SmolLM2-135M-Instruct, fetched and converted by the workflow's own rules."""
+    record = cache / "models" / "smollm2-135m-instruct" / "MODEL.json"
+    if not record.exists():
+        snakemake(str(record), "--configfile", "config/studies/quick.yaml", cache=cache)
+    return record.parent
+
+
+def snakemake(*arguments, cache=None, cwd=ROOT, check=True):
+    """Run the real Snakefile in a subprocess and return it, output captured."""
+    environment = dict(os.environ, PYTHONPATH=str(cwd / "src"))
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    if cache is not None:
+        environment["SFT_TRADEOFF_CACHE"] = str(cache)
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the files that git would clone, to run the workflow in."""
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\n")  # fmt: skip
+    target = tmp_path / "checkout"
+    for name in filter(None, names):
+        if (ROOT / name).is_symlink():
+            (target / name).symlink_to(os.readlink(ROOT / name))
+        elif (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+@pytest.fixture
+def examples():
+    """Records of unequal length for training tests."""
+    return [
+        {"id": f"e{i}", "prompt": f"Repeat {'x' * (3 * i % 17)}", "response": "y" * (1 + 5 * i % 23)}
+        for i in range(24)
+    ]
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    """Write records to a JSONL file."""
+
+    def write(records, name="data.jsonl"):
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(r) + "\n" for r in records))
+        return path
+
+    return write

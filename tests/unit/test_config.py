@@ -1,0 +1,135 @@
+"""Every wrong setting is refused before any job, with file, key, value and fix."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sft_tradeoff.config import (
+    DOMAINS,
+    SCHEMA_PATH,
+    ConfigError,
+    format_learning_rate,
+    load_study,
+    parse_study,
+    study_schema,
+)
+from sft_tradeoff.domains import get_domain
+from sft_tradeoff.runs import base_run, evaluation_configs, expand_runs, run_table
+
+GOOD = {
+    "study": "s",
+    "models": ["smollm2-135m-instruct"],
+    "domains": [{"name": "medcalc"}, {"name": "esci", "variant": "label_only"}],
+    "methods": [{"name": "sft"}, {"name": "talr", "options": {"floor": 0.1}}],
+    "learning_rates": {"full": [1e-5, 1e-4]},
+}
+
+
+def changed(path, value):
+    study = copy.deepcopy(GOOD)
+    node = study
+    for key in path[:-1]:
+        node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
+    node[path[-1]] = value
+    return study
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (["trainning"], {}, ["trainning", "unknown key", "did you mean 'training'"]),
+        (["training", "epoch"], 3, ["training.epoch", "did you mean 'epochs'"]),
+        (["domains", 0, "n_trian"], 3, ["domains.0.n_trian", "did you mean 'n_train'"]),
+        (["methods", 0, "name"], "tlar", ["methods.0", "'tlar'", "did you mean 'talr'"]),
+        (["domains", 0, "name"], "medcal", ["domains.0.name", "'medcal'", "medcalc"]),
+        (["domains", 0, "variant"], "label", ["domains.0", "'label'", "label_only"]),
+        (["models"], ["smollm2"], ["models", "'smollm2'", "smollm2-135m-instruct"]),
+        (["learning_rates", "full"], [0.0], ["learning_rates.full.0", "0.0", "greater than 0"]),
+        (["learning_rates", "full"], [-1e-5], ["learning_rates.full.0", "-1e-05"]),
+        (["learning_rates", "full"], [1e-5, 1e-5], ["learning_rates.full", "appears twice"]),
+        (["learning_rates", "full"], [], ["learning_rates.full is empty", "add e.g."]),
+        (["learning_rates"], {}, ["learning_rates.full is empty"]),
+        (["methods"], [], ["methods", "at least 1"]),
+        (["domains"], [], ["domains", "at least 1"]),
+        (["models"], [], ["models", "at least 1"]),
+        (["seeds"], [1, 1], ["seeds", "appears twice"]),
+        (["methods"], [{"name": "sft"}, {"name": "sft"}], ["methods", "'sft'", "label"]),
+        (["methods"], [{"name": "sft"}, {"name": "sft", "label": "b"}], ["the same"]),
+        (["methods", 1, "options"], {"flor": 0.1}, ["flor", "did you mean 'floor'"]),
+        (["methods", 1, "options"], {"floor": 1.5}, ["floor", "1.5", "less than or equal to 1"]),
+        (["methods", 1, "options"], {"tau": -1.0}, ["tau", "-1.0"]),
+        (["training", "batch_size"], "eight", ["training.batch_size", "'eight'", "integer"]),
+        (["training", "micro_batch_size"], 3, ["training", "multiple", "divisor"]),
+        (["evaluation", "tasks"], {"piqa": 0}, ["evaluation.tasks", "'piqa'", "at least 1"]),
+        (["domains", 0, "path"], "x.jsonl", ["'path' belongs to domain 'jsonl'"]),
+    ],
+)
+def test_error_names_file_key_value_and_fix(path, value, words):
+    with pytest.raises(ConfigError) as caught:
+        study = parse_study(changed(path, value), "my.yaml")
+        expand_runs(study)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_error_names_the_file(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(changed(["trainning"], {})))
+    with pytest.raises(ConfigError, match="my.yaml"):
+        load_study(path)
+    with pytest.raises(ConfigError, match="no such study file"):
+        load_study(tmp_path / "absent.yaml")
+    path.write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_study(path)
+
+
+def test_all_errors_are_reported_together():
+    study = changed(["trainning"], {})
+    study["seeds"] = [-1]
+    with pytest.raises(ConfigError) as caught:
+        parse_study(study, "my.yaml")
+    assert "trainning" in str(caught.value) and "seeds.0" in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted(Path("config/studies").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_study_is_valid_and_named_after_its_file(path):
+    study = load_study(path)
+    assert study.study == path.stem
+    assert expand_runs(study)
+
+
+def test_schema_file_is_up_to_date():
+    """Run `make schema` after changing config.py."""
+    assert SCHEMA_PATH.read_text() == study_schema()
+    json.loads(study_schema())
+
+
+def test_domains_of_the_config_are_those_of_the_modules():
+    for name, variants in DOMAINS.items():
+        assert get_domain(name).variants == variants
+        assert set(get_domain(name).max_new_tokens) == set(variants)
+
+
+def test_run_table_by_hand():
+    """1 model × 2 domains × 2 methods × 2 rates = 8 runs, and θ0."""
+    study = parse_study(GOOD, "my.yaml")
+    table = run_table(study)
+    assert len(table) == 9
+    assert table["run"].is_unique
+    assert table["run"][0] == base_run("smollm2-135m-instruct")
+    assert table["run"][1] == "smollm2-135m-instruct.medcalc-cot.sft.lr1e-5.seed0"
+    configs = evaluation_configs(study)
+    assert [d.label for d in configs[table["run"][0]].domains] == ["medcalc-cot", "esci-label_only"]
+    assert [d.label for d in configs[table["run"][8]].domains] == ["esci-label_only"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1e-5, "1e-5"), (2e-5, "2e-5"), (1.5e-4, "1.5e-4"), (0.01, "1e-2")]
+)
+def test_learning_rates_are_spelt_exactly(value, text):
+    assert format_learning_rate(value) == text
+    assert float(text) == value

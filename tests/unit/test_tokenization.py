@@ -1,0 +1,110 @@
+"""The response mask, token by token, for SmolLM2's ChatML and for another style of template."""
+
+import numpy as np
+import pytest
+
+from sft_tradeoff.models import byte_tokenizer, load_tokenizer
+from sft_tradeoff.tokenization import (
+    TokenizationError,
+    TokenizedData,
+    render_prompt,
+    tokenize_example,
+    tokenize_file,
+)
+
+RECORD = {"id": "a", "prompt": "2+2?", "response": "It is 4."}
+
+
+def pieces(tokenizer, example):
+    """(token text, supervised) of every token."""
+    texts = [tokenizer.decode([i]) for i in example.input_ids]
+    return list(zip(texts, example.response_mask, strict=True))
+
+
+@pytest.mark.pretrained
+def test_mask_of_smollm2_token_by_token(pretrained_model):
+    """Supervised: the response's own tokens and <|im_end|>; not the newline that follows it."""
+    tokenizer = load_tokenizer(pretrained_model)
+    found = pieces(tokenizer, tokenize_example(tokenizer, RECORD, 1000))
+    prompt = [
+        "<|im_start|>", "system", "\n", "You", " are", " a", " helpful", " AI", " assistant",
+        " named", " Sm", "ol", "LM", ",", " trained", " by", " H", "ugging", " Face",
+        "<|im_end|>", "\n", "<|im_start|>", "user", "\n", "2", "+", "2", "?", "<|im_end|>", "\n",
+        "<|im_start|>", "ass", "istant", "\n",
+    ]  # fmt: skip
+    response = ["It", " is", " ", "4", ".", "<|im_end|>"]
+    assert found == [(t, False) for t in prompt] + [(t, True) for t in response]
+
+
+def test_mask_of_a_byte_level_bracket_template_token_by_token():
+    """`<s>[USER] 2+2? [/USER] It is 4.</s>`: one token per byte, supervised after the prompt."""
+    tokenizer = byte_tokenizer()
+    found = pieces(tokenizer, tokenize_example(tokenizer, RECORD, 1000))
+    prompt = ["<s>", *"[USER] 2+2? [/USER] "]
+    response = [*"It is 4.", "</s>"]
+    assert found == [(t, False) for t in prompt] + [(t, True) for t in response]
+
+
+def test_template_without_end_of_turn_gets_eos():
+    """The model must learn to stop even where the template marks no end."""
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    found = pieces(tokenizer, tokenize_example(tokenizer, RECORD, 1000))
+    assert "".join(t for t, learned in found if learned) == "It is 4.</s>"
+    assert "".join(t for t, learned in found if not learned) == "user: 2+2?\nassistant: "
+
+
+def test_training_sees_the_same_prompt_tokens_as_generation():
+    tokenizer = byte_tokenizer()
+    example = tokenize_example(tokenizer, RECORD, 1000)
+    generation = tokenizer(render_prompt(tokenizer, "2+2?"), add_special_tokens=False)["input_ids"]
+    n_prompt = example.response_mask.index(True)
+    assert example.input_ids[:n_prompt] == generation
+
+
+def test_truncation_cuts_the_end_of_the_response_only():
+    tokenizer = byte_tokenizer()
+    whole = tokenize_example(tokenizer, RECORD, 1000)
+    n_prompt = whole.response_mask.index(True)
+    cut = tokenize_example(tokenizer, RECORD, n_prompt + 3)
+    assert cut.truncated and not whole.truncated
+    assert cut.input_ids == whole.input_ids[: n_prompt + 3]
+    assert sum(cut.response_mask) == 3
+
+
+def test_no_room_for_any_response_token_is_an_error():
+    tokenizer = byte_tokenizer()
+    n_prompt = tokenize_example(tokenizer, RECORD, 1000).response_mask.index(True)
+    with pytest.raises(TokenizationError, match=r"example 'a'.*max_length"):
+        tokenize_example(tokenizer, RECORD, n_prompt)
+
+
+def test_empty_response_is_an_error():
+    with pytest.raises(TokenizationError, match="example 'a'"):
+        tokenize_example(byte_tokenizer(), {**RECORD, "response": "  "}, 100)
+
+
+def test_template_that_rewrites_the_conversation_is_an_error():
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = (
+        "{% if add_generation_prompt %}A{% else %}B{% endif %}{{ messages[-1]['content'] }}"
+    )
+    with pytest.raises(TokenizationError, match="chat_template"):
+        tokenize_example(tokenizer, RECORD, 100)
+
+
+def test_file_round_trip(tmp_path, jsonl, examples):
+    tokenizer = byte_tokenizer()
+    data = tokenize_file(tokenizer, jsonl(examples), 200)
+    data.save(tmp_path / "data.npz")
+    again = TokenizedData.load(tmp_path / "data.npz")
+    assert len(again) == len(examples)
+    for i, record in enumerate(examples):
+        expected = tokenize_example(tokenizer, record, 200)
+        ids, mask = again.example(i)
+        assert ids.tolist() == expected.input_ids
+        assert mask.tolist() == expected.response_mask
+    assert np.array_equal(again.lengths, [len(again.example(i)[0]) for i in range(len(again))])

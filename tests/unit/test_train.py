@@ -1,0 +1,218 @@
+"""The training loop: cutting the batch changes nothing, kill −9 changes nothing, masters move."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from sft_tradeoff.config import DomainSpec, MethodSpec, TrainingSpec
+from sft_tradeoff.files import sha256_of
+from sft_tradeoff.models import byte_tokenizer, load_model
+from sft_tradeoff.reference import (
+    ReferenceMismatch,
+    load_reference_nll,
+    reference_hashes,
+    reference_nll,
+    save_reference,
+)
+from sft_tradeoff.runs import RunConfig
+from sft_tradeoff.tokenization import tokenize_file
+from sft_tradeoff.train import Trainer, TrainingDiverged, learning_rate_at
+
+
+def run_config(method="sft", learning_rate=1e-3, options=None, **training):
+    spec = {"epochs": 2, "batch_size": 8, "micro_batch_size": 8, "precision": "fp32", **training}
+    return RunConfig(
+        run="test",
+        model="random-2layer",
+        domain=DomainSpec(name="medcalc"),
+        method=MethodSpec(name=method, options=options or {}),
+        learning_rate=learning_rate,
+        seed=0,
+        training=TrainingSpec(**spec),
+    )
+
+
+@pytest.fixture
+def data(jsonl, examples):
+    return tokenize_file(byte_tokenizer(), jsonl(examples), 200)
+
+
+def trained(config, model_folder, data, reference=None):
+    torch.manual_seed(0)
+    model = load_model(model_folder, torch.float32)
+    trainer = Trainer(config, model, data, 0, reference)
+    trainer.run()
+    return trainer
+
+
+@pytest.mark.parametrize("method", ["sft", "talr"])
+@pytest.mark.parametrize("micro_batch_size", [1, 4])
+def test_cutting_the_global_batch_changes_nothing(random_model, data, method, micro_batch_size):
+    """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps: TALR's τ belongs to the global batch."""
+    whole = trained(run_config(method), random_model, data)
+    cut = trained(run_config(method, micro_batch_size=micro_batch_size), random_model, data)
+    for a, b in zip(whole.weights.masters, cut.weights.masters, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6)
+    for a, b in zip(whole.log, cut.log, strict=True):
+        assert a == pytest.approx(b, rel=1e-4)
+
+
+def test_micro_batch_statistics_would_have_been_seen(random_model, data):
+    """The invariance test can fail: τ of each micro-batch differs from the global one."""
+    from sft_tradeoff.objectives.talr import talr_temperature
+
+    trainer = trained(run_config("talr", micro_batch_size=4), random_model, data)
+    batches = list(trainer._micro_batches(0))
+    local = [talr_temperature(torch.rand(len(b.labels)) * 9, b.sequence).item() for b in batches]
+    assert local[0] != pytest.approx(local[1], rel=1e-3)
+
+
+def test_loss_is_the_mean_over_supervised_tokens(random_model, data):
+    """First logged nll equals log-softmax computed from the full logits, token by token."""
+    trainer = trained(run_config(learning_rate=1e-9), random_model, data)
+    model = load_model(random_model, torch.float32)
+    losses = []
+    for row in trainer.schedule[0]:
+        ids, mask = data.example(int(row))
+        logits = model(torch.tensor(ids[None].astype("int64"))).logits[0].double()
+        for t in np.flatnonzero(mask):
+            losses.append(-logits[t - 1].log_softmax(-1)[int(ids[t])].item())
+    assert trainer.log[0]["nll"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_training_learns(random_model, data):
+    trainer = trained(run_config(learning_rate=1e-2, epochs=10), random_model, data)
+    assert trainer.log[-1]["nll"] < 0.5 * trainer.log[0]["nll"]
+
+
+def test_float32_masters_move_where_pure_bfloat16_cannot(random_model, data):
+    """At 1e-6 an AdamW step is far below bfloat16's spacing for most weights."""
+    shares = {}
+    for precision in ("fp32_master", "bf16_pure"):
+        start = load_model(random_model, torch.float32)
+        if precision == "bf16_pure":
+            start = start.to(torch.bfloat16)
+        trainer = trained(run_config(learning_rate=1e-6, precision=precision), random_model, data)
+        moved = [
+            (a.float() != b.float()).float().mean().item()
+            for (_, a), b in zip(start.named_parameters(), trainer.weights.masters, strict=True)
+            if a.ndim == 2
+        ]
+        shares[precision] = np.mean(moved)
+    assert shares["fp32_master"] > 0.9
+    assert shares["bf16_pure"] < 0.2
+
+
+def test_published_copy_is_the_rounded_master(random_model, data):
+    trainer = trained(run_config(precision="fp32_master"), random_model, data)
+    for compute, master in zip(trainer.weights.compute, trainer.weights.masters, strict=True):
+        assert compute.dtype == torch.bfloat16 and master.dtype == torch.float32
+        assert torch.equal(compute, master.to(torch.bfloat16))
+        assert compute.grad is None
+
+
+def test_divergence_is_an_error_that_names_the_fix(random_model, data):
+    with pytest.raises(TrainingDiverged, match=r"step \d+ of 6; lower learning_rate"):
+        model = load_model(random_model, torch.float32)
+        trainer = Trainer(run_config(), model, data, 0)
+        trainer.weights.masters[0][0] = math.nan
+        trainer.run()
+
+
+def test_frozen_talr_reads_the_reference(random_model, data, tmp_path):
+    """Weights from θ0 do not change while the model learns: same mean weight at every epoch."""
+    nll = reference_nll(load_model(random_model, torch.float32), data)
+    assert np.array_equal(~np.isnan(nll), data.response_mask)
+    config = run_config("talr", options={"frozen": True, "tau": 2.0}, batch_size=24, epochs=3,
+                        micro_batch_size=24, learning_rate=1e-2)  # fmt: skip
+    log = trained(config, random_model, data, nll).log
+    assert log[0]["nll"] != pytest.approx(log[-1]["nll"], rel=0.01)
+    assert [r["mean_weight"] for r in log] == pytest.approx([log[0]["mean_weight"]] * 3)
+
+
+def test_reference_is_tied_to_its_data_and_model(random_model, data, tmp_path):
+    data.save(tmp_path / "train.npz")
+    nll = reference_nll(load_model(random_model, torch.float32), data)
+    path = tmp_path / "reference.parquet"
+    save_reference(path, nll, reference_hashes(tmp_path / "train.npz", random_model))
+    again = load_reference_nll(path, tmp_path / "train.npz", random_model)
+    assert np.array_equal(nll, again, equal_nan=True)
+    save_reference(path, nll, {"data_sha256": "other", "model_sha256": "other"})
+    with pytest.raises(ReferenceMismatch, match="data_sha256"):
+        load_reference_nll(path, tmp_path / "train.npz", random_model)
+
+
+def test_learning_rate_schedule_by_hand():
+    """10 steps, warm-up 2: 1/2, 1, then cosine from 1 at step 2 to (1 + cos(7π/8))/2 at step 9."""
+    config = run_config(learning_rate=1.0 - 1e-9, warmup_ratio=0.2)
+    rates = [learning_rate_at(step, 10, config) for step in range(10)]
+    assert rates[:3] == pytest.approx([0.5, 1.0, 1.0])
+    assert rates[6] == pytest.approx(0.5)
+    assert rates[9] == pytest.approx((1 + math.cos(7 * math.pi / 8)) / 2)
+
+
+def command(config, model, tmp_path, name):
+    out = tmp_path / name / "model"
+    return [
+        sys.executable, "-m", "sft_tradeoff.train", "--config", config.model_dump_json(),
+        "--base-model", str(model), "--data", str(tmp_path / "train.npz"),
+        "--state", str(tmp_path / name / "state"), "--out", str(out),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp32_master"])
+def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_path, precision):
+    """Killed at several random moments, also while a resume point is being written."""
+    data.save(tmp_path / "train.npz")
+    config = run_config("talr", epochs=20, micro_batch_size=4, checkpoint_every_s=0,
+                        precision=precision)  # fmt: skip
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    subprocess.run(command(config, random_model, tmp_path, "whole"), check=True, env=environment)
+    rng = random.Random(precision)
+    state = tmp_path / "killed" / "state"
+    n_killed = 0
+    for _ in range(4):
+        process = subprocess.Popen(
+            command(config, random_model, tmp_path, "killed"), env=environment
+        )
+        mark = newest(state)
+        while process.poll() is None and newest(state) == mark:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        n_killed += process.wait() == -signal.SIGKILL
+    assert n_killed >= 3, "the run is too short for this test"
+    assert not (tmp_path / "killed" / "train.json").exists()
+    subprocess.run(command(config, random_model, tmp_path, "killed"), check=True, env=environment)
+    hashes = {sha256_of(tmp_path / n / "model" / "model.safetensors") for n in ("whole", "killed")}
+    assert len(hashes) == 1
+    reports = [json.loads((tmp_path / n / "train.json").read_text()) for n in ("whole", "killed")]
+    assert reports[0]["train_info"]["log"] == reports[1]["train_info"]["log"]
+    assert not state.exists()
+
+
+def newest(folder):
+    """Inode and time of the newest resume point."""
+    found = [(p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.glob("[!.]*.pt")]
+    return max(found, default=None)
+
+
+def test_damaged_resume_point_starts_over(random_model, data, tmp_path, caplog):
+    from sft_tradeoff.resume import StateFile
+
+    file = StateFile(tmp_path / "state", "key")
+    assert file.load() is None
+    file.save({"a": torch.ones(3)})
+    assert torch.equal(file.load()["a"], torch.ones(3))
+    file.path.write_bytes(file.path.read_bytes()[:100])
+    assert file.load() is None
+    assert "starting over" in caplog.text
