@@ -63,24 +63,22 @@ Row = dict[str, Any]
 NO_RESULT: Row = {name: 0 if name == "n" else math.nan for name in RESULT}
 
 
-def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
     """Read a CSV of this project; empty cells are missing, names such as ``NA`` stay names.
 
     Args:
         path: The file.
         columns: Columns it must have.
+        source: What writes such a table, for the error message.
 
     Raises:
         UserError: If the file or a column is missing.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such table; run the study that makes it")
+        raise UserError(f"{path}: no such table; pass what {source} writes")
     header = pd.read_csv(path, nrows=0).columns
     if lacking := [name for name in columns if name not in header]:
-        raise UserError(
-            f"{path}: no column {', '.join(lacking)}; pass a table with the columns "
-            f"{', '.join(columns)}"
-        )
+        raise UserError(f"{path}: no column {', '.join(lacking)}; pass what {source} writes")
     types = {k: v for k, v in (TEXT | NUMBERS).items() if k in header}
     return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
 
@@ -95,7 +93,7 @@ def read_over_seeds(path: Path) -> pd.DataFrame:
     Raises:
         UserError: If it is another table, e.g. the one with a row per seed.
     """
-    return read_table(path, OVER_SEEDS_COLUMNS)
+    return read_table(path, OVER_SEEDS_COLUMNS, "sft_tradeoff.aggregate --over-seeds")
 
 
 def read_items(path: Path) -> Items:
@@ -354,7 +352,7 @@ def main() -> None:
     parser.add_argument("--over-seeds", type=Path, required=True, help="per setting, CSV to write")
     args = parser.parse_args()
     with run_main("aggregate"):
-        runs = read_table(args.run_table, [*TEXT, *NUMBERS])
+        runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.runs")
         scores = score_table(runs, args.runs)
         tradeoff = tradeoff_table(scores, runs, args.runs)
         tables = {

@@ -209,8 +209,7 @@ class EvaluationSpec(Strict):
         4096, ge=1, description="tokens per scoring pass; scores depend on it in the last digits"
     )
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    max_length: int = Field(1024, ge=8)
-    seed: int = Field(0, ge=0)
+    max_length: int = Field(1024, ge=8, description="window in tokens")
 
     @field_validator("tasks")
     @classmethod

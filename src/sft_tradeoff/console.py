@@ -31,6 +31,8 @@ def run_main(stage: str) -> Iterator[None]:
     )
     for name in ("sft_tradeoff", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
+    # lm-eval warns at every start about things that are as intended (a model object, no few-shot).
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         yield

@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,15 +21,15 @@ import pandas as pd
 
 from sft_tradeoff.analysis.stats import ratio_estimate
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.domains import Domain, get_domain
+from sft_tradeoff.domains import get_domain
 from sft_tradeoff.files import atomic_path, atomic_write_json, sha256_of
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.runs import EvaluationConfig, read_config
 from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.tokenization import TokenizedData, read_jsonl
+from sft_tradeoff.tokenization import TokenizedData, read_jsonl, render_prompt
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import DomainSpec, EvaluationSpec
+    from sft_tradeoff.config import DomainSpec
     from sft_tradeoff.lm import HeadOnlyLM
 
 logger = logging.getLogger(__name__)
@@ -41,28 +42,55 @@ class EvaluationError(UserError, RuntimeError):
     """The evaluation cannot be trusted; nothing was written."""
 
 
-def general_items(lm: HeadOnlyLM, spec: EvaluationSpec) -> list[Item]:
-    """Run the general suite and return its items.
+def harness_items(lm: HeadOnlyLM, config: EvaluationConfig, data: Sequence[Path]) -> list[Item]:
+    """Run the general suite and the domains' generation in one call of lm-eval.
 
-    Prompts carry no chat template here: the suite measures what the model knows in the form in
-    which base and tuned models are compared (the paper study's own tasks use the template).
+    Prompts of the general suite carry no chat template: it measures what the model knows, in a
+    form in which base and tuned models compare. Domain prompts are rendered as in training.
+
+    Args:
+        lm: The checkpoint.
+        config: What to evaluate.
+        data: ``test.jsonl`` of each of the config's domains.
     """
-    if not spec.tasks:
-        return []
+    from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(TASK_FOLDER), include_defaults=False)
-    tasks, limits = [], {}
-    for name, limit in spec.tasks.items():
-        path = cache_dir() / "benchmarks" / f"{name}.jsonl"
-        if name not in manager.all_tasks:
-            known = ", ".join(manager.all_tasks)
-            raise EvaluationError(f"evaluation.tasks: unknown task {name!r}; choose from {known}")
-        tasks.append({"task": name, "dataset_kwargs": {"data_files": {"test": str(path)}}})
-        n_items = sum(1 for _ in read_jsonl(path))
-        limits[name] = list(range(min(limit or n_items, n_items)))
-    samples = _simple_evaluate(lm, tasks, spec, manager, samples=limits)
-    return [row for name, rows in samples.items() for row in _general_rows(name, rows)]
+    suite = [_general_task(name, manager.all_tasks) for name in config.evaluation.tasks]
+    # Only within a group does lm-eval merge our overrides into the task's own file.
+    tasks: list[Any] = [{"group": "general", "task": suite}] if suite else []
+    tasks += [_domain_task(lm, d, p) for d, p in zip(config.domains, data, strict=True)]
+    # Not simple_evaluate: it adds seconds of environment details (host name included) to every job,
+    # and seeds generators that nothing here draws from.
+    samples = evaluator.evaluate(
+        lm,
+        manager.load(tasks),
+        samples={name: _first(name, limit) for name, limit in config.evaluation.tasks.items()},
+        bootstrap_iters=0,
+    )["samples"]
+    items = [row for name in config.evaluation.tasks for row in _general_rows(name, samples[name])]
+    for domain in config.domains:
+        items += _domain_rows(domain, samples[_task_name(domain)])
+    return items
+
+
+def _items_path(name: str) -> Path:
+    return cache_dir() / "benchmarks" / f"{name}.jsonl"
+
+
+def _first(name: str, limit: int | None) -> list[int]:
+    """Indices of the first items: a random sample, because the files are shuffled."""
+    n_items = sum(1 for _ in read_jsonl(_items_path(name)))
+    return list(range(min(limit or n_items, n_items)))
+
+
+def _general_task(name: str, known: Sequence[str]) -> dict[str, Any]:
+    """Reference to a task file, with the items where this cache has them."""
+    if name not in known:
+        choices = ", ".join(known)
+        raise EvaluationError(f"evaluation.tasks: unknown task {name!r}; choose from {choices}")
+    return {"task": name, "dataset_kwargs": {"data_files": {"test": str(_items_path(name))}}}
 
 
 def _general_rows(name: str, samples: Iterable[Mapping[str, Any]]) -> Iterable[Item]:
@@ -77,36 +105,13 @@ def _general_rows(name: str, samples: Iterable[Mapping[str, Any]]) -> Iterable[I
                 yield name, item, metric, float(value), 1.0
 
 
-def domain_items(
-    lm: HeadOnlyLM, spec: DomainSpec, test_path: Path, evaluation: EvaluationSpec
-) -> list[Item]:
-    """Generate an answer to every test prompt and grade it by the domain's own rule."""
-    domain = get_domain(spec.name)
-    task = _domain_task(domain, spec, test_path)
-    samples = _simple_evaluate(lm, [task], evaluation, None, apply_chat_template=True)
-    rows: list[Item] = []
-    answers: list[tuple[str, float]] = []
-    label = str(spec.label)
-    for sample in samples[task["task"]]:
-        record = json.loads(sample["doc"]["record"])
-        rows.append((label, record["id"], "accuracy", float(sample["correct"]), 1.0))
-        rows.append((label, record["id"], "format_failure", float(sample["format_failure"]), 1.0))
-        answers.append((record["answer"], float(sample["correct"])))
-    if domain.labels:
-        rows += _balanced_rows(label, [r[1] for r in rows[::2]], answers)
-    return rows
+def _task_name(spec: DomainSpec) -> str:
+    return f"domain_{spec.label}"
 
 
-def _balanced_rows(label: str, ids: list[str], answers: list[tuple[str, float]]) -> Iterable[Item]:
-    """Weigh items so that their mean is the mean over gold labels of the accuracy within each."""
-    counts = Counter(gold for gold, _ in answers)
-    for item, (gold, correct) in zip(ids, answers, strict=True):
-        weight = len(answers) / (len(counts) * counts[gold])
-        yield label, item, "balanced_accuracy", correct * weight, 1.0
-
-
-def _domain_task(domain: Domain, spec: DomainSpec, test_path: Path) -> dict[str, Any]:
+def _domain_task(lm: HeadOnlyLM, spec: DomainSpec, test_path: Path) -> dict[str, Any]:
     """lm-eval task of a domain: chat prompt, greedy generation, the domain's rule as metric."""
+    domain = get_domain(spec.name)
 
     def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
         score = domain.score(json.loads(doc["record"]), results[0])
@@ -115,21 +120,24 @@ def _domain_task(domain: Domain, spec: DomainSpec, test_path: Path) -> dict[str,
     def load(**_: Any) -> dict[str, Any]:
         from datasets import Dataset
 
-        rows = [{"prompt": r["prompt"], "record": json.dumps(r)} for r in read_jsonl(test_path)]
+        rows = [
+            {"prompt": render_prompt(lm.tokenizer, r["prompt"]), "record": json.dumps(r)}
+            for r in read_jsonl(test_path)
+        ]
         return {"test": Dataset.from_list(rows)}
 
-    metrics = ("correct", "format_failure")
     return {
-        "task": f"domain_{spec.label}",
+        "task": _task_name(spec),
         "custom_dataset": load,
         "test_split": "test",
+        "num_fewshot": 0,
         "output_type": "generate_until",
         "doc_to_text": "prompt",
         "doc_to_target": "",
         "process_results": process_results,
         "metric_list": [
-            {"metric": m, "aggregation": "mean", "higher_is_better": m == "correct"}
-            for m in metrics
+            {"metric": "correct", "aggregation": "mean", "higher_is_better": True},
+            {"metric": "format_failure", "aggregation": "mean", "higher_is_better": False},
         ],
         "generation_kwargs": {
             "max_gen_toks": spec.max_new_tokens or domain.max_new_tokens[spec.variant],
@@ -140,32 +148,22 @@ def _domain_task(domain: Domain, spec: DomainSpec, test_path: Path) -> dict[str,
     }
 
 
-def _simple_evaluate(
-    lm: HeadOnlyLM,
-    tasks: list[Any],
-    spec: EvaluationSpec,
-    manager: Any,
-    **options: Any,
-) -> dict[str, list[dict[str, Any]]]:
-    """Call lm-eval and return its per-sample log by task."""
-    from lm_eval.evaluator import simple_evaluate
-    from lm_eval.tasks import TaskManager
-
-    result = simple_evaluate(
-        model=lm,
-        tasks=tasks,
-        num_fewshot=0,
-        task_manager=manager or TaskManager(include_defaults=False),
-        bootstrap_iters=0,
-        log_samples=True,
-        random_seed=spec.seed,
-        numpy_random_seed=spec.seed,
-        torch_random_seed=spec.seed,
-        fewshot_random_seed=spec.seed,
-        **options,
-    )
-    samples: dict[str, list[dict[str, Any]]] = result["samples"]
-    return samples
+def _domain_rows(spec: DomainSpec, samples: Iterable[Mapping[str, Any]]) -> list[Item]:
+    """Accuracy, format failures and, for a closed set of labels, balanced accuracy."""
+    label = str(spec.label)
+    graded = [(json.loads(s["doc"]["record"]), s) for s in samples]
+    rows: list[Item] = []
+    for record, sample in graded:
+        rows.append((label, record["id"], "accuracy", float(sample["correct"]), 1.0))
+        rows.append((label, record["id"], "format_failure", float(sample["format_failure"]), 1.0))
+    if get_domain(spec.name).labels:
+        # Weighed so that the mean over items is the mean over gold labels of each one's accuracy.
+        counts = Counter(record["answer"] for record, _ in graded)
+        for record, sample in graded:
+            weight = len(graded) / (len(counts) * counts[record["answer"]])
+            value = float(sample["correct"]) * weight
+            rows.append((label, record["id"], "balanced_accuracy", value, 1.0))
+    return rows
 
 
 def domain_nll_items(lm: HeadOnlyLM, label: str, tokens_path: Path) -> list[Item]:
@@ -238,17 +236,16 @@ def evaluate(
         tokens: The same examples tokenised, ``test.npz``.
         out: Path of ``eval.json``; written last.
     """
+    # lm-eval's copies of the items stay in the project's cache; read when `datasets` is imported.
+    os.environ.setdefault("HF_DATASETS_CACHE", str(cache_dir() / "datasets"))
     from sft_tradeoff.lm import load_lm
 
     started = time.monotonic()
-    spec = config.evaluation
-    lm = load_lm(model_folder, spec)
-    items = general_items(lm, spec)
-    logger.info("general suite: %.0f s", time.monotonic() - started)
-    for domain, data_path, tokens_path in zip(config.domains, data, tokens, strict=True):
-        items += domain_nll_items(lm, str(domain.label), tokens_path)
-        items += domain_items(lm, domain, data_path, spec)
-        logger.info("domain %s: %.0f s", domain.label, time.monotonic() - started)
+    lm = load_lm(model_folder, config.evaluation)
+    items = harness_items(lm, config, data)
+    for domain, path in zip(config.domains, tokens, strict=True):
+        items += domain_nll_items(lm, str(domain.label), path)
+    logger.info("done in %.0f s", time.monotonic() - started)
     frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
     metrics = summarise(frame)
     check_expected(config, metrics)

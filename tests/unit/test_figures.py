@@ -142,6 +142,7 @@ def test_learning_rate_draws_every_setting_and_base() -> None:
     assert [axes.get_ylabel() for axes in figure.axes[::2]] == list(learning_rate.Y_LABELS.values())
     labels = [tick.get_text() for tick in figure.axes[-1].get_xticklabels()]
     assert labels == ["1e-5", "1e-4"]
+    assert len(figure.axes[-1].get_xticks(minor=True)) == 0
     pd.testing.assert_frame_equal(drawn, table[learning_rate.DRAWN])
 
 

@@ -33,6 +33,15 @@ def test_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_reader_of_the_old_file_keeps_it_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with open(path) as reader:
+        atomic_write_text(path, "new and longer")
+        assert reader.read() == "old"
+    assert path.read_text() == "new and longer"
+
+
 def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

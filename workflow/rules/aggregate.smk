@@ -27,6 +27,7 @@ rule aggregate:
     output:
         scores=f"{RESULTS}/scores.csv",
         tradeoff=f"{RESULTS}/tradeoff.csv",
+        over_seeds=f"{RESULTS}/tradeoff_over_seeds.csv",
     params:
         runs=f"{RESULTS}/runs",
     log:
@@ -43,13 +44,14 @@ rule aggregate:
         " --runs {params.runs:q}"
         " --scores {output.scores:q}"
         " --tradeoff {output.tradeoff:q}"
+        " --over-seeds {output.over_seeds:q}"
         " 2>&1 | tee {log:q}"
 
 
 rule tables:
     input:
-        tradeoff=f"{RESULTS}/tradeoff.csv",
-        module="src/sft_tradeoff/tables.py",
+        tradeoff=f"{RESULTS}/tradeoff_over_seeds.csv",
+        modules=["src/sft_tradeoff/tables.py", "src/sft_tradeoff/aggregate.py"],
     output:
         expand(f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]),
     params:

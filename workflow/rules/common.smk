@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.abspath("src"))
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [os.path.abspath("src"), os.environ.get("PYTHONPATH", "")])
 )
+os.environ.setdefault("TQDM_DISABLE", "1")  # jobs write to logs, not to a terminal
 
 from snakemake.exceptions import WorkflowError
 

@@ -3,9 +3,9 @@
 
 rule figure:
     input:
-        tradeoff=f"{RESULTS}/tradeoff.csv",
+        tradeoff=f"{RESULTS}/tradeoff_over_seeds.csv",
         module="src/sft_tradeoff/figures/{figure}.py",
-        style="src/sft_tradeoff/plotting.py",
+        modules=["src/sft_tradeoff/plotting.py", "src/sft_tradeoff/aggregate.py"],
     output:
         expand(f"{RESULTS}/figures/{{{{figure}}}}.{{format}}", format=["pdf", "png", "csv"]),
     params:
