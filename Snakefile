@@ -22,8 +22,14 @@ localrules:
 rule all:
     default_target: True
     input:
-        tables=expand(f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]),
-        figures=expand(f"{RESULTS}/figures/{{figure}}.{{format}}", figure=FIGURES, format=["pdf", "png", "csv"]),
+        tables=expand(
+            f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]
+        ),
+        figures=expand(
+            f"{RESULTS}/figures/{{figure}}.{{format}}",
+            figure=FIGURES,
+            format=["pdf", "png", "csv"],
+        ),
 
 
 rule trained:

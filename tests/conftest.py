@@ -1,4 +1,4 @@
-"""Material shared by the tests: the random model, built once, and the pretrained one, fetched once."""
+"""Shared material: the random model, built once, and the pretrained one, fetched once."""
 
 import json
 import os
@@ -80,7 +80,11 @@ def checkout(tmp_path):
 def examples():
     """Records of unequal length for training tests."""
     return [
-        {"id": f"e{i}", "prompt": f"Repeat {'x' * (3 * i % 17)}", "response": "y" * (1 + 5 * i % 23)}
+        {
+            "id": f"e{i}",
+            "prompt": f"Repeat {'x' * (3 * i % 17)}",
+            "response": "y" * (1 + 5 * i % 23),
+        }
         for i in range(24)
     ]
 

@@ -39,7 +39,9 @@ class MasterWeights:
 
     def publish(self) -> None:
         """Copy the updated masters to the computing model (rounding once)."""
-        if any(p.data_ptr() != m.data_ptr() for p, m in zip(self.compute, self.masters, strict=True)):
+        if any(
+            p.data_ptr() != m.data_ptr() for p, m in zip(self.compute, self.masters, strict=True)
+        ):
             with torch.no_grad():
                 torch._foreach_copy_(self.compute, self.masters)
 
@@ -54,7 +56,7 @@ class MasterWeights:
         self.publish()
 
 
-def _move_gradient_to(master: torch.Tensor):  # noqa: ANN202
+def _move_gradient_to(master: torch.Tensor):
     """Accumulate micro-batch gradients in the master's type and free the compute copy at once."""
 
     def hook(parameter: torch.Tensor) -> None:

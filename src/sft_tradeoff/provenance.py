@@ -18,7 +18,11 @@ def run_info(config: dict[str, Any]) -> dict[str, Any]:
     """Resolved config with the commit it ran at (None outside a git checkout)."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no")
-    return {"config": config, "git_commit": commit, "git_dirty": None if status is None else bool(status)}
+    return {
+        "config": config,
+        "git_commit": commit,
+        "git_dirty": None if status is None else bool(status),
+    }
 
 
 def _git(*arguments: str) -> str | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+from pydantic import Field
 
 from sft_tradeoff.config import (
     ConfigError,
@@ -63,7 +64,7 @@ class EvaluationConfig(Strict):
     model: str
     domains: tuple[DomainSpec, ...]
     evaluation: EvaluationSpec
-    expected: dict[str, tuple[float, float]] = {}
+    expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
     recipe_version: int = EVALUATE_RECIPE_VERSION
 
 

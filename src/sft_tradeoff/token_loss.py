@@ -43,13 +43,11 @@ def supervised_hidden(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Float32 logits [N, V] of hidden states [N, H], with the model's own soft cap if it has one."""
+    """Float32 logits [N, V] of hidden states [N, H], with the model's own soft cap, if any."""
     logits = model.get_output_embeddings()(hidden).float()  # (N, V)
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def _chunk_nll(
-    model: PreTrainedModel, hidden: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
+def _chunk_nll(model: PreTrainedModel, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(head_logits(model, hidden), labels, reduction="none")

@@ -180,9 +180,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def tokenize_file(
-    tokenizer: PreTrainedTokenizerBase, path: Path, max_length: int
-) -> TokenizedData:
+def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: int) -> TokenizedData:
     """Tokenise one split and log how many responses were cut."""
     examples = [tokenize_example(tokenizer, r, max_length) for r in read_jsonl(path)]
     truncated = sum(e.truncated for e in examples)

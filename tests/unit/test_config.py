@@ -78,7 +78,7 @@ def test_error_names_file_key_value_and_fix(path, value, words):
 def test_error_names_the_file(tmp_path):
     path = tmp_path / "my.yaml"
     path.write_text(yaml.safe_dump(changed(["trainning"], {})))
-    with pytest.raises(ConfigError, match="my.yaml"):
+    with pytest.raises(ConfigError, match=r"my\.yaml"):
         load_study(path)
     with pytest.raises(ConfigError, match="no such study file"):
         load_study(tmp_path / "absent.yaml")
@@ -95,7 +95,9 @@ def test_all_errors_are_reported_together():
     assert "trainning" in str(caught.value) and "seeds.0" in str(caught.value)
 
 
-@pytest.mark.parametrize("path", sorted(Path("config/studies").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(Path("config/studies").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_every_study_is_valid_and_named_after_its_file(path):
     study = load_study(path)
     assert study.study == path.stem

@@ -4,14 +4,14 @@
 rule run_table:
     output:
         table=f"{RESULTS}/run_table.csv",
-    params:
-        study=spec_json(STUDY),
     log:
         f"{RESULTS}/logs/run_table.log",
     benchmark:
         f"{RESULTS}/logs/run_table.jsonl"
     conda:
         CONDA
+    params:
+        study=spec_json(STUDY),
     shell:
         "python -m sft_tradeoff.runs --study {params.study:q} --out {output.table:q} 2> {log:q}"
 
@@ -28,8 +28,6 @@ rule aggregate:
         scores=f"{RESULTS}/scores.csv",
         tradeoff=f"{RESULTS}/tradeoff.csv",
         over_seeds=f"{RESULTS}/tradeoff_over_seeds.csv",
-    params:
-        runs=f"{RESULTS}/runs",
     log:
         f"{RESULTS}/logs/aggregate.log",
     benchmark:
@@ -39,6 +37,8 @@ rule aggregate:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        runs=f"{RESULTS}/runs",
     shell:
         "python -m sft_tradeoff.aggregate --run-table {input.table:q}"
         " --runs {params.runs:q}"
@@ -54,8 +54,6 @@ rule tables:
         modules=["src/sft_tradeoff/tables.py", "src/sft_tradeoff/aggregate.py"],
     output:
         expand(f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]),
-    params:
-        folder=f"{RESULTS}/tables",
     log:
         f"{RESULTS}/logs/tables.log",
     benchmark:
@@ -65,6 +63,8 @@ rule tables:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        folder=f"{RESULTS}/tables",
     shell:
         "python -m sft_tradeoff.tables --tradeoff {input.tradeoff:q}"
         " --out-dir {params.folder:q}"

@@ -11,7 +11,10 @@ sys.path.insert(0, os.path.abspath("src"))
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [os.path.abspath("src"), os.environ.get("PYTHONPATH", "")])
 )
-os.environ.setdefault("TQDM_DISABLE", "1")  # jobs write to logs, not to a terminal
+for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
+    os.environ.setdefault(
+        bars, "1"
+    )  # jobs write to logs; they report progress in lines
 
 from snakemake.exceptions import WorkflowError
 
@@ -56,6 +59,11 @@ def asset_record(name):
     return f"{CACHE}/assets/{name}/SOURCE.json"
 
 
+def asset_folder(name):
+    """Where an asset's files are: in the cache, or where the user has them."""
+    return str(asset_path(Path(CACHE), name, STUDY.assets[name]))
+
+
 def model_record(name):
     """θ0's record; its content is pinned by hash, so its age never matters."""
     return ancient(f"{CACHE}/models/{name}/MODEL.json")
@@ -97,6 +105,5 @@ def model_source(name, input):
     """Arguments that tell the base_model stage where its asset is."""
     if not input:
         return ""
-    asset = STUDY.model_catalogue[name].asset
-    path = asset_path(Path(CACHE), asset, STUDY.assets[asset])
-    return f"--source {shlex.quote(str(path))} --source-record {shlex.quote(input.source)}"
+    path = asset_folder(STUDY.model_catalogue[name].asset)
+    return f"--source {shlex.quote(path)} --source-record {shlex.quote(input.source)}"

@@ -4,8 +4,6 @@
 rule fetch_asset:
     output:
         record=f"{CACHE}/assets/{{asset}}/SOURCE.json",
-    params:
-        spec=lambda w: spec_json(STUDY.assets[w.asset]),
     log:
         "results/logs/fetch_asset/{asset}.log",
     benchmark:
@@ -15,6 +13,8 @@ rule fetch_asset:
     resources:
         mem_mb=500,
         runtime=60,
+    params:
+        spec=lambda w: spec_json(STUDY.assets[w.asset]),
     shell:
         "python -m sft_tradeoff.sources --name {wildcards.asset:q}"
         " --spec {params.spec:q}"
@@ -36,9 +36,11 @@ rule benchmark_data:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        folder=lambda w: asset_folder(BENCHMARKS[w.benchmark].asset),
     shell:
         "python -m sft_tradeoff.benchmarks --name {wildcards.benchmark:q}"
-        " --source $(dirname {input.source:q})"
+        " --source {params.folder:q}"
         " --out {output.jsonl:q}"
         " 2>&1 | tee {log:q}"
 
@@ -49,8 +51,6 @@ rule domain_data:
         validation=f"{RESULTS}/data/{{domain}}/validation.jsonl",
         test=f"{RESULTS}/data/{{domain}}/test.jsonl",
         card=f"{RESULTS}/data/{{domain}}/card.md",
-    params:
-        spec=lambda w: spec_json(DOMAINS[w.domain]),
     log:
         f"{RESULTS}/logs/domain_data/{{domain}}.log",
     benchmark:
@@ -60,6 +60,8 @@ rule domain_data:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        spec=lambda w: spec_json(DOMAINS[w.domain]),
     shell:
         "python -m sft_tradeoff.domains --spec {params.spec:q}"
         " --out $(dirname {output.card:q})"
@@ -72,8 +74,6 @@ rule tokenize:
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
-    params:
-        max_length=STUDY.training.max_length,
     log:
         f"{RESULTS}/logs/tokenize/{{model}}.{{domain}}.{{split}}.log",
     benchmark:
@@ -83,6 +83,8 @@ rule tokenize:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        max_length=STUDY.training.max_length,
     shell:
         "python -m sft_tradeoff.tokenization --model $(dirname {input.model:q})"
         " --data {input.data:q}"

@@ -6,27 +6,35 @@ rule evaluate:
         checkpoint=checkpoint,
         base_model=lambda w: model_record(EVALUATIONS[w.evaluated].model),
         data=lambda w: evaluation_data(w, f"{RESULTS}/data/{{domain}}/test.jsonl"),
-        tokens=lambda w: evaluation_data(w, f"{RESULTS}/tokenized/{{model}}/{{domain}}/test.npz"),
-        benchmarks=ancient(
-            expand(f"{CACHE}/benchmarks/{{benchmark}}.jsonl", benchmark=STUDY.evaluation.tasks)
+        tokens=lambda w: evaluation_data(
+            w, f"{RESULTS}/tokenized/{{model}}/{{domain}}/test.npz"
         ),
-        tasks=expand("workflow/tasks/{benchmark}.yaml", benchmark=STUDY.evaluation.tasks),
+        benchmarks=ancient(
+            expand(
+                f"{CACHE}/benchmarks/{{benchmark}}.jsonl",
+                benchmark=STUDY.evaluation.tasks,
+            )
+        ),
+        tasks=expand(
+            "workflow/tasks/{benchmark}.yaml", benchmark=STUDY.evaluation.tasks
+        ),
     output:
         scores=f"{RESULTS}/runs/{{evaluated}}/eval.json",
         per_item=f"{RESULTS}/runs/{{evaluated}}/items.parquet",
-    params:
-        config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
-        model=lambda w, input: folder_of(input.checkpoint),
     log:
         f"{RESULTS}/logs/evaluate/{{evaluated}}.log",
     benchmark:
         f"{RESULTS}/logs/evaluate/{{evaluated}}.jsonl"
+    priority: 10  # soon after training, so that few weights wait on the disk
     conda:
         CONDA
     threads: 1
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
+        model=lambda w, input: folder_of(input.checkpoint),
     shell:
         "python -m sft_tradeoff.evaluate --config {params.config:q}"
         " --model {params.model:q}"

@@ -7,9 +7,10 @@ rule figure:
         module="src/sft_tradeoff/figures/{figure}.py",
         modules=["src/sft_tradeoff/plotting.py", "src/sft_tradeoff/aggregate.py"],
     output:
-        expand(f"{RESULTS}/figures/{{{{figure}}}}.{{format}}", format=["pdf", "png", "csv"]),
-    params:
-        stem=lambda w: f"{RESULTS}/figures/{w.figure}",
+        expand(
+            f"{RESULTS}/figures/{{{{figure}}}}.{{format}}",
+            format=["pdf", "png", "csv"],
+        ),
     log:
         f"{RESULTS}/logs/figure/{{figure}}.log",
     benchmark:
@@ -19,6 +20,8 @@ rule figure:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        stem=lambda w: f"{RESULTS}/figures/{w.figure}",
     shell:
         "python -m sft_tradeoff.figures.{wildcards.figure} --tradeoff {input.tradeoff:q}"
         " --out-stem {params.stem:q}"

@@ -10,9 +10,6 @@ rule base_model:
         ),
     output:
         record=f"{CACHE}/models/{{model}}/MODEL.json",
-    params:
-        spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
-        source=lambda w, input: model_source(w.model, input),
     log:
         "results/logs/base_model/{model}.log",
     benchmark:
@@ -22,6 +19,9 @@ rule base_model:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
+        source=lambda w, input: model_source(w.model, input),
     shell:
         "python -m sft_tradeoff.models --name {wildcards.model:q}"
         " --spec {params.spec:q}"

@@ -7,8 +7,6 @@ rule reference:
         data=f"{RESULTS}/tokenized/{{model}}/{{domain}}/train.npz",
     output:
         nll=f"{RESULTS}/reference/{{model}}/{{domain}}.parquet",
-    params:
-        dtype="float32" if STUDY.training.precision == "fp32" else "bfloat16",
     log:
         f"{RESULTS}/logs/reference/{{model}}.{{domain}}.log",
     benchmark:
@@ -19,6 +17,8 @@ rule reference:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        dtype="float32" if STUDY.training.precision == "fp32" else "bfloat16",
     shell:
         "python -m sft_tradeoff.reference --base-model $(dirname {input.model:q})"
         " --data {input.data:q}"
@@ -33,16 +33,12 @@ rule train:
         data=lambda w: tokenized(RUNS[w.run], "train"),
         reference=lambda w: reference(RUNS[w.run]),
     output:
-        model=directory(f"{RESULTS}/runs/{{run}}/model")
-        if STUDY.keep_models
-        else temp(directory(f"{RESULTS}/runs/{{run}}/model")),
-        report=f"{RESULTS}/runs/{{run}}/train.json",
-    params:
-        config=lambda w: spec_json(RUNS[w.run]),
-        state=f"{RESULTS}/state/{{run}}",
-        reference=lambda w, input: (
-            f"--reference {shlex.quote(input.reference)}" if input.reference else ""
+        model=(
+            directory(f"{RESULTS}/runs/{{run}}/model")
+            if STUDY.keep_models
+            else temp(directory(f"{RESULTS}/runs/{{run}}/model"))
         ),
+        report=f"{RESULTS}/runs/{{run}}/train.json",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
     benchmark:
@@ -53,6 +49,12 @@ rule train:
     resources:
         mem_mb=5000,
         runtime=240,
+    params:
+        config=lambda w: spec_json(RUNS[w.run]),
+        state=f"{RESULTS}/state/{{run}}",
+        reference=lambda w, input: (
+            f"--reference {shlex.quote(input.reference)}" if input.reference else ""
+        ),
     shell:
         "python -m sft_tradeoff.train --config {params.config:q}"
         " --base-model $(dirname {input.model:q})"

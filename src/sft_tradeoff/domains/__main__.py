@@ -49,9 +49,7 @@ def refuse_leakage(splits: dict[str, list[Example]]) -> None:
                 )
 
 
-def data_card(
-    domain: Domain, spec: DomainSpec, splits: dict[str, list[Example]], out: Path
-) -> str:
+def data_card(domain: Domain, spec: DomainSpec, splits: dict[str, list[Example]], out: Path) -> str:
     """Markdown card: what the data are, where from, how many, with hashes and one example."""
     rows = []
     for split in SPLITS:

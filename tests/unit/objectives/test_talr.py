@@ -114,15 +114,15 @@ def test_weights_are_constants_of_the_step():
 
 
 def naive_weights(nll, sequence, floor):
-    means = [np.mean([x for x, s in zip(nll, sequence, strict=True) if s == k]) for k in set(sequence)]
+    means = [
+        np.mean([x for x, s in zip(nll, sequence, strict=True) if s == k]) for k in set(sequence)
+    ]
     tau = max(float(np.median(means)), MIN_TAU)
     return [max(math.exp(-x / tau), floor) for x in nll]
 
 
 @given(
-    st.lists(
-        st.tuples(st.floats(0, 30, width=32), st.integers(0, 4)), min_size=1, max_size=40
-    ),
+    st.lists(st.tuples(st.floats(0, 30, width=32), st.integers(0, 4)), min_size=1, max_size=40),
     st.floats(0, 1),
 )
 def test_agrees_with_a_naive_float64_implementation(tokens, floor):
@@ -134,7 +134,14 @@ def test_agrees_with_a_naive_float64_implementation(tokens, floor):
 
 @pytest.mark.parametrize(
     "options",
-    [{"tau": 0.0}, {"tau": -1.0}, {"floor": 1.5}, {"floor": -0.1}, {"quantile": 1.0}, {"top_k": 0.0}],
+    [
+        {"tau": 0.0},
+        {"tau": -1.0},
+        {"floor": 1.5},
+        {"floor": -0.1},
+        {"quantile": 1.0},
+        {"top_k": 0.0},
+    ],
 )
 def test_out_of_range_options_are_refused(options):
     with pytest.raises(ValidationError):

@@ -1,0 +1,77 @@
+"""The real Snakefile, end to end, on the smoke study, in a copy of the checkout."""
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+from tests.conftest import snakemake
+
+pytestmark = pytest.mark.workflow
+RUNS = [
+    f"random-2layer.{domain}.{method}.lr1e-2.seed0"
+    for domain in ("medcalc-cot", "esci-label_only")
+    for method in ("sft", "talr", "talr-frozen")
+]
+
+
+def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, cache):
+    """First with a domain whose file is absent, then without it: nothing is trained twice."""
+    study = yaml.safe_load((checkout / "config/studies/smoke.yaml").read_text())
+    study["domains"].append({"name": "jsonl", "path": "absent.jsonl", "n_test": 2})
+    broken = checkout / "config/studies/broken.yaml"
+    broken.write_text(yaml.safe_dump(study))
+    done = snakemake("--configfile", str(broken), cache=cache, cwd=checkout, check=False)
+    assert done.returncode != 0
+    assert "absent.jsonl" in done.stdout + done.stderr
+    results = checkout / "results/smoke"
+    for run in RUNS:
+        assert (results / "runs" / run / "eval.json").exists(), done.stderr
+    assert not (results / "tables").exists()
+    assert not list(results.glob("data/jsonl-response/*.jsonl"))
+
+    smoke = ("--configfile", "config/studies/smoke.yaml")
+    done = snakemake(*smoke, cache=cache, cwd=checkout)
+    assert "(Rule: train)" not in done.stderr and "(Rule: aggregate)" in done.stderr
+    check_results(results)
+
+    done = snakemake(*smoke, cache=cache, cwd=checkout)
+    assert "Nothing to be done" in done.stderr
+
+    done = snakemake(*smoke, "--config", "seeds=[1]", "-n", cache=cache, cwd=checkout)
+    assert "train" in done.stdout + done.stderr, "a new seed must train"
+
+
+def check_results(results):
+    scores = pd.read_csv(results / "scores.csv")
+    assert set(scores["run"]) == {*RUNS, "random-2layer.base"}
+    assert scores["value"].notna().all()
+    for name in ("tradeoff", "learning_rate"):
+        for suffix in ("pdf", "png", "csv"):
+            assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
+    assert "talr-frozen" in (results / "tables/tradeoff.md").read_text()
+    for run in RUNS:
+        report = json.loads((results / "runs" / run / "train.json").read_text())
+        assert set(report) == {"run_info", "train_info", "meta_info"}
+        assert report["run_info"]["config"]["run"] == run
+        assert len(report["train_info"]["log"]) == report["train_info"]["n_steps"] == 12
+        assert not (results / "runs" / run / "model").exists(), "weights are temporary"
+    assert not list(results.glob("state/*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["No study given", "--configfile"]),
+        (
+            ["--configfile", "config/studies/smoke.yaml", "--config", "seed=[0]"],
+            ["config/studies/smoke.yaml", "seed: unknown key", "did you mean 'seeds'"],
+        ),
+    ],
+)
+def test_a_wrong_study_stops_before_any_job(checkout, cache, arguments, words):
+    done = snakemake(*arguments, cache=cache, cwd=checkout, check=False)
+    assert done.returncode != 0
+    for word in words:
+        assert word in done.stdout + done.stderr
+    assert not (checkout / "results").exists()
