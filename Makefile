@@ -7,7 +7,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)/src
 export HF_HUB_DISABLE_TELEMETRY := 1
-# Two jobs at a time must fit into memory, whatever the number of cores.
+# Jobs run side by side only as far as they fit into memory.
 MEMORY_MB = $(shell $(PYTHON) -c "import os; print(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 9 // 10 // 2**20)")
 SNAKEMAKE = snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml
 
@@ -29,7 +29,7 @@ reproduce: study  ## Run the quick study on a real pretrained model, from nothin
 
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
 	$(SNAKEMAKE)
-	@python -m sft_tradeoff.tables --show results/$(STUDY)
+	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 python -m pytest

@@ -9,7 +9,6 @@ for every dry run.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 import sys
@@ -20,6 +19,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError
 from sft_tradeoff.objectives.registry import METHODS
 
@@ -118,6 +118,9 @@ class DomainSpec(Strict):
     n_test: int = Field(100, ge=1)
     seed: int = Field(0, ge=0)
     max_new_tokens: int | None = Field(None, ge=1, description="default: the domain's own")
+    calculators: tuple[int, ...] | None = Field(
+        None, min_length=1, description="medcalc only: ids of the calculators; default all"
+    )
     path: str | None = Field(None, description="jsonl only: the data file")
     metric: Literal["exact_match", "numeric", "choice"] = Field(
         "exact_match", description="jsonl only: how answers are graded"
@@ -132,6 +135,10 @@ class DomainSpec(Strict):
             object.__setattr__(self, "variant", "response")
         elif self.path is not None:
             raise ValueError(f"'path' belongs to domain 'jsonl', not {self.name!r}; remove it")
+        if self.calculators is not None and self.name != "medcalc":
+            raise ValueError(
+                f"'calculators' belongs to domain 'medcalc', not {self.name!r}; remove it"
+            )
         if self.variant not in DOMAINS[self.name]:
             raise ValueError(
                 f"variant {self.variant!r} of domain {self.name!r} is unknown; "
@@ -152,11 +159,13 @@ class MethodSpec(Strict):
     @model_validator(mode="after")
     def _known(self) -> MethodSpec:
         if self.name not in METHODS:
-            raise ValueError(f"unknown method {self.name!r}; {_closest(self.name, METHODS)}")
+            raise ValueError(f"unknown method {self.name!r}; {closest(self.name, METHODS)}")
         try:
             options = METHODS[self.name].options(**self.options)
         except ValidationError as error:
-            raise ValueError(f"method {self.name!r}: {_explain(error, self.options)}") from error
+            raise ValueError(
+                f"method {self.name!r}: {explain(error, METHODS[self.name].options.model_json_schema())}"
+            ) from error
         object.__setattr__(self, "options", options.model_dump(mode="json"))
         if self.label is None:
             object.__setattr__(self, "label", self.name)
@@ -241,14 +250,14 @@ class Study(Strict):
         for name in self.models:
             if name not in self.model_catalogue:
                 raise ValueError(
-                    f"models: unknown model {name!r}; {_closest(name, self.model_catalogue)}, "
+                    f"models: unknown model {name!r}; {closest(name, self.model_catalogue)}, "
                     "or describe it under 'model_catalogue'"
                 )
             asset = self.model_catalogue[name].asset
             if asset is not None and asset not in self.assets:
                 raise ValueError(
                     f"model_catalogue.{name}.asset: unknown asset {asset!r}; "
-                    f"{_closest(asset, self.assets)}, or describe it under 'assets'"
+                    f"{closest(asset, self.assets)}, or describe it under 'assets'"
                 )
         _refuse_repeats("models", self.models)
         _refuse_repeats("domains (label)", [d.label for d in self.domains])
@@ -276,66 +285,6 @@ def _refuse_repeats(key: str, values: Any) -> None:
             )
 
 
-def _closest(value: str, known: Any) -> str:
-    match = difflib.get_close_matches(value, list(known), n=1)
-    if match:
-        return f"did you mean {match[0]!r}?"
-    return f"choose one of {', '.join(sorted(known))}"
-
-
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """Names allowed where an unknown key was found, by walking the schema."""
-    schema = Study.model_json_schema()
-    node: dict[str, Any] = schema
-    for part in location:
-        node = _resolve(node, schema, part)
-    return list(node.get("properties", {}))
-
-
-def _resolve(node: dict[str, Any], schema: dict[str, Any], part: Any) -> dict[str, Any]:
-    if isinstance(part, int):
-        child = node.get("items", {})
-    elif "properties" in node and part in node["properties"]:
-        child = node["properties"][part]
-    elif "mapping" in node.get("discriminator", {}):
-        child = {"$ref": node["discriminator"]["mapping"].get(part, "")}
-    else:
-        child = node.get("additionalProperties") or {}
-    reference = child.get("$ref", "").rsplit("/", 1)[-1]
-    return schema["$defs"].get(reference, child)
-
-
-def _explain(error: ValidationError, data: Any) -> str:
-    """Turn pydantic's findings into lines of 'key: value: fix'."""
-    lines = []
-    for item in error.errors():
-        location = tuple(item["loc"])
-        key = ".".join(str(part) for part in location) or "study"
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            known = (
-                list(METHODS[data_method].options.model_fields)
-                if (data_method := _method_of(error)) is not None
-                else _fields_at(location[:-1])
-            )
-            lines.append(f"{key}: unknown key; {_closest(str(location[-1]), known)}")
-        elif item["type"] == "missing":
-            lines.append(f"{key}: missing; add it")
-        elif item["type"] == "value_error":
-            lines.append(f"{key}: {message}" if location else message)
-        else:
-            lines.append(f"{key}: {item['input']!r} is not valid: {message.lower()}")
-    return "\n  ".join(lines)
-
-
-def _method_of(error: ValidationError) -> str | None:
-    """Name of the method whose options model raised this error, if it was one."""
-    for name, method in METHODS.items():
-        if method.options.__name__ == error.title:
-            return name
-    return None
-
-
 def parse_study(data: Mapping[str, Any], source: str) -> Study:
     """Validate the content of a study file, with the catalogue's models and assets added.
 
@@ -355,7 +304,7 @@ def parse_study(data: Mapping[str, Any], source: str) -> Study:
     try:
         return Study.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{source}:\n  {_explain(error, merged)}") from None
+        raise ConfigError(f"{source}:\n  {explain(error, Study.model_json_schema())}") from None
 
 
 def load_study(path: str | Path) -> Study:

@@ -7,6 +7,7 @@ So updates happen in float32 whatever the compute type.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,7 +32,7 @@ class MasterWeights:
         if precision == "fp32_master":
             self.masters = [p.detach().clone() for p in self.compute]
         if precision != "fp32":
-            model.to(torch.bfloat16)
+            model.bfloat16()
         if precision != "fp32_master":
             self.masters = [p.detach() for p in self.compute]
         for parameter, master in zip(self.compute, self.masters, strict=True):
@@ -43,7 +44,7 @@ class MasterWeights:
             p.data_ptr() != m.data_ptr() for p, m in zip(self.compute, self.masters, strict=True)
         ):
             with torch.no_grad():
-                torch._foreach_copy_(self.compute, self.masters)
+                torch._foreach_copy_([*self.compute], self.masters)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Masters by parameter name."""
@@ -56,7 +57,7 @@ class MasterWeights:
         self.publish()
 
 
-def _move_gradient_to(master: torch.Tensor):
+def _move_gradient_to(master: torch.Tensor) -> Callable[[torch.Tensor], None]:
     """Accumulate micro-batch gradients in the master's type and free the compute copy at once."""
 
     def hook(parameter: torch.Tensor) -> None:

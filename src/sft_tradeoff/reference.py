@@ -17,7 +17,7 @@ from sft_tradeoff.files import atomic_path, sha256_of
 from sft_tradeoff.tokenization import TokenizedData
 
 if TYPE_CHECKING:
-    import torch
+    from transformers import PreTrainedModel
 
 BATCH_TOKENS = 4096
 
@@ -26,7 +26,7 @@ class ReferenceMismatch(UserError, ValueError):
     """The reference statistics belong to other data or another model."""
 
 
-def reference_nll(model: torch.nn.Module, data: TokenizedData) -> np.ndarray:
+def reference_nll(model: PreTrainedModel, data: TokenizedData) -> np.ndarray:
     """Loss of every token under a model.
 
     Args:

@@ -64,10 +64,8 @@ def tokenize_example(
         TokenizationError: If no response token fits, or the template does not render the
             conversation as prompt followed by response.
     """
-    prompt = {"role": "user", "content": record["prompt"]}
-    response = {"role": "assistant", "content": record["response"]}
     head = render_prompt(tokenizer, record["prompt"])
-    full = tokenizer.apply_chat_template([prompt, response], tokenize=False)
+    full = _render(tokenizer, [_user(record["prompt"]), _assistant(record["response"])])
     if not full.startswith(head):
         raise TokenizationError(
             f"example {record['id']!r}: the chat template does not render the conversation as "
@@ -93,9 +91,26 @@ def tokenize_example(
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     """Text of a user message as the model sees it before it answers."""
-    messages = [{"role": "user", "content": prompt}]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return text
+    return _render(tokenizer, [_user(prompt)], add_generation_prompt=True)
+
+
+def _user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def _assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def _render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, str]],
+    add_generation_prompt: bool = False,
+) -> str:
+    text = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=add_generation_prompt
+    )
+    return str(text)
 
 
 def _until_end_of_turn(

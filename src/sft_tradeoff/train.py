@@ -290,7 +290,6 @@ def train(
     """
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.utils.deterministic.fill_uninitialized_memory = False
     data = TokenizedData.load(data_path)
     reference_nll = None
     if reference_path is not None:

@@ -38,7 +38,7 @@ rule aggregate:
         mem_mb=2000,
         runtime=10,
     params:
-        runs=f"{RESULTS}/runs",
+        runs=lambda w, input: Path(input.evaluations[0]).parents[1],
     shell:
         "python -m sft_tradeoff.aggregate --run-table {input.table:q}"
         " --runs {params.runs:q}"
@@ -64,7 +64,7 @@ rule tables:
         mem_mb=1000,
         runtime=10,
     params:
-        folder=f"{RESULTS}/tables",
+        folder=lambda w, output: Path(output[0]).parent,
     shell:
         "python -m sft_tradeoff.tables --tradeoff {input.tradeoff:q}"
         " --out-dir {params.folder:q}"

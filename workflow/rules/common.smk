@@ -8,9 +8,7 @@ from pathlib import Path
 
 # The workflow runs from a bare clone; installing the package is optional.
 sys.path.insert(0, os.path.abspath("src"))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [os.path.abspath("src"), os.environ.get("PYTHONPATH", "")])
-)
+os.environ.update(PYTHONPATH=os.path.abspath("src"))
 for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(
         bars, "1"
@@ -21,7 +19,7 @@ from snakemake.exceptions import WorkflowError
 from sft_tradeoff.benchmarks import BENCHMARKS
 from sft_tradeoff.config import ConfigError, parse_study
 from sft_tradeoff.runs import evaluation_configs, expand_runs
-from sft_tradeoff.sources import asset_path
+from sft_tradeoff.sources import asset_path, cache_dir
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
@@ -33,7 +31,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
 
-CACHE = os.environ.get("SFT_TRADEOFF_CACHE", "resources")
+CACHE = str(cache_dir())
 RESULTS = f"results/{STUDY.study}"
 DOMAINS = {domain.label: domain for domain in STUDY.domains}
 FIGURES = ["tradeoff", "learning_rate"]

@@ -56,7 +56,7 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
 
 
 def _example(spec: DomainSpec, split: str, index: int, seen: set[str]) -> Example:
-    calculator = _calculator_in_turn(spec.seed, split, index)
+    calculator = _calculator_in_turn(spec, split, index)
     for attempt in range(_MAX_ATTEMPTS):
         rng = random.Random(f"medcalc {spec.seed} {split} {index} {attempt}")
         case = calculator.draw(rng)
@@ -72,10 +72,22 @@ def _example(spec: DomainSpec, split: str, index: int, seen: set[str]) -> Exampl
     )
 
 
-def _calculator_in_turn(seed: int, split: str, index: int) -> Calculator:
-    turn, place = divmod(index, len(CALCULATORS))
-    order = random.Random(f"medcalc {seed} {split} order {turn}")
-    return order.sample(CALCULATORS, len(CALCULATORS))[place]
+def _chosen(ids: tuple[int, ...] | None) -> tuple[Calculator, ...]:
+    """Return the calculators of a study, all by default."""
+    known = {calculator.id: calculator for calculator in CALCULATORS}
+    for id in ids or ():
+        if id not in known:
+            raise ValueError(
+                f"calculators: {id} is not one of the supported ids {sorted(known)}; remove it"
+            )
+    return tuple(known[id] for id in sorted(set(ids or known)))
+
+
+def _calculator_in_turn(spec: DomainSpec, split: str, index: int) -> Calculator:
+    calculators = _chosen(spec.calculators)
+    turn, place = divmod(index, len(calculators))
+    order = random.Random(f"medcalc {spec.seed} {split} order {turn}")
+    return order.sample(calculators, len(calculators))[place]
 
 
 def _prompt(rng: random.Random, calculator: Calculator, case: Case, variant: str) -> str:
