@@ -160,12 +160,12 @@ class MethodSpec(Strict):
     def _known(self) -> MethodSpec:
         if self.name not in METHODS:
             raise ValueError(f"unknown method {self.name!r}; {closest(self.name, METHODS)}")
+        model = METHODS[self.name].options
         try:
-            options = METHODS[self.name].options(**self.options)
+            options = model(**self.options)
         except ValidationError as error:
-            raise ValueError(
-                f"method {self.name!r}: {explain(error, METHODS[self.name].options.model_json_schema())}"
-            ) from error
+            text = explain(error, model.model_json_schema())
+            raise ValueError(f"method {self.name!r}: {text}") from error
         object.__setattr__(self, "options", options.model_dump(mode="json"))
         if self.label is None:
             object.__setattr__(self, "label", self.name)
