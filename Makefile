@@ -47,7 +47,7 @@ schema: setup  ## Write the JSON schema of study files from the config models
 lock: ## Resolve the newest versions that pyproject.toml allows and pin them
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
-	.venv-lock/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m pip freeze --exclude sft-tradeoff | sed 's/+cpu$$//' > requirements.lock
 	rm -rf .venv-lock
 
 clean:  ## Remove results (not the cache of fetched material)
