@@ -9,6 +9,7 @@ for every dry run.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -274,6 +275,14 @@ class Study(Strict):
                 )
         return self
 
+    def model_digest(self, name: str) -> str:
+        """Hash of what a model is made of, so that another θ0 repeats whatever used it."""
+        spec = self.model_catalogue[name]
+        asset = self.assets[spec.asset] if spec.asset else None
+        text = spec.model_dump_json(exclude={"expected"})
+        text += asset.model_dump_json() if asset else ""
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
 
 def _refuse_repeats(key: str, values: Any) -> None:
     values = list(values)
@@ -320,6 +329,36 @@ def load_study(path: str | Path) -> Study:
     return parse_study(data, str(path))
 
 
+def check_files(study: Study, source: str, benchmarks: list[str]) -> None:
+    """Check what a study refers to outside itself, before any job.
+
+    Args:
+        study: A valid study.
+        source: Name of its file; the results' folder must have the same name.
+        benchmarks: Known general benchmarks.
+
+    Raises:
+        ConfigError: Naming file, key, value and fix.
+    """
+    stem = Path(source).stem
+    if stem != study.study:
+        raise ConfigError(
+            f"{source}: study: {study.study!r} differs from the file's name, and would write into "
+            f"another study's results; set 'study: {stem}'"
+        )
+    for name in study.evaluation.tasks:
+        if name not in benchmarks:
+            raise ConfigError(
+                f"{source}: evaluation.tasks: unknown task {name!r}; {closest(name, benchmarks)}"
+            )
+    for i, domain in enumerate(study.domains):
+        if domain.path is not None and not Path(domain.path).is_file():
+            raise ConfigError(
+                f"{source}: domains.{i}.path: {domain.path!r} is not a file; correct the path "
+                "(relative to the folder where the command runs)"
+            )
+
+
 def study_schema() -> str:
     """JSON schema of a study file, as text."""
     return json.dumps(Study.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
@@ -338,12 +377,15 @@ def main() -> None:
     parser.add_argument("studies", nargs="*", help="study files to validate")
     parser.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA_PATH}")
     args = parser.parse_args()
+    from sft_tradeoff.benchmarks import BENCHMARKS
+
     if args.write_schema:
         SCHEMA_PATH.parent.mkdir(parents=True, exist_ok=True)
         SCHEMA_PATH.write_text(study_schema())
     try:
         for path in args.studies:
             study = load_study(path)
+            check_files(study, path, list(BENCHMARKS))
             print(f"{path}: valid study {study.study!r}")
     except ConfigError as error:
         sys.exit(str(error))

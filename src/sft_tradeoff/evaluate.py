@@ -112,6 +112,7 @@ def _task_name(spec: DomainSpec) -> str:
 def _domain_task(lm: HeadOnlyLM, spec: DomainSpec, test_path: Path) -> dict[str, Any]:
     """lm-eval task of a domain: chat prompt, greedy generation, the domain's rule as metric."""
     domain = get_domain(spec.name)
+    n_new = spec.max_new_tokens or domain.max_new_tokens[spec.variant]
 
     def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
         score = domain.score(json.loads(doc["record"]), results[0])
@@ -124,6 +125,13 @@ def _domain_task(lm: HeadOnlyLM, spec: DomainSpec, test_path: Path) -> dict[str,
             {"prompt": render_prompt(lm.tokenizer, r["prompt"]), "record": json.dumps(r)}
             for r in read_jsonl(test_path)
         ]
+        longest = max(len(lm.tok_encode(row["prompt"])) for row in rows)
+        if longest + n_new > lm.max_length:
+            raise EvaluationError(
+                f"evaluation.max_length: {lm.max_length} is too small for domain {spec.label!r}: "
+                f"the longest prompt has {longest} tokens and {n_new} may be generated; raise it, "
+                "or lower the domain's max_new_tokens"
+            )
         return {"test": Dataset.from_list(rows)}
 
     return {
@@ -140,7 +148,7 @@ def _domain_task(lm: HeadOnlyLM, spec: DomainSpec, test_path: Path) -> dict[str,
             {"metric": "format_failure", "aggregation": "mean", "higher_is_better": False},
         ],
         "generation_kwargs": {
-            "max_gen_toks": spec.max_new_tokens or domain.max_new_tokens[spec.variant],
+            "max_gen_toks": n_new,
             "do_sample": False,
             "until": [],
         },

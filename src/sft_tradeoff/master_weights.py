@@ -32,7 +32,10 @@ class MasterWeights:
         if precision == "fp32_master":
             self.masters = [p.detach().clone() for p in self.compute]
         if precision != "fp32":
-            model.bfloat16()
+            # Parameters only: rotary frequencies are buffers, and rounding them would turn the
+            # positions of training away from those of evaluation.
+            for parameter in model.parameters():
+                parameter.data = parameter.data.to(torch.bfloat16)
         if precision != "fp32_master":
             self.masters = [p.detach() for p in self.compute]
         for parameter, master in zip(self.compute, self.masters, strict=True):

@@ -43,6 +43,7 @@ class RunConfig(Strict):
 
     run: str
     model: str
+    model_digest: str
     domain: DomainSpec
     method: MethodSpec
     learning_rate: float
@@ -62,6 +63,7 @@ class EvaluationConfig(Strict):
 
     run: str
     model: str
+    model_digest: str
     domains: tuple[DomainSpec, ...]
     evaluation: EvaluationSpec
     expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
@@ -93,6 +95,7 @@ def expand_runs(study: Study) -> list[RunConfig]:
                 RunConfig(
                     run=".".join((*map(str, parts), f"seed{seed}")),
                     model=model,
+                    model_digest=study.model_digest(model),
                     domain=domain,
                     method=method,
                     learning_rate=rate,
@@ -129,6 +132,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
         base_run(model): EvaluationConfig(
             run=base_run(model),
             model=model,
+            model_digest=study.model_digest(model),
             domains=study.domains,
             evaluation=study.evaluation,
             expected=study.model_catalogue[model].expected,
@@ -137,7 +141,11 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
     }
     for run in expand_runs(study):
         configs[run.run] = EvaluationConfig(
-            run=run.run, model=run.model, domains=(run.domain,), evaluation=study.evaluation
+            run=run.run,
+            model=run.model,
+            model_digest=run.model_digest,
+            domains=(run.domain,),
+            evaluation=study.evaluation,
         )
     return configs
 

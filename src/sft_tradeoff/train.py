@@ -24,7 +24,7 @@ from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
 from sft_tradeoff.master_weights import MasterWeights
 from sft_tradeoff.models import load_model, load_tokenizer, save_model
-from sft_tradeoff.objectives.base import TokenBatch
+from sft_tradeoff.objectives.base import Method, TokenBatch
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.resume import StateFile, state_key
@@ -94,13 +94,23 @@ class Trainer:
             fused=True,
         )
         self.method = METHODS[config.method.name]
+        _refuse_unsupported(self.method)
         self.options = self.method.options(**config.method.options)
         self.schedule = batch_schedule(
             data.lengths, training.batch_size, training.epochs, config.seed
         )
+        self._refuse_idle_ranks()
         self.reference_nll = None if reference_nll is None else torch.from_numpy(reference_nll)
         self.log: list[dict[str, float]] = []
         self.time_s = 0.0
+
+    def _refuse_idle_ranks(self) -> None:
+        n_ranks, smallest = self.accelerator.num_processes, min(map(len, self.schedule))
+        if smallest < n_ranks:
+            raise UserError(
+                f"run {self.config.run!r}: {len(self.data)} examples leave a batch of {smallest} "
+                f"sequences for {n_ranks} processes; change n_train or training.batch_size"
+            )
 
     def run(self, state: StateFile | None = None) -> None:
         """Train from the resume point (or the start) to the last step."""
@@ -265,6 +275,15 @@ class Trainer:
             "peak_memory_bytes": peak_memory_bytes(),
             "log": self.log,
         }
+
+
+def _refuse_unsupported(method: Method) -> None:
+    """A seam that nothing serves yet must not train something else under the method's name."""
+    for seam in ("penalty", "merge"):
+        if getattr(method, seam) is not None:
+            raise UserError(f"method {method.name!r}: the training loop has no {seam} stage")
+    if method.parameterisation != "full":
+        raise UserError(f"method {method.name!r}: the training loop has no adapters")
 
 
 def train(

@@ -45,7 +45,7 @@ def material(tmp_path, random_model, monkeypatch):
 
 def run(material, model, tasks, **settings):
     config = EvaluationConfig(
-        run="base", model="m", domains=(DOMAIN,),
+        run="base", model="m", model_digest="", domains=(DOMAIN,),
         evaluation=EvaluationSpec(tasks=tasks, dtype="float32"), **settings,
     )  # fmt: skip
     out = material / "out" / "eval.json"
@@ -115,7 +115,13 @@ def test_unexpected_base_scores_are_refused(material, random_model):
 def test_expected_range_by_hand():
     """0.50 ± 0.02: outside [0.6, 0.7] by more than three standard errors; inside [0.55, 0.7]."""
     metrics = [{"benchmark": "piqa", "metric": "acc", "value": 0.5, "stderr": 0.02, "n": 600}]
-    config = {"run": "b", "model": "m", "domains": (), "evaluation": EvaluationSpec()}
+    config = {
+        "run": "b",
+        "model": "m",
+        "model_digest": "",
+        "domains": (),
+        "evaluation": EvaluationSpec(),
+    }
     check_expected(EvaluationConfig(**config, expected={"piqa.acc": (0.55, 0.7)}), metrics)
     with pytest.raises(EvaluationError):
         check_expected(EvaluationConfig(**config, expected={"piqa.acc": (0.6, 0.7)}), metrics)

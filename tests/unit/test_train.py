@@ -1,5 +1,6 @@
 """The training loop: cutting the batch changes nothing, kill −9 changes nothing, masters move."""
 
+import dataclasses
 import json
 import math
 import os
@@ -14,8 +15,10 @@ import pytest
 import torch
 
 from sft_tradeoff.config import DomainSpec, MethodSpec, TrainingSpec
+from sft_tradeoff.console import UserError
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.models import byte_tokenizer, load_model
+from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.reference import (
     ReferenceMismatch,
     load_reference_nll,
@@ -25,7 +28,12 @@ from sft_tradeoff.reference import (
 )
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.tokenization import tokenize_file
-from sft_tradeoff.train import Trainer, TrainingDiverged, learning_rate_at
+from sft_tradeoff.train import (
+    Trainer,
+    TrainingDiverged,
+    _refuse_unsupported,
+    learning_rate_at,
+)
 
 
 def run_config(method="sft", learning_rate=1e-3, options=None, **training):
@@ -33,6 +41,7 @@ def run_config(method="sft", learning_rate=1e-3, options=None, **training):
     return RunConfig(
         run="test",
         model="random-2layer",
+        model_digest="",
         domain=DomainSpec(name="medcalc"),
         method=MethodSpec(name=method, options=options or {}),
         learning_rate=learning_rate,
@@ -66,14 +75,23 @@ def test_cutting_the_global_batch_changes_nothing(random_model, data, method, mi
         assert a == pytest.approx(b, rel=1e-4)
 
 
-def test_micro_batch_statistics_would_have_been_seen(random_model, data):
-    """The invariance test can fail: τ of each micro-batch differs from the global one."""
-    from sft_tradeoff.objectives.talr import talr_temperature
-
-    trainer = trained(run_config("talr", micro_batch_size=4), random_model, data)
-    batches = list(trainer._micro_batches(0))
-    local = [talr_temperature(torch.rand(len(b.labels)) * 9, b.sequence).item() for b in batches]
-    assert local[0] != pytest.approx(local[1], rel=1e-3)
+def test_micro_batch_statistics_would_have_been_seen(random_model, data, monkeypatch):
+    """The invariance test can fail: with τ of each micro-batch the weights come out different."""
+    whole = trained(run_config("talr"), random_model, data)
+    original = Trainer._weights
+    monkeypatch.setattr(
+        Trainer,
+        "_weights",
+        lambda self, batches, losses: [
+            original(self, [b], [nll])[0] for b, nll in zip(batches, losses, strict=True)
+        ],
+    )
+    cut = trained(run_config("talr", micro_batch_size=4), random_model, data)
+    differences = [
+        (a - b).abs().max().item()
+        for a, b in zip(whole.weights.masters, cut.weights.masters, strict=True)
+    ]
+    assert max(differences) > 1e-4
 
 
 def test_loss_is_the_mean_over_supervised_tokens(random_model, data):
@@ -118,6 +136,29 @@ def test_published_copy_is_the_rounded_master(random_model, data):
         assert compute.dtype == torch.bfloat16 and master.dtype == torch.float32
         assert torch.equal(compute, master.to(torch.bfloat16))
         assert compute.grad is None
+
+
+def test_training_computes_the_function_that_is_evaluated(random_model, data):
+    """bfloat16 training starts at the loss of the bfloat16 model: rotary buffers stay float32."""
+    reference = reference_nll(load_model(random_model, torch.bfloat16), data)
+    trainer = trained(run_config(precision="fp32_master"), random_model, data)
+    rows = trainer.schedule[0]
+    tokens = np.concatenate([np.arange(data.offsets[r], data.offsets[r + 1]) for r in rows])
+    assert trainer.log[0]["nll"] == pytest.approx(np.nanmean(reference[tokens]), rel=1e-3)
+    assert {b.dtype for b in trainer.model.buffers() if b.is_floating_point()} == {torch.float32}
+
+
+def test_a_batch_smaller_than_the_ranks_is_refused(random_model, data):
+    trainer = Trainer(run_config(), load_model(random_model, torch.float32), data, 0)
+    trainer.schedule[-1] = trainer.schedule[-1][:0]
+    with pytest.raises(UserError, match="batch of 0 sequences for 1 processes"):
+        trainer._refuse_idle_ranks()
+
+
+def test_a_method_with_an_unserved_seam_is_refused():
+    method = dataclasses.replace(METHODS["sft"], penalty=lambda: None)
+    with pytest.raises(UserError, match="no penalty stage"):
+        _refuse_unsupported(method)
 
 
 def test_divergence_is_an_error_that_names_the_fix(random_model, data):

@@ -1,6 +1,7 @@
 """The real Snakefile, end to end, on the smoke study, in a copy of the checkout."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -17,20 +18,20 @@ RUNS = [
 
 def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, cache):
     """First with a domain whose file is absent, then without it: nothing is trained twice."""
+    smoke = ("--configfile", "config/studies/smoke.yaml")
     study = yaml.safe_load((checkout / "config/studies/smoke.yaml").read_text())
-    study["domains"].append({"name": "jsonl", "path": "absent.jsonl", "n_test": 2})
-    broken = checkout / "config/studies/broken.yaml"
-    broken.write_text(yaml.safe_dump(study))
-    done = snakemake("--configfile", str(broken), cache=cache, cwd=checkout, check=False)
+    study["domains"].append({"name": "jsonl", "path": "empty.jsonl", "n_test": 2})
+    (checkout / "empty.jsonl").touch()
+    override = ("--config", f"domains={json.dumps(study['domains'])}")
+    done = snakemake(*smoke, *override, cache=cache, cwd=checkout, check=False)
     assert done.returncode != 0
-    assert "absent.jsonl" in done.stdout + done.stderr
+    assert "empty.jsonl" in done.stdout + done.stderr
     results = checkout / "results/smoke"
     for run in RUNS:
         assert (results / "runs" / run / "eval.json").exists(), done.stderr
     assert not (results / "tables").exists()
     assert not list(results.glob("data/jsonl-response/*.jsonl"))
 
-    smoke = ("--configfile", "config/studies/smoke.yaml")
     done = snakemake(*smoke, cache=cache, cwd=checkout)
     assert "(Rule: train)" not in done.stderr and "(Rule: aggregate)" in done.stderr
     check_results(results)
@@ -39,7 +40,8 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     assert "Nothing to be done" in done.stderr
 
     done = snakemake(*smoke, "--config", "seeds=[1]", "-n", cache=cache, cwd=checkout)
-    assert "train" in done.stdout + done.stderr, "a new seed must train"
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    assert jobs["train"] == "6", "a new seed must train"
 
 
 def check_results(results):
@@ -66,6 +68,19 @@ def check_results(results):
         (
             ["--configfile", "config/studies/smoke.yaml", "--config", "seed=[0]"],
             ["config/studies/smoke.yaml", "seed: unknown key", "did you mean 'seeds'"],
+        ),
+        (
+            ["--configfile", "config/studies/smoke.yaml", "--config", "study=other"],
+            ["smoke.yaml", "'other' differs from the file's name", "study: smoke"],
+        ),
+        (
+            [
+                "--configfile",
+                "config/studies/smoke.yaml",
+                "--config",
+                "evaluation={tasks: {pica: 1}}",
+            ],
+            ["evaluation.tasks: unknown task 'pica'", "did you mean 'piqa'"],
         ),
     ],
 )

@@ -1,4 +1,5 @@
 # Helpers only; every rule lives in the file named after its stage.
+import glob
 import json
 import os
 import re
@@ -17,7 +18,7 @@ for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.benchmarks import BENCHMARKS
-from sft_tradeoff.config import ConfigError, parse_study
+from sft_tradeoff.config import ConfigError, check_files, parse_study
 from sft_tradeoff.runs import evaluation_configs, expand_runs
 from sft_tradeoff.sources import asset_path, cache_dir
 
@@ -26,6 +27,7 @@ if not config:
     raise WorkflowError("No study given; add --configfile config/studies/quick.yaml")
 try:
     STUDY = parse_study(config, STUDY_FILES)
+    check_files(STUDY, STUDY_FILES, list(BENCHMARKS))
     RUNS = {run.run: run for run in expand_runs(STUDY)}
     EVALUATIONS = evaluation_configs(STUDY)
 except ConfigError as error:
@@ -63,7 +65,7 @@ def asset_folder(name):
 
 
 def model_record(name):
-    """θ0's record; its content is pinned by hash, so its age never matters."""
+    """θ0's record. Its age never matters: the digest of what it is made of is in every config."""
     return ancient(f"{CACHE}/models/{name}/MODEL.json")
 
 

@@ -46,6 +46,11 @@ rule benchmark_data:
 
 
 rule domain_data:
+    input:
+        data=lambda w: DOMAINS[w.domain].path or [],
+        modules=lambda w: glob.glob(
+            f"src/sft_tradeoff/domains/{DOMAINS[w.domain].name}*.py"
+        ),
     output:
         train=f"{RESULTS}/data/{{domain}}/train.jsonl",
         validation=f"{RESULTS}/data/{{domain}}/validation.jsonl",
@@ -72,6 +77,7 @@ rule tokenize:
     input:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
+        module="src/sft_tradeoff/tokenization.py",
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
     log:
@@ -85,6 +91,7 @@ rule tokenize:
         runtime=30,
     params:
         max_length=STUDY.training.max_length,
+        model_digest=lambda w: STUDY.model_digest(w.model),
     shell:
         "python -m sft_tradeoff.tokenization --model $(dirname {input.model:q})"
         " --data {input.data:q}"

@@ -15,9 +15,7 @@ rule evaluate:
                 benchmark=STUDY.evaluation.tasks,
             )
         ),
-        tasks=expand(
-            "workflow/tasks/{benchmark}.yaml", benchmark=STUDY.evaluation.tasks
-        ),
+        tasks=glob.glob("workflow/tasks/*yaml"),
     output:
         scores=f"{RESULTS}/runs/{{evaluated}}/eval.json",
         per_item=f"{RESULTS}/runs/{{evaluated}}/items.parquet",

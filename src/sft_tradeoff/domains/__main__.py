@@ -65,7 +65,7 @@ def data_card(domain: Domain, spec: DomainSpec, splits: dict[str, list[Example]]
 
 - **Source:** {domain.source}
 - **Licence:** {domain.licence}
-- **Target format:** {spec.variant}
+- **Target format:** {spec.variant}{_selection(spec)}
 - **Seed:** {spec.seed}
 
 | split | examples | mean prompt length (characters) | mean response length (characters) | sha256 |
@@ -88,6 +88,14 @@ Response:
 {example.response}
 ```
 """
+
+
+def _selection(spec: DomainSpec) -> str:
+    """Say that a study uses a part of the domain only."""
+    if spec.calculators is None:
+        return ""
+    ids = ", ".join(map(str, spec.calculators))
+    return f"\n- **Selection:** only the calculators with ids {ids}"
 
 
 def main() -> None:
