@@ -9,10 +9,11 @@ export PYTHONPATH := $(CURDIR)/src
 export HF_HUB_DISABLE_TELEMETRY := 1
 # Jobs run side by side only as far as they fit into memory.
 MEMORY_MB = $(shell $(PYTHON) -c "import os; print(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 9 // 10 // 2**20)")
+PARTIAL = results/$(STUDY)/partial
 SNAKEMAKE = snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study test lint schema lock clean
+.PHONY: help setup reproduce study partial test lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -34,6 +35,13 @@ study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where 
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
 	$(SNAKEMAKE)
 	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
+
+partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
+	python -m sft_tradeoff.runs --study config/studies/$(STUDY).yaml --out $(PARTIAL)/run_table.csv
+	python -m sft_tradeoff.aggregate --run-table $(PARTIAL)/run_table.csv --runs results/$(STUDY)/runs --scores $(PARTIAL)/scores.csv --tradeoff $(PARTIAL)/tradeoff.csv --over-seeds $(PARTIAL)/tradeoff_over_seeds.csv
+	python -m sft_tradeoff.figures.tradeoff --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/tradeoff
+	python -m sft_tradeoff.figures.learning_rate --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/learning_rate
+	@python -m sft_tradeoff.tables --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-dir $(PARTIAL) --show $(PARTIAL)
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 python -m pytest
