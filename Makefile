@@ -28,10 +28,9 @@ $(VENV)/installed.lock: requirements.lock
 
 reproduce: study  ## Run the quick study on a real pretrained model, from nothing to its figure
 
-# The lock file is held by every job too, so that a killed Snakemake's orphans are waited for; only
-# then is a stale lock of Snakemake's own removed.
+# Snakemake's own lock survives its kill; ours does not, and tells a running study from a killed one.
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
-	@exec 9>.venv/study.lock; flock -n 9 || { echo "A study is running in this folder, or jobs of a killed one still are: wait for them, or end them (pgrep -f sft_tradeoff)"; exit 1; }; \
+	@exec 9>.venv/study.lock; flock -n 9 || { echo "Another study is running in this folder: wait for it, or end it"; exit 1; }; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
 	$(SNAKEMAKE)
 	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures

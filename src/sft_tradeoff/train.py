@@ -7,8 +7,10 @@ are functions of the step, and everything else is in the resume point.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from filelock import FileLock, Timeout
 
 from sft_tradeoff.batching import Batch, batch_schedule, collate
 from sft_tradeoff.console import UserError, run_main
@@ -340,6 +343,29 @@ def train(
             state.clear()
 
 
+@contextlib.contextmanager
+def exclusive(state_folder: Path | None) -> Iterator[None]:
+    """Let one process at a time train a run: a killed Snakemake's orphan may still be at it.
+
+    The lock is the kernel's, so a killed process leaves none behind. With several ranks the first
+    one holds it for all.
+    """
+    if state_folder is None or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    state_folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{state_folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("another process is training this run; waiting for it to end")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def main() -> None:
     """Train one run from its resolved configuration."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -351,7 +377,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the final weights")
     args = parser.parse_args()
     config = read_config(RunConfig, args.config)
-    with run_main(f"train {config.run}"):
+    with run_main(f"train {config.run}"), exclusive(args.state):
         train(config, args.base_model, args.data, args.out, args.state, args.reference)
 
 

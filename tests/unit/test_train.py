@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -32,6 +33,7 @@ from sft_tradeoff.train import (
     Trainer,
     TrainingDiverged,
     _refuse_unsupported,
+    exclusive,
     learning_rate_at,
 )
 
@@ -253,6 +255,27 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
     reports = [json.loads((tmp_path / n / "train.json").read_text()) for n in ("whole", "killed")]
     assert reports[0]["train_info"]["log"] == reports[1]["train_info"]["log"]
     assert not state.exists()
+
+
+def test_two_processes_of_one_run_take_turns(tmp_path, caplog):
+    """The second waits for the lock and says so; it goes on when the first has ended."""
+    caplog.set_level("INFO")
+    order = []
+
+    def second():
+        with exclusive(tmp_path / "state"):
+            order.append("second")
+
+    with exclusive(tmp_path / "state"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        order.append("first")
+    thread.join(timeout=10)
+    assert order == ["first", "second"]
+    assert "waiting" in caplog.text
+    with exclusive(tmp_path / "state"):
+        pass
 
 
 def newest(folder):

@@ -58,7 +58,7 @@ def check_results(results):
         assert report["run_info"]["config"]["run"] == run
         assert len(report["train_info"]["log"]) == report["train_info"]["n_steps"] == 12
         assert not (results / "runs" / run / "model").exists(), "weights are temporary"
-    assert not list(results.glob("state/*"))
+    assert not list(results.glob("state/**/*.pt"))
 
 
 @pytest.mark.parametrize(
