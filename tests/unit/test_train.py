@@ -284,6 +284,23 @@ def newest(folder):
     return max(found, default=None)
 
 
+def test_an_interrupted_save_keeps_the_previous_resume_point(tmp_path, monkeypatch):
+    from sft_tradeoff.resume import StateFile
+
+    file = StateFile(tmp_path / "state", "key")
+    file.save({"a": torch.ones(3)})
+
+    def half(state, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        file.save({"a": torch.zeros(3)})
+    assert torch.equal(file.load()["a"], torch.ones(3))
+    assert [p.name for p in file.folder.iterdir()] == ["key.pt"]
+
+
 def test_damaged_resume_point_starts_over(random_model, data, tmp_path, caplog):
     from sft_tradeoff.resume import StateFile
 
