@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
-from sft_tradeoff.objectives import sft, talr
+from sft_tradeoff.objectives import (
+    asft,
+    dft,
+    eaft,
+    flow,
+    kl_reg,
+    l2_reg,
+    lora,
+    psft,
+    sft,
+    stm,
+    talr,
+    wise_ft,
+)
 from sft_tradeoff.objectives.base import Method
 
-METHODS: dict[str, Method] = {method.name: method for method in (sft.METHOD, talr.METHOD)}
+METHODS: dict[str, Method] = {
+    module.METHOD.name: module.METHOD
+    for module in (
+        sft,
+        talr,
+        flow,
+        l2_reg,
+        lora,
+        wise_ft,
+        kl_reg,
+        dft,
+        eaft,
+        asft,
+        stm,
+        psft,
+    )
+}

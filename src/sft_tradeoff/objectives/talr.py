@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sft_tradeoff.objectives.base import Method, Options, TokenBatch
+from sft_tradeoff.objectives.base import (
+    Method,
+    Options,
+    TokenBatch,
+    mean_one,
+    sequence_means,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,6 +53,12 @@ class TalrOptions(Options):
         """Frozen weights read θ0's losses."""
         return frozenset({"reference_nll"}) if self.frozen else frozenset()
 
+    @property
+    def whole_batch(self) -> bool:
+        """A fixed temperature without rescaling or ranking looks at one token at a time."""
+        fixed = isinstance(self.tau, float) and self.quantile is None
+        return not fixed or self.normalize or self.top_k is not None
+
     def model_post_init(self, _context: object) -> None:
         """Refuse a temperature that is not positive."""
         if isinstance(self.tau, float) and not self.tau > 0:
@@ -78,16 +90,10 @@ def talr_temperature(
     """
     if quantile is None and not isinstance(tau, str):
         return nll.new_tensor(tau).clamp(min=MIN_TAU)
-    losses = nll if level == "token" else sequence_means(nll, sequence)  # [N] or [B]
+    losses = nll if level == "token" else sequence_means(nll, sequence)[0]  # [N] or [≤ B]
     if quantile is None and tau == "mean":
         return losses.mean().clamp(min=MIN_TAU)
     return _quantile(losses, 0.5 if quantile is None else quantile).clamp(min=MIN_TAU)
-
-
-def sequence_means(nll: Tensor, sequence: Tensor) -> Tensor:
-    """Mean loss of each sequence that has supervised tokens: [N], [N] → [≤ B]."""
-    _, position, count = sequence.unique(return_inverse=True, return_counts=True)
-    return nll.new_zeros(len(count)).index_add(0, position, nll) / count
 
 
 def _quantile(values: Tensor, q: float) -> Tensor:
@@ -133,7 +139,7 @@ def talr_weights(
     else:
         temperature = talr_temperature(nll, sequence, tau=tau, quantile=quantile, level=level)
         weights = (-nll / temperature).exp().clamp(min=floor)  # [N]
-    return weights / weights.mean() if normalize else weights
+    return mean_one(weights) if normalize else weights
 
 
 def _losses(batch: TokenBatch, options: TalrOptions) -> Tensor:

@@ -1,0 +1,60 @@
+"""KL-Reg: stay close to θ0's distribution on the response tokens.
+
+loss = Σ (ℓᵢ + β·KLᵢ) / N, KLᵢ over the whole vocabulary at the position that predicts token i.
+Direction and β are a choice (the paper does not fix them).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from sft_tradeoff.objectives.base import Method, Options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Direction = Literal["forward", "reverse"]
+
+
+class KlRegOptions(Options):
+    """Options of KL-Reg."""
+
+    beta: float = Field(0.1, ge=0, description="strength β; 0 is SFT")
+    direction: Direction = Field(
+        "forward", description="forward: KL(θ0‖θ), covers θ0; reverse: KL(θ‖θ0)"
+    )
+
+
+def kl_divergence(
+    log_probabilities: Tensor, reference: Tensor, *, direction: Direction = "forward"
+) -> Tensor:
+    """Kullback-Leibler divergence between the model and θ0 at each token.
+
+    Args:
+        log_probabilities: [N, V] of the current model.
+        reference: [N, V] log-probabilities of θ0.
+        direction: ``forward`` KL(θ0‖θ) = Σ p₀ (log p₀ − log p); ``reverse`` KL(θ‖θ0).
+
+    Returns:
+        [N] nats ≥ 0, differentiable in ``log_probabilities``.
+    """
+    first, second = reference, log_probabilities
+    if direction == "reverse":
+        first, second = second, first
+    # where p = 0, p·log p is 0 but 0·(−∞) is not a number
+    terms = (first.exp() * (first - second)).where(first > -float("inf"), 0.0)  # (N, V)
+    return terms.sum(-1)
+
+
+def _penalty(log_probabilities: Tensor, reference: Tensor, options: KlRegOptions) -> Tensor:
+    return options.beta * kl_divergence(log_probabilities, reference, direction=options.direction)
+
+
+METHOD = Method(
+    name="kl_reg",
+    source="KL regularisation to θ0, e.g. arXiv 2509.04259 for why",
+    options=KlRegOptions,
+    penalty=_penalty,
+)
