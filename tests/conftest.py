@@ -23,8 +23,8 @@ def at_root(monkeypatch):
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory):
     """Folder of the two-layer random model."""
-    from sft_tradeoff.config import ModelSpec
     from sft_tradeoff.models import build_model
+    from sft_tradeoff.specs import ModelSpec
 
     folder = tmp_path_factory.mktemp("models") / "random-2layer"
     build_model("random-2layer", ModelSpec(format="random"), None, folder)

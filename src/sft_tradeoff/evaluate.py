@@ -29,8 +29,8 @@ from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.tokenization import TokenizedData, read_jsonl, render_prompt
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import DomainSpec
     from sft_tradeoff.lm import HeadOnlyLM
+    from sft_tradeoff.specs import DomainSpec
 
 logger = logging.getLogger(__name__)
 TASK_FOLDER = Path("workflow/tasks")

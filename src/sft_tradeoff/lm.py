@@ -20,7 +20,7 @@ from sft_tradeoff.token_loss import CHUNK, head_logits, supervised_hidden
 from sft_tradeoff.tokenization import TokenizedData, TokenizedExample
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import EvaluationSpec
+    from sft_tradeoff.specs import EvaluationSpec
 
 Scored = list[tuple[Any, list[int], list[int]]]  # (request, context ids, continuation ids)
 

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from sft_tradeoff.config import ModelSpec
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.specs import ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -165,7 +165,7 @@ def save_model(
         base_model: Folder of θ0, whose tokenizer and chat template are copied.
         out: The folder to write; it appears when it is complete.
     """
-    with _staged_folder(out) as folder:
+    with staged_folder(out) as folder:
         _save_weights(model, folder, weights)
         # The model computed in another type; a reader that trusts the config must not round.
         config = json.loads((folder / "config.json").read_text())
@@ -199,7 +199,7 @@ def build_model(
         if _is_built(out, built_from):
             logger.info("model %s: already there", name)
             return
-        with _staged_folder(out) as folder:
+        with staged_folder(out) as folder:
             _BUILDERS[spec.format](spec, source, folder)
             if spec.chat_template is not None:
                 (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
@@ -228,7 +228,7 @@ def _describe(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _staged_folder(out: Path) -> Iterator[Path]:
+def staged_folder(out: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces ``out`` if the block succeeds (one writer at a time)."""
     for leftover in out.parent.glob(f".{out.name}-*"):  # of a killed run
         shutil.rmtree(leftover, ignore_errors=True)

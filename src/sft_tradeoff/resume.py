@@ -6,15 +6,19 @@ everything that determines the result, so a state can only ever resume the run t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
 import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from sft_tradeoff.files import atomic_path
 
@@ -59,3 +63,26 @@ class StateFile:
     def clear(self) -> None:
         """Remove all states of this run; its final weights exist now."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive(state_folder: Path | None) -> Iterator[None]:
+    """Let one process at a time train a run: a killed Snakemake's orphan may still be at it.
+
+    The lock is the kernel's, so a killed process leaves none behind. With several ranks the first
+    one holds it for all.
+    """
+    if state_folder is None or os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    state_folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{state_folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("another process is training this run; waiting for it to end")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

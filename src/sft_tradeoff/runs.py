@@ -14,20 +14,11 @@ from typing import Any, TypeVar
 import pandas as pd
 from pydantic import Field
 
-from sft_tradeoff.config import (
-    ConfigError,
-    DomainSpec,
-    EvaluationSpec,
-    MethodSpec,
-    Strict,
-    Study,
-    TrainingSpec,
-    format_learning_rate,
-    load_study,
-)
+from sft_tradeoff.config import ConfigError, Study, format_learning_rate, load_study
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_text
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.specs import DomainSpec, EvaluationSpec, MethodSpec, Strict, TrainingSpec
 
 # Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
 # configuration, so that Snakemake repeats exactly the jobs concerned.
@@ -49,6 +40,7 @@ class RunConfig(Strict):
     learning_rate: float
     seed: int
     training: TrainingSpec
+    merge_of: str | None = Field(None, description="run whose weights are averaged with θ0's")
     recipe_version: int = TRAIN_RECIPE_VERSION
 
     @property
@@ -88,12 +80,14 @@ def expand_runs(study: Study) -> list[RunConfig]:
     """
     runs = []
     for model, domain, method in itertools.product(study.models, study.domains, study.methods):
-        rates = getattr(study.learning_rates, METHODS[method.name].parameterisation)
+        trained = study.trained_method(method)
+        rates = getattr(study.learning_rates, METHODS[trained.name].parameterisation)
         for rate, seed in itertools.product(rates, study.seeds):
-            parts = (model, domain.label, method.label, f"lr{format_learning_rate(rate)}")
+            setting = model, str(domain.label), rate, seed
             runs.append(
                 RunConfig(
-                    run=".".join((*map(str, parts), f"seed{seed}")),
+                    run=_run_name(method, *setting),
+                    merge_of=None if trained is method else _run_name(trained, *setting),
                     model=model,
                     model_digest=study.model_digest(model),
                     domain=domain,
@@ -105,6 +99,10 @@ def expand_runs(study: Study) -> list[RunConfig]:
             )
     _refuse_duplicates(study, runs)
     return runs
+
+
+def _run_name(method: MethodSpec, model: str, domain: str, rate: float, seed: int) -> str:
+    return f"{model}.{domain}.{method.label}.lr{format_learning_rate(rate)}.seed{seed}"
 
 
 def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:

@@ -26,9 +26,9 @@ from typing import Any
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from sft_tradeoff.config import Asset, HubAsset, LocalAsset, WheelAsset
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.specs import Asset, HubAsset, LocalAsset, WheelAsset
 
 logger = logging.getLogger("sft_tradeoff.sources")
 

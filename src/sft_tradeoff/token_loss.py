@@ -6,10 +6,14 @@ only where a label is, a chunk at a time, and again in the backward pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.checkpoint import checkpoint
+
+from sft_tradeoff.objectives.eaft import TOP
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -17,23 +21,78 @@ if TYPE_CHECKING:
     from sft_tradeoff.batching import Batch
 
 CHUNK = 512  # supervised tokens whose [CHUNK, V] float32 logits exist at one time
+Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-def token_nll(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Negative log-likelihood of every supervised token of a micro-batch.
+@dataclass(frozen=True)
+class TokenLoss:
+    """Loss of the N supervised tokens of a micro-batch.
+
+    Args:
+        nll: [N] float32 nats, differentiable.
+        penalty: [N] float32, differentiable, if one was asked for.
+        entropy_top20: [N] float32 nats of the 20 likeliest tokens, renormalised; detached.
+    """
+
+    nll: torch.Tensor
+    penalty: torch.Tensor | None = None
+    entropy_top20: torch.Tensor | None = None
+
+    def detach(self) -> TokenLoss:
+        """Return the values alone."""
+        penalty = None if self.penalty is None else self.penalty.detach()
+        return TokenLoss(self.nll.detach(), penalty, self.entropy_top20)
+
+
+def token_loss(
+    model: PreTrainedModel,
+    batch: Batch,
+    *,
+    top_entropy: bool = False,
+    penalty: Penalty | None = None,
+    reference: PreTrainedModel | None = None,
+) -> TokenLoss:
+    """Loss of every supervised token of a micro-batch, and what else comes from its logits.
 
     Args:
         model: A causal language model.
         batch: B sequences with N supervised tokens.
-
-    Returns:
-        [N] float32 nats, differentiable.
+        top_entropy: Also compute ``entropy_top20``.
+        penalty: From log-probabilities [n, V] of ``model`` and ``reference`` to [n].
+        reference: θ0, run without gradient; needed by ``penalty``.
     """
     hidden = supervised_hidden(model, batch)  # (N, H)
-    chunks = zip(hidden.split(CHUNK), batch.labels.split(CHUNK), strict=True)
-    return torch.cat(
-        [checkpoint(_chunk_nll, model, h, labels, use_reentrant=False) for h, labels in chunks]
+    known = hidden
+    if reference is not None:
+        with torch.no_grad():
+            known = supervised_hidden(reference, batch)  # (N, H)
+
+    def chunk_loss(
+        h: torch.Tensor, h0: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        found = head_logits(model, h).log_softmax(-1)  # (n, V)
+        nll = torch.nn.functional.nll_loss(found, labels, reduction="none")  # (n,)
+        extra = None
+        if penalty is not None and reference is not None:
+            with torch.no_grad():
+                wanted = head_logits(reference, h0).log_softmax(-1)  # (n, V)
+            extra = penalty(found, wanted)
+        # Last, because the recomputation ends where the last differentiable value is there.
+        return nll, extra, _top_entropy(found) if top_entropy else None
+
+    chunks = zip(*(t.split(CHUNK) for t in (hidden, known, batch.labels)), strict=True)
+    parts = [checkpoint(chunk_loss, *chunk, use_reentrant=False) for chunk in chunks]
+    nll, extra, entropy = zip(*parts, strict=True)
+    return TokenLoss(
+        torch.cat(nll),
+        None if extra[0] is None else torch.cat(extra),
+        None if entropy[0] is None else torch.cat(entropy),
     )
+
+
+def token_nll(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    """Negative log-likelihood [N] float32 nats of every supervised token, differentiable."""
+    return token_loss(model, batch).nll
 
 
 def supervised_hidden(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
@@ -49,5 +108,9 @@ def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def _chunk_nll(model: PreTrainedModel, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.cross_entropy(head_logits(model, hidden), labels, reduction="none")
+def _top_entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
+    """Entropy of the likeliest tokens, renormalised: [n, V] → [n] nats."""
+    with torch.no_grad():
+        top = log_probabilities.topk(min(TOP, log_probabilities.shape[-1])).values  # (n, 20)
+        top = top.log_softmax(-1)
+        return -(top.exp() * top).sum(-1)

@@ -7,10 +7,9 @@ are functions of the step, and everything else is in the resume point.
 from __future__ import annotations
 
 import argparse
-import contextlib
+import copy
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,19 +19,21 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from filelock import FileLock, Timeout
 
+from sft_tradeoff.adapters import attach_adapter, merged_weights
 from sft_tradeoff.batching import Batch, batch_schedule, collate
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.global_batch import Known, gather, join
+from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.master_weights import MasterWeights
 from sft_tradeoff.models import load_model, load_tokenizer, save_model
-from sft_tradeoff.objectives.base import Method, TokenBatch
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
-from sft_tradeoff.resume import StateFile, state_key
+from sft_tradeoff.reference import load_reference_nll, median_sequence_nll
+from sft_tradeoff.resume import StateFile, exclusive, state_key
 from sft_tradeoff.runs import RunConfig, read_config
-from sft_tradeoff.token_loss import token_nll
+from sft_tradeoff.token_loss import Penalty, TokenLoss, token_loss, token_nll
 from sft_tradeoff.tokenization import TokenizedData
 
 if TYPE_CHECKING:
@@ -45,21 +46,6 @@ LOG_EVERY_S = 10.0
 
 class TrainingDiverged(UserError, RuntimeError):
     """The loss or the gradient is not finite; nothing was written."""
-
-
-def learning_rate_at(step: int, n_steps: int, config: RunConfig) -> float:
-    """Learning rate of one step: linear warm-up, then the schedule down to zero (or constant)."""
-    training = config.training
-    n_warmup = math.ceil(training.warmup_ratio * n_steps)
-    if step < n_warmup:
-        return config.learning_rate * (step + 1) / n_warmup
-    progress = (step - n_warmup) / max(1, n_steps - n_warmup)
-    decay = {
-        "cosine": 0.5 * (1 + math.cos(math.pi * progress)),
-        "linear": 1 - progress,
-        "constant": 1.0,
-    }
-    return config.learning_rate * decay[training.schedule]
 
 
 class Trainer:
@@ -83,11 +69,18 @@ class Trainer:
     ) -> None:
         training = config.training
         self.config, self.data, self.pad_id = config, data, pad_id
+        self.method = METHODS[config.method.name]
+        self.options: Any = self.method.options(**config.method.options)
+        if self.method.merge:
+            raise UserError(f"method {self.method.name!r} trains nothing; use sft_tradeoff.merge")
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model = model.to(self.accelerator.device).train()
+        if self.method.adapter:
+            attach_adapter(self.model, self.method.adapter(self.options))
         if training.gradient_checkpointing:
             self.model.gradient_checkpointing_enable()
         self.weights = MasterWeights(self.model, training.precision)
+        self._keep_initial()
         self.optimizer = torch.optim.AdamW(
             self.weights.masters,
             lr=config.learning_rate,
@@ -96,16 +89,27 @@ class Trainer:
             weight_decay=training.weight_decay,
             fused=True,
         )
-        self.method = METHODS[config.method.name]
-        _refuse_unsupported(self.method)
-        self.options = self.method.options(**config.method.options)
         self.schedule = batch_schedule(
             data.lengths, training.batch_size, training.epochs, config.seed
         )
         self._refuse_idle_ranks()
-        self.reference_nll = None if reference_nll is None else torch.from_numpy(reference_nll)
+        self.known = Known()
+        if reference_nll is not None:
+            self.known.reference_nll = torch.from_numpy(reference_nll)
+            self.known.reference_median = median_sequence_nll(data, reference_nll)
         self.log: list[dict[str, float]] = []
         self.time_s = 0.0
+
+    def _keep_initial(self) -> None:
+        """Keep what the method compares with: θ0's model, or its weights."""
+        self.reference: PreTrainedModel | None = None
+        self.initial: list[torch.Tensor] = []
+        self.penalty: Penalty | None = None
+        if penalty := self.method.penalty:
+            self.penalty = lambda found, wanted: penalty(found, wanted, self.options)
+            self.reference = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if self.method.parameter_penalty:
+            self.initial = [master.detach().clone() for master in self.weights.masters]
 
     def _refuse_idle_ranks(self) -> None:
         n_ranks, smallest = self.accelerator.num_processes, min(map(len, self.schedule))
@@ -138,26 +142,76 @@ class Trainer:
     def _step(self, step: int) -> dict[str, float]:
         """One optimiser step on one global batch."""
         batches = list(self._micro_batches(step))
-        ahead: list[torch.Tensor] = []
-        if self.method.weights and len(batches) > 1:
-            # Weights belong to the global batch, so all its losses are needed before any backward.
-            with torch.no_grad():
-                ahead = self._weights(batches, [token_nll(self.model, b) for b in batches])
-        losses = []
+        if "old_nll" in self.options.needs and step % self.options.refresh_every == 0:
+            self._refresh_old(step)
+        ahead = self._look_ahead(batches)
+        n_tokens, losses = self._n_tokens(step), []
         for i, batch in enumerate(batches):
-            nll = token_nll(self.model, batch)  # (N,)
-            weights = ahead[i] if ahead else self._weights([batch], [nll])[0]  # (N,)
-            ((weights * nll).sum() / self._n_tokens(step)).backward()
-            losses.append(nll.detach())
+            loss = self._token_loss(batch)
+            weights = ahead[i] if ahead else self._weights([batch], [loss])[0]  # (N,)
+            total = (weights * loss.nll).sum()
+            if loss.penalty is not None:
+                total = total + loss.penalty.sum()
+            (total / n_tokens).backward()
+            losses.append(loss.detach())
         record = self._record(step, batches, losses)
         self._update(step, record)
         return record
+
+    def _token_loss(self, batch: Batch) -> TokenLoss:
+        return token_loss(
+            self.model,
+            batch,
+            top_entropy="entropy_top20" in self.options.needs,
+            penalty=self.penalty,
+            reference=self.reference,
+        )
+
+    def _look_ahead(self, batches: list[Batch]) -> list[torch.Tensor]:
+        """Weights that need the whole global batch, before the first backward pass.
+
+        Costs one more forward pass, so only where the batch is cut: weights like TALR's belong to
+        the global batch, and keeping all its activations would undo the cut.
+        """
+        if len(batches) == 1 or not (self.method.weights and self.options.whole_batch):
+            return []
+        with torch.no_grad():
+            return self._weights(batches, [self._token_loss(batch) for batch in batches])
+
+    def _weights(self, batches: list[Batch], losses: list[TokenLoss]) -> list[torch.Tensor]:
+        """Token weights of this rank's micro-batches."""
+        if self.method.weights is None:
+            return [torch.ones_like(loss.nll) for loss in losses]
+        statistics, start = join(batches, losses, self.known), 0
+        n_local = len(statistics.nll)
+        if self.options.whole_batch:
+            statistics, start = gather(statistics, self.accelerator)
+        weights = self.method.weights(statistics, self.options)[start : start + n_local]
+        return list(weights.to(losses[0].nll.device).split([len(loss.nll) for loss in losses]))
+
+    def _refresh_old(self, step: int) -> None:
+        """Make the current model π_old: its losses on the tokens of the steps until the next one.
+
+        So no second copy of the weights is needed; the cost is one forward pass per step.
+        """
+        last = min(step + self.options.refresh_every, len(self.schedule))
+        found: list[tuple[torch.Tensor, torch.Tensor]] = []
+        with torch.no_grad():
+            for batch in (b for coming in range(step, last) for b in self._micro_batches(coming)):
+                found.append((batch.token.cpu(), token_nll(self.model, batch).cpu()))
+        if self.accelerator.num_processes > 1:
+            found = gather_object(found)
+        self.known.old_nll = torch.full((len(self.data.input_ids),), math.nan)
+        for place, nll in found:
+            self.known.old_nll[place] = nll
 
     def _update(self, step: int, record: dict[str, float]) -> None:
         """Reduce gradients over ranks, clip, step, publish; refuse anything not finite."""
         if self.accelerator.num_processes > 1:
             for master in self.weights.masters:
                 master.grad = self.accelerator.reduce(master.grad, "sum")
+        if self.method.parameter_penalty:
+            self._pull_parameters(record)
         norm = torch.nn.utils.clip_grad_norm_(
             self.weights.masters, self.config.training.max_grad_norm
         ).item()
@@ -191,52 +245,36 @@ class Trainer:
         """Supervised tokens of the global batch."""
         return int(sum(self.data.example(int(row))[1].sum() for row in self.schedule[step]))
 
-    def _weights(self, batches: list[Batch], losses: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Token weights of this rank's micro-batches, from the losses of the global batch."""
-        if self.method.weights is None:
-            return [torch.ones_like(nll) for nll in losses]
-        statistics, start, n_local = self._global_statistics(batches, losses)
-        weights = self.method.weights(statistics, self.options)[start : start + n_local]
-        return list(weights.to(losses[0].device).split([len(nll) for nll in losses]))
+    def _pull_parameters(self, record: dict[str, float]) -> None:
+        """Add the parameter penalty and its gradient, tensor by tensor."""
+        assert self.method.parameter_penalty
+        for master, initial in zip(self.weights.masters, self.initial, strict=True):
+            penalty, gradient = self.method.parameter_penalty(master, initial, self.options)
+            assert master.grad is not None
+            master.grad += gradient
+            record["penalty"] += penalty.item()
+            record["loss"] += penalty.item()
 
-    def _global_statistics(
-        self, batches: list[Batch], losses: list[torch.Tensor]
-    ) -> tuple[TokenBatch, int, int]:
-        """Losses of the global batch in one order on every rank, and where this rank's lie."""
-        place = torch.cat([batch.token for batch in batches]).cpu()
-        reference = None if self.reference_nll is None else self.reference_nll[place]
-        local = TokenBatch(
-            nll=torch.cat(losses).detach().cpu(),
-            sequence=torch.cat([batch.sequence for batch in batches]).cpu(),
-            reference_nll=reference,
-        )
-        if self.accelerator.num_processes == 1:
-            return local, 0, len(local.nll)
-        parts: list[TokenBatch] = gather_object([local])
-        start = sum(len(p.nll) for p in parts[: self.accelerator.process_index])
-        merged = TokenBatch(
-            nll=torch.cat([p.nll for p in parts]),
-            sequence=torch.cat([p.sequence for p in parts]),
-            reference_nll=None
-            if reference is None
-            else torch.cat([p.reference_nll for p in parts if p.reference_nll is not None]),
-        )
-        return merged, start, len(local.nll)
-
-    def _record(
-        self, step: int, batches: list[Batch], losses: list[torch.Tensor]
-    ) -> dict[str, float]:
+    def _record(self, step: int, batches: list[Batch], losses: list[TokenLoss]) -> dict[str, float]:
         """What is logged at every step, over the global batch."""
-        statistics, _, _ = self._global_statistics(batches, losses)
+        statistics, _ = gather(join(batches, losses, self.known), self.accelerator)
         nll = statistics.nll
-        record = {"step": step, "nll": nll.mean().item()}
-        record["loss"], record["mean_weight"] = record["nll"], 1.0
-        if self.method.weights is not None:
-            w = self.method.weights(statistics, self.options)
-            record["loss"] = (w * nll).mean().item()
-            record["mean_weight"] = w.mean().item()
-        record["share_easy"] = (nll < -math.log(EASY_PROBABILITY)).float().mean().item()
-        if self.method.diagnostics is not None:
+        weights = torch.ones_like(nll)
+        if self.method.weights:
+            weights = self.method.weights(statistics, self.options)
+        record = {
+            "step": step,
+            "nll": nll.mean().item(),
+            "loss": (weights * nll).mean().item(),
+            "mean_weight": weights.mean().item(),
+            "share_easy": (nll < -math.log(EASY_PROBABILITY)).float().mean().item(),
+        }
+        if self.method.penalty or self.method.parameter_penalty:
+            local = sum(loss.penalty.sum() for loss in losses if loss.penalty is not None)
+            total = self.accelerator.reduce(torch.as_tensor(local), "sum")
+            record["penalty"] = total.item() / len(nll)
+            record["loss"] += record["penalty"]
+        if self.method.diagnostics:
             record |= self.method.diagnostics(statistics, self.options)
         return record
 
@@ -255,6 +293,7 @@ class Trainer:
             "masters": self.weights.state(),
             "optimizer": self.optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "old_nll": self.known.old_nll,
             "log": self.log,
             "time_s": self.time_s,
         }
@@ -263,6 +302,7 @@ class Trainer:
         self.weights.load(saved["masters"])
         self.optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["rng"])
+        self.known.old_nll = saved["old_nll"]
         self.log, self.time_s = saved["log"], saved["time_s"]
 
     def info(self) -> dict[str, Any]:
@@ -278,15 +318,6 @@ class Trainer:
             "peak_memory_bytes": peak_memory_bytes(),
             "log": self.log,
         }
-
-
-def _refuse_unsupported(method: Method) -> None:
-    """A seam that nothing serves yet must not train something else under the method's name."""
-    for seam in ("penalty", "merge"):
-        if getattr(method, seam) is not None:
-            raise UserError(f"method {method.name!r}: the training loop has no {seam} stage")
-    if method.parameterisation != "full":
-        raise UserError(f"method {method.name!r}: the training loop has no adapters")
 
 
 def train(
@@ -315,8 +346,6 @@ def train(
     data = TokenizedData.load(data_path)
     reference_nll = None
     if reference_path is not None:
-        from sft_tradeoff.reference import load_reference_nll
-
         reference_nll = load_reference_nll(reference_path, data_path, base_model)
     tokenizer = load_tokenizer(base_model)
     model = load_model(base_model, torch.float32)
@@ -330,7 +359,12 @@ def train(
     state = StateFile(state_folder, key) if state_folder else None
     trainer.run(state)
     if trainer.accelerator.is_main_process:
-        save_model(model, trainer.weights.state(), base_model, out)
+        weights = trainer.weights.state()
+        if trainer.method.adapter:
+            model, weights = merged_weights(
+                base_model, trainer.method.adapter(trainer.options), weights
+            )
+        save_model(model, weights, base_model, out)
         atomic_write_json(
             out.parent / "train.json",
             {
@@ -341,29 +375,6 @@ def train(
         )
         if state:
             state.clear()
-
-
-@contextlib.contextmanager
-def exclusive(state_folder: Path | None) -> Iterator[None]:
-    """Let one process at a time train a run: a killed Snakemake's orphan may still be at it.
-
-    The lock is the kernel's, so a killed process leaves none behind. With several ranks the first
-    one holds it for all.
-    """
-    if state_folder is None or os.environ.get("RANK", "0") != "0":
-        yield
-        return
-    state_folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{state_folder}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("another process is training this run; waiting for it to end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def main() -> None:

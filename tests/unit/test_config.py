@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from sft_tradeoff.config import (
-    DOMAINS,
     SCHEMA_PATH,
     ConfigError,
     format_learning_rate,
@@ -18,6 +17,7 @@ from sft_tradeoff.config import (
 )
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.runs import base_run, evaluation_configs, expand_runs, run_table
+from sft_tradeoff.specs import DOMAINS
 
 GOOD = {
     "study": "s",

@@ -6,7 +6,6 @@ import math
 import pandas as pd
 import pytest
 
-from sft_tradeoff.config import DomainSpec, EvaluationSpec
 from sft_tradeoff.domains.__main__ import refuse_leakage, write_domain
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.evaluate import (
@@ -18,6 +17,7 @@ from sft_tradeoff.evaluate import (
 )
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.runs import EvaluationConfig
+from sft_tradeoff.specs import DomainSpec, EvaluationSpec
 from sft_tradeoff.tokenization import read_jsonl, tokenize_example, tokenize_file
 
 DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,

@@ -6,9 +6,9 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from sft_tradeoff.config import EvaluationSpec
 from sft_tradeoff.lm import load_lm
 from sft_tradeoff.models import load_model, load_tokenizer
+from sft_tradeoff.specs import EvaluationSpec
 
 PAIRS = [
     ("Question: why?\nAnswer:", " because"),

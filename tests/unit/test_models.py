@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sft_tradeoff import models
-from sft_tradeoff.config import ModelSpec
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.models import (
     ModelError,
@@ -24,6 +23,7 @@ from sft_tradeoff.models import (
     load_tokenizer,
     save_model,
 )
+from sft_tradeoff.specs import ModelSpec
 
 SAFETENSORS = ModelSpec(asset="mine", format="safetensors")
 RANDOM = ModelSpec(format="random")

@@ -21,8 +21,8 @@ import pytest
 from filelock import FileLock
 
 from sft_tradeoff import sources
-from sft_tradeoff.config import HubAsset, LocalAsset, WheelAsset
 from sft_tradeoff.sources import SourceError, asset_path, cache_dir, fetch_asset
+from sft_tradeoff.specs import HubAsset, LocalAsset, WheelAsset
 
 MEMBERS = {"carrier/data/a.txt": b"alpha\n", "carrier/data/b.txt": b"beta\n" * 5000}
 DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in MEMBERS.items()}

@@ -1,6 +1,5 @@
 """The training loop: cutting the batch changes nothing, kill −9 changes nothing, masters move."""
 
-import dataclasses
 import json
 import math
 import os
@@ -15,26 +14,18 @@ import numpy as np
 import pytest
 import torch
 
-from sft_tradeoff.config import DomainSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.console import UserError
 from sft_tradeoff.files import sha256_of
+from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.models import byte_tokenizer, load_model
-from sft_tradeoff.objectives.registry import METHODS
-from sft_tradeoff.reference import (
-    ReferenceMismatch,
-    load_reference_nll,
-    reference_hashes,
-    reference_nll,
-    save_reference,
-)
+from sft_tradeoff.reference import reference_nll
+from sft_tradeoff.resume import exclusive
 from sft_tradeoff.runs import RunConfig
+from sft_tradeoff.specs import DomainSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.tokenization import tokenize_file
 from sft_tradeoff.train import (
     Trainer,
     TrainingDiverged,
-    _refuse_unsupported,
-    exclusive,
-    learning_rate_at,
 )
 
 
@@ -65,18 +56,6 @@ def trained(config, model_folder, data, reference=None):
     return trainer
 
 
-@pytest.mark.parametrize("method", ["sft", "talr"])
-@pytest.mark.parametrize("micro_batch_size", [1, 4])
-def test_cutting_the_global_batch_changes_nothing(random_model, data, method, micro_batch_size):
-    """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps: TALR's τ belongs to the global batch."""
-    whole = trained(run_config(method), random_model, data)
-    cut = trained(run_config(method, micro_batch_size=micro_batch_size), random_model, data)
-    for a, b in zip(whole.weights.masters, cut.weights.masters, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6)
-    for a, b in zip(whole.log, cut.log, strict=True):
-        assert a == pytest.approx(b, rel=1e-4)
-
-
 def test_micro_batch_statistics_would_have_been_seen(random_model, data, monkeypatch):
     """The invariance test can fail: with τ of each micro-batch the weights come out different."""
     whole = trained(run_config("talr"), random_model, data)
@@ -85,7 +64,7 @@ def test_micro_batch_statistics_would_have_been_seen(random_model, data, monkeyp
         Trainer,
         "_weights",
         lambda self, batches, losses: [
-            original(self, [b], [nll])[0] for b, nll in zip(batches, losses, strict=True)
+            original(self, [b], [loss])[0] for b, loss in zip(batches, losses, strict=True)
         ],
     )
     cut = trained(run_config("talr", micro_batch_size=4), random_model, data)
@@ -157,12 +136,6 @@ def test_a_batch_smaller_than_the_ranks_is_refused(random_model, data):
         trainer._refuse_idle_ranks()
 
 
-def test_a_method_with_an_unserved_seam_is_refused():
-    method = dataclasses.replace(METHODS["sft"], penalty=lambda: None)
-    with pytest.raises(UserError, match="no penalty stage"):
-        _refuse_unsupported(method)
-
-
 def test_divergence_is_an_error_that_names_the_fix(random_model, data):
     with pytest.raises(TrainingDiverged, match=r"step \d+ of 6; lower learning_rate"):
         model = load_model(random_model, torch.float32)
@@ -182,18 +155,6 @@ def test_frozen_talr_reads_the_reference(random_model, data, tmp_path):
     assert [r["mean_weight"] for r in log] == pytest.approx([log[0]["mean_weight"]] * 3)
 
 
-def test_reference_is_tied_to_its_data_and_model(random_model, data, tmp_path):
-    data.save(tmp_path / "train.npz")
-    nll = reference_nll(load_model(random_model, torch.float32), data)
-    path = tmp_path / "reference.parquet"
-    save_reference(path, nll, reference_hashes(tmp_path / "train.npz", random_model))
-    again = load_reference_nll(path, tmp_path / "train.npz", random_model)
-    assert np.array_equal(nll, again, equal_nan=True)
-    save_reference(path, nll, {"data_sha256": "other", "model_sha256": "other"})
-    with pytest.raises(ReferenceMismatch, match="data_sha256"):
-        load_reference_nll(path, tmp_path / "train.npz", random_model)
-
-
 def test_learning_rate_schedule_by_hand():
     """10 steps, warm-up 2: 1/2, 1, then cosine from 1 at step 2 to (1 + cos(7π/8))/2 at step 9."""
     config = run_config(learning_rate=1.0 - 1e-9, warmup_ratio=0.2)
@@ -210,21 +171,6 @@ def command(config, model, tmp_path, name):
         "--base-model", str(model), "--data", str(tmp_path / "train.npz"),
         "--state", str(tmp_path / name / "state"), "--out", str(out),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("method", ["sft", "talr"])
-def test_two_processes_give_the_weights_of_one(random_model, data, tmp_path, method):
-    """2 processes × 4 (gloo) ≡ 1 × 8: losses are gathered before weights are computed."""
-    data.save(tmp_path / "train.npz")
-    config = run_config(method, epochs=1)
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    two = command(config, random_model, tmp_path, "two")
-    subprocess.run([two[0], *launch, *two[1:]], check=True, env=environment)
-    one = trained(config, random_model, data)
-    found = load_model(tmp_path / "two" / "model", torch.float32)
-    for a, b in zip(one.weights.masters, found.parameters(), strict=True):
-        torch.testing.assert_close(a, b.detach(), rtol=1e-4, atol=2e-6)
 
 
 def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_path):

@@ -29,6 +29,8 @@ try:
     STUDY = parse_study(config, STUDY_FILES)
     check_files(STUDY, STUDY_FILES, list(BENCHMARKS))
     RUNS = {run.run: run for run in expand_runs(STUDY)}
+    TRAINED = [name for name, run in RUNS.items() if run.merge_of is None]
+    MERGED = [name for name, run in RUNS.items() if run.merge_of is not None]
     EVALUATIONS = evaluation_configs(STUDY)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
@@ -40,14 +42,20 @@ FIGURES = ["tradeoff", "learning_rate"]
 CONDA = "../../environment.yml"
 
 
+def one_of(names):
+    """Pattern that matches exactly these names; no name at all matches nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
     asset="[A-Za-z0-9_-]+",
     model="[A-Za-z0-9_-]+",
     benchmark="[A-Za-z0-9_-]+",
     domain="[A-Za-z0-9_-]+",
     split="train|test",
-    run="|".join(map(re.escape, RUNS)),
-    evaluated="|".join(map(re.escape, EVALUATIONS)),
+    run=one_of(TRAINED),
+    merged=one_of(MERGED),
+    evaluated=one_of(EVALUATIONS),
 
 
 def spec_json(spec):
@@ -78,6 +86,11 @@ def reference(run):
     if not run.needs_reference:
         return []
     return f"{RESULTS}/reference/{run.model}/{run.domain.label}.parquet"
+
+
+def weights(folder):
+    """Declare an output folder of weights, removed after its last use unless the study keeps it."""
+    return directory(folder) if STUDY.keep_models else temp(directory(folder))
 
 
 def checkpoint(wildcards):

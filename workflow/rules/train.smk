@@ -1,12 +1,13 @@
-# θ0's losses where a method reads them, then one job per run. The folder of resume points is no output: Snakemake would delete it.
+# θ0's statistics where a method reads them, one job per trained run, and averages of runs with θ0. The folder of resume points is no output: Snakemake would delete it.
 
 
 rule reference:
     input:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/tokenized/{{model}}/{{domain}}/train.npz",
+        module="src/sft_tradeoff/reference.py",
     output:
-        nll=f"{RESULTS}/reference/{{model}}/{{domain}}.parquet",
+        statistics=f"{RESULTS}/reference/{{model}}/{{domain}}.parquet",
     log:
         f"{RESULTS}/logs/reference/{{model}}.{{domain}}.log",
     benchmark:
@@ -19,11 +20,12 @@ rule reference:
         runtime=120,
     params:
         dtype="float32" if STUDY.training.precision == "fp32" else "bfloat16",
+        model_digest=lambda w: STUDY.model_digest(w.model),
     shell:
         "python -m sft_tradeoff.reference --base-model $(dirname {input.model:q})"
         " --data {input.data:q}"
         " --dtype {params.dtype}"
-        " --out {output.nll:q}"
+        " --out {output.statistics:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -33,11 +35,7 @@ rule train:
         data=lambda w: tokenized(RUNS[w.run], "train"),
         reference=lambda w: reference(RUNS[w.run]),
     output:
-        model=(
-            directory(f"{RESULTS}/runs/{{run}}/model")
-            if STUDY.keep_models
-            else temp(directory(f"{RESULTS}/runs/{{run}}/model"))
-        ),
+        model=weights(f"{RESULTS}/runs/{{run}}/model"),
         report=f"{RESULTS}/runs/{{run}}/train.json",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
@@ -61,5 +59,32 @@ rule train:
         " --data {input.data:q}"
         " {params.reference}"
         " --state {params.state:q}"
+        " --out {output.model:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule merge:
+    input:
+        base_model=lambda w: model_record(RUNS[w.merged].model),
+        trained=lambda w: f"{RESULTS}/runs/{RUNS[w.merged].merge_of}/model",
+        module="src/sft_tradeoff/merge.py",
+    output:
+        model=weights(f"{RESULTS}/runs/{{merged}}/model"),
+        report=f"{RESULTS}/runs/{{merged}}/train.json",
+    log:
+        f"{RESULTS}/logs/merge/{{merged}}.log",
+    benchmark:
+        f"{RESULTS}/logs/merge/{{merged}}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        config=lambda w: spec_json(RUNS[w.merged]),
+    shell:
+        "python -m sft_tradeoff.merge --config {params.config:q}"
+        " --base-model $(dirname {input.base_model:q})"
+        " --trained {input.trained:q}"
         " --out {output.model:q}"
         " 2>&1 | tee {log:q}"

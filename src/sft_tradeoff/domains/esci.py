@@ -37,7 +37,7 @@ from sft_tradeoff.domains.esci_wording import (
 )
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import DomainSpec
+    from sft_tradeoff.specs import DomainSpec
 
 LABELS = {"0": "Exact", "1": "Substitute", "2": "Complement", "3": "Irrelevant"}
 BRAND_RATE = 0.25

@@ -21,7 +21,7 @@ from sft_tradeoff.domains.answers import last_number, normalise
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import DomainSpec
+    from sft_tradeoff.specs import DomainSpec
 
 MAX_LISTED = 20
 MAX_LABELS = 50

@@ -18,7 +18,7 @@ from sft_tradeoff.domains.answers import last_number
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import DomainSpec
+    from sft_tradeoff.specs import DomainSpec
 
 Template = Callable[[random.Random, float], dict[str, Any]]
 

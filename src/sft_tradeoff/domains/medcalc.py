@@ -21,7 +21,7 @@ from sft_tradeoff.domains.medcalc_patients import Case, write_note
 from sft_tradeoff.domains.medcalc_scores import SCORES
 
 if TYPE_CHECKING:
-    from sft_tradeoff.config import DomainSpec
+    from sft_tradeoff.specs import DomainSpec
 
 CALCULATORS: tuple[Calculator, ...] = tuple(sorted((*EQUATIONS, *SCORES), key=lambda c: c.id))
 _ANSWER_FORMATS = {

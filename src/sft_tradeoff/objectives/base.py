@@ -15,9 +15,12 @@ Parameterisation = Literal["full", "adapter"]
 
 
 class Options(BaseModel):
-    """Base of a method's hyperparameters: immutable, unknown keys refused, ranges in the fields."""
+    """Base of a method's hyperparameters: immutable, unknown keys refused, ranges in the fields.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Infinite values are refused too: a run's JSON configuration could not hold them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @property
     def needs(self) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """EAFT, entropy-adaptive fine-tuning (arXiv 2601.02151): learn where the model is unsure.
 
 loss = Σ sg[(Hᵢ / ln 20)^α]·ℓᵢ / N, with Hᵢ the entropy of the 20 likeliest tokens, renormalised. A
-token that the model is sure of and gets wrong ("confident conflict") has a low H: it teaches little.
+token that the model is sure of and gets wrong ("confident conflict") has a low H.
 """
 
 from __future__ import annotations

@@ -43,9 +43,10 @@ def kl_divergence(
     first, second = reference, log_probabilities
     if direction == "reverse":
         first, second = second, first
-    # where p = 0, p·log p is 0 but 0·(−∞) is not a number
-    terms = (first.exp() * (first - second)).where(first > -float("inf"), 0.0)  # (N, V)
-    return terms.sum(-1)
+    probability = first.exp()  # (N, V)
+    # A term with p = 0 is 0; 0·(−∞) would not be a number, nor would its gradient.
+    gap = (first - second).where(probability > 0, 0.0)  # (N, V)
+    return (probability * gap).sum(-1)
 
 
 def _penalty(log_probabilities: Tensor, reference: Tensor, options: KlRegOptions) -> Tensor:

@@ -1,6 +1,6 @@
 """L2-Reg: pull every weight back to its initial value.
 
-loss = Σ ℓᵢ / N + λ·‖θ − θ₀‖². The norm is the *sum* over all trained parameters. Some codes divide it
+loss = Σ ℓᵢ / N + λ·‖θ − θ₀‖². The norm *sums* over all trained parameters. Some codes divide it
 by their number, which makes λ weaker by that factor: 1e-3 there is 1e-11 here at 10⁸ weights.
 """
 

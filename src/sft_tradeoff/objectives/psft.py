@@ -40,7 +40,7 @@ def psft_weights(nll: Tensor, old_nll: Tensor, *, clip_high: float = 0.28) -> Te
     Returns:
         [N] float32 in [0, 1 + clip_high], detached.
     """
-    ratio = (old_nll - nll.detach()).exp()  # (N,)
+    ratio = (old_nll - nll).detach().exp()  # (N,)
     return ratio.where(ratio <= 1 + clip_high, 0.0)
 
 

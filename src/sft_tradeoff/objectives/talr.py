@@ -101,7 +101,7 @@ def _quantile(values: Tensor, q: float) -> Tensor:
     ordered = values.sort().values
     rank = q * (len(ordered) - 1)
     low = int(rank)
-    high = min(low + 1, len(ordered) - 1)
+    high = math.ceil(rank)  # = low on a whole rank, where an infinite neighbour must not count
     return ordered[low] + (rank - low) * (ordered[high] - ordered[low])
 
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft_tradeoff.config import DomainSpec
 from sft_tradeoff.domains import Example, esci, get_domain
 from sft_tradeoff.domains.base import SPLITS
 from sft_tradeoff.domains.esci import DOMAIN, generate, label, score, unmet
@@ -22,6 +21,7 @@ from sft_tradeoff.domains.esci_catalogue import (
     DEPARTMENT_OF,
 )
 from sft_tradeoff.domains.esci_wording import Facts
+from sft_tradeoff.specs import DomainSpec
 
 SEEDS = range(4)
 LABEL_NAMES = {"0": "Exact", "1": "Substitute", "2": "Complement", "3": "Irrelevant"}
@@ -213,7 +213,7 @@ def test_seed_decides_everything(data):
 
 def test_hash_randomisation_changes_nothing():
     code = (
-        "from sft_tradeoff.config import DomainSpec;"
+        "from sft_tradeoff.specs import DomainSpec;"
         "from sft_tradeoff.domains.esci import generate;"
         "print(generate(DomainSpec(name='esci', n_train=40, n_validation=8, n_test=8)))"
     )

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_tradeoff.config import DomainSpec
 from sft_tradeoff.domains import Example
 from sft_tradeoff.domains.esci import generate, label
 from sft_tradeoff.domains.esci_catalogue import BRANDS, CATEGORIES, DEPARTMENTS
 from sft_tradeoff.domains.esci_wording import Facts, Worded, _with_article, misspell
+from sft_tradeoff.specs import DomainSpec
 
 
 @pytest.fixture(scope="module")

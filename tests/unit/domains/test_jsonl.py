@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_tradeoff.config import DomainSpec
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.domains.answers import final_answer, last_number, normalise
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.jsonl import MAX_LABELS, MAX_LISTED, generate, score
+from sft_tradeoff.specs import DomainSpec
 
 Line = dict[str, Any]
 

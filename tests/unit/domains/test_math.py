@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft_tradeoff.config import DomainSpec
 from sft_tradeoff.domains import Example, get_domain, math
 from sft_tradeoff.domains.base import SPLITS
 from sft_tradeoff.domains.math import (
@@ -25,6 +24,7 @@ from sft_tradeoff.domains.math import (
     generate,
     score,
 )
+from sft_tradeoff.specs import DomainSpec
 
 SEEDS = range(3)
 
@@ -128,7 +128,7 @@ def test_seed_decides_everything(data):
 
 def test_hash_randomisation_changes_nothing():
     code = (
-        "from sft_tradeoff.config import DomainSpec;"
+        "from sft_tradeoff.specs import DomainSpec;"
         "from sft_tradeoff.domains.math import generate;"
         "print(generate(DomainSpec(name='math', n_train=40, n_validation=8, n_test=8)))"
     )

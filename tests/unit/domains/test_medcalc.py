@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_tradeoff.config import DomainSpec
 from sft_tradeoff.domains import get_domain, medcalc
 from sft_tradeoff.domains.answers import normalise
 from sft_tradeoff.domains.base import Example
@@ -27,6 +26,7 @@ from sft_tradeoff.domains.medcalc import CALCULATORS, generate
 from sft_tradeoff.domains.medcalc_calculators import Calculator
 from sft_tradeoff.domains.medcalc_grading import limits, score
 from sft_tradeoff.domains.medcalc_patients import Case, Measure, Patient, write_note
+from sft_tradeoff.specs import DomainSpec
 
 DRAWS = 40
 Inputs = Mapping[str, Any]
@@ -375,7 +375,7 @@ def test_same_spec_same_data_other_seed_other_data() -> None:
 def test_a_new_process_makes_the_same_data() -> None:
     code = (
         "from sft_tradeoff.domains.medcalc import generate\n"
-        "from sft_tradeoff.config import DomainSpec\n"
+        "from sft_tradeoff.specs import DomainSpec\n"
         "s = DomainSpec(name='medcalc', n_train=40, n_validation=2, n_test=2)\n"
         "print(generate(s)['train'][39].prompt)"
     )

@@ -1,11 +1,12 @@
 """TALR's weights against values derived by hand and a naive float64 re-implementation."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -113,23 +114,77 @@ def test_weights_are_constants_of_the_step():
     assert torch.equal(nll.grad, weights)  # no derivative of w itself
 
 
-def naive_weights(nll, sequence, floor):
-    means = [
-        np.mean([x for x, s in zip(nll, sequence, strict=True) if s == k]) for k in set(sequence)
-    ]
-    tau = max(float(np.median(means)), MIN_TAU)
-    return [max(math.exp(-x / tau), floor) for x in nll]
+def naive_weights(
+    nll,
+    sequence,
+    tau="median",
+    quantile=None,
+    level="sequence",
+    floor=0.01,
+    normalize=False,
+    top_k=None,
+):
+    """Loops and NumPy in float64."""
+    if top_k is not None:
+        n_kept = math.ceil(Fraction(str(top_k)) * len(nll))
+        kept = sorted(range(len(nll)), key=nll.__getitem__)[:n_kept]
+        weights = [1.0 if i in kept else floor for i in range(len(nll))]
+    else:
+        losses = (
+            nll
+            if level == "token"
+            else [
+                np.mean([x for x, s in zip(nll, sequence, strict=True) if s == k])
+                for k in set(sequence)
+            ]
+        )
+        if quantile is not None:
+            tau = np.quantile(losses, quantile)
+        elif isinstance(tau, str):
+            tau = np.median(losses) if tau == "median" else np.mean(losses)
+        weights = [max(math.exp(-x / max(tau, MIN_TAU)), floor) for x in nll]
+    scale = np.mean(weights) if normalize and any(weights) else 1.0
+    return [w / scale for w in weights]
 
 
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "tau": st.sampled_from(["median", "mean"]) | st.floats(1, 10),
+        "quantile": st.floats(0.05, 0.95),
+        "level": st.sampled_from(["sequence", "token"]),
+        "floor": st.floats(0, 1),
+        "normalize": st.booleans(),
+        "top_k": st.sampled_from([0.05, 0.1, 0.3, 0.5, 0.7, 1.0]),
+    },
+)
+
+
+@settings(deadline=None, max_examples=300)
 @given(
     st.lists(st.tuples(st.floats(0, 30, width=32), st.integers(0, 4)), min_size=1, max_size=40),
-    st.floats(0, 1),
+    OPTIONS,
 )
-def test_agrees_with_a_naive_float64_implementation(tokens, floor):
+def test_agrees_with_a_naive_float64_implementation(tokens, options):
     nll, sequence = [t[0] for t in tokens], [t[1] for t in tokens]
-    weights = talr_weights(torch.tensor(nll), torch.tensor(sequence), floor=floor)
+    weights = talr_weights(torch.tensor(nll), torch.tensor(sequence), **options)
     assert weights.dtype == torch.float32
-    assert weights.tolist() == pytest.approx(naive_weights(nll, sequence, floor), abs=2e-4)
+    expected = naive_weights(nll, sequence, **options)
+    assert weights.tolist() == pytest.approx(expected, rel=1e-4, abs=2e-6)
+
+
+def test_one_sequence_by_hand():
+    """Tokens of 1 and 3: τ is their mean 2, w = e^(−1/2), e^(−3/2)."""
+    weights = talr_weights(torch.tensor([1.0, 3.0]), torch.tensor([0, 0]))
+    assert weights.tolist() == pytest.approx([math.exp(-0.5), math.exp(-1.5)])
+
+
+def test_an_impossible_token_does_not_reach_the_median():
+    """Means 1, 3 and ∞: τ = 3; the impossible token itself has the floor."""
+    nll = torch.tensor([1.0, 3.0, math.inf])
+    assert talr_temperature(nll, torch.arange(3)).item() == 3.0
+    expected = [math.exp(-1 / 3), math.exp(-1), 0.01]
+    assert talr_weights(nll, torch.arange(3)).tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Low-rank adapters with peft: put into a model before training, folded into θ0 after it.
+
+The evaluated model is a plain one, so that every later stage stays the same for all methods.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sft_tradeoff.models import load_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
+    """Put adapters into a model, in place; afterwards only they require gradients.
+
+    The class of the model stays, so the loss finds body and head where they were. Initial values
+    come from the global generator: seed it first.
+
+    Args:
+        model: θ0 in float32, which is the type that the adapters get.
+        keywords: Of peft's ``LoraConfig`` (:attr:`Method.adapter`).
+    """
+    _inject(model, keywords)
+
+
+def merged_weights(
+    base_model: Path, keywords: dict[str, Any], adapter: dict[str, torch.Tensor]
+) -> tuple[PreTrainedModel, dict[str, torch.Tensor]]:
+    """Fold trained adapters into θ0: W₀ + (α/r)·B·A (arXiv 2106.09685, equation 3).
+
+    θ0 is read again, because the model that trained may hold it rounded to bfloat16.
+
+    Args:
+        base_model: Folder of θ0.
+        keywords: Those that :func:`attach_adapter` got.
+        adapter: Parameter name in the adapted model -> trained value.
+
+    Returns:
+        The plain model, and its float32 weights by parameter name, as ``save_model`` takes them.
+
+    Raises:
+        ValueError: If the trained values belong to other adapters.
+    """
+    model = load_model(base_model, torch.float32)
+    tuner = _inject(model, keywords)
+    names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if names != adapter.keys():
+        odd = sorted(names ^ adapter.keys())
+        raise ValueError(f"trained and attached adapters differ in {odd[0]!r} ({len(odd)} in all)")
+    model.load_state_dict(adapter, strict=False)  # of θ0's parameters none is given
+    plain: PreTrainedModel = tuner.merge_and_unload()
+    return plain, {name: parameter.detach() for name, parameter in plain.named_parameters()}
+
+
+def _inject(model: PreTrainedModel, keywords: dict[str, Any]) -> Any:
+    """Return the tuner, which alone can fold what it put into the model."""
+    from peft import LoraConfig, LoraModel  # seconds, and most runs need none
+
+    return LoraModel(model, LoraConfig(**keywords), "default")

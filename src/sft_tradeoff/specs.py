@@ -1,0 +1,246 @@
+"""The parts of a study file: material, domains, methods, training and evaluation.
+
+No torch here: Snakemake imports this module for every dry run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sft_tradeoff.config_errors import closest, explain
+from sft_tradeoff.objectives.registry import METHODS
+
+DOMAINS = {
+    "medcalc": ("cot", "label_only"),
+    "esci": ("cot", "label_only"),
+    "math": ("cot", "label_only"),
+    "jsonl": ("response",),
+}
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+MethodLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+LearningRate = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Base of all settings: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class WheelAsset(Strict):
+    """Files carried by a wheel on the package index; the wheel is fetched, never installed."""
+
+    source: Literal["wheel"]
+    package: str = Field(pattern=r"^[A-Za-z0-9_.-]+==[A-Za-z0-9_.]+$", description="name==version")
+    sha256: Sha256 = Field(description="of the wheel file")
+    members: dict[str, Sha256 | None] = Field(
+        min_length=1, description="member path in the wheel -> its own sha256, or null"
+    )
+    licence: str
+
+
+class HubAsset(Strict):
+    """A pinned snapshot of a Hugging Face hub repository."""
+
+    source: Literal["hub"]
+    repo: str
+    revision: str = Field(min_length=7, description="commit hash; branches move")
+    repo_type: Literal["model", "dataset"] = "model"
+    allow_patterns: tuple[str, ...] | None = None
+    licence: str
+
+
+class LocalAsset(Strict):
+    """A file or folder that the user already has."""
+
+    source: Literal["local"]
+    path: str
+    sha256: Sha256 | None = Field(None, description="checked if given (files only)")
+    licence: str = "as stated by the user"
+
+
+Asset = Annotated[WheelAsset | HubAsset | LocalAsset, Field(discriminator="source")]
+
+
+class ModelSpec(Strict):
+    """A pretrained model θ0.
+
+    ``format`` says what the asset holds: a Transformers folder, or one GGUF file to convert;
+    ``random`` builds a tiny untrained model for tests and needs no asset.
+    """
+
+    asset: Name | None = None
+    format: Literal["safetensors", "gguf", "random"] = "safetensors"
+    file: str | None = Field(None, description="the GGUF file within the asset")
+    chat_template: str | None = Field(None, description="Jinja template, if the model has none")
+    expected: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="benchmark -> [low, high] for θ0; outside means a loading bug",
+    )
+
+    @model_validator(mode="after")
+    def _asset_present(self) -> ModelSpec:
+        if self.format != "random" and self.asset is None:
+            raise ValueError(f"format {self.format!r} needs an asset; add 'asset: <name>'")
+        if self.format == "gguf" and self.file is None:
+            raise ValueError("format 'gguf' needs 'file: <name>.gguf'")
+        return self
+
+
+class DomainSpec(Strict):
+    """A fine-tuning domain with its target format and sizes."""
+
+    name: Literal["medcalc", "esci", "math", "jsonl"]
+    variant: str = Field("cot", description="target format: cot, label_only (jsonl: response)")
+    label: Name | None = Field(None, description="name in paths and figures; default name-variant")
+    n_train: int = Field(400, ge=1)
+    n_validation: int = Field(50, ge=0)
+    n_test: int = Field(100, ge=1)
+    seed: int = Field(0, ge=0)
+    max_new_tokens: int | None = Field(None, ge=1, description="default: the domain's own")
+    calculators: tuple[int, ...] | None = Field(
+        None, min_length=1, description="medcalc only: ids of the calculators; default all"
+    )
+    path: str | None = Field(None, description="jsonl only: the data file")
+    metric: Literal["exact_match", "numeric", "choice"] = Field(
+        "exact_match", description="jsonl only: how answers are graded"
+    )
+    tolerance: float = Field(0.05, ge=0, description="jsonl, numeric: relative tolerance")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DomainSpec:
+        if self.name == "jsonl":
+            if self.path is None:
+                raise ValueError("domain 'jsonl' needs 'path: <file>.jsonl'")
+            object.__setattr__(self, "variant", "response")
+        elif self.path is not None:
+            raise ValueError(f"'path' belongs to domain 'jsonl', not {self.name!r}; remove it")
+        if self.calculators is not None and self.name != "medcalc":
+            raise ValueError(
+                f"'calculators' belongs to domain 'medcalc', not {self.name!r}; remove it"
+            )
+        if self.variant not in DOMAINS[self.name]:
+            raise ValueError(
+                f"variant {self.variant!r} of domain {self.name!r} is unknown; "
+                f"use one of {', '.join(DOMAINS[self.name])}"
+            )
+        if self.label is None:
+            object.__setattr__(self, "label", f"{self.name}-{self.variant}")
+        return self
+
+
+class MethodSpec(Strict):
+    """A method of the registry with the options that differ from its defaults."""
+
+    name: str
+    label: MethodLabel | None = Field(None, description="name in paths and figures; default: name")
+    options: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        exclude=True,  # a study replaces it by one method per combination
+        description="option -> values to try; the values become part of the label",
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> MethodSpec:
+        if self.name not in METHODS:
+            raise ValueError(f"unknown method {self.name!r}; {closest(self.name, METHODS)}")
+        if self.label is None:
+            object.__setattr__(self, "label", self.name)
+        if not self.grid:
+            object.__setattr__(self, "options", self._all_options())
+        return self
+
+    def _all_options(self) -> dict[str, Any]:
+        model = METHODS[self.name].options
+        try:
+            return model(**self.options).model_dump(mode="json")
+        except ValidationError as error:
+            text = explain(error, model.model_json_schema())
+            raise ValueError(f"method {self.name!r}: {text}") from error
+
+    def expanded(self) -> list[MethodSpec]:
+        """One method per combination of the grid's values."""
+        if not self.grid:
+            return [self]
+        both = self.grid.keys() & self.options.keys()
+        if both:
+            raise ValueError(f"method {self.name!r}: {sorted(both)} is in options and in grid")
+        return [
+            MethodSpec(
+                name=self.name,
+                label="-".join([str(self.label), *(f"{k}{_short(v)}" for k, v in chosen)]),
+                options={**self.options, **dict(chosen)},
+            )
+            for chosen in (
+                tuple(zip(self.grid, values, strict=True))
+                for values in itertools.product(*self.grid.values())
+            )
+        ]
+
+
+def _short(value: Any) -> str:
+    """Value of an option as part of a label."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class LearningRates(Strict):
+    """Learning rates per parameterisation; adapters need about 10-100 times larger ones."""
+
+    full: tuple[LearningRate, ...] = ()
+    adapter: tuple[LearningRate, ...] = ()
+
+
+class TrainingSpec(Strict):
+    """Budget and optimiser of one training run."""
+
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(8, ge=1, description="sequences per optimiser step, over all ranks")
+    micro_batch_size: int = Field(8, ge=1, description="sequences per forward pass and rank")
+    max_length: int = Field(1024, ge=8, description="tokens; longer examples are truncated")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = Field(1e-8, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    precision: Literal["fp32", "fp32_master", "bf16_pure"] = Field(
+        "fp32_master",
+        description="fp32_master: bfloat16 compute, float32 parameters and updates",
+    )
+    gradient_checkpointing: bool = False
+    checkpoint_every_s: float = Field(120.0, ge=0, description="seconds between resume points")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> TrainingSpec:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
+                f"{self.micro_batch_size}; choose a divisor"
+            )
+        return self
+
+
+class EvaluationSpec(Strict):
+    """General benchmark suite: task name -> number of items (null: all)."""
+
+    tasks: dict[str, int | None] = Field(default_factory=dict)
+    batch_size: int = Field(32, ge=1, description="prompts generated together")
+    batch_tokens: int = Field(
+        4096, ge=1, description="tokens per scoring pass; scores depend on it in the last digits"
+    )
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    max_length: int = Field(1024, ge=8, description="window in tokens")
+
+    @field_validator("tasks")
+    @classmethod
+    def _positive(cls, tasks: dict[str, int | None]) -> dict[str, int | None]:
+        for name, limit in tasks.items():
+            if limit is not None and limit < 1:
+                raise ValueError(f"task {name!r}: limit {limit} must be at least 1, or null")
+        return tasks
