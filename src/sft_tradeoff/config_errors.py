@@ -12,6 +12,8 @@ from pydantic import ValidationError
 def closest(value: str, known: Iterable[str]) -> str:
     """Suggest the most similar name, or list them all."""
     known = sorted(known)
+    if not known:
+        return "there are none; remove it"
     match = difflib.get_close_matches(value, known, n=1)
     return f"did you mean {match[0]!r}?" if match else f"choose one of {', '.join(known)}"
 
@@ -23,7 +25,10 @@ def explain(error: ValidationError, schema: dict[str, Any]) -> str:
         error: The findings.
         schema: JSON schema of the model that was validated; it knows the allowed keys.
     """
-    return "\n  ".join(_line(dict(item), schema) for item in error.errors())
+    found = error.errors()
+    # A list whose items are all wrong is also "too short": a second line that only misleads.
+    causes = [item for item in found if item["type"] != "too_short"]
+    return "\n  ".join(_line(dict(item), schema) for item in (causes or found))
 
 
 def _line(item: dict[str, Any], schema: dict[str, Any]) -> str:

@@ -216,6 +216,11 @@ class TrainingSpec(Strict):
     gradient_checkpointing: bool = False
     checkpoint_every_s: float = Field(120.0, ge=0, description="seconds between resume points")
 
+    @property
+    def compute_type(self) -> str:
+        """Type in which the model computes, as torch names it."""
+        return "float32" if self.precision == "fp32" else "bfloat16"
+
     @model_validator(mode="after")
     def _divisible(self) -> TrainingSpec:
         if self.batch_size % self.micro_batch_size:

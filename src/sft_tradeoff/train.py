@@ -128,7 +128,7 @@ class Trainer:
         last_saved = last_logged = started = time.monotonic()
         before_s = self.time_s
         while len(self.log) < len(self.schedule):
-            self.log.append(self._step(len(self.log)))
+            self.log.append(self.optimiser_step(len(self.log)))
             now = time.monotonic()
             self.time_s = before_s + now - started
             if now - last_logged >= LOG_EVERY_S or len(self.log) == len(self.schedule):
@@ -139,7 +139,7 @@ class Trainer:
                 state.save(self._state())
                 last_saved = time.monotonic()
 
-    def _step(self, step: int) -> dict[str, float]:
+    def optimiser_step(self, step: int) -> dict[str, float]:
         """One optimiser step on one global batch."""
         batches = list(self._micro_batches(step))
         if "old_nll" in self.options.needs and step % self.options.refresh_every == 0:
@@ -346,7 +346,9 @@ def train(
     data = TokenizedData.load(data_path)
     reference_nll = None
     if reference_path is not None:
-        reference_nll = load_reference_nll(reference_path, data_path, base_model)
+        reference_nll = load_reference_nll(
+            reference_path, data_path, base_model, config.training.compute_type
+        )
     tokenizer = load_tokenizer(base_model)
     model = load_model(base_model, torch.float32)
     trainer = Trainer(config, model, data, tokenizer.pad_token_id, reference_nll)

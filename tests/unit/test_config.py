@@ -16,6 +16,7 @@ from sft_tradeoff.config import (
     study_schema,
 )
 from sft_tradeoff.domains import get_domain
+from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.runs import base_run, evaluation_configs, expand_runs, run_table
 from sft_tradeoff.specs import DOMAINS
 
@@ -135,3 +136,63 @@ def test_run_table_by_hand():
 def test_learning_rates_are_spelt_exactly(value, text):
     assert format_learning_rate(value) == text
     assert float(text) == value
+
+
+def test_the_methods_of_the_documentation_can_be_switched_on():
+    """The block in config/README.md, put into the quick study: all twelve, with their grids."""
+    text = Path("config/README.md").read_text().split("```yaml")[1].split("```")[0]
+    study = yaml.safe_load(Path("config/studies/quick.yaml").read_text())
+    runs = expand_runs(parse_study({**study, **yaml.safe_load(text)}, "quick.yaml"))
+    assert {run.method.name for run in runs} == set(METHODS)
+    assert len(runs) == 2 * 3 * (12 + 1 + 2)  # domains × rates × methods with their grids
+
+
+def test_every_option_is_documented():
+    text = Path("config/README.md").read_text()
+    for method in METHODS.values():
+        for option in method.options.model_fields:
+            assert f"`{option}`" in text, f"{method.name}: {option}"
+
+
+def test_wise_ft_shares_the_runs_of_the_method_it_averages():
+    """Two values of α, one trained run each per domain and rate; the adapter's rates for LoRA."""
+    methods = [
+        {"name": "lora"},
+        {"name": "wise_ft", "options": {"of": "lora"}, "grid": {"alpha": [0.25, 0.5]}},
+    ]
+    rates = {"adapter": [1e-3, 1e-2]}
+    study = {**GOOD, "methods": methods, "learning_rates": rates}
+    runs = {run.run: run for run in expand_runs(parse_study(study, "s.yaml"))}
+    merged = [run for run in runs.values() if run.merge_of]
+    assert len(merged) == 2 * 2 * 2
+    for run in merged:
+        source = runs[run.merge_of]
+        assert source.method.name == "lora" and source.merge_of is None
+        assert (source.domain, source.learning_rate) == (run.domain, run.learning_rate)
+    assert {run.method.label for run in merged} == {"wise_ft-alpha0.25", "wise_ft-alpha0.5"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ([{"name": "wise_ft"}], ["'wise_ft' averages θ0 with the run of 'sft'", "- name: sft"]),
+        (
+            [{"name": "talr"}, {"name": "wise_ft", "options": {"of": "tarl"}}],
+            ["of 'tarl'", "one of talr"],
+        ),
+        ([{"name": "sft"}, {"name": "wise_ft", "grid": {"alpha": [0.5, 1.5]}}], ["alpha: 1.5"]),
+        ([{"name": "wise_ft", "grid": {"alpha": []}}], ["grid.alpha"]),
+        (
+            [{"name": "talr", "options": {"floor": 0.1}, "grid": {"floor": [0.0]}}],
+            ["'talr'", "['floor'] is in options and in grid"],
+        ),
+        ([{"name": "talr", "grid": {"flor": [0.1]}}], ["flor: unknown key", "'floor'"]),
+        ([{"name": "sft", "options": {"x": 1}}], ["x: unknown key; there are none; remove it"]),
+        ([{"name": "lora"}], ["learning_rates.adapter is empty", "'lora'"]),
+    ],
+)
+def test_wrong_methods_are_refused(methods, words):
+    with pytest.raises(ConfigError) as error:
+        parse_study({**GOOD, "methods": methods}, "s.yaml")
+    for word in ("s.yaml", *words):
+        assert word in str(error.value)

@@ -111,7 +111,7 @@ def test_a_crash_and_resume_gives_bit_identical_weights(
     """Interrupted after steps 3 and 5 of 6: inside a refresh period of PSFT, and at its end."""
     config = config_of(label, checkpoint_every_s=0, micro_batch_size=4)
     whole = trained(config, random_model, data, reference)
-    step = Trainer._step
+    step = Trainer.optimiser_step
     for last in (3, 5, None):
 
         def interrupted(self, number, last=last):
@@ -119,7 +119,7 @@ def test_a_crash_and_resume_gives_bit_identical_weights(
                 raise Crash
             return step(self, number)
 
-        monkeypatch.setattr(Trainer, "_step", interrupted)
+        monkeypatch.setattr(Trainer, "optimiser_step", interrupted)
         torch.manual_seed(0)
         trainer = Trainer(config, load_model(random_model, torch.float32), data, 0, reference)
         try:

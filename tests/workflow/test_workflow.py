@@ -9,11 +9,12 @@ import yaml
 from tests.conftest import snakemake
 
 pytestmark = pytest.mark.workflow
-RUNS = [
-    f"random-2layer.{domain}.{method}.lr1e-2.seed0"
-    for domain in ("medcalc-cot", "esci-label_only")
-    for method in ("sft", "talr")
-]
+ADAPTERS, MERGED = ("lora",), ("wise_ft-alpha0.25", "wise_ft-alpha0.75")
+TRAINED = ("sft", "talr", "flow", "l2_reg", "lora", "kl_reg", "dft", "eaft", "asft", "stm", "psft")
+RUNS = {
+    method: f"random-2layer.esci-label_only.{method}.lr1e-{1 if method in ADAPTERS else 2}.seed0"
+    for method in TRAINED + MERGED
+}
 
 
 def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, cache):
@@ -27,7 +28,7 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     assert done.returncode != 0
     assert "empty.jsonl" in done.stdout + done.stderr
     results = checkout / "results/smoke"
-    for run in RUNS:
+    for run in RUNS.values():
         assert (results / "runs" / run / "eval.json").exists(), done.stderr
     assert not (results / "tables").exists()
     assert not list(results.glob("data/jsonl-response/*.jsonl"))
@@ -41,22 +42,29 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
 
     done = snakemake(*smoke, "--config", "seeds=[1]", "-n", cache=cache, cwd=checkout)
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
-    assert jobs["train"] == "4", "a new seed must train"
+    assert jobs["train"] == "11", "a new seed must train"
+    assert jobs["merge"] == "2" and "reference" not in jobs
 
 
 def check_results(results):
     scores = pd.read_csv(results / "scores.csv")
-    assert set(scores["run"]) == {*RUNS, "random-2layer.base"}
+    assert set(scores["run"]) == {*RUNS.values(), "random-2layer.base"}
     assert scores["value"].notna().all()
     for name in ("tradeoff", "learning_rate"):
         for suffix in ("pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
     assert "| talr |" in (results / "tables/tradeoff.md").read_text()
-    for run in RUNS:
+    nll = scores[scores["metric"] == "nll"].set_index("run")["value"]
+    assert nll.drop("random-2layer.base").max() < nll["random-2layer.base"], "every method learns"
+    for method, run in RUNS.items():
         report = json.loads((results / "runs" / run / "train.json").read_text())
         assert set(report) == {"run_info", "train_info", "meta_info"}
         assert report["run_info"]["config"]["run"] == run
-        assert len(report["train_info"]["log"]) == report["train_info"]["n_steps"] == 12
+        n_steps = 0 if method in MERGED else 12
+        assert len(report["train_info"]["log"]) == report["train_info"]["n_steps"] == n_steps
+        for record in report["train_info"]["log"]:
+            assert {"loss", "nll", "mean_weight", "gradient_norm", "share_easy"} < set(record)
+            assert ("tau" in record) == (method == "talr")
         assert not (results / "runs" / run / "model").exists(), "weights are temporary"
     assert not list(results.glob("state/**/*.pt"))
 

@@ -19,7 +19,7 @@ rule reference:
         mem_mb=4000,
         runtime=120,
     params:
-        dtype="float32" if STUDY.training.precision == "fp32" else "bfloat16",
+        dtype=STUDY.training.compute_type,
         model_digest=lambda w: STUDY.model_digest(w.model),
     shell:
         "python -m sft_tradeoff.reference --base-model $(dirname {input.model:q})"

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from sft_tradeoff.objectives import talr_weights
 from sft_tradeoff.objectives.base import TokenBatch
@@ -81,6 +80,12 @@ def test_top_k_keeps_the_easiest_tokens():
     assert weights.tolist() == pytest.approx([1.0, 0.1, 0.1, 1.0, 0.1])
 
 
+def test_top_k_is_not_off_by_one_through_rounding():
+    """0.28·25 is 7, but 7.000000000000001 in floating point."""
+    nll, sequence = torch.arange(25.0), torch.zeros(25, dtype=torch.int64)
+    assert talr_weights(nll, sequence, top_k=0.28, floor=0.0).sum().item() == 7
+
+
 def test_temperature_one_without_floor_is_the_probability():
     """The bridge to DFT: w = exp(−ℓ) = p."""
     weights = talr_weights(NLL, SEQUENCE, tau=1.0, floor=0.0)
@@ -130,14 +135,11 @@ def naive_weights(
         kept = sorted(range(len(nll)), key=nll.__getitem__)[:n_kept]
         weights = [1.0 if i in kept else floor for i in range(len(nll))]
     else:
-        losses = (
-            nll
-            if level == "token"
-            else [
-                np.mean([x for x, s in zip(nll, sequence, strict=True) if s == k])
-                for k in set(sequence)
-            ]
-        )
+        means = [
+            np.mean([x for x, s in zip(nll, sequence, strict=True) if s == k])
+            for k in set(sequence)
+        ]
+        losses = nll if level == "token" else means
         if quantile is not None:
             tau = np.quantile(losses, quantile)
         elif isinstance(tau, str):
@@ -185,22 +187,6 @@ def test_an_impossible_token_does_not_reach_the_median():
     assert talr_temperature(nll, torch.arange(3)).item() == 3.0
     expected = [math.exp(-1 / 3), math.exp(-1), 0.01]
     assert talr_weights(nll, torch.arange(3)).tolist() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"tau": 0.0},
-        {"tau": -1.0},
-        {"floor": 1.5},
-        {"floor": -0.1},
-        {"quantile": 1.0},
-        {"top_k": 0.0},
-    ],
-)
-def test_out_of_range_options_are_refused(options):
-    with pytest.raises(ValidationError):
-        TalrOptions(**options)
 
 
 def test_frozen_weights_read_the_reference():

@@ -1,0 +1,162 @@
+"""Time of one optimiser step of every method against plain SFT: the same batches, interleaved.
+
+Absolute times on a shared machine are noise; ratios of steps that ran side by side are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from sft_tradeoff.console import run_main
+from sft_tradeoff.domains.__main__ import write_domain
+from sft_tradeoff.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.models import load_model, load_tokenizer
+from sft_tradeoff.provenance import meta_info
+from sft_tradeoff.reference import reference_nll
+from sft_tradeoff.runs import RunConfig
+from sft_tradeoff.sources import cache_dir
+from sft_tradeoff.specs import DomainSpec, MethodSpec, TrainingSpec
+from sft_tradeoff.tokenization import TokenizedData, tokenize_file
+from sft_tradeoff.train import Trainer
+
+logger = logging.getLogger(__name__)
+
+# label -> method, options, micro-batches per global batch, what it is compared with. In groups,
+# because every trainer holds weights and optimiser state of its own.
+Variant = tuple[str, dict[str, Any], int, str]
+GROUPS: list[dict[str, Variant]] = [
+    {
+        "talr": ("talr", {}, 1, "sft"),
+        "dft": ("dft", {}, 1, "sft"),
+        "flow": ("flow", {}, 1, "sft"),
+        "stm": ("stm", {}, 1, "sft"),
+        "eaft": ("eaft", {}, 1, "sft"),
+    },
+    {
+        "l2_reg": ("l2_reg", {}, 1, "sft"),
+        "kl_reg": ("kl_reg", {}, 1, "sft"),
+        "asft": ("asft", {}, 1, "sft"),
+        "psft": ("psft", {}, 1, "sft"),
+    },
+    {
+        "lora": ("lora", {}, 1, "sft"),
+        "sft, batch cut in 2": ("sft", {}, 2, "sft"),
+        "talr, batch cut in 2": ("talr", {}, 2, "sft, batch cut in 2"),
+        "talr tau=1, batch cut in 2": ("talr", {"tau": 1.0}, 2, "sft, batch cut in 2"),
+    },
+]
+BASELINE: Variant = ("sft", {}, 1, "sft")
+TARGETS = {
+    **dict.fromkeys(["talr", "dft", "flow", "stm", "eaft"], 1.05),
+    "l2_reg": 1.1,
+    **dict.fromkeys(["kl_reg", "asft", "psft"], 1.4),
+}
+
+
+def training_data(model: Path, batch_size: int, steps: int) -> TokenizedData:
+    """Tokenise as many medcalc examples as the steps need."""
+    spec = DomainSpec(name="medcalc", n_train=batch_size * steps, n_validation=0, n_test=1)
+    with tempfile.TemporaryDirectory() as folder:
+        write_domain(spec, Path(folder))
+        return tokenize_file(load_tokenizer(model), Path(folder) / "train.jsonl", 768)
+
+
+def trainer_of(variant: Variant, model: Path, data: TokenizedData, args: Any) -> Trainer:
+    """Build one method's trainer, ready for its first step."""
+    method, options, n_micro, _ = variant
+    config = RunConfig(
+        run=method,
+        model=model.name,
+        model_digest="",
+        domain=DomainSpec(name="medcalc"),
+        method=MethodSpec(name=method, options=options),
+        learning_rate=1e-5,
+        seed=0,
+        training=TrainingSpec(
+            batch_size=args.batch_size, micro_batch_size=args.batch_size // n_micro
+        ),
+    )
+    return Trainer(config, load_model(model, torch.float32), data, 0, args.reference)
+
+
+def seconds(trainer: Trainer, step: int) -> float:
+    """Duration of one optimiser step."""
+    started = time.perf_counter()
+    trainer.optimiser_step(step)
+    return time.perf_counter() - started
+
+
+def time_group(
+    group: dict[str, Variant], model: Path, data: TokenizedData, args: Any
+) -> dict[str, dict[str, Any]]:
+    """Ratios of one group: in every round, each step is taken by every trainer in turn."""
+    variants = {"sft": BASELINE, **group}
+    trainers = {label: trainer_of(v, model, data, args) for label, v in variants.items()}
+    rounds: dict[str, list[float]] = {label: [] for label in variants}
+    for number in range(args.rounds + 1):
+        total = dict.fromkeys(variants, 0.0)
+        for step in tqdm(range(args.steps), f"round {number}: {', '.join(group)}", disable=None):
+            for label, trainer in trainers.items():
+                total[label] += seconds(trainer, step)
+        if number:  # the first round warms up
+            for label, value in total.items():
+                rounds[label].append(value)
+    return {label: _summary(rounds[label], rounds[v[3]], v[3]) for label, v in group.items()}
+
+
+def _summary(own: list[float], other: list[float], baseline: str) -> dict[str, Any]:
+    ratios = sorted(a / b for a, b in zip(own, other, strict=True))
+    return {
+        "against": baseline,
+        "ratio": statistics.median(ratios),
+        "low": ratios[0],
+        "high": ratios[-1],
+        "seconds_per_round": statistics.median(own),
+    }
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Table of the ratios."""
+    lines = ["| method | against | time ratio (median, range) | target |", "|---|---|---|---|"]
+    for label, row in result["methods"].items():
+        target = f"≤ {TARGETS[label]}" if label in TARGETS else ""
+        interval = f"{row['ratio']:.3f} ({row['low']:.3f}–{row['high']:.3f})"
+        lines.append(f"| {label} | {row['against']} | {interval} | {target} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Time the methods and write JSON and Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    model = cache_dir() / "models" / "smollm2-135m-instruct"
+    parser.add_argument("--model", type=Path, default=model, help="folder of θ0")
+    parser.add_argument("--steps", type=int, default=8, help="steps per round")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds after the warm-up round")
+    parser.add_argument("--batch-size", type=int, default=2, help="sequences per step")
+    parser.add_argument("--out", type=Path, default=Path("results/bench/methods.json"))
+    args = parser.parse_args()
+    with run_main("bench methods"):
+        data = training_data(args.model, args.batch_size, args.steps)
+        args.reference = reference_nll(load_model(args.model, torch.bfloat16), data)
+        methods: dict[str, Any] = {}
+        for group in GROUPS:
+            methods |= time_group(group, args.model, data, args)
+        settings = {name: getattr(args, name) for name in ("steps", "rounds", "batch_size")}
+        facts = meta_info(args.model) | {"n_threads": torch.get_num_threads()}
+        result = {"settings": settings, "methods": methods, "meta_info": facts}
+        atomic_write_json(args.out, result)
+        atomic_write_text(args.out.with_suffix(".md"), markdown(result))
+        print(markdown(result))
+
+
+if __name__ == "__main__":
+    main()
