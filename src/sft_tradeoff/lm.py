@@ -1,7 +1,8 @@
-"""The lm-eval model class: stock HFLM, but logits exist only where a continuation is scored.
+"""The lm-eval model class: stock HFLM's answers, without its repeated work.
 
-Stock HFLM builds float32 logits for every position of every request, which is most of its time and
-memory on models with a large vocabulary. Batches here are filled by tokens, not by requests.
+Stock HFLM runs the context again for every choice and makes float32 logits for every position. Here
+the continuations of a context share one pass, logits exist only where a token is scored, and
+batches are filled by tokens, not by requests.
 """
 
 from __future__ import annotations
@@ -10,23 +11,35 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
 from tqdm import tqdm
 
-from sft_tradeoff.batching import collate, length_batches
+from sft_tradeoff.batching import length_batches
+from sft_tradeoff.generation import end_tokens, greedy_decode, has_plain_cache, is_plain_greedy
 from sft_tradeoff.models import load_model, load_tokenizer
-from sft_tradeoff.token_loss import CHUNK, head_logits, supervised_hidden
-from sft_tradeoff.tokenization import TokenizedData, TokenizedExample
+from sft_tradeoff.prefix_tree import PrefixTree, tree_layout
+from sft_tradeoff.token_loss import check_head, head_logits
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import EvaluationSpec
+    from sft_tradeoff.tokenization import TokenizedData
 
 Scored = list[tuple[Any, list[int], list[int]]]  # (request, context ids, continuation ids)
+CHUNK = 128  # positions whose [CHUNK, V] float32 logits exist at one time
+# A row takes in more sequences up to this width, or twice its context; wider rows would spend more
+# on attention than sharing and less padding save.
+TREE_WIDTH = 128
 
 
 class HeadOnlyLM(HFLM):
-    """Causal LM whose log-likelihoods cost no logits outside the continuation.
+    """Causal LM for lm-eval.
 
     Args:
         batch_tokens: Padded tokens per forward pass.
@@ -36,6 +49,7 @@ class HeadOnlyLM(HFLM):
     def __init__(self, *, batch_tokens: int, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.batch_tokens = batch_tokens
+        self._shares = has_plain_cache(self.model)
 
     def score_data(self, data: TokenizedData, quiet: bool = True) -> tuple[list[float], list[bool]]:
         """Score the masked tokens of every example.
@@ -47,31 +61,96 @@ class HeadOnlyLM(HFLM):
         Returns:
             Σ log-likelihood in nats [n], and whether greedy decoding would give the same tokens.
         """
-        total, greedy = [0.0] * len(data), [True] * len(data)
-        batches = list(length_batches(data.lengths, self.batch_tokens))
-        for rows in tqdm(batches, desc="log-likelihood", disable=quiet or None):
-            batch = collate(data, rows, 0, pad_id=0).to(self.device)
-            with torch.inference_mode():
-                hidden = supervised_hidden(self.model, batch)  # (N, H)
-                nll, hit = self._score_hidden(hidden, batch.labels)
-            sums = torch.zeros(len(rows), dtype=torch.double)
-            sums.index_add_(0, batch.sequence.cpu(), nll)
-            misses = batch.sequence[~hit].cpu().bincount(minlength=len(rows))
-            for row, nats, n_missed in zip(rows, sums.tolist(), misses.tolist(), strict=True):
-                total[row], greedy[row] = -nats, n_missed == 0
-        return total, greedy
+        trees = []
+        for row in range(len(data)):
+            ids, mask = data.example(row)
+            trees.append(PrefixTree())
+            trees[-1].add(row, ids.tolist(), np.flatnonzero(mask).tolist())
+        return self._score(trees, len(data), quiet)
+
+    def _score(
+        self, trees: list[PrefixTree], n_sequences: int, quiet: bool
+    ) -> tuple[list[float], list[bool]]:
+        """Score every sequence of every tree."""
+        total = torch.zeros(n_sequences, dtype=torch.double)
+        misses = torch.zeros(n_sequences, dtype=torch.long)
+        trees = [tree for tree in trees if len(tree)]
+        with tqdm(total=len(trees), desc="log-likelihood", disable=quiet or None) as bar:
+            for branching in (True, False):
+                group = [tree for tree in trees if tree.branches == branching]
+                lengths = np.array([len(tree) for tree in group], dtype=int)
+                for rows in length_batches(lengths, self.batch_tokens):
+                    batch = [group[row] for row in rows]
+                    sequence, log_likelihood, hit = self._score_batch(batch, branching)
+                    total.index_add_(0, sequence, log_likelihood)
+                    misses.index_add_(0, sequence, (~hit).long())
+                    bar.update(len(rows))
+        return total.tolist(), (misses == 0).tolist()
+
+    @torch.inference_mode()
+    def _score_batch(
+        self, trees: list[PrefixTree], branching: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Sequence, log-likelihood and greedy hit of every scored token [N], on the CPU."""
+        width = max(len(tree) for tree in trees)
+        input_ids = torch.zeros(len(trees), width, dtype=torch.long)  # (B, T)
+        for row, tree in enumerate(trees):
+            input_ids[row, : len(tree)] = torch.tensor(tree.ids)
+        layout = self._layout(trees, width) if branching else {}
+        states = self.model.base_model(
+            input_ids=input_ids.to(self.device), use_cache=False, **layout
+        ).last_hidden_state  # (B, T, H)
+        targets = [(r * width + n, *rest) for r, t in enumerate(trees) for n, *rest in t.targets]
+        position, label, sequence = torch.tensor(targets).T  # (N,), (N,), (N,)
+        position, which = position.unique(return_inverse=True)  # (P,), (N,)
+        hidden = states.flatten(0, 1)[position.to(self.device)]  # (B·T, H) -> (P, H)
+        log_likelihood, hit = self._score_hidden(hidden, which, label)
+        return sequence, log_likelihood, hit
+
+    def _layout(self, trees: list[PrefixTree], width: int) -> dict[str, torch.Tensor]:
+        layout = tree_layout(trees, width, self.model.dtype)
+        return {name: tensor.to(self.device) for name, tensor in layout.items()}
 
     def _score_hidden(
-        self, hidden: torch.Tensor, labels: torch.Tensor
+        self, hidden: torch.Tensor, which: torch.Tensor, label: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """[N, H], [N] → nll [N] float64 on the CPU, and whether argmax is the label [N]."""
-        nll, hit = [], []
-        for h, label in zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True):
-            logits = head_logits(self.model, h)  # (CHUNK, V) float32
-            loss = torch.nn.functional.cross_entropy(logits, label, reduction="none")
-            nll.append(loss.double().cpu())
-            hit.append(logits.argmax(-1) == label)
-        return torch.cat(nll), torch.cat(hit)
+        """[P, H], place in it [N], label [N] → log-likelihood float64, greedy hit [N], on CPU."""
+        log_likelihood = torch.zeros(len(label), dtype=torch.double)
+        hit = torch.zeros(len(label), dtype=torch.bool)
+        for start in range(0, len(hidden), CHUNK):
+            logits = head_logits(self.model, hidden[start : start + CHUNK])  # (CHUNK, V) float32
+            here = ((which >= start) & (which < start + CHUNK)).nonzero()[:, 0]
+            place = (which[here] - start).to(self.device)
+            wanted = label[here].to(self.device)
+            nats = logits[place, wanted] - logits.logsumexp(-1)[place]
+            log_likelihood[here] = nats.double().cpu()
+            hit[here] = (logits.argmax(-1)[place] == wanted).cpu()
+        return log_likelihood, hit
+
+    def _loglikelihood_tokens(
+        self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """lm-eval's hook: (Σ log-likelihood, is greedy) of every continuation."""
+        trees = [PrefixTree()]
+        previous: list[int] = []
+        # Contexts in order, so that equal ones meet, and unequal ones share their beginnings.
+        for i in sorted(range(len(requests)), key=lambda i: requests[i][1]):
+            _, context, continuation = requests[i]
+            # As stock: the window ends with the continuation and may cut the context's start.
+            ids = (context + continuation)[-(self.max_length + 1) :]
+            n_scored = min(len(continuation), len(ids) - 1)
+            again = context == previous
+            n_new = len(continuation) if again else len(ids)
+            room = max(TREE_WIDTH, 2 * len(context)) if again else TREE_WIDTH
+            if len(trees[-1]) + n_new > room or not self._shares:
+                trees.append(PrefixTree())
+            trees[-1].add(i, ids, range(len(ids) - n_scored, len(ids)))
+            previous = context
+        answers = list(zip(*self._score(trees, len(requests), disable_tqdm), strict=True))
+        for (request, _, _), answer in zip(requests, answers, strict=True):
+            if request is not None:  # None: a window of a rolling request, which stock records
+                self.cache_hook.add_partial("loglikelihood", request, answer)
+        return answers
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
         """As stock, without a progress bar in log files."""
@@ -82,28 +161,77 @@ class HeadOnlyLM(HFLM):
         return super().loglikelihood_rolling(requests, disable_tqdm or not sys.stderr.isatty())
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
-        """As stock, without a progress bar in log files."""
-        return super().generate_until(requests, disable_tqdm or not sys.stderr.isatty())
+        """As stock; greedy requests run with batches that finished rows leave and new ones join."""
+        quiet = disable_tqdm or not sys.stderr.isatty()
+        answers: list[str | None] = [None] * len(requests)
+        groups: dict[str, list[int]] = {}
+        for i, request in enumerate(requests):
+            groups.setdefault(repr(request.args[1]), []).append(i)
+        for rows in groups.values():
+            group = [requests[i] for i in rows]
+            decode = (
+                self._greedy if self._is_plain_greedy(group[0].args[1]) else super().generate_until
+            )
+            for i, text in zip(rows, decode(group, quiet), strict=True):
+                answers[i] = text
+        return answers
 
-    def _loglikelihood_tokens(
-        self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None
-    ) -> list[tuple[float, bool]]:
-        """lm-eval's hook: (Σ log-likelihood, is greedy) of every continuation."""
-        examples = []
-        for _, context, continuation in requests:
-            # As stock: the window ends with the continuation and may cut the context's start.
-            ids = (context + continuation)[-(self.max_length + 1) :]
-            n_scored = min(len(continuation), len(ids) - 1)
-            mask = [False] * (len(ids) - n_scored) + [True] * n_scored
-            examples.append(TokenizedExample("", ids, mask, truncated=False))
-        total, greedy = self.score_data(TokenizedData.from_examples(examples), disable_tqdm)
-        return list(zip(total, greedy, strict=True))
+    def _is_plain_greedy(self, options: dict[str, Any]) -> bool:
+        """Whether :meth:`_greedy` gives what stock gives; anything unusual is left to stock."""
+        wanted = normalize_gen_kwargs(options, self.max_gen_toks)
+        return (
+            self._shares
+            and self.think_end_token is None
+            and not wanted["do_sample"]
+            and wanted.keys() <= {"until", "max_gen_toks", "do_sample", "temperature"}
+            and 0 < wanted["max_gen_toks"] < self.max_length
+            and is_plain_greedy(self.model)
+        )
+
+    def _greedy(self, requests: Any, quiet: bool) -> list[str]:
+        """Answers to requests that have the same options."""
+        wanted = normalize_gen_kwargs(requests[0].args[1], self.max_gen_toks)
+        max_new = wanted["max_gen_toks"]
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        until = handle_stop_sequences(wanted["until"], eos=eos)
+        stops = [stop for stop in until if stop != eos]
+        ends = end_tokens(self.model, self.eot_token_id)
+        # A stop string may come as other tokens than its own encoding; stock looks back as far.
+        n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
+
+        def finished(tokens: list[int]) -> bool:
+            if tokens[-1] in ends or len(tokens) == max_new:
+                return True
+            text = self.tok_decode(tokens[-n_back:], skip_special_tokens=False) if stops else ""
+            return any(stop in text for stop in stops)
+
+        prompts = [self._encode_prompt(r.args[0], self.max_length - max_new) for r in requests]
+        with tqdm(total=len(prompts), desc="generation", disable=quiet or None) as bar:
+            answers = greedy_decode(
+                self.model, prompts, finished=finished, batch_size=self.batch_size,
+                batch_tokens=self.batch_tokens, advance=bar.update,
+            )  # fmt: skip
+        texts = []
+        for request, tokens in zip(requests, answers, strict=True):
+            text = postprocess_generated_text(self.tok_decode(tokens), until, None)
+            self.cache_hook.add_partial("generate_until", request.args, text)
+            texts.append(text)
+        return texts
+
+    def _encode_stop(self, stop: str) -> list[int]:
+        return list(self.tokenizer.encode(stop, add_special_tokens=False))
+
+    def _encode_prompt(self, prompt: str, room: int) -> list[int]:
+        ids, _ = self.tok_batch_encode([prompt], left_truncate_len=room, truncation=self.truncation)
+        return list(ids[0].tolist()) or [self.prefix_token_id]
 
 
 def load_lm(folder: Path, spec: EvaluationSpec) -> HeadOnlyLM:
-    """Load a checkpoint for lm-eval."""
+    """Load a checkpoint for lm-eval, on the GPU if there is one."""
+    model = load_model(folder, getattr(torch, spec.dtype)).eval()
+    check_head(model)
     return HeadOnlyLM(
-        pretrained=load_model(folder, getattr(torch, spec.dtype)).eval(),
+        pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
         tokenizer=load_tokenizer(folder),
         backend="causal",
         batch_size=spec.batch_size,

@@ -25,8 +25,8 @@ from sft_tradeoff.files import atomic_write_json
 from sft_tradeoff.models import (
     INDEX_NAME,
     RECORD_NAME,
-    _describe,
     count_parameters,
+    describe_weights,
     staged_folder,
     weight_files,
 )
@@ -151,7 +151,7 @@ def merge(config: RunConfig, base_model: Path, trained: Path, out: Path) -> None
             f"method.name to one that merges ({names})"
         )
     options = method.options(**config.method.options)
-    facts = meta_info(base_model) | {"trained_sha256": _describe(trained)["sha256"]}
+    facts = meta_info(base_model) | {"trained_sha256": describe_weights(trained)["sha256"]}
     merge_folders(base_model, trained, out, lambda initial, t: combine(initial, t, options))
     time_s = time.monotonic() - started
     info = {"n_steps": 0, "log": [], "time_s": time_s, "peak_memory_bytes": peak_memory_bytes()}

@@ -206,7 +206,7 @@ def build_model(
             load_tokenizer(folder)
             licence = origin.get("licence", "none: untrained weights")
             facts = {"name": name, "licence": licence, "built_from": built_from}
-            atomic_write_json(folder / RECORD_NAME, {**facts, **_describe(folder)})
+            atomic_write_json(folder / RECORD_NAME, {**facts, **describe_weights(folder)})
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
@@ -214,7 +214,7 @@ def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
     return record.is_file() and json.loads(record.read_text())["built_from"] == built_from
 
 
-def _describe(folder: Path) -> dict[str, Any]:
+def describe_weights(folder: Path) -> dict[str, Any]:
     """Hash, size and versions; ``sha256`` is one digest however many files there are."""
     digests = {path.name: sha256_of(path) for path in weight_files(folder)}
     listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())

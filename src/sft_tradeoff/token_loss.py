@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from sft_tradeoff.console import UserError
 from sft_tradeoff.objectives.eaft import TOP
 
 if TYPE_CHECKING:
@@ -106,6 +107,26 @@ def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     logits = model.get_output_embeddings()(hidden).float()  # (N, V)
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """Prove on two tokens that body and head alone give the model's own logits.
+
+    Some architectures scale or shift logits in a step of their own; their losses would be wrong.
+
+    Raises:
+        UserError: If they do not.
+    """
+    ids = torch.tensor([[1, 0]], device=model.device)
+    with torch.inference_mode():
+        own = model(input_ids=ids, use_cache=False).logits.float()
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        found = head_logits(model, hidden)
+    if not torch.allclose(own, found, rtol=1e-2, atol=1e-2):
+        raise UserError(
+            f"{type(model).__name__} changes its logits after the head, which head_logits in "
+            "token_loss.py does not know; use another model, or add the step there"
+        )
 
 
 def _top_entropy(log_probabilities: torch.Tensor) -> torch.Tensor:

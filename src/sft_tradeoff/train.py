@@ -33,7 +33,7 @@ from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.reference import load_reference_nll, median_sequence_nll
 from sft_tradeoff.resume import StateFile, exclusive, state_key
 from sft_tradeoff.runs import RunConfig, read_config
-from sft_tradeoff.token_loss import Penalty, TokenLoss, token_loss, token_nll
+from sft_tradeoff.token_loss import Penalty, TokenLoss, check_head, token_loss, token_nll
 from sft_tradeoff.tokenization import TokenizedData
 
 if TYPE_CHECKING:
@@ -75,10 +75,11 @@ class Trainer:
             raise UserError(f"method {self.method.name!r} trains nothing; use sft_tradeoff.merge")
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model = model.to(self.accelerator.device).train()
+        check_head(self.model)
         if self.method.adapter:
             attach_adapter(self.model, self.method.adapter(self.options))
         if training.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable()
+            self.model.activation_checkpointing_enable()
         self.weights = MasterWeights(self.model, training.precision)
         self._keep_initial()
         self.optimizer = torch.optim.AdamW(

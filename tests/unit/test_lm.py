@@ -1,24 +1,41 @@
 """The lm-eval class gives stock HFLM's answers: log-likelihoods, rolling sums, generations."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from tokenizers.processors import TemplateProcessing
+from transformers import MistralConfig, MistralForCausalLM
 
-from sft_tradeoff.lm import load_lm
+from sft_tradeoff.lm import HeadOnlyLM, PrefixTree, load_lm
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.specs import EvaluationSpec
+from sft_tradeoff.tokenization import TokenizedData, TokenizedExample
 
 PAIRS = [
     ("Question: why?\nAnswer:", " because"),
+    ("Question: why?\nAnswer:", " because of"),  # the one above begins it
     ("Question: why?\nAnswer:", " no"),
+    ("Question: why?\nAnswer:", " "),
+    ("Question: why?\nAnswer:", "!"),  # a single token
     ("", "unconditional text"),
+    ("", "u"),
     ("one token", "!"),
     ("ends with spaces  ", "continues"),
     ("long " * 60, "tail"),  # 300 bytes: longer than the window of 128
+    ("long " * 60, "t"),
+    ("long " * 60, "another tail"),
+    ("long " * 25, "crosses the window"),
     ("ünïcödé", " ☃"),
+    ("Question: why?\nAnswer:", " because"),  # another document's, identical
 ]
+OPTIONS = {"max_gen_toks": 12, "do_sample": False, "until": []}
+PROMPTS = ["a", "Say something", "Somewhat longer than that", "long " * 60, "q"]
 
 
 def instances(kind, arguments):
@@ -27,51 +44,263 @@ def instances(kind, arguments):
     ]
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def both(request, random_model):
-    spec = EvaluationSpec(dtype=request.param, max_length=128, batch_tokens=300, batch_size=4)
-    stock = HFLM(
-        pretrained=load_model(random_model, getattr(torch, request.param)).eval(),
-        tokenizer=load_tokenizer(random_model),
-        backend="causal",
-        batch_size=1,
-        max_length=128,
-        softmax_dtype="float32",  # stock would round log-probabilities to bfloat16
+def loud(model, seed=0):
+    """Larger weights, so that attention matters and generations are not one token repeated."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.3, generator=generator)
+    return model.eval()
+
+
+def lms(model, tokenizer, stock_batch=1, batch_size=3, batch_tokens=300, max_length=128):
+    """Ours, and stock as the reference."""
+    common = {"pretrained": model, "tokenizer": tokenizer, "backend": "causal"}
+    ours = HeadOnlyLM(
+        batch_size=batch_size, batch_tokens=batch_tokens, max_length=max_length, **common
     )
-    return load_lm(random_model, spec), stock, 1e-4 if request.param == "float32" else 5e-2
+    # Stock would round log-probabilities to bfloat16 without the softmax type.
+    stock = HFLM(batch_size=stock_batch, max_length=max_length, softmax_dtype="float32", **common)
+    return ours, stock
 
 
-def test_loglikelihood_agrees_with_stock(both):
-    ours, stock, tolerance = both
-    found = ours.loglikelihood(instances("loglikelihood", PAIRS))
-    expected = stock.loglikelihood(instances("loglikelihood", PAIRS), disable_tqdm=True)
+def agree(ours, stock, pairs, tolerance):
+    found = ours.loglikelihood(instances("loglikelihood", pairs))
+    expected = stock.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True)
     assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], abs=tolerance)
     assert [f[1] for f in found] == [e[1] for e in expected]
 
 
+def generations_agree(ours, stock, requests):
+    found = ours.generate_until(instances("generate_until", requests))
+    expected = stock.generate_until(instances("generate_until", requests), disable_tqdm=True)
+    assert found == expected
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(random_model):
+    return loud(load_model(random_model, torch.float32))
+
+
+@pytest.fixture(
+    scope="module",
+    params=itertools.product(["left", "right"], ["adds BOS", "has BOS", "no BOS"]),
+    ids=lambda p: "-".join(p).replace(" ", "-"),
+)
+def both(request, random_model, model):
+    side, bos = request.param
+    tokenizer = load_tokenizer(random_model)
+    tokenizer.padding_side = side
+    if bos == "no BOS":
+        tokenizer.bos_token = None
+    elif bos == "adds BOS":
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+        )
+    return lms(model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def plain(random_model, model):
+    return lms(model, load_tokenizer(random_model))
+
+
+def test_loglikelihood_agrees_with_stock(both):
+    agree(*both, PAIRS, 1e-4)
+
+
+def test_one_item_agrees_with_stock(plain):
+    for pair in PAIRS:
+        agree(*plain, [pair], 1e-4)
+
+
+def test_loglikelihood_in_bfloat16_agrees_with_stock(random_model):
+    model = load_model(random_model, torch.bfloat16).eval()
+    agree(*lms(model, load_tokenizer(random_model)), PAIRS, 5e-2)
+
+
 def test_rolling_agrees_with_stock(both):
-    ours, stock, tolerance = both
+    ours, stock = both
     texts = [("short",), ("a much longer text, several windows long. " * 12,), ("x",)]
     found = ours.loglikelihood_rolling(instances("loglikelihood_rolling", texts))
     expected = stock.loglikelihood_rolling(
         instances("loglikelihood_rolling", texts), disable_tqdm=True
     )
-    assert found == pytest.approx(expected, abs=10 * tolerance)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-4)
 
 
-@pytest.mark.parametrize("both", ["float32"], indirect=True)
 def test_greedy_generations_agree_with_stock(both):
-    ours, stock, _ = both
-    options = {"max_gen_toks": 12, "do_sample": False, "until": []}
-    requests = [("Say something", options), ("And something much longer than that", options)]
+    found = generations_agree(*both, [(prompt, OPTIONS) for prompt in PROMPTS])
+    assert len(set(found)) == len(PROMPTS)
+
+
+def test_stop_strings_and_budgets_agree_with_stock(plain):
+    """Options differ between the requests of one call; the answers keep the requests' order."""
+    free = generations_agree(*plain, [(prompt, OPTIONS) for prompt in PROMPTS])
+    # Two characters that occur amid the free answers, so that some rows stop early.
+    options = [
+        {**OPTIONS, "until": [free[1][5], free[2][3:5]]},
+        {**OPTIONS, "until": free[0][-1]},
+        {**OPTIONS, "max_gen_toks": 1},
+        {"until": ["</s>", ""], "max_gen_toks": 7},
+        {"until": [free[3][2]], "temperature": 0.0, "max_new_tokens": 9},
+    ]
+    requests = [(prompt, option) for prompt in PROMPTS for option in options]
+    found = generations_agree(*plain, requests)
+    assert len({len(text) for text in found}) > 4
+
+
+def test_some_rows_end_early_as_in_stock(random_model, model):
+    """EOS is a token that some prompts' answers hold and others do not."""
+    ours, _ = lms(model, load_tokenizer(random_model))
+    requests = [(prompt, OPTIONS) for prompt in PROMPTS]
+    free = ours.generate_until(instances("generate_until", requests))
+    tokenizer = load_tokenizer(random_model)
+    common = min(
+        set("".join(free)) & set(map(chr, range(33, 127))),
+        key=lambda c: abs(sum(c in text for text in free) - len(free) / 2),
+    )
+    end = tokenizer.convert_tokens_to_ids(common)
+    original, model.generation_config.eos_token_id = (
+        model.generation_config.eos_token_id,
+        [257, end],
+    )
+    try:
+        found = generations_agree(*lms(model, tokenizer), requests)
+    finally:
+        model.generation_config.eos_token_id = original
+    assert {len(f) < len(whole) for f, whole in zip(found, free, strict=True)} == {True, False}
+
+
+@pytest.mark.parametrize("extra", [{"do_sample": True, "temperature": 0.9}, {"num_beams": 2}])
+def test_other_decoding_is_left_to_stock(random_model, model, extra):
+    ours, stock = lms(model, load_tokenizer(random_model), stock_batch=3)
+    requests = [(prompt, {**OPTIONS, **extra}) for prompt in PROMPTS[:3]]
+    torch.manual_seed(0)
     found = ours.generate_until(instances("generate_until", requests))
+    torch.manual_seed(0)
     expected = stock.generate_until(instances("generate_until", requests), disable_tqdm=True)
     assert found == expected
 
 
-def test_greedy_flag_is_true_for_the_argmax_continuation(both):
+def test_the_models_own_generation_settings_are_respected(random_model):
+    """A repetition penalty changes what stock's greedy decoding answers."""
+    model = loud(load_model(random_model, torch.float32))
+    tokenizer = load_tokenizer(random_model)
+    requests = [(prompt, OPTIONS) for prompt in PROMPTS]
+    free = generations_agree(*lms(model, tokenizer), requests)
+    model.generation_config.repetition_penalty = 3.0
+    assert generations_agree(*lms(model, tokenizer), requests) != free
+
+
+def test_a_sliding_window_is_left_to_the_plain_path(random_model):
+    """Its cache drops keys and its layers need another mask: no sharing, same answers."""
+    config = MistralConfig(
+        vocab_size=259, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, sliding_window=8,
+        bos_token_id=256, eos_token_id=257, pad_token_id=258,
+    )  # fmt: skip
+    ours, stock = lms(loud(MistralForCausalLM(config)), load_tokenizer(random_model))
+    agree(ours, stock, PAIRS, 1e-3)
+    generations_agree(ours, stock, [(prompt, OPTIONS) for prompt in PROMPTS[:3]])
+
+
+def test_choices_read_their_context_once(plain, monkeypatch):
+    """15 context bytes; of each choice all but the last byte: 3, 2 more, and none for a byte.
+
+    "abcd" and "abxyz" share "ab": a, b, c and x, y are 5 nodes. 15 + 5 = 20 tokens are read.
+    """
+    ours, _ = plain
+    seen = []
+    forward = ours.model.base_model.forward
+
+    def spy(input_ids, **keywords):
+        seen.append(input_ids.shape)
+        return forward(input_ids=input_ids, **keywords)
+
+    monkeypatch.setattr(ours.model.base_model, "forward", spy)
+    pairs = [("exactly fifteen", c) for c in ("abcd", "abxyz", "?")]
+    ours.loglikelihood(instances("loglikelihood", pairs))
+    assert seen == [(1, 20)]
+
+
+def test_prefix_tree_by_hand():
+    """1 2 3 9 and 1 2 4 5 6: nodes 1 2 3 4 5; 4 follows 2, and neither sees 3."""
+    tree = PrefixTree()
+    tree.add(0, [1, 2, 3, 9], [3])
+    assert not tree.branches
+    tree.add(1, [1, 2, 4, 5, 6], [2, 4])
+    assert tree.branches
+    assert tree.ids == [1, 2, 3, 4, 5]
+    assert tree.parent == [-1, 0, 1, 1, 3]
+    assert tree.depth == [0, 1, 2, 2, 3]
+    assert tree.targets == [(2, 9, 0), (1, 4, 1), (4, 6, 1)]
+    assert tree.attention().astype(int).tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 0, 1, 0],
+        [1, 1, 0, 1, 1],
+    ]
+
+
+def naive(model, context, continuation, window):
+    """One full forward of one request, all logits."""
+    ids = (context + continuation)[-(window + 1) :]
+    n = min(len(continuation), len(ids) - 1)
+    with torch.inference_mode():
+        table = model(torch.tensor([ids[:-1]])).logits[0, -n:].double().log_softmax(-1)
+    labels = torch.tensor(ids[-n:])
+    return float(table[torch.arange(n), labels].sum()), bool((table.argmax(-1) == labels).all())
+
+
+TOKENS = st.integers(0, 2)  # few, so that continuations share beginnings
+REQUESTS = st.lists(
+    st.tuples(
+        st.lists(TOKENS, min_size=1, max_size=20).map(lambda ids: ids[: len(ids) // 4 * 4 + 1]),
+        st.lists(TOKENS, min_size=1, max_size=6),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(requests=REQUESTS, batch_tokens=st.sampled_from([1, 16, 64]))
+def test_any_requests_score_as_a_full_forward(random_model, model, requests, batch_tokens):
+    """A window of 16 tokens: some contexts lose their start, each choice a different one."""
+    ours, _ = lms(model, load_tokenizer(random_model), batch_tokens=batch_tokens, max_length=16)
+    found = ours._loglikelihood_tokens([(None, *r) for r in requests], disable_tqdm=True)
+    expected = [naive(model, *r, window=16) for r in requests]
+    assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], abs=1e-4)
+    assert [f[1] for f in found] == [e[1] for e in expected]
+
+
+def test_score_data_is_the_naive_sum(random_model, model):
+    """Of 5, 3 and 1 tokens with a gap in the first mask; the last one has nothing to score."""
+    examples = [([5, 6, 7, 8, 9], [0, 1, 0, 1, 1]), ([5, 6, 1], [0, 0, 1]), ([5], [0])]
+    data = TokenizedData.from_examples(
+        TokenizedExample("", ids, [bool(m) for m in mask], truncated=False)
+        for ids, mask in examples
+    )
+    spec = EvaluationSpec(dtype="float32", max_length=128, batch_tokens=8, batch_size=4)
+    ours = load_lm(random_model, spec)
+    total, greedy = ours.score_data(data)
+    for i, (ids, mask) in enumerate(examples):
+        with torch.inference_mode():
+            table = ours.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        places = [j for j, scored in enumerate(mask) if scored]
+        assert total[i] == pytest.approx(sum(float(table[j - 1, ids[j]]) for j in places), abs=1e-4)
+        assert greedy[i] == all(int(table[j - 1].argmax()) == ids[j] for j in places)
+
+
+def test_greedy_flag_is_true_for_the_argmax_continuation(plain):
     """Stock's own greedy choice of one byte must be flagged, any other byte not."""
-    ours, _, _ = both
+    ours, _ = plain
     context = ours.tok_encode("Once upon a time")
     with torch.inference_mode():
         best = int(ours.model(torch.tensor([context])).logits[0, -1].argmax())
@@ -83,15 +312,13 @@ def test_greedy_flag_is_true_for_the_argmax_continuation(both):
 
 @pytest.mark.pretrained
 def test_pretrained_model_agrees_with_stock(pretrained_model):
-    """SmolLM2 in bfloat16: per-choice log-likelihoods within the noise of bfloat16 batching."""
-    spec = EvaluationSpec(batch_tokens=512)
-    ours = load_lm(pretrained_model, spec)
-    stock = HFLM(
-        pretrained=load_model(pretrained_model, torch.float32).eval(),
-        tokenizer=load_tokenizer(pretrained_model), backend="causal", batch_size=1,
-    )  # fmt: skip
+    """SmolLM2: equal in float32; in bfloat16 as near to that as rounding lets stock itself be."""
+    tokenizer = load_tokenizer(pretrained_model)
     pairs = [("Question: Where is Paris?\nAnswer:", c) for c in (" France", " a banana", " 7")]
-    found = ours.loglikelihood(instances("loglikelihood", pairs))
-    expected = stock.loglikelihood(instances("loglikelihood", pairs), disable_tqdm=True)
-    assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], abs=0.2)
-    assert np.argmax([f[0] for f in found]) == 0
+    ours, stock = lms(load_model(pretrained_model, torch.float32).eval(), tokenizer)
+    agree(ours, stock, pairs, 1e-4)
+    exact = [nats for nats, _ in ours.loglikelihood(instances("loglikelihood", pairs))]
+    rounded = load_lm(pretrained_model, EvaluationSpec(batch_tokens=512))
+    found = [nats for nats, _ in rounded.loglikelihood(instances("loglikelihood", pairs))]
+    assert found == pytest.approx(exact, abs=0.3)
+    assert np.argmax(found) == 0

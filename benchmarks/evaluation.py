@@ -1,0 +1,247 @@
+"""Time the lm-eval class of this project against stock HFLM, and check that the answers agree.
+
+Each of the four arms (ours and stock, in bfloat16 and float32) lives in a process of its own, so
+that peak memory is its own; they take turns, so that a busy machine slows all alike.
+
+Log-likelihoods must agree in float32. In bfloat16 rounding moves them by about 0.1 nats whenever a
+batch is composed differently, in stock too, so there the error against float32 must be no larger
+than stock's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import statistics
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.sources import cache_dir
+
+logger = logging.getLogger(__name__)
+TASKS = ("piqa", "commonsense_qa", "openbookqa")
+ARMS = ("ours-bfloat16", "stock-bfloat16", "ours-float32", "stock-float32")
+RATIOS = (
+    ("stock-bfloat16", "ours-bfloat16", 2.0),
+    ("stock-float32", "ours-float32", None),
+    ("stock-float32", "ours-bfloat16", 5.0),
+)
+# Float32 sums of other orders: a few units in the last digit of each of some dozen tokens.
+ABSOLUTE, RELATIVE = 1e-4, 1e-5
+# Errors of rounding are compared as means over items, which are noisy themselves.
+ROUNDING_SLACK = 1.25
+
+
+class BenchmarkError(UserError, ValueError):
+    """The benchmark cannot run, or answers disagree."""
+
+
+def read_items(n_items: int) -> list[dict[str, Any]]:
+    """Return the first items of the cache's benchmarks in turn, ``n_items`` in all."""
+    columns = []
+    for task in TASKS:
+        path = cache_dir() / "benchmarks" / f"{task}.jsonl"
+        if not path.exists():
+            raise BenchmarkError(f"{path} is missing; run the study 'quick' once to fetch it")
+        columns.append(path.read_text(encoding="utf-8").splitlines())
+    lines = [line for row in zip(*columns, strict=False) for line in row]
+    if n_items > len(lines):
+        raise BenchmarkError(f"--items: {n_items} asked for, {len(lines)} there; ask for fewer")
+    return [json.loads(line) for line in lines[:n_items]]
+
+
+def serve(connection: Connection, arm: str, options: argparse.Namespace) -> None:
+    """Load one arm, then answer each request (kind, arguments) with (seconds, results)."""
+    import torch
+    from lm_eval.api.instance import Instance
+
+    from sft_tradeoff.provenance import peak_memory_bytes
+
+    torch.set_num_threads(options.threads)
+    lm = load_arm(arm, options)
+    connection.send("ready")
+    while (request := connection.recv()) is not None:
+        kind, arguments = request
+        instances = [Instance(kind, {}, tuple(a), i) for i, a in enumerate(arguments)]
+        started = time.perf_counter()
+        results = getattr(lm, kind)(instances, disable_tqdm=True)
+        connection.send((time.perf_counter() - started, results))
+    connection.send(peak_memory_bytes())
+
+
+def load_arm(arm: str, options: argparse.Namespace) -> Any:
+    """Return the lm-eval model of an arm."""
+    import torch
+    from lm_eval.models.huggingface import HFLM
+
+    from sft_tradeoff.lm import HeadOnlyLM
+    from sft_tradeoff.models import load_model, load_tokenizer
+
+    kind, dtype = arm.split("-")
+    model = load_model(options.model, getattr(torch, dtype)).eval()
+    common = {
+        "pretrained": model.to("cuda" if torch.cuda.is_available() else "cpu"),
+        "tokenizer": load_tokenizer(options.model),
+        "backend": "causal",
+        "batch_size": options.batch_size,
+        "max_length": 1024,
+    }
+    if kind == "ours":
+        return HeadOnlyLM(batch_tokens=options.batch_tokens, **common)
+    return HFLM(softmax_dtype="float32", **common)  # else stock rounds the log-probabilities
+
+
+def measure(work: dict[str, list[Any]], options: argparse.Namespace) -> dict[str, Any]:
+    """Run every kind of request on every arm, in turns; return times, results and memory."""
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for arm in ARMS:
+        pipes[arm], theirs = context.Pipe()
+        context.Process(target=serve, args=(theirs, arm, options), daemon=True).start()
+        theirs.close()  # so that a crash there is an EOFError here
+        pipes[arm].recv()
+    times: dict[str, dict[str, list[float]]] = {kind: {arm: [] for arm in ARMS} for kind in work}
+    results: dict[str, dict[str, Any]] = {kind: {} for kind in work}
+    for kind, arguments in work.items():
+        for repeat in range(options.repeats):
+            for arm in ARMS:
+                pipes[arm].send((kind, arguments))
+                seconds, results[kind][arm] = pipes[arm].recv()
+                times[kind][arm].append(seconds)
+                logger.info("%s, repeat %d, %s: %.1f s", kind, repeat + 1, arm, seconds)
+    for pipe in pipes.values():
+        pipe.send(None)
+    memory = {arm: pipe.recv() for arm, pipe in pipes.items()}
+    return {"times": times, "results": results, "memory": memory}
+
+
+def compare_scores(results: dict[str, list[tuple[float, bool]]]) -> dict[str, Any]:
+    """Differences of the log-likelihoods in nats, and whether they are as they should be."""
+    nats = {arm: [r[0] for r in rows] for arm, rows in results.items()}
+    exact = nats["stock-float32"]
+
+    def error(arm: str) -> list[float]:
+        return [abs(a - b) for a, b in zip(nats[arm], exact, strict=True)]
+
+    worst = max(e - RELATIVE * abs(x) for e, x in zip(error("ours-float32"), exact, strict=True))
+    means = {arm: statistics.mean(error(arm)) for arm in ARMS}
+    return {
+        "max_error_float32": max(error("ours-float32")),
+        "mean_error": means,
+        "float32_agrees": worst <= ABSOLUTE,
+        "bfloat16_as_near_as_stock": means["ours-bfloat16"]
+        <= ROUNDING_SLACK * means["stock-bfloat16"],
+    }
+
+
+def compare_texts(results: dict[str, list[str]]) -> dict[str, Any]:
+    """Share of generations that are the same; rounding may change those in bfloat16."""
+
+    def same(dtype: str) -> float:
+        pairs = zip(results[f"ours-{dtype}"], results[f"stock-{dtype}"], strict=True)
+        return statistics.mean(a == b for a, b in pairs)
+
+    shares = {dtype: same(dtype) for dtype in ("bfloat16", "float32")}
+    return {"identical": shares, "float32_agrees": shares["float32"] == 1.0}
+
+
+def ratios(kind: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Speed-ups, repeat by repeat: their median and range, and the target for scoring."""
+    rows = []
+    for slow, fast, target in RATIOS:
+        values = [a / b for a, b in zip(times[slow], times[fast], strict=True)]
+        rows.append(
+            {
+                "slow": slow,
+                "fast": fast,
+                "median": statistics.median(values),
+                "range": [min(values), max(values)],
+                "target": target if kind == "loglikelihood" else None,
+            }
+        )
+    return rows
+
+
+def report(summary: dict[str, Any]) -> str:
+    """Markdown of one summary."""
+    lines = ["# Evaluation against stock HFLM", "", f"Options: `{summary['options']}`.", ""]
+    for kind, part in summary["kinds"].items():
+        lines += [f"## {kind}", "", "| arm | seconds (median) | items/s |", "|---|---|---|"]
+        for arm, row in part["arms"].items():
+            lines.append(f"| {arm} | {row['seconds']:.2f} | {row['items_per_s']:.1f} |")
+        lines += ["", "| stock / ours | ratio | range | target |", "|---|---|---|---|"]
+        for row in part["ratios"]:
+            low, high = row["range"]
+            lines.append(
+                f"| {row['slow']} / {row['fast']} | {row['median']:.2f} | {low:.2f}-{high:.2f} "
+                f"| {row['target'] or ''} |"
+            )
+        lines += ["", f"Agreement: `{json.dumps(part['agreement'])}`", ""]
+    lines += ["## Peak memory", "", "| arm | MiB |", "|---|---|"]
+    lines += [
+        f"| {arm} | {size / 2**20:.0f} |" for arm, size in summary["peak_memory_bytes"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def summarise(
+    found: dict[str, Any], n_items: dict[str, int], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Everything that is reported."""
+    kinds = {}
+    for kind, times in found["times"].items():
+        compare: Any = compare_scores if kind == "loglikelihood" else compare_texts
+        arms = {}
+        for arm, seconds in times.items():
+            median = statistics.median(seconds)
+            arms[arm] = {"seconds": median, "items_per_s": n_items[kind] / median, "all": seconds}
+        kinds[kind] = {
+            "arms": arms,
+            "ratios": ratios(kind, times),
+            "agreement": compare(found["results"][kind]),
+        }
+    shown = {k: v for k, v in vars(options).items() if k not in ("out", "model")}
+    return {"options": shown, "kinds": kinds, "peak_memory_bytes": found["memory"]}
+
+
+def main() -> None:
+    """Measure, write ``evaluation.json`` and ``evaluation.md``, and fail if answers disagree."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="model folder (default: SmolLM2 of the cache)")
+    parser.add_argument("--items", type=int, default=600, help="multiple-choice items")
+    parser.add_argument("--generate", type=int, default=0, help="prompts to continue greedily")
+    parser.add_argument("--new-tokens", type=int, default=64, help="budget per generation")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each arm")
+    parser.add_argument("--batch-size", type=int, default=32, help="stock's, and for generation")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="ours")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads per arm")
+    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write")
+    options = parser.parse_args()
+    with run_main("benchmark"):
+        options.model = options.model or cache_dir() / "models" / "smollm2-135m-instruct"
+        items = read_items(max(options.items, options.generate))
+        head = "Question: {question}\nAnswer:".format_map
+        work: dict[str, list[Any]] = {}
+        if options.items:
+            chosen = items[: options.items]
+            work["loglikelihood"] = [(head(i), f" {c}") for i in chosen for c in i["choices"]]
+        if options.generate:
+            limits = {"until": ["\n\n"], "max_gen_toks": options.new_tokens, "do_sample": False}
+            work["generate_until"] = [(head(i), limits) for i in items[: options.generate]]
+        n_items = {"loglikelihood": options.items, "generate_until": options.generate}
+        summary = summarise(measure(work, options), n_items, options)
+        atomic_write_json(options.out / "evaluation.json", summary)
+        atomic_write_text(options.out / "evaluation.md", report(summary))
+        checks = [v for k in summary["kinds"].values() for v in k["agreement"].values()]
+        if False in checks:
+            raise BenchmarkError(f"answers disagree; see {options.out / 'evaluation.md'}")
+
+
+if __name__ == "__main__":
+    main()

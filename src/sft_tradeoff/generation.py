@@ -1,0 +1,190 @@
+"""Greedy decoding of many prompts: finished rows leave the batch and waiting prompts join it.
+
+Rows are padded on the left, so that the newest token of every row is in the last column, of the
+tokens and of the one key-value cache that all rows share.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.nn.functional import pad
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from sft_tradeoff.batching import length_batches
+from sft_tradeoff.token_loss import head_logits
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# What a model's generation settings may hold without changing a greedy choice.
+HARMLESS = {
+    "bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p", "top_k",
+    "max_length", "max_new_tokens", "use_cache", "transformers_version", "output_attentions",
+    "output_hidden_states", "_from_model_config",
+}  # fmt: skip
+
+
+def has_plain_cache(model: PreTrainedModel) -> bool:
+    """Whether keys and values of all tokens stay, one row per sequence, and can be rearranged.
+
+    Sliding windows, recurrent states, ALiBi and attention kernels without a free mask cannot.
+    """
+    layers = DynamicCache(config=model.config).layers
+    return (
+        all(type(layer) is DynamicLayer for layer in layers)
+        and "position_ids" in inspect.signature(model.base_model.forward).parameters
+        and not getattr(model.config, "alibi", False)
+        and model.config._attn_implementation in ("sdpa", "eager")
+    )
+
+
+def is_plain_greedy(model: PreTrainedModel) -> bool:
+    """Whether greedy decoding with this model's own generation settings is the plain argmax."""
+    return model.generation_config.to_diff_dict().keys() <= HARMLESS
+
+
+def end_tokens(model: PreTrainedModel, eos_token_id: int) -> set[int]:
+    """Tokens that end an answer: the tokenizer's and those of the generation settings."""
+    own = model.generation_config.eos_token_id
+    return {eos_token_id, *(own if isinstance(own, list) else [] if own is None else [own])}
+
+
+@dataclass
+class _Rows:
+    """B rows being decoded; the newest tokens [B] are not in the cache yet.
+
+    Args:
+        prompt: Which prompt each row answers.
+        tokens: [B] int64.
+        mask: [B, W] int64, 0 where the cache holds padding.
+        cache: Keys and values [B, heads, W, head size] of every layer.
+    """
+
+    prompt: list[int]
+    tokens: torch.Tensor
+    mask: torch.Tensor
+    cache: DynamicCache
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop the other rows, and the columns that are padding in every row that stays."""
+        index = torch.tensor(rows, dtype=torch.long, device=self.mask.device)
+        self.prompt = [self.prompt[row] for row in rows]
+        self.tokens, self.mask = self.tokens[index], self.mask[index]
+        first = int(self.mask.any(0).int().argmax()) if rows else 0
+        self.mask = self.mask[:, first:]
+        for layer in _layers(self.cache):
+            layer.keys = layer.keys[:, :, first:].index_select(0, index)
+            layer.values = layer.values[:, :, first:].index_select(0, index)
+
+
+def _layers(cache: DynamicCache) -> list[Any]:
+    return cache.layers  # Any: typed as every kind of layer, where only DynamicLayer comes here
+
+
+def _join(model: PreTrainedModel, parts: list[_Rows]) -> _Rows:
+    """One batch of all rows, padded on the left to the widest."""
+    if len(parts) == 1:
+        return parts[0]
+    pads = [max(p.mask.shape[1] for p in parts) - part.mask.shape[1] for part in parts]
+    cache = DynamicCache(config=model.config)
+    for i in range(len(parts[0].cache.layers)):
+        layers = [_layers(part.cache)[i] for part in parts]
+        keys = [pad(layer.keys, (0, 0, n, 0)) for layer, n in zip(layers, pads, strict=True)]
+        values = [pad(layer.values, (0, 0, n, 0)) for layer, n in zip(layers, pads, strict=True)]
+        for layer in layers:
+            layer.reset()  # frees it: the whole cache never exists twice
+        cache.update(torch.cat(keys), torch.cat(values), i)
+    return _Rows(
+        prompt=[row for part in parts for row in part.prompt],
+        tokens=torch.cat([part.tokens for part in parts]),
+        mask=torch.cat([pad(p.mask, (n, 0)) for p, n in zip(parts, pads, strict=True)]),
+        cache=cache,
+    )
+
+
+@torch.inference_mode()
+def greedy_decode(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    finished: Callable[[list[int]], bool],
+    batch_size: int,
+    batch_tokens: int,
+    advance: Callable[[int], object] = lambda n_rows: None,
+) -> list[list[int]]:
+    """Continue every prompt with the likeliest token until it is finished.
+
+    Args:
+        model: One that :func:`has_plain_cache` accepts.
+        prompts: Token ids, none empty.
+        finished: Whether these new tokens are a whole answer.
+        batch_size: Rows decoded together.
+        batch_tokens: Padded tokens per pass that reads prompts.
+        advance: Called with the number of rows that have just finished.
+
+    Returns:
+        The new tokens of every prompt, the last of which made it finished.
+    """
+    answers: list[list[int]] = [[] for _ in prompts]
+    waiting = deque(sorted(range(len(prompts)), key=lambda i: -len(prompts[i])))
+    active: _Rows | None = None
+    while waiting or active:
+        parts = []
+        n_free = batch_size
+        if active:
+            n_free -= len(active.prompt)
+            active.tokens = _extend(model, active.tokens[:, None], active)
+            parts.append(active)
+        # Joining copies the cache, so prompts wait until half of the rows are free.
+        if waiting and 2 * n_free >= batch_size:
+            chosen = [waiting.popleft() for _ in range(min(n_free, len(waiting)))]
+            lengths = np.array([len(prompts[row]) for row in chosen])
+            for batch in length_batches(lengths, batch_tokens):
+                parts.append(_read(model, prompts, [chosen[i] for i in batch]))
+        active = _join(model, parts)
+        for row, token in zip(active.prompt, active.tokens.tolist(), strict=True):
+            answers[row].append(token)
+        going = [i for i, row in enumerate(active.prompt) if not finished(answers[row])]
+        if len(going) < len(active.prompt):
+            advance(len(active.prompt) - len(going))
+            active.keep(going)
+        active = active if going else None
+    return answers
+
+
+def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]], rows: list[int]) -> _Rows:
+    """Read prompts into a new cache and predict the first token of each answer."""
+    width = max(len(prompts[row]) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)  # (B, W)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, width - len(prompts[row]) :] = torch.tensor(prompts[row])
+        mask[i, width - len(prompts[row]) :] = 1
+    empty = mask[:, :0].to(model.device)
+    batch = _Rows(rows, ids[:, -1], empty, DynamicCache(config=model.config))
+    batch.tokens = _extend(model, ids.to(model.device), batch, mask.to(model.device))
+    return batch
+
+
+def _extend(
+    model: PreTrainedModel, ids: torch.Tensor, rows: _Rows, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Read ids [B, T] into the rows' cache and return the likeliest next tokens [B]."""
+    rows.mask = torch.cat([rows.mask, torch.ones_like(ids) if mask is None else mask], dim=1)
+    positions = (rows.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]  # (B, T)
+    states = model.base_model(
+        input_ids=ids,
+        attention_mask=rows.mask,
+        position_ids=positions,
+        past_key_values=rows.cache,
+        use_cache=True,
+    ).last_hidden_state  # (B, T, H)
+    return head_logits(model, states[:, -1]).argmax(-1)
