@@ -11,7 +11,7 @@ import argparse
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from sft_tradeoff.analysis.stats import (
     ratio_estimate,
     wilson_interval,
 )
+from sft_tradeoff.benchmarks import BENCHMARKS
 from sft_tradeoff.config import format_learning_rate
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_text
@@ -35,7 +36,7 @@ from sft_tradeoff.files import atomic_write_text
 logger = logging.getLogger(__name__)
 
 LEVEL = 0.95
-GENERAL_ACCURACY, CODE_LENGTH = "acc_norm", "bits_per_byte"
+CODE_LENGTH = "bits_per_byte"
 
 TEXT = {name: "str" for name in ("run", "model", "domain", "method", "label")}
 NUMBERS = {"learning_rate": "float64", "seed": "Int64"}
@@ -230,7 +231,8 @@ def _warn(scores: pd.DataFrame, missing: list[str], n_runs: int) -> None:
 def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """One row per run, and one per (model, domain) for θ0: domain score beside general scores.
 
-    ``general_score`` is the mean ``acc_norm`` over the multiple-choice benchmarks,
+    ``general_score`` is the mean over the general benchmarks of the accuracy that each names
+    (:data:`~sft_tradeoff.benchmarks.BENCHMARKS`: ``acc_norm``, ``exact_match``, ...),
     ``general_bits_per_byte_difference`` the mean paired difference over the code-length
     benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else normal.
 
@@ -266,17 +268,17 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
         row = scores.get(key)
         return MISSING if row is None else Estimate(row[name], row[stderr], row["n"])
 
-    def general(metric: str, name: str = "value") -> Estimate:
-        keys = [key for key in scores if key[1] == metric and key[0] not in domains]
+    def general(chosen: Callable[[Key], bool], name: str = "value") -> Estimate:
+        keys = [key for key in scores if chosen(key) and key[0] not in domains]
         return mean_estimate([of(key, name) for key in keys])
 
     accuracy = of((domain, "accuracy"))
     estimates = (
         accuracy,
         of((domain, "nll")),
-        general(GENERAL_ACCURACY),
-        general(GENERAL_ACCURACY, "difference"),
-        general(CODE_LENGTH, "difference"),
+        general(_is_accuracy),
+        general(_is_accuracy, "difference"),
+        general(lambda key: key[1] == CODE_LENGTH, "difference"),
     )
     row = {"format_failure": of((domain, "format_failure")).value}
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
@@ -285,6 +287,12 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
             interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
         row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
     return row
+
+
+def _is_accuracy(key: Key) -> bool:
+    """Whether this is the accuracy that counts in the general score."""
+    benchmark = BENCHMARKS.get(key[0])
+    return benchmark is not None and key[1] == benchmark.accuracy
 
 
 def _columns(quantity: str, *numbers: float) -> dict[str, float]:

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from sft_tradeoff.benchmarks import BENCHMARKS, Benchmark
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError
 from sft_tradeoff.objectives.registry import METHODS
@@ -162,13 +163,13 @@ def load_study(path: str | Path) -> Study:
     return parse_study(data, str(path))
 
 
-def check_files(study: Study, source: str, benchmarks: list[str]) -> None:
+def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
     """Check what a study refers to outside itself, before any job.
 
     Args:
         study: A valid study.
         source: Name of its file; the results' folder must have the same name.
-        benchmarks: Known general benchmarks.
+        benchmarks: Known general benchmarks, by name.
 
     Raises:
         ConfigError: Naming file, key, value and fix.
@@ -183,6 +184,18 @@ def check_files(study: Study, source: str, benchmarks: list[str]) -> None:
         if name not in benchmarks:
             raise ConfigError(
                 f"{source}: evaluation.tasks: unknown task {name!r}; {closest(name, benchmarks)}"
+            )
+        if benchmarks[name].runs_code and not study.evaluation.execute_code:
+            raise ConfigError(
+                f"{source}: evaluation.execute_code: false, but the task {name!r} runs what the "
+                "model wrote; set it to true to let generated code run in the sandbox, or take "
+                "the task out of evaluation.tasks"
+            )
+        wanted = benchmarks[name].chat_template
+        if wanted is not None and wanted != study.evaluation.chat_template:
+            raise ConfigError(
+                f"{source}: evaluation.chat_template: {str(not wanted).lower()}, but the prompts "
+                f"of task {name!r} need {str(wanted).lower()}; set it, or choose another task"
             )
     for i, domain in enumerate(study.domains):
         if domain.path is not None and not Path(domain.path).is_file():
@@ -210,15 +223,13 @@ def main() -> None:
     parser.add_argument("studies", nargs="*", help="study files to validate")
     parser.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA_PATH}")
     args = parser.parse_args()
-    from sft_tradeoff.benchmarks import BENCHMARKS
-
     if args.write_schema:
         SCHEMA_PATH.parent.mkdir(parents=True, exist_ok=True)
         SCHEMA_PATH.write_text(study_schema())
     try:
         for path in args.studies:
             study = load_study(path)
-            check_files(study, path, list(BENCHMARKS))
+            check_files(study, path, BENCHMARKS)
             print(f"{path}: valid study {study.study!r}")
     except ConfigError as error:
         sys.exit(str(error))

@@ -8,6 +8,7 @@ batches are filled by tokens, not by requests.
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from lm_eval.models.utils import (
 from tqdm import tqdm
 
 from sft_tradeoff.batching import length_batches
+from sft_tradeoff.console import UserError
 from sft_tradeoff.generation import end_tokens, greedy_decode, has_plain_cache, is_plain_greedy
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.prefix_tree import PrefixTree, tree_layout
@@ -226,8 +228,14 @@ class HeadOnlyLM(HFLM):
         return list(ids[0].tolist()) or [self.prefix_token_id]
 
 
-def load_lm(folder: Path, spec: EvaluationSpec) -> HeadOnlyLM:
-    """Load a checkpoint for lm-eval, on the GPU if there is one."""
+def load_lm(folder: Path, spec: EvaluationSpec) -> Any:
+    """Load a checkpoint as a model class of lm-eval, on the GPU if there is one.
+
+    Raises:
+        UserError: If the backend is not installed.
+    """
+    if spec.backend == "vllm":
+        return _load_vllm(folder, spec)
     model = load_model(folder, getattr(torch, spec.dtype)).eval()
     check_head(model)
     return HeadOnlyLM(
@@ -237,4 +245,17 @@ def load_lm(folder: Path, spec: EvaluationSpec) -> HeadOnlyLM:
         batch_size=spec.batch_size,
         batch_tokens=spec.batch_tokens,
         max_length=spec.max_length,
+    )
+
+
+def _load_vllm(folder: Path, spec: EvaluationSpec) -> Any:
+    if find_spec("vllm") is None:
+        raise UserError(
+            "evaluation.backend: vllm needs the package vllm, which is not installed; on a "
+            "machine with GPUs 'pip install vllm', or set it to hf"
+        )
+    from lm_eval.models.vllm_causallms import VLLM
+
+    return VLLM(
+        pretrained=str(folder), dtype=spec.dtype, max_model_len=spec.max_length, batch_size="auto"
     )

