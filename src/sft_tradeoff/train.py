@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 EASY_PROBABILITY = 0.2  # the paper counts tokens with p > 0.2 as learned
 LOG_EVERY_S = 10.0
+PIECE = 2**18  # parameters that a penalty looks at together
 
 
 class TrainingDiverged(UserError, RuntimeError):
@@ -247,14 +248,20 @@ class Trainer:
         return int(sum(self.data.example(int(row))[1].sum() for row in self.schedule[step]))
 
     def _pull_parameters(self, record: dict[str, float]) -> None:
-        """Add the parameter penalty and its gradient, tensor by tensor."""
+        """Add the parameter penalty and its gradient, in pieces that stay in the CPU's cache."""
         assert self.method.parameter_penalty
+        total = torch.zeros((), device=self.accelerator.device)
         for master, initial in zip(self.weights.masters, self.initial, strict=True):
-            penalty, gradient = self.method.parameter_penalty(master, initial, self.options)
             assert master.grad is not None
-            master.grad += gradient
-            record["penalty"] += penalty.item()
-            record["loss"] += penalty.item()
+            tensors = (master.detach(), initial, master.grad)
+            for piece, start, gradient in zip(
+                *(t.view(-1).split(PIECE) for t in tensors), strict=True
+            ):
+                penalty, pull = self.method.parameter_penalty(piece, start, self.options)
+                gradient += pull
+                total += penalty
+        record["penalty"] += total.item()
+        record["loss"] += total.item()
 
     def _record(self, step: int, batches: list[Batch], losses: list[TokenLoss]) -> dict[str, float]:
         """What is logged at every step, over the global batch."""

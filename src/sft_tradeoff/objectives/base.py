@@ -77,8 +77,8 @@ class Method:
         diagnostics: Scalars worth logging at every step (e.g. TALR's τ).
         penalty: Differentiable penalty [N] from the log-probabilities [N, V] of the current model
             and of θ0 at the supervised tokens; makes training run θ0 beside the model.
-        parameter_penalty: From one parameter tensor and its value in θ0, the penalty [] and its
-            gradient (same shape); tensor by tensor, so that no second full gradient exists.
+        parameter_penalty: From a piece of the parameters and its value in θ0, the penalty [] and
+            its gradient (same shape); in pieces, so that no second full gradient exists.
         adapter: The keywords of peft's adapter configuration, for methods that train adapters.
         merge: Builds one final tensor from θ0's and another run's; no training of its own.
     """

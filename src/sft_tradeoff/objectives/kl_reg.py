@@ -6,6 +6,7 @@ Direction and β are a choice (the paper does not fix them).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -40,13 +41,17 @@ def kl_divergence(
     Returns:
         [N] nats ≥ 0, differentiable in ``log_probabilities``.
     """
+    from torch import linalg  # here, because reading the registry must stay cheap
+
     first, second = reference, log_probabilities
     if direction == "reverse":
         first, second = second, first
     probability = first.exp()  # (N, V)
-    # A term with p = 0 is 0; 0·(−∞) would not be a number, nor would its gradient.
-    gap = (first - second).where(probability > 0, 0.0)  # (N, V)
-    return (probability * gap).sum(-1)
+    if first.amin() > -math.inf and second.amin() > -math.inf:
+        # As cross-entropy less entropy: half the passes over [N, V] of the general form.
+        return linalg.vecdot(probability, first) - linalg.vecdot(probability, second)
+    # Where p = 0, p·log p is 0, but 0·(−∞) is not a number.
+    return (probability * (first - second).where(probability > 0, 0.0)).sum(-1)
 
 
 def _penalty(log_probabilities: Tensor, reference: Tensor, options: KlRegOptions) -> Tensor:

@@ -23,7 +23,7 @@ class L2RegOptions(Options):
 
 
 def l2_penalty(parameter: Tensor, initial: Tensor, *, strength: float) -> tuple[Tensor, Tensor]:
-    """Penalty λ‖θ − θ₀‖² of one parameter tensor, and its gradient 2λ(θ − θ₀).
+    """Penalty λ‖θ − θ₀‖² of some parameters, and its gradient 2λ(θ − θ₀).
 
     Args:
         parameter: θ, any shape.
