@@ -13,7 +13,7 @@ PARTIAL = results/$(STUDY)/partial
 SNAKEMAKE = snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study partial test lint schema lock clean
+.PHONY: help setup reproduce study partial test bench lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -44,6 +44,11 @@ partial: setup  ## Table and figures of the runs of STUDY that exist so far; mis
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 python -m pytest
+
+bench: setup  ## Time methods against plain SFT, and evaluation against stock lm-eval (half an hour)
+	snakemake --cores $(CORES) --configfile config/studies/quick.yaml material
+	python benchmarks/methods.py
+	python benchmarks/evaluation.py
 
 lint: setup  ## Check style, types, workflow and schema
 	ruff check .

@@ -16,6 +16,7 @@ include: "workflow/rules/figures.smk"
 localrules:
     all,
     trained,
+    material,
     run_table,
 
 
@@ -35,3 +36,11 @@ rule all:
 rule trained:
     input:
         expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+
+
+# What needs a network: fetch it before going where there is none.
+rule material:
+    input:
+        [model_record(model) for model in STUDY.models],
+        expand(f"{CACHE}/benchmarks/{{task}}.jsonl", task=STUDY.evaluation.tasks),
+        [asset_record(asset) for asset in GRADER_ASSETS],

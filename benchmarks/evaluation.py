@@ -80,7 +80,7 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from sft_tradeoff.lm import HeadOnlyLM
+    from sft_tradeoff.lm import SharedPrefixLM
     from sft_tradeoff.models import load_model, load_tokenizer
 
     kind, dtype = arm.split("-")
@@ -93,7 +93,7 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
         "max_length": 1024,
     }
     if kind == "ours":
-        return HeadOnlyLM(batch_tokens=options.batch_tokens, **common)
+        return SharedPrefixLM(batch_tokens=options.batch_tokens, **common)
     return HFLM(softmax_dtype="float32", **common)  # else stock rounds the log-probabilities
 
 

@@ -26,7 +26,7 @@ from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.specs import DomainSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.tokenization import TokenizedData, tokenize_file
-from sft_tradeoff.train import Trainer
+from sft_tradeoff.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 ``scores.csv`` has one row per (run, benchmark, metric); ``tradeoff.csv`` one row per run, with the
 domain beside the general suite; ``tradeoff_over_seeds.csv`` averages the seeds of one setting. All
-statistics end here: tables and figures read the last file and compute nothing.
+statistics end here: tables and figures read the last file. ``reason`` says why a number is NaN.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ CODE_LENGTH = "bits_per_byte"
 TEXT = {name: "str" for name in ("run", "model", "domain", "method", "label")}
 NUMBERS = {"learning_rate": "float64", "seed": "Int64"}
 ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
-RESULT = ["value", "stderr", "n", "difference", "difference_stderr"]
+RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "reason"]
 SCORE_COLUMNS = [*TEXT, *NUMBERS, "benchmark", "metric", *RESULT]
 
 QUANTITIES = (
@@ -54,14 +54,15 @@ QUANTITIES = (
 PLAIN = ("format_failure", "tokens_per_s", "time_s")
 SETTING = ["model", "domain", "method", "label", "learning_rate"]
 MEASURED = [f"{q}{part}" for q in QUANTITIES for part in ("", "_stderr", "_low", "_high")]
-TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *PLAIN]
-OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN]
+TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *PLAIN, "reason"]
+OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
 
 MISSING = Estimate(math.nan, math.nan, 0)
 Key = tuple[str, str]  # (benchmark, metric)
 Items = dict[Key, pd.DataFrame]  # per key: value and size, indexed by item
 Row = dict[str, Any]
-NO_RESULT: Row = {name: 0 if name == "n" else math.nan for name in RESULT}
+NOT_EVALUATED = "run not evaluated"
+NO_RESULT: Row = dict.fromkeys(RESULT, math.nan) | {"n": 0, "reason": NOT_EVALUATED}
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
@@ -80,8 +81,9 @@ def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
     header = pd.read_csv(path, nrows=0).columns
     if lacking := [name for name in columns if name not in header]:
         raise UserError(f"{path}: no column {', '.join(lacking)}; pass what {source} writes")
-    types = {k: v for k, v in (TEXT | NUMBERS).items() if k in header}
-    return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    types = {k: v for k, v in (TEXT | NUMBERS | {"reason": "str"}).items() if k in header}
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    return table.fillna({"reason": ""})  # nothing is wrong
 
 
 def _records(frame: pd.DataFrame) -> list[Row]:
@@ -98,12 +100,12 @@ def read_over_seeds(path: Path) -> pd.DataFrame:
 
 
 def read_items(path: Path) -> Items:
-    """Read the per-item scores of one evaluation, by (benchmark, metric).
+    """Read the per-item scores of one evaluation, by (benchmark, metric); infinite ones are NaN.
 
     Raises:
         UserError: If a column is missing or an item was scored twice.
     """
-    frame = pd.read_parquet(path)
+    frame = pd.read_parquet(path).replace([math.inf, -math.inf], math.nan)
     if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
         raise UserError(f"{path}: no column {', '.join(lacking)}; evaluate this run again")
     twice = frame[frame.duplicated(["benchmark", "metric", "item"])]
@@ -159,18 +161,33 @@ def _paired(run: str, key: Key, scores: pd.DataFrame, base: pd.DataFrame) -> pd.
     )
 
 
-def _score_run(run: str, items: Items, base: Items, expected: Sequence[Key]) -> dict[Key, Row]:
-    _check_same_benchmarks(run, items, expected)
-    return {key: _score(items[key], _paired(run, key, items[key], base[key])) for key in expected}
+def _score_run(run: Row, items: Items, base: Items, expected: Sequence[Key]) -> dict[Key, Row]:
+    name, whose = run["run"], " of θ0" if run["method"] == "base" else ""
+    _check_same_benchmarks(name, items, expected)
+    paired = {key: _paired(name, key, items[key], base[key]) for key in expected}
+    return {key: _score(items[key], paired[key], whose) for key in expected}
 
 
-def _score(scores: pd.DataFrame, base: pd.DataFrame) -> Row:
+def _score(scores: pd.DataFrame, base: pd.DataFrame, whose: str) -> Row:
     value = ratio_estimate(scores["value"], scores["size"])
     difference = paired_difference(scores["value"], base["value"], scores["size"])
     return value._asdict() | {
         "difference": difference.value,
         "difference_stderr": difference.stderr,
+        "reason": _distinct([_broken(scores, whose), _broken(base, " of θ0")]),
     }
+
+
+def _broken(scores: pd.DataFrame, whose: str) -> str:
+    """Why the score of these items is NaN; empty if it is not."""
+    broken, n = scores.index[scores["value"].isna()], len(scores)
+    if len(broken):
+        return f"{len(broken)} of {n} items{whose} are not finite, e.g. item {min(broken)!r}"
+    return "" if scores["size"].sum() else f"all {n} items{whose} have size 0"
+
+
+def _distinct(reasons: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
 def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -186,22 +203,19 @@ def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
         UserError: If θ0 is missing, or was evaluated on other items than a run.
     """
     rows: list[Row] = []
-    missing: list[str] = []
     for model, group in runs.groupby("model", sort=False):
         base = _read_base(str(model), group, folder)
         domains = _domains(group)
         for run in _records(group):
             expected = _expected(run, base, domains)
             path = folder / run["run"] / "items.parquet"
+            results = dict.fromkeys(expected, NO_RESULT)
             if path.is_file():
-                results = _score_run(run["run"], read_items(path), base, expected)
-            else:
-                results = dict.fromkeys(expected, NO_RESULT)
-                missing.append(run["run"])
+                results = _score_run(run, read_items(path), base, expected)
             for (benchmark, metric), result in results.items():
                 rows.append(run | {"benchmark": benchmark, "metric": metric} | result)
     scores = pd.DataFrame(rows, columns=SCORE_COLUMNS).astype({"seed": "Int64"})
-    _warn(scores, missing, len(runs))
+    _warn(scores, len(runs))
     return scores
 
 
@@ -217,15 +231,16 @@ def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Items:
     return read_items(path)
 
 
-def _warn(scores: pd.DataFrame, missing: list[str], n_runs: int) -> None:
-    if missing:
+def _warn(scores: pd.DataFrame, n_runs: int) -> None:
+    is_missing = scores["reason"] == NOT_EVALUATED
+    if len(missing := scores.loc[is_missing, "run"].unique()):
         logger.warning(
             "%d of %d runs have no items.parquet; their scores are NaN: %s",
             len(missing), n_runs, ", ".join(missing),
         )  # fmt: skip
-    broken = scores[scores["value"].isna() & ~scores["run"].isin(missing)]
-    for row in broken.itertuples(index=False):
-        logger.warning("broken score (NaN): %s on %s, %s", row.run, row.benchmark, row.metric)
+    broken = scores[scores["value"].isna() & ~is_missing]
+    for row in broken[["run", "benchmark", "metric", "reason"]].to_numpy():
+        logger.warning("broken score (NaN): %s on %s, %s: %s", *row)
 
 
 def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -234,7 +249,8 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
     ``general_score`` is the mean over the general benchmarks of the accuracy that each names
     (:data:`~sft_tradeoff.benchmarks.BENCHMARKS`: ``acc_norm``, ``exact_match``, ...),
     ``general_bits_per_byte_difference`` the mean paired difference over the code-length
-    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else normal.
+    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else normal. ``reason``
+    joins those of the NaN scores behind these quantities.
 
     Args:
         scores: What :func:`score_table` returned.
@@ -262,11 +278,16 @@ def _training_speed(path: Path) -> dict[str, float]:
 
 def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> Row:
     """Domain and general quantities of one run, from its rows of the score table."""
+    reasons = []
 
     def of(key: Key, name: str = "value") -> Estimate:
         stderr = "stderr" if name == "value" else f"{name}_stderr"
-        row = scores.get(key)
-        return MISSING if row is None else Estimate(row[name], row[stderr], row["n"])
+        if (row := scores.get(key)) is None:
+            return MISSING
+        if math.isnan(row[name]):
+            where = "" if row["reason"] == NOT_EVALUATED else f"{' '.join(key)}: "
+            reasons.append(where + row["reason"])
+        return Estimate(row[name], row[stderr], row["n"])
 
     def general(chosen: Callable[[Key], bool], name: str = "value") -> Estimate:
         keys = [key for key in scores if chosen(key) and key[0] not in domains]
@@ -280,13 +301,13 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
         general(_is_accuracy, "difference"),
         general(lambda key: key[1] == CODE_LENGTH, "difference"),
     )
-    row = {"format_failure": of((domain, "format_failure")).value}
+    row: Row = {"format_failure": of((domain, "format_failure")).value}
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
         interval = confidence_interval(estimate, LEVEL)
         if estimate is accuracy:
             interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
         row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
-    return row
+    return row | {"reason": _distinct(reasons)}
 
 
 def _is_accuracy(key: Key) -> bool:
@@ -316,10 +337,18 @@ def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
     for setting, group in tradeoff.groupby(SETTING, sort=False, dropna=False):
         row = dict(zip(SETTING, setting, strict=True)) | {"n_seeds": len(group)}
         row |= {name: group[name].mean(skipna=False) for name in PLAIN}
+        row["reason"] = _combine_reasons(group)
         for quantity in QUANTITIES:
             row |= _columns(quantity, *_combine_seeds(group, quantity))
         rows.append(row)
     return pd.DataFrame(rows, columns=OVER_SEEDS_COLUMNS)
+
+
+def _combine_reasons(group: pd.DataFrame) -> str:
+    if group["reason"].nunique() == 1:
+        return str(group["reason"].iloc[0])
+    broken = group[group["reason"] != ""]
+    return "; ".join("seed " + broken["seed"].astype(str) + ": " + broken["reason"])
 
 
 def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, float, float]:
@@ -333,8 +362,8 @@ def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, fl
     return mean, stderr, *bounds
 
 
-def missing_settings(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
-    """Name the settings without a score in ``columns``, columns that nobody has apart.
+def missing_settings(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
+    """Name the settings with a reason or, in a column that others have, no score; and say why.
 
     Tables and figures list them, so that a gap is seen for what it is.
 
@@ -343,11 +372,15 @@ def missing_settings(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
         columns: The quantities shown.
     """
     measured = table[list(columns)].dropna(axis="columns", how="all")
-    return [
-        f"{row['model']}, {row['domain']}, {row['label']}"
-        + ("" if row["method"] == "base" else f" at {format_learning_rate(row['learning_rate'])}")
-        for row in _records(table[measured.isna().any(axis="columns")])
-    ]
+    gaps = measured.isna().any(axis="columns") | (table.get("reason", "") != "")
+    return {
+        _name_setting(row): row.get("reason") or "not measured" for row in _records(table[gaps])
+    }
+
+
+def _name_setting(row: Row) -> str:
+    rate = "" if row["method"] == "base" else f" at {format_learning_rate(row['learning_rate'])}"
+    return f"{row['model']}, {row['domain']}, {row['label']}{rate}"
 
 
 def main() -> None:
@@ -363,12 +396,8 @@ def main() -> None:
         runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.runs")
         scores = score_table(runs, args.runs)
         tradeoff = tradeoff_table(scores, runs, args.runs)
-        tables = {
-            args.scores: scores,
-            args.tradeoff: tradeoff,
-            args.over_seeds: over_seeds(tradeoff),
-        }
-        for path, table in tables.items():
+        paths = args.scores, args.tradeoff, args.over_seeds
+        for path, table in zip(paths, (scores, tradeoff, over_seeds(tradeoff)), strict=True):
             atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 

@@ -21,6 +21,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sft_tradeoff.benchmarks import BENCHMARKS, Benchmark
+from sft_tradeoff.benchmarks.human_eval import NO_PERMISSION
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError
 from sft_tradeoff.objectives.registry import METHODS
@@ -101,6 +102,12 @@ class Study(Strict):
             return method
         trained = {str(m.label): m for m in self.methods if METHODS[m.name].merge is None}
         source = method.options["of"]
+        labels = [m.label for m in self.methods]
+        if source in labels and source not in trained:
+            raise ValueError(
+                f"methods: {method.label!r} averages {source!r}, which is an average itself; set "
+                f"options.of to a method that trains: {', '.join(trained) or 'there is none'}"
+            )
         if source not in trained:
             raise ValueError(
                 f"methods: {method.label!r} averages θ0 with the run of {source!r}, which this "
@@ -186,10 +193,11 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 f"{source}: evaluation.tasks: unknown task {name!r}; {closest(name, benchmarks)}"
             )
         if benchmarks[name].runs_code and not study.evaluation.execute_code:
+            raise ConfigError(f"{source}: {NO_PERMISSION.format(name=name)}")
+        if name == "gsm8k" and any(domain.name == "math" for domain in study.domains):
             raise ConfigError(
-                f"{source}: evaluation.execute_code: false, but the task {name!r} runs what the "
-                "model wrote; set it to true to let generated code run in the sandbox, or take "
-                "the task out of evaluation.tasks"
+                f"{source}: evaluation.tasks: 'gsm8k' tests what the domain 'math' trains, so it "
+                "is no general ability here; take it out"
             )
         wanted = benchmarks[name].chat_template
         if wanted is not None and wanted != study.evaluation.chat_template:

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+LOWER, UPPER = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+
 
 def closest(value: str, known: Iterable[str]) -> str:
     """Suggest the most similar name, or list them all."""
@@ -43,7 +45,21 @@ def _line(item: dict[str, Any], schema: dict[str, Any]) -> str:
             return f"{key}: missing; add it"
         case "value_error":
             return f"{key}: {message}" if key else message
-    return f"{key}: {item['input']!r} is not valid: {message.lower()}"
+    message = message[:1].lower() + message[1:]
+    return f"{key}: {item['input']!r} is not valid: {message}{_range(location, schema)}"
+
+
+def _range(location: tuple[Any, ...], schema: dict[str, Any]) -> str:
+    """Allowed range of a number, e.g. `` (range [0, 1])``; nothing where there is none."""
+    node = schema
+    for part in location:
+        node = _child(node, schema, part)
+    node = next(iter(node.get("anyOf", [node])))
+    low = [f"[{node[k]:g}" if k == "minimum" else f"({node[k]:g}" for k in LOWER if k in node]
+    high = [f"{node[k]:g}]" if k == "maximum" else f"{node[k]:g})" for k in UPPER if k in node]
+    if not low and not high:
+        return ""
+    return f" (range {(low or ['(−∞'])[0]}, {(high or ['∞)'])[0]})"
 
 
 def _keys_at(location: tuple[Any, ...], schema: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -24,8 +24,11 @@ from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.runs import EvaluationConfig, read_config
 from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.suite import Item, run_tasks, tasks_of
+from sft_tradeoff.suite import Item, items_path, read_records, run_tasks, tasks_of
 from sft_tradeoff.tokenization import TokenizedData
+
+if TYPE_CHECKING:
+    from sft_tradeoff.specs import DomainSpec
 
 logger = logging.getLogger(__name__)
 COLUMNS = ["benchmark", "item", "metric", "value", "size"]
@@ -35,19 +38,46 @@ class EvaluationError(UserError, RuntimeError):
     """The evaluation cannot be trusted; nothing was written."""
 
 
-def domain_nll_items(lm: Any, label: str, tokens_path: Path) -> list[Item]:
+def load_tokens(spec: DomainSpec, data: Path, tokens: Path, max_length: int) -> TokenizedData:
+    """Read a domain's tokenised test examples, sure that none would be cut.
+
+    Raises:
+        EvaluationError: If they are not those of the data, or longer than the window.
+    """
+    try:
+        tokenized = TokenizedData.load(tokens)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(
+            f"domain {spec.label!r}: {tokens} cannot be read ({error}); delete it and run the same "
+            "command again"
+        ) from error
+    n_records = len(read_records(spec, data))
+    if len(tokenized) != n_records:
+        raise EvaluationError(
+            f"domain {spec.label!r}: {tokens} has {len(tokenized)} examples, {data} {n_records}; "
+            "delete both and run the same command again"
+        )
+    if tokenized.lengths.max() >= max_length:
+        raise EvaluationError(
+            f"evaluation.max_length: {max_length} is too small for domain {spec.label!r}, whose "
+            f"longest example has {tokenized.lengths.max()} tokens; raise it, or lower "
+            "training.max_length"
+        )
+    return tokenized
+
+
+def domain_nll_items(lm: Any, label: str, data: TokenizedData, ids: Sequence[str]) -> list[Item]:
     """Loss of the gold responses, as in training: Σ nats and tokens per test example."""
-    data = TokenizedData.load(tokens_path)
     requests, n_tokens = [], []
     for i in range(len(data)):
-        ids, mask = data.example(i)
+        tokens, mask = data.example(i)
         n_prompt = int(mask.argmax())
-        requests.append((None, ids[:n_prompt].tolist(), ids[n_prompt:].tolist()))
+        requests.append((None, tokens[:n_prompt].tolist(), tokens[n_prompt:].tolist()))
         n_tokens.append(float(mask.sum()))
     scored = lm._loglikelihood_tokens(requests, disable_tqdm=True)
     return [
-        (label, str(i), "nll", -nats, n)
-        for i, ((nats, _), n) in enumerate(zip(scored, n_tokens, strict=True))
+        (label, item, "nll", -nats, n)
+        for item, (nats, _), n in zip(ids, scored, n_tokens, strict=True)
     ]
 
 
@@ -116,10 +146,15 @@ def evaluate(
 
     started = time.monotonic()
     tasks = tasks_of(config, load_tokenizer(model_folder), data)
+    window = config.evaluation.max_length
+    tokenized = [
+        load_tokens(*files, window) for files in zip(config.domains, data, tokens, strict=True)
+    ]
     lm = load_lm(model_folder, config.evaluation)
     items, facts = run_tasks(lm, tasks, config.evaluation.chat_template)
-    for domain, path in zip(config.domains, tokens, strict=True):
-        items += domain_nll_items(lm, str(domain.label), path)
+    for domain, path, examples in zip(config.domains, data, tokenized, strict=True):
+        ids = [str(record["id"]) for record in read_records(domain, path)]
+        items += domain_nll_items(lm, str(domain.label), examples, ids)
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
     metrics = summarise(frame)
@@ -132,7 +167,9 @@ def evaluate(
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    hashes = {str(d.label): sha256_of(p) for d, p in zip(config.domains, data, strict=True)}
+    files = dict(zip((str(d.label) for d in config.domains), data, strict=True))
+    files |= {name: items_path(name) for name in config.evaluation.tasks}
+    hashes = {name: sha256_of(path) for name, path in files.items()}
     atomic_write_json(
         out,
         {

@@ -21,6 +21,7 @@ from lm_eval.models.utils import (
     postprocess_generated_text,
 )
 from tqdm import tqdm
+from transformers import AutoConfig, GenerationConfig
 
 from sft_tradeoff.batching import length_batches
 from sft_tradeoff.console import UserError
@@ -31,7 +32,6 @@ from sft_tradeoff.token_loss import check_head, head_logits
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import EvaluationSpec
-    from sft_tradeoff.tokenization import TokenizedData
 
 Scored = list[tuple[Any, list[int], list[int]]]  # (request, context ids, continuation ids)
 CHUNK = 128  # positions whose [CHUNK, V] float32 logits exist at one time
@@ -40,7 +40,7 @@ CHUNK = 128  # positions whose [CHUNK, V] float32 logits exist at one time
 TREE_WIDTH = 128
 
 
-class HeadOnlyLM(HFLM):
+class SharedPrefixLM(HFLM):
     """Causal LM for lm-eval.
 
     Args:
@@ -52,23 +52,6 @@ class HeadOnlyLM(HFLM):
         super().__init__(**keywords)
         self.batch_tokens = batch_tokens
         self._shares = has_plain_cache(self.model)
-
-    def score_data(self, data: TokenizedData, quiet: bool = True) -> tuple[list[float], list[bool]]:
-        """Score the masked tokens of every example.
-
-        Args:
-            data: n examples; the mask says which tokens are scored.
-            quiet: No progress bar.
-
-        Returns:
-            Σ log-likelihood in nats [n], and whether greedy decoding would give the same tokens.
-        """
-        trees = []
-        for row in range(len(data)):
-            ids, mask = data.example(row)
-            trees.append(PrefixTree())
-            trees[-1].add(row, ids.tolist(), np.flatnonzero(mask).tolist())
-        return self._score(trees, len(data), quiet)
 
     def _score(
         self, trees: list[PrefixTree], n_sequences: int, quiet: bool
@@ -138,6 +121,8 @@ class HeadOnlyLM(HFLM):
         # Contexts in order, so that equal ones meet, and unequal ones share their beginnings.
         for i in sorted(range(len(requests)), key=lambda i: requests[i][1]):
             _, context, continuation = requests[i]
+            # As stock: nothing to score would win every comparison, and a cut one is another text.
+            assert 0 < len(continuation) <= self.max_length
             # As stock: the window ends with the continuation and may cut the context's start.
             ids = (context + continuation)[-(self.max_length + 1) :]
             n_scored = min(len(continuation), len(ids) - 1)
@@ -234,11 +219,15 @@ def load_lm(folder: Path, spec: EvaluationSpec) -> Any:
     Raises:
         UserError: If the backend is not installed.
     """
+    _refuse_wider_than_the_model(folder, spec)
     if spec.backend == "vllm":
         return _load_vllm(folder, spec)
     model = load_model(folder, getattr(torch, spec.dtype)).eval()
     check_head(model)
-    return HeadOnlyLM(
+    # Plain greedy decoding on every backend: a model's own settings may add a repetition penalty.
+    ids = {key: getattr(model.generation_config, key) for key in ("eos_token_id", "pad_token_id")}
+    model.generation_config = GenerationConfig(**ids)
+    return SharedPrefixLM(
         pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
         tokenizer=load_tokenizer(folder),
         backend="causal",
@@ -246,6 +235,16 @@ def load_lm(folder: Path, spec: EvaluationSpec) -> Any:
         batch_tokens=spec.batch_tokens,
         max_length=spec.max_length,
     )
+
+
+def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    window = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if window is not None and spec.max_length > window:
+        raise UserError(
+            f"evaluation.max_length: {spec.max_length} is more than the model's window of {window} "
+            "tokens; lower it"
+        )
 
 
 def _load_vllm(folder: Path, spec: EvaluationSpec) -> Any:

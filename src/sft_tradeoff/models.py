@@ -40,14 +40,6 @@ TEMPLATE_NAME = "chat_template.jinja"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 _SMALL_FILES = (".json", ".jinja", ".model", ".txt")  # configuration and tokenizer
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
-# Unlike ChatML on purpose: a role ends with its own mark, and nothing opens the answer.
-RANDOM_CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
-    "{% else %}{% set role = message['role'] | upper %}"
-    "{{ '[' + role + '] ' + message['content'] + ' [/' + role + '] ' }}"
-    "{% endif %}{% endfor %}"
-)
 
 
 class ModelError(UserError):
@@ -108,6 +100,18 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+    """Set every dropout of a model to zero, in place.
+
+    With dropout a result would depend on how batches are cut, and θ0 would not agree with itself.
+    """
+    for module in model.modules():
+        for name in ("p", *(name for name in vars(module) if "drop" in name)):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -194,7 +198,8 @@ def build_model(
     out.parent.mkdir(parents=True, exist_ok=True)
     # SOURCE.json may list thousands of files; name, version and hash identify the asset.
     origin = {key: value for key, value in (asset or {}).items() if key != "files"}
-    built_from = {**spec.model_dump(include={"format", "file", "chat_template"}), "asset": origin}
+    parts = {"format", "file", "chat_template", "chat_template_args"}
+    built_from = {**spec.model_dump(include=parts), "asset": origin}
     with FileLock(f"{out}.lock"):
         if _is_built(out, built_from):
             logger.info("model %s: already there", name)
@@ -203,10 +208,18 @@ def build_model(
             _BUILDERS[spec.format](spec, source, folder)
             if spec.chat_template is not None:
                 (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
-            load_tokenizer(folder)
+            template = load_tokenizer(folder).chat_template
+            if spec.chat_template_args:
+                (folder / TEMPLATE_NAME).write_text(_fixed(spec) + template, encoding="utf-8")
             licence = origin.get("licence", "none: untrained weights")
             facts = {"name": name, "licence": licence, "built_from": built_from}
             atomic_write_json(folder / RECORD_NAME, {**facts, **describe_weights(folder)})
+
+
+def _fixed(spec: ModelSpec) -> str:
+    """Start of a template that fixes some of its variables for every reader of the folder."""
+    values = spec.chat_template_args.items()
+    return "".join(f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in values)
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
@@ -322,44 +335,11 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
 
 
 def _build_random(spec: ModelSpec, source: Path | None, folder: Path) -> None:
-    """Make a tiny untrained model with a byte-level tokenizer, always the same."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from sft_tradeoff.random_model import random_model
 
-    tokenizer = byte_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        _save_weights(LlamaForCausalLM(config), folder)
+    model, tokenizer = random_model()
+    _save_weights(model, folder)
     tokenizer.save_pretrained(folder)
-
-
-def byte_tokenizer() -> PreTrainedTokenizerBase:
-    """Return a tokenizer whose tokens are the 256 bytes, and three special ones."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
-    wrapped.chat_template = RANDOM_CHAT_TEMPLATE
-    return wrapped
 
 
 _BUILDERS = {

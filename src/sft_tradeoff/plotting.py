@@ -25,7 +25,7 @@ from matplotlib.typing import FillStyleType, LineStyleType
 
 from sft_tradeoff.aggregate import SETTING, missing_settings, read_over_seeds
 from sft_tradeoff.config import format_learning_rate
-from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_path, atomic_write_text
 
 logger = logging.getLogger(__name__)
@@ -84,38 +84,29 @@ class MethodStyle:
 
 
 def method_styles(frame: pd.DataFrame) -> dict[str, MethodStyle]:
-    """Style of each method label, in the order of the table (θ0 apart).
-
-    Raises:
-        UserError: If there are more methods than styles a reader could tell apart.
-    """
+    """Style of each method label, in the order of the table (θ0 apart); repeated after sixteen."""
     labels = frame.loc[frame["method"] != "base", "label"].unique()
     # Neighbours in the legend differ in line and in fill; no pair repeats.
     pairs = [(LINES[i % 4], FILLS[(i + i // 4) % 4]) for i in range(16)]
-    if len(labels) > len(pairs):
-        raise UserError(
-            f"{len(labels)} method labels in one figure, at most {len(pairs)} can be told apart; "
-            "split the study"
-        )
+    _warn_if_repeated("method labels", len(labels), len(pairs))
     return {
         label: MethodStyle(colour, *pair)
-        for label, colour, pair in zip(labels, itertools.cycle(COLOURS), pairs, strict=False)
+        for label, colour, pair in zip(
+            labels, itertools.cycle(COLOURS), itertools.cycle(pairs), strict=False
+        )
     }
 
 
 def rate_markers(frame: pd.DataFrame) -> dict[float, str]:
-    """Marker shape of each learning rate, in increasing order.
-
-    Raises:
-        UserError: If there are more learning rates than shapes.
-    """
+    """Marker shape of each learning rate, in increasing order; repeated after eleven."""
     rates = sorted(frame["learning_rate"].dropna().unique())
-    if len(rates) > len(RATE_MARKERS):
-        raise UserError(
-            f"{len(rates)} learning rates in one figure, at most {len(RATE_MARKERS)} can be told "
-            "apart; split the study"
-        )
-    return dict(zip(rates, RATE_MARKERS, strict=False))
+    _warn_if_repeated("learning rates", len(rates), len(RATE_MARKERS))
+    return dict(zip(rates, itertools.cycle(RATE_MARKERS), strict=False))
+
+
+def _warn_if_repeated(what: str, n: int, n_looks: int) -> None:
+    if n > n_looks:
+        logger.warning("%d %s in one figure: looks repeat after %d", n, what, n_looks)
 
 
 def house_style() -> AbstractContextManager[None]:

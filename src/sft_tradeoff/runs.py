@@ -133,7 +133,10 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             model_digest=study.model_digest(model),
             domains=study.domains,
             evaluation=study.evaluation,
-            expected=study.model_catalogue[model].expected,
+            # Known for plain prompts only.
+            expected={}
+            if study.evaluation.chat_template
+            else study.model_catalogue[model].expected,
         )
         for model in study.models
     }

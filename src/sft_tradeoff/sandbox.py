@@ -195,6 +195,8 @@ def become_program(
     request: Mapping[str, Any], uid: int | None, null: int, challenge: int, verdict: int
 ) -> NoReturn:
     """Give up every privilege and run the program; a user namespace's end with the exec."""
+    # Its own group: an ordinary user's program may signal this script, whose uid it has.
+    os.setsid()
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     for descriptor in (challenge, verdict):
@@ -224,6 +226,16 @@ def run_init(
         report = f"{type(error).__name__}: {error}"
     os.write(status.write, report.encode())
     os._exit(0)
+
+
+def reset_signals() -> None:
+    """Handle and ignore no signal, for this process and those it starts.
+
+    From inside, an init gets only signals that it handles, as Python does SIGINT. What the caller
+    ignores must not change a program's outcome; without SIGCHLD the statuses would be lost.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def supervise(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +274,7 @@ def supervise(request: Mapping[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Serve one request."""
     request = json.load(sys.stdin)
+    reset_signals()
     try:
         _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         report = supervise(request)

@@ -78,6 +78,10 @@ class ModelSpec(Strict):
     format: Literal["safetensors", "gguf", "random"] = "safetensors"
     file: str | None = Field(None, description="the GGUF file within the asset")
     chat_template: str | None = Field(None, description="Jinja template, if the model has none")
+    chat_template_args: dict[str, bool | str] = Field(
+        default_factory=dict,
+        description="variables of the template to fix, e.g. {enable_thinking: false}",
+    )
     expected: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
         description="benchmark -> [low, high] for θ0; outside means a loading bug",
@@ -186,7 +190,7 @@ class MethodSpec(Strict):
 
 def _short(value: Any) -> str:
     """Value of an option as part of a label."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 class LearningRates(Strict):

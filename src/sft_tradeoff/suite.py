@@ -26,7 +26,7 @@ from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.execution import Limits
 from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.tokenization import read_jsonl, render_prompt
+from sft_tradeoff.tokenization import render_prompt
 
 if TYPE_CHECKING:
     from sft_tradeoff.runs import EvaluationConfig
@@ -84,12 +84,17 @@ def tasks_of(config: EvaluationConfig, tokenizer: Any, data: Sequence[Path]) -> 
     return general + domains
 
 
+def items_path(name: str) -> Path:
+    """File with the items of a general benchmark."""
+    return cache_dir() / "benchmarks" / f"{name}.jsonl"
+
+
 def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: Any) -> Task:
     """One benchmark of the general suite, and the first ``limit`` of its items.
 
     They are in random order, but lm-eval's own tasks keep that of their source.
     """
-    path = cache_dir() / "benchmarks" / f"{name}.jsonl"
+    path = items_path(name)
     asked = [item for item in check_items(name, path) if item.get("split", "test") == "test"]
     chosen = list(range(min(limit or len(asked), len(asked))))
     if name in STOCK:
@@ -122,6 +127,7 @@ def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
     """Task of a domain: chat prompt, greedy generation, the domain's rule as metric."""
     domain = get_domain(spec.name)
     name = f"domain_{spec.label}"
+    records = read_records(spec, test_path)
 
     def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
         score = domain.score(json.loads(doc["record"]), results[0])
@@ -132,7 +138,7 @@ def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
 
         rows = [
             {"prompt": render_prompt(tokenizer, r["prompt"]), "record": json.dumps(r)}
-            for r in read_jsonl(test_path)
+            for r in records
         ]
         return {"test": Dataset.from_list(rows)}
 
@@ -157,6 +163,28 @@ def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
         "metadata": {"version": 1.0},
     }
     return Task(name, definition, partial(domain_rows, spec), rendered=True)
+
+
+def read_records(spec: DomainSpec, path: Path) -> list[dict[str, Any]]:
+    """Read a domain's test examples, each with what asking and grading it needs.
+
+    Raises:
+        SuiteError: Naming domain, file, line and fix.
+    """
+    fix = f"delete {path} and run the same command again"
+    records = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            record = json.loads(line)
+            lacking = [key for key in ("id", "prompt", "answer") if key not in record]
+            if lacking:
+                raise SuiteError(f"domain {spec.label!r}: {path}, line {number}: no {lacking[0]!r}")
+            records.append(record)
+    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
+        raise SuiteError(f"domain {spec.label!r}: {path} cannot be read: {error}; {fix}") from error
+    if not records:
+        raise SuiteError(f"domain {spec.label!r}: {path} is empty; {fix}")
+    return records
 
 
 def domain_rows(spec: DomainSpec, samples: Samples) -> list[Item]:
@@ -223,6 +251,11 @@ def _ask(lm: Any, tasks: Sequence[Task], chat_template: bool) -> tuple[list[Item
         apply_chat_template=chat_template,
         fewshot_as_multiturn=chat_template,
     )
+    for name, rows in chosen.items():
+        if found["n-samples"][name]["effective"] != len(rows):
+            raise SuiteError(
+                f"task {name!r}: lm-eval asked other than the {len(rows)} items chosen"
+            )
     facts = {
         task.name: {
             "version": found["versions"][task.name],
@@ -272,7 +305,7 @@ def _refuse_too_long(
 def _window(lm: Any, request: Any) -> int:
     """Tokens that a request needs at once; rolling ones are cut to the window by design."""
     if request.request_type == "loglikelihood":
-        return len(lm.tok_encode("".join(request.args)))
+        return len(lm.tok_encode("".join(request.args))) + 1  # vLLM always generates a token
     if request.request_type == "generate_until":
         prompt, settings = request.args
         return len(lm.tok_encode(prompt)) + int(settings.get("max_gen_toks", lm.max_gen_toks))

@@ -78,9 +78,15 @@ def footnotes(table: pd.DataFrame) -> list[str]:
     notes = [CAPTION]
     if (seeds := int(table["n_seeds"].max())) > 1:
         notes.append(f"Means over {seeds} seeds, whose spread is part of the standard errors.")
-    if missing := missing_settings(table, list(COLUMNS)):
-        notes.append(f"{DASH} no score, because a run is missing or broken: {'; '.join(missing)}.")
-    return notes
+    return notes + _gaps(table)
+
+
+def _gaps(table: pd.DataFrame) -> list[str]:
+    """One note for each reason, with the settings that share it."""
+    settings: dict[str, list[str]] = {}
+    for name, reason in missing_settings(table, list(COLUMNS)).items():
+        settings.setdefault(reason.replace("θ0", "θ₀"), []).append(name)
+    return [f"{DASH} {'; '.join(names)}: {reason}." for reason, names in settings.items()]
 
 
 def to_markdown(table: pd.DataFrame) -> str:
@@ -134,11 +140,12 @@ def to_text(table: pd.DataFrame) -> str:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Render the rounded numbers as CSV."""
+    """Render the rounded numbers as CSV, with the reason where one is missing."""
     rounded = table[[*SETTING, "n_seeds"]].copy()
     for quantity, (_, decimals) in COLUMNS.items():
         for name in (quantity, f"{quantity}_stderr"):
             rounded[name] = [round(value, decimals) for value in table[name]]
+    rounded["reason"] = table["reason"]
     return rounded.to_csv(index=False, lineterminator="\n")
 
 

@@ -200,6 +200,35 @@ def test_wrong_methods_are_refused(methods, words):
         assert word in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "words"),
+    [
+        ({"tasks": {"humaneval": 1}, "execute_code": True, "chat_template": True},
+         "evaluation.chat_template: true, but the prompts of task 'humaneval' need false"),
+        ({"tasks": {"humaneval_instruct": 1}, "execute_code": True},
+         "evaluation.chat_template: false, but the prompts of task 'humaneval_instruct' need true"),
+    ],
+)  # fmt: skip
+def test_tasks_that_need_another_prompt_form_are_refused(evaluation, words):
+    with pytest.raises(ConfigError, match=words):
+        check_files(parse_study({**GOOD, "evaluation": evaluation}, "s.yaml"), "s.yaml", BENCHMARKS)
+
+
+def test_gsm8k_is_no_general_ability_of_the_math_domain():
+    study = {**GOOD, "domains": [{"name": "math"}], "evaluation": {"tasks": {"gsm8k": 5}}}
+    with pytest.raises(ConfigError, match=r"'gsm8k' tests what the domain 'math' trains"):
+        check_files(parse_study(study, "s.yaml"), "s.yaml", BENCHMARKS)
+
+
+def test_an_average_of_averages_is_refused_with_the_methods_that_train():
+    methods = [{"name": "sft"}, {"name": "wise_ft"},
+               {"name": "wise_ft", "label": "again", "options": {"of": "wise_ft"}}]  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"'again' averages 'wise_ft', which is an average.*sft"
+    ):
+        parse_study({**GOOD, "methods": methods}, "s.yaml")
+
+
 def test_generated_code_needs_permission_before_any_job():
     tasks = {"tasks": {"human_eval": 5}}
     study = parse_study({**GOOD, "evaluation": tasks}, "s.yaml")

@@ -90,18 +90,18 @@ def refuse_to_load(*_):
 @pytest.fixture
 def prompts(monkeypatch):
     """Every text that the model is given, by kind of request."""
-    from sft_tradeoff.lm import HeadOnlyLM
+    from sft_tradeoff.lm import SharedPrefixLM
 
     seen = {"loglikelihood": [], "generate_until": []}
 
     def spy_on(kind):
-        original = getattr(HeadOnlyLM, kind)
+        original = getattr(SharedPrefixLM, kind)
 
         def spy(self, requests, *args, **keywords):
             seen[kind] += [request.args[0] for request in requests]
             return original(self, requests, *args, **keywords)
 
-        monkeypatch.setattr(HeadOnlyLM, kind, spy)
+        monkeypatch.setattr(SharedPrefixLM, kind, spy)
 
     for kind in seen:
         spy_on(kind)
@@ -161,25 +161,64 @@ def test_a_missing_file_is_named_before_the_model_is_loaded(material, random_mod
         run(material, random_model, {"openbookqa": None})
 
 
-@pytest.mark.parametrize(
-    ("max_length", "task", "item"),
-    [(40, "piqa", "p5"), (300, "domain_esci-label_only", "esci")],
-)
 def test_a_window_shorter_than_the_prompt_is_refused_before_any_forward_pass(
-    material, random_model, monkeypatch, max_length, task, item
+    material, random_model, monkeypatch
 ):
-    """Bytes are tokens here: "Question: What is 5?…" needs 34 + answer, domain prompts more."""
-    from sft_tradeoff.lm import HeadOnlyLM
+    """Bytes are tokens here: a question of 600 needs more than 500, the domain less."""
+    from sft_tradeoff.lm import SharedPrefixLM
 
     for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
-        monkeypatch.setattr(HeadOnlyLM, kind, refuse_to_load)
-    if task == "piqa":
-        path = material / "cache" / "benchmarks" / "piqa.jsonl"
-        long = {"id": "p5", "question": "w" * 40, "choices": ["yes", "no"], "gold": 0}
-        lines = path.read_text().splitlines()
-        path.write_text("\n".join([*lines[:5], json.dumps(long)]) + "\n")
-    with pytest.raises(SuiteError, match=f"evaluation.max_length: {max_length} .*{task}.*{item}"):
-        run(material, random_model, {"piqa": None}, max_length=max_length)
+        monkeypatch.setattr(SharedPrefixLM, kind, refuse_to_load)
+    path = material / "cache" / "benchmarks" / "piqa.jsonl"
+    long = {"id": "p5", "question": "w" * 600, "choices": ["yes", "no"], "gold": 0}
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:5], json.dumps(long)]) + "\n")
+    with pytest.raises(SuiteError, match=r"evaluation\.max_length: 500 .*task 'piqa', item 'p5'"):
+        run(material, random_model, {"piqa": None}, max_length=500)
+
+
+def test_a_domain_that_would_be_cut_is_refused_before_the_model_is_loaded(
+    material, random_model, monkeypatch
+):
+    monkeypatch.setattr("sft_tradeoff.lm.load_lm", refuse_to_load)
+    with pytest.raises(EvaluationError, match=r"max_length: 300 .* domain 'esci-label_only'"):
+        run(material, random_model, {}, max_length=300)
+
+
+def test_a_window_wider_than_the_models_is_refused(material, random_model):
+    with pytest.raises(UserError, match=r"max_length: 4096 is more than the model's .* 2048"):
+        run(material, random_model, {}, max_length=4096)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("esci/test.jsonl", b"", "is empty"),
+        ("esci/test.jsonl", b'{"id": "a", "prompt": "p"}\n', "line 1: no 'answer'"),
+        ("esci/test.jsonl", b"{", "cannot be read"),
+        ("test.npz", b"PK damaged", "test.npz cannot be read"),
+        ("esci/test.jsonl", None, "cannot be read"),
+    ],
+)
+def test_damaged_domain_files_are_named_before_the_model_is_loaded(
+    material, random_model, monkeypatch, name, content, words
+):
+    monkeypatch.setattr("sft_tradeoff.lm.load_lm", refuse_to_load)
+    (material / name).unlink()
+    if content is not None:
+        (material / name).write_bytes(content)
+    with pytest.raises(UserError, match="esci-label_only") as error:
+        run(material, random_model, {})
+    assert words in str(error.value)
+
+
+def test_every_loss_carries_the_id_of_its_example(material, random_model):
+    report, items = run(material, random_model, {"piqa": 2})
+    ids = {record["id"] for record in read_jsonl(material / "esci" / "test.jsonl")}
+    assert set(items.loc[items["metric"] == "nll", "item"]) == ids
+    assert set(items.loc[items["metric"] == "accuracy", "item"]) == ids
+    assert report["eval_info"]["tasks"]["piqa"] == {"version": 1.0, "n_shot": 0, "n_items": 2}
+    assert set(report["meta_info"]["test_sha256"]) == {"piqa", "esci-label_only"}
 
 
 def test_generated_code_needs_the_studys_permission(material, random_model, monkeypatch):

@@ -55,6 +55,21 @@ def processes_named(name: str) -> list[str]:
     return found
 
 
+def run_as_ordinary_user(program: str, limits: Limits) -> execution.Outcome:
+    """:func:`run_python`; for root as an unused user, to whom root's own interpreter is closed."""
+    if not IS_ROOT:
+        return run_python(program, limits)
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
+    if python is None:
+        pytest.skip("no interpreter for all users")
+    done = subprocess.run(
+        [python, "-I", "-S", "-c", execution.SANDBOX.read_text()], env={}, cwd="/", text=True,
+        input=json.dumps({"program": program, **asdict(limits)}), capture_output=True, check=True,
+        user=54321, group=54321, extra_groups=[], start_new_session=True,
+    )  # fmt: skip
+    return execution._outcome(json.loads(done.stdout), limits)
+
+
 def wait_until(condition, seconds=20.0):
     end = time.monotonic() + seconds
     while not condition():
@@ -327,24 +342,61 @@ def test_where_a_promise_does_not_hold_the_check_refuses():
     assert "starting a process was allowed" in done.stderr and done.returncode == 1
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="as an ordinary user all tests here do this")
 def test_an_ordinary_user_needs_no_privilege():
-    """With any interpreter that other users may start; root's own home is closed to them."""
-    python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    if python is None:
-        pytest.skip("no interpreter for all users")
-    programs = {execution._PROBE: 1, COUNT_FORKS: 3}
-    words = []
-    for program, max_processes in programs.items():
-        request = {"program": program, **asdict(Limits(max_processes=max_processes))}
-        done = subprocess.run(
-            [python, "-I", "-S", "-c", execution.SANDBOX.read_text()], input=json.dumps(request),
-            env={}, cwd="/", user=54321, group=54321, extra_groups=[], text=True,
-            capture_output=True, check=True,
-        )  # fmt: skip
-        report = json.loads(done.stdout)
-        words.append("passed" if report["passed"] else report["word"])
-    assert words == ["passed", "RuntimeError: 2"]
+    assert run_as_ordinary_user(execution._PROBE, Limits()).passed
+    outcome = run_as_ordinary_user(COUNT_FORKS, Limits(max_processes=3))
+    assert outcome.reason == "RuntimeError: 2"
+
+
+# --- signals ------------------------------------------------------------------------------------
+
+RUN = pytest.mark.parametrize("run", [run_python, run_as_ordinary_user])
+
+
+@RUN
+@pytest.mark.parametrize(
+    ("call", "outcome"),
+    [
+        ("os.kill(0, signal.SIGKILL)", ("killed", "SIGKILL")),
+        ("os.killpg(0, signal.SIGTERM)", ("killed", "SIGTERM")),
+        ("os.kill(0, signal.SIGHUP)", ("killed", "SIGHUP")),
+        ("os.kill(0, signal.SIGSTOP)", ("timeout", "not done after 1.5 s")),
+        ("os.kill(0, signal.SIGINT)", ("failed", "KeyboardInterrupt:")),
+    ],
+)
+def test_a_signal_to_its_group_meets_the_program_alone(run, call, outcome):
+    """An ordinary user's program has the uid of the processes that watch over it."""
+    found = run(f"import os, signal\n{call}\nimport time; time.sleep(1)", Limits(timeout_s=1.5))
+    assert (found.status, found.reason) == outcome
+
+
+@RUN
+def test_no_signal_ends_the_init(run):
+    """Where they are allowed at all: for root the init is another user's."""
+    program = """
+import contextlib, os, signal
+for number in signal.valid_signals():
+    with contextlib.suppress(PermissionError):
+        os.kill(1, number)
+assert os.getppid() == 1
+"""
+    outcome = run(program, Limits())
+    assert outcome.passed, outcome.reason
+
+
+def test_signals_that_the_caller_ignores_reach_the_program():
+    """As under nohup. With SIGCHLD ignored, the kernel would drop the program's exit status."""
+    ignored = (signal.SIGHUP, signal.SIGINT, signal.SIGCHLD)
+    call = f"""
+import signal
+from sft_tradeoff.execution import run_python
+for number in {tuple(map(int, ignored))}:
+    signal.signal(number, signal.SIG_IGN)
+for name in "SIGHUP", "SIGINT":
+    print(run_python(f"import os, signal; os.kill(os.getpid(), signal.{{name}})").reason)
+"""
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["SIGHUP", "KeyboardInterrupt:"], done.stderr
 
 
 def test_a_signal_to_the_group_does_not_reach_the_caller():

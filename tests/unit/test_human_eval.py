@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sft_tradeoff.benchmarks.human_eval import (
     ExecutionNotAllowed,
     build_items,
     human_eval_task,
+    pass_at_1,
     program_of,
 )
 from sft_tradeoff.benchmarks.reading import BenchmarkError
@@ -129,6 +131,32 @@ def test_the_limits_are_the_callers(tmp_path):
     score = task["process_results"]
     assert score(ITEM, ["    return 2 * x"]) == {"pass_at_1": 1.0}
     assert score(ITEM, ["    import time\n    time.sleep(2)\n    return 6"]) == {"pass_at_1": 0.0}
+
+
+def test_a_failing_sandbox_costs_one_item_only(monkeypatch, caplog):
+    """NaN, not 0: nothing is known about the program. The log names item and reason."""
+    reasons = {"first": "exit code -9"}
+
+    def run(program, limits):
+        if program in reasons:
+            raise SandboxError(reasons[program])
+        return run_python(program, limits)
+
+    monkeypatch.setattr(human_eval, "run_python", run)
+    scores = [pass_at_1(f"HumanEval/{p}", p, Limits()) for p in ("first", "pass", "1 / 0")]
+    assert math.isnan(scores[0]) and scores[1:] == [1.0, 0.0]
+    (record,) = caplog.records
+    assert "HumanEval/first" in record.message and "exit code -9" in record.message
+
+
+def test_the_task_survives_a_failing_sandbox(tmp_path, monkeypatch):
+    task = human_eval_task(tmp_path / "none", Limits(), allowed=True)
+
+    def fail(*_):
+        raise SandboxError("exit code -9")
+
+    monkeypatch.setattr(human_eval, "run_python", fail)
+    assert math.isnan(task["process_results"](ITEM, ["    return 2 * x"])["pass_at_1"])
 
 
 def test_the_harness_asks_the_bare_prompt_and_averages(tmp_path, monkeypatch):

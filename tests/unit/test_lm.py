@@ -12,10 +12,9 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 from transformers import MistralConfig, MistralForCausalLM
 
-from sft_tradeoff.lm import HeadOnlyLM, PrefixTree, load_lm
+from sft_tradeoff.lm import PrefixTree, SharedPrefixLM, load_lm
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.specs import EvaluationSpec
-from sft_tradeoff.tokenization import TokenizedData, TokenizedExample
 
 PAIRS = [
     ("Question: why?\nAnswer:", " because"),
@@ -57,7 +56,7 @@ def loud(model, seed=0):
 def lms(model, tokenizer, stock_batch=1, batch_size=3, batch_tokens=300, max_length=128):
     """Ours, and stock as the reference."""
     common = {"pretrained": model, "tokenizer": tokenizer, "backend": "causal"}
-    ours = HeadOnlyLM(
+    ours = SharedPrefixLM(
         batch_size=batch_size, batch_tokens=batch_tokens, max_length=max_length, **common
     )
     # Stock would round log-probabilities to bfloat16 without the softmax type.
@@ -278,24 +277,6 @@ def test_any_requests_score_as_a_full_forward(random_model, model, requests, bat
     expected = [naive(model, *r, window=16) for r in requests]
     assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], abs=1e-4)
     assert [f[1] for f in found] == [e[1] for e in expected]
-
-
-def test_score_data_is_the_naive_sum(random_model, model):
-    """Of 5, 3 and 1 tokens with a gap in the first mask; the last one has nothing to score."""
-    examples = [([5, 6, 7, 8, 9], [0, 1, 0, 1, 1]), ([5, 6, 1], [0, 0, 1]), ([5], [0])]
-    data = TokenizedData.from_examples(
-        TokenizedExample("", ids, [bool(m) for m in mask], truncated=False)
-        for ids, mask in examples
-    )
-    spec = EvaluationSpec(dtype="float32", max_length=128, batch_tokens=8, batch_size=4)
-    ours = load_lm(random_model, spec)
-    total, greedy = ours.score_data(data)
-    for i, (ids, mask) in enumerate(examples):
-        with torch.inference_mode():
-            table = ours.model(torch.tensor([ids])).logits[0].log_softmax(-1)
-        places = [j for j, scored in enumerate(mask) if scored]
-        assert total[i] == pytest.approx(sum(float(table[j - 1, ids[j]]) for j in places), abs=1e-4)
-        assert greedy[i] == all(int(table[j - 1].argmax()) == ids[j] for j in places)
 
 
 def test_greedy_flag_is_true_for_the_argmax_continuation(plain):

@@ -20,8 +20,9 @@ from sft_tradeoff import merge as merge_module
 from sft_tradeoff.batching import collate
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.merge import MergeError, merge, merge_folders
-from sft_tradeoff.models import ModelError, byte_tokenizer, load_model, load_tokenizer, weight_files
+from sft_tradeoff.models import ModelError, load_model, load_tokenizer, weight_files
 from sft_tradeoff.objectives.wise_ft import interpolate
+from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.token_loss import token_nll
 from sft_tradeoff.tokenization import tokenize_file

@@ -11,14 +11,16 @@ import torch
 from tests.unit.test_train import run_config, trained
 
 from sft_tradeoff.merge import merge_folders
-from sft_tradeoff.models import byte_tokenizer, load_model, save_model
+from sft_tradeoff.models import load_model, save_model
 from sft_tradeoff.objectives import interpolate
 from sft_tradeoff.objectives.base import Method, Options
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.reference import reference_nll
 from sft_tradeoff.resume import StateFile
 from sft_tradeoff.tokenization import tokenize_file
-from sft_tradeoff.train import Trainer, train
+from sft_tradeoff.train import train
+from sft_tradeoff.trainer import Trainer
 
 # Every method that trains, with its defaults and with the options that change what is computed.
 TRAINED = {
@@ -41,6 +43,9 @@ TRAINED = {
     "stm-normalize": ("stm", {"max_perplexity": 250.0, "normalize": True}),
     "psft": ("psft", {"refresh_every": 4}),
 }
+# Whatever else is in the registry is tried with its defaults.
+LISTED = {method for method, _ in TRAINED.values()}
+TRAINED |= {k: (k, {}) for k, m in METHODS.items() if not m.merge and k not in LISTED}
 LEARNING_RATE = 3e-3
 
 
@@ -62,11 +67,6 @@ def config_of(label, **training):
 def assert_same(a, b, rtol=1e-4, atol=1e-5):
     for name, tensor in a.items():
         torch.testing.assert_close(tensor, b[name], rtol=rtol, atol=atol)
-
-
-def test_every_method_of_the_registry_is_covered():
-    merged = {name for name, method in METHODS.items() if method.merge}
-    assert {method for method, _ in TRAINED.values()} | merged == set(METHODS)
 
 
 @pytest.mark.parametrize("label", TRAINED)
@@ -153,23 +153,23 @@ def equal(a, b):
 def test_limit_cases_train_the_same_weights(
     random_model, data, reference, method, options, limit, limit_options
 ):
-    """Bit for bit, over six steps; and the limit differs from the method's defaults."""
+    """Over six steps."""
     found = trained(run_config(method, LEARNING_RATE, options), random_model, data, reference)
     wanted = trained(run_config(limit, LEARNING_RATE, limit_options), random_model, data, reference)
     assert_same(wanted.weights.state(), found.weights.state(), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("label", [k for k in TRAINED if k not in ("sft", "talr-fixed")])
+@pytest.mark.parametrize("label", [k for k in TRAINED if k not in ("sft", "lora")])
 def test_every_method_trains_something_of_its_own(random_model, data, reference, label):
     """No method's options are silently ignored: its weights differ from plain SFT's."""
     sft = trained(config_of("sft"), random_model, data)
     other = trained(config_of(label), random_model, data, reference)
-    assert other.weights.state().keys() != sft.weights.state().keys() or not equal(sft, other)
+    assert not equal(sft, other)
 
 
 @pytest.mark.parametrize("label", ["l2_reg", "kl_reg", "kl_reg-reverse", "asft"])
 def test_penalties_start_at_zero_and_hold_the_model_back(random_model, data, label):
-    """At θ0 the penalty is zero (in bfloat16 too); ten times the strength ends nearer to θ0."""
+    """At θ0 the penalty is zero (in bfloat16 too); a hundred times the strength ends nearer."""
     method, options = TRAINED[label]
     key = "beta" if "beta" in options else "strength"
     last = {}
@@ -258,3 +258,20 @@ def test_psft_compares_with_the_model_of_the_last_refresh(random_model, data):
                   random_model, data).log  # fmt: skip
     assert [r["mean_weight"] == 1.0 for r in log] == [True, False, False, False, True, False]
     assert log[0]["share_clipped"] == 0.0 and max(r["share_clipped"] for r in log) > 0.1
+
+
+def test_a_models_own_dropout_is_set_to_zero(random_model, data):
+    """With it, cutting the batch would change the result; 0.5 would be seen at once."""
+    model = load_model(random_model, torch.float32)
+    for module in model.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.5
+    trainer = Trainer(config_of("sft"), model, data, 0)
+    trainer.run()
+    assert trainer.log == trained(config_of("sft"), random_model, data).log
+
+
+def test_a_step_that_teaches_nothing_is_said(random_model, data, reference, caplog):
+    config = run_config("stm", options={"max_perplexity": 1.01}, epochs=1)
+    trained(config, random_model, data, reference)
+    assert "step 1 teaches nothing: every token weighs 0" in caplog.text

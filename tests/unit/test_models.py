@@ -17,12 +17,12 @@ from sft_tradeoff.files import sha256_of
 from sft_tradeoff.models import (
     ModelError,
     build_model,
-    byte_tokenizer,
     count_parameters,
     load_model,
     load_tokenizer,
     save_model,
 )
+from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.specs import ModelSpec
 
 SAFETENSORS = ModelSpec(asset="mine", format="safetensors")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sft_tradeoff import reference, token_loss
 from sft_tradeoff.batching import collate
 from sft_tradeoff.console import UserError
-from sft_tradeoff.models import byte_tokenizer, load_model
+from sft_tradeoff.models import load_model
+from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.reference import (
     SCHEMA,
     ReferenceMismatch,

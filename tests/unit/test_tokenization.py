@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sft_tradeoff.models import byte_tokenizer, load_tokenizer
+from sft_tradeoff.models import load_tokenizer
+from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.tokenization import (
     TokenizationError,
     TokenizedData,

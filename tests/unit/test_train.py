@@ -17,13 +17,14 @@ import torch
 from sft_tradeoff.console import UserError
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.learning_rate import learning_rate_at
-from sft_tradeoff.models import byte_tokenizer, load_model
+from sft_tradeoff.models import load_model
+from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.reference import reference_nll
 from sft_tradeoff.resume import exclusive
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.specs import DomainSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.tokenization import tokenize_file
-from sft_tradeoff.train import (
+from sft_tradeoff.trainer import (
     Trainer,
     TrainingDiverged,
 )

@@ -10,7 +10,7 @@ import torch
 from sft_tradeoff.models import load_model
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.tokenization import TokenizedData
-from sft_tradeoff.train import Trainer
+from sft_tradeoff.trainer import Trainer
 
 
 def main(folder: Path, model: Path) -> None:

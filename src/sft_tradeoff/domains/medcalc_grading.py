@@ -11,8 +11,10 @@ Readings that the benchmark's own script leaves open or does otherwise:
 * Of "3 out of 5" and "3/5" the 3 counts (the script takes the 5 of "3/5").
 * "12 %" is 12: the questions ask for percentages, the script would divide by 100.
 * A list such as "1, 3, 4" is, for integers, a list of criteria that are met, and counts 3.
-* Digits that belong to a unit or a name (kg/m^2, 1.73 m², FIB-4) are no answers.
-* "21 weeks" is 21 weeks and 0 days.
+* Digits that belong to a unit or a name (kg/m^2, "per 1.73 m²", FIB-4) are no answers; a body
+  surface of "1.73 m²" is one.
+* Of "7 points (age 1, bp 2, 4)" the 7 counts: the parts in parentheses explain it.
+* "21 weeks" is 21 weeks and 0 days, "21 3/7 weeks" is 21 weeks and 3 days.
 """
 
 from __future__ import annotations
@@ -43,13 +45,19 @@ _DATE_FORMATS = (
 )
 _WEEKS_DAYS = re.compile(
     r"(?<![\d.])(?P<weeks>\d{1,3}) ?(?:weeks?|wks?|w)(?![a-z])"
-    r"(?:[ ,'\"]*(?:and )?['\"]?(?P<days>\d{1,3}) ?(?:days?|d)\b)?"
+    r"(?:[ ,+'\"]*(?:and )?['\"]?(?P<days>\d{1,3}) ?(?:days?|d)\b)?"
     r"|(?<![\d.])(?P<weeks_only>\d{1,3}) ?[,+] ?(?P<days_only>\d)(?![\d.])",
+    re.IGNORECASE,
+)
+_SEVENTHS = re.compile(
+    r"(?<![\d./])(\d{1,3})(?: ?[+-] ?| (?:and )?)([0-6])/7 ?(?:weeks?|wks?|w)(?![a-z])",
     re.IGNORECASE,
 )
 _LIST = re.compile(r"\D*\d{1,2}(?:(?:, ?(?:and )?| and )\d{1,2})+\D*")
 _POWER_OF_TEN = re.compile(r"(?<=\d) ?(?:x|×|\*|\\times) ?10 ?(?:\^|\*\*) ?\{?([-+]?\d{1,3})\}?")
-_DENOMINATOR = re.compile(r"(?:/|\bout of) ?\d+(?:\.\d+)?", re.IGNORECASE)
+_DENOMINATOR = re.compile(r"(?:/|\b(?:out of|per)) ?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?", re.IGNORECASE)
+# A number that stands alone, at most one word or unit, and parentheses.
+_EXPLAINED = re.compile(r"((?<![\w.^\-])[-+]?\d+(?:\.\d+)?(?: ?[^\s\d()]+)?) ?\(([^()]*)\)")
 
 
 def limits(truth: float) -> tuple[float, float]:
@@ -77,8 +85,15 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
 
 def _read_decimal(text: str) -> str | None:
     text = _POWER_OF_TEN.sub(r"e\1", text)
-    number = last_number(_DENOMINATOR.sub("", text))
+    number = last_number(_EXPLAINED.sub(_without_parts, _DENOMINATOR.sub("", text)))
     return None if number is None else f"{number:.10g}"
+
+
+def _without_parts(explained: re.Match[str]) -> str:
+    """Drop parentheses that list at least two numbers; an equation in them may be the answer."""
+    number, inside = explained.groups()
+    listed = [part for part in re.split(r",(?!\d{3})|[;+]", inside) if re.search(r"\d", part)]
+    return number if len(listed) > 1 and "=" not in inside else explained[0]
 
 
 def _read_integer(text: str) -> str | None:
@@ -105,6 +120,7 @@ def _parse_date(written: str) -> date | None:
 
 
 def _read_weeks_days(text: str) -> str | None:
+    text = _SEVENTHS.sub(r"\1 weeks, \2 days", text)
     matches = list(_WEEKS_DAYS.finditer(text))
     if not matches:
         return None

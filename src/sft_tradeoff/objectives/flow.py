@@ -1,8 +1,8 @@
 """FLOW (arXiv 2502.02797): weigh the samples that θ0 finds easy, once and for all.
 
 loss = Σ exp(−fᵢ/τ)·ℓ / N with fᵢ the mean loss of sample i under θ0 and τ the median of f over the
-training set. At token level every token is weighed by its own loss under θ0 instead; without a
-floor that is TALR with frozen weights.
+training set. At token level every token is weighed by its own loss under θ0 instead; with a
+fixed τ that is TALR with frozen weights and no floor.
 """
 
 from __future__ import annotations
@@ -55,12 +55,27 @@ def flow_weights(reference_mean_nll: Tensor, *, tau: float) -> Tensor:
 
 
 def _weights(batch: TokenBatch, options: FlowOptions) -> Tensor:
-    assert batch.reference_nll is not None and batch.reference_median is not None
-    tau = batch.reference_median if options.tau == "median" else float(options.tau)
+    assert batch.reference_nll is not None, "FlowOptions.needs asks for it"
+    tau = _temperature(batch, options)
     if options.level == "token":
         return flow_weights(batch.reference_nll, tau=tau)
     means, position = sequence_means(batch.reference_nll, batch.sequence)  # (≤B,), (N,)
     return flow_weights(means, tau=tau)[position]
 
 
-METHOD = Method(name="flow", source="arXiv 2502.02797", options=FlowOptions, weights=_weights)
+def _temperature(batch: TokenBatch, options: FlowOptions) -> float:
+    assert batch.reference_median is not None, "it comes with reference_nll"
+    return batch.reference_median if options.tau == "median" else float(options.tau)
+
+
+def _diagnostics(batch: TokenBatch, options: FlowOptions) -> dict[str, float]:
+    return {"tau": _temperature(batch, options)}
+
+
+METHOD = Method(
+    name="flow",
+    source="arXiv 2502.02797",
+    options=FlowOptions,
+    weights=_weights,
+    diagnostics=_diagnostics,
+)

@@ -39,7 +39,7 @@ def kl_divergence(
         direction: ``forward`` KL(θ0‖θ) = Σ p₀ (log p₀ − log p); ``reverse`` KL(θ‖θ0).
 
     Returns:
-        [N] nats ≥ 0, differentiable in ``log_probabilities``.
+        [N] nats ≥ 0 up to rounding, differentiable in ``log_probabilities``.
     """
     from torch import linalg  # here, because reading the registry must stay cheap
 

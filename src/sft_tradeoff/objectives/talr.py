@@ -60,9 +60,17 @@ class TalrOptions(Options):
         return not fixed or self.normalize or self.top_k is not None
 
     def model_post_init(self, _context: object) -> None:
-        """Refuse a temperature that is not positive."""
+        """Refuse a temperature that is not positive, or that nothing would read."""
         if isinstance(self.tau, float) and not self.tau > 0:
             raise ValueError(f"tau {self.tau} must be > 0, or 'median' or 'mean'")
+        if self.quantile is not None and self.tau != "median":
+            raise ValueError(f"quantile {self.quantile} replaces tau {self.tau}; give one of them")
+        if self.top_k is not None and (self.tau, self.quantile, self.level) != (
+            "median", None, "sequence",
+        ):  # fmt: skip
+            raise ValueError(
+                f"top_k {self.top_k} uses no temperature; leave out tau, quantile, level"
+            )
 
 
 def talr_temperature(
@@ -134,7 +142,8 @@ def talr_weights(
     """
     nll = nll.detach()
     if top_k is not None:
-        kept = nll.argsort(stable=True)[: math.ceil(top_k * len(nll) - 1e-9)]
+        n_kept = max(1, math.ceil(top_k * len(nll) - 1e-9))
+        kept = nll.argsort(stable=True)[:n_kept]
         weights = nll.new_full(nll.shape, floor).index_fill(0, kept, 1.0)  # [N]
     else:
         temperature = talr_temperature(nll, sequence, tau=tau, quantile=quantile, level=level)
@@ -155,6 +164,8 @@ def _weights(batch: TokenBatch, options: TalrOptions) -> Tensor:
 
 
 def _diagnostics(batch: TokenBatch, options: TalrOptions) -> dict[str, float]:
+    if options.top_k is not None:
+        return {}
     keywords = options.model_dump(include={"tau", "quantile", "level"})
     return {"tau": talr_temperature(_losses(batch, options), batch.sequence, **keywords).item()}
 

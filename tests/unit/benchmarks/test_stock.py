@@ -116,7 +116,7 @@ def refuse(*arguments, **_):
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 
 folder, answers = Path(sys.argv[1]), json.loads(sys.argv[2])
-from sft_tradeoff.benchmarks import stock
+from sft_tradeoff.benchmarks import human_eval, stock
 from sft_tradeoff.benchmarks.reading import BenchmarkError
 
 out = {"refused": {}}
@@ -148,15 +148,18 @@ class Scripted(LM):
 Scripted.__abstractmethods__ = frozenset()
 
 programs = []
-def recording(program, limits, run=stock.run_python):
+def recording(program, limits, run=human_eval.run_python):
     programs.append(program)
     return run(program, limits)
-stock.run_python = recording
+human_eval.run_python = recording
 manager = TaskManager(include_defaults=False)
 
 def ask(tasks, chat=False, **options):
+    loaded = manager.load(tasks)
+    for task in loaded["tasks"].values():  # as suite.py does
+        task.set_fewshot_seed(1234)
     samples = evaluator.evaluate(
-        Scripted(), manager.load(tasks), bootstrap_iters=0, apply_chat_template=chat,
+        Scripted(), loaded, bootstrap_iters=0, apply_chat_template=chat,
         fewshot_as_multiturn=chat, **options)["samples"]
     return {n: [{"id": s["doc"]["id"], "filter": s["filter"], "prompt": s["arguments"][0][0],
                  "options": s["arguments"][0][1]} for s in log] for n, log in samples.items()}, \\
@@ -171,6 +174,11 @@ out["plain"], out["rows"] = ask(tasks(plain))
 out["chat"], out["chat_rows"] = ask(tasks(chat), chat=True)
 out["first"], _ = ask(tasks(["gsm8k"]), samples={"gsm8k": [0, 1]})
 out["connections"] = list(connections)
+def fail(*_):
+    raise human_eval.SandboxError("exit code -9")
+with mock.patch.object(human_eval, "run_python", fail):
+    out["untested"] = [row for n in ("humaneval", "humaneval_instruct")
+                       for row in ask(tasks([n]), chat=n != "humaneval")[1][n]]
 lost = {"id": "1", "key": 1, "prompt": "", "instruction_id_list": ["a:b", "c:d"], "kwargs": []}
 graded = stock._grade(lost, ["x"])
 out["broken"] = stock.stock_rows(
@@ -183,7 +191,7 @@ own = {n: _yaml_loader.load_yaml(file) for n, file in files.items()}
 ours = {t["task"]: t for t in tasks(stock.STOCK)}
 def simple(task):
     return {k: v for k, v in task.items() if isinstance(v, (str, int, list, dict))
-            and k not in ("tag", "dataset_path", "dataset_name", "metadata", "fewshot_config",
+            and k not in ("tag", "dataset_path", "dataset_name", "metadata",
                           "metric_list", "filter_list", "unsafe_code")}
 out["same"] = {n: simple(ours[n]) == simple(own[n]) for n in own}
 out["kept"] = {n: sorted(simple(ours[n])) for n in own}
@@ -375,7 +383,7 @@ def test_nothing_is_fetched(ran):
 
 
 def test_definitions_are_lm_evals(ran):
-    """Everything but the data, the seed of the few-shot draw and HumanEval's scorer."""
+    """Everything but the data and HumanEval's scorer."""
     assert ran["same"] == dict.fromkeys(STOCK, True)
     expected = {"doc_to_text", "doc_to_target", "generation_kwargs", "num_fewshot", "test_split"}
     assert all(expected <= set(kept) for kept in ran["kept"].values())
@@ -489,6 +497,12 @@ def test_humaneval_scores(ran):
     assert {row[2] for row in ran["rows"]["humaneval"]} == {"pass_at_1"}
     in_block = {item: value for _, item, _, value, _ in ran["chat_rows"]["humaneval_instruct"]}
     assert in_block == {"HumanEval/2": 1, "HumanEval/10": 0, "HumanEval/9": 0}
+
+
+def test_a_failing_sandbox_costs_the_item_only(ran):
+    """Each of the three items of both tasks has a row of size 1 without a value."""
+    assert [row[4] for row in ran["untested"]] == [1] * 6
+    assert all(math.isnan(row[3]) for row in ran["untested"])
 
 
 def test_programs_are_lm_evals(ran):
