@@ -16,6 +16,7 @@ import logging
 import multiprocessing
 import statistics
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from sft_tradeoff.sources import cache_dir
 
 logger = logging.getLogger(__name__)
 TASKS = ("piqa", "commonsense_qa", "openbookqa")
+TEXTS = ("code_length_news", "code_length_code")
+SUITE = "whole suite"
 ARMS = ("ours-bfloat16", "stock-bfloat16", "ours-float32", "stock-float32")
 RATIOS = (
     ("stock-bfloat16", "ours-bfloat16", 2.0),
@@ -42,17 +45,17 @@ class BenchmarkError(UserError, ValueError):
     """The benchmark cannot run, or answers disagree."""
 
 
-def read_items(n_items: int) -> list[dict[str, Any]]:
+def read_items(tasks: Sequence[str], n_items: int) -> list[dict[str, Any]]:
     """Return the first items of the cache's benchmarks in turn, ``n_items`` in all."""
     columns = []
-    for task in TASKS:
+    for task in tasks:
         path = cache_dir() / "benchmarks" / f"{task}.jsonl"
         if not path.exists():
             raise BenchmarkError(f"{path} is missing; run the study 'quick' once to fetch it")
         columns.append(path.read_text(encoding="utf-8").splitlines())
     lines = [line for row in zip(*columns, strict=False) for line in row]
     if n_items > len(lines):
-        raise BenchmarkError(f"--items: {n_items} asked for, {len(lines)} there; ask for fewer")
+        raise BenchmarkError(f"{n_items} items asked for, {len(lines)} there; ask for fewer")
     return [json.loads(line) for line in lines[:n_items]]
 
 
@@ -121,9 +124,12 @@ def measure(work: dict[str, list[Any]], options: argparse.Namespace) -> dict[str
     return {"times": times, "results": results, "memory": memory}
 
 
-def compare_scores(results: dict[str, list[tuple[float, bool]]]) -> dict[str, Any]:
+def compare_scores(results: dict[str, list[Any]]) -> dict[str, Any]:
     """Differences of the log-likelihoods in nats, and whether they are as they should be."""
-    nats = {arm: [r[0] for r in rows] for arm, rows in results.items()}
+    nats = {
+        arm: [row if isinstance(row, float) else row[0] for row in rows]
+        for arm, rows in results.items()
+    }
     exact = nats["stock-float32"]
 
     def error(arm: str) -> list[float]:
@@ -162,7 +168,7 @@ def ratios(kind: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
                 "fast": fast,
                 "median": statistics.median(values),
                 "range": [min(values), max(values)],
-                "target": target if kind == "loglikelihood" else None,
+                "target": target if kind in ("loglikelihood", SUITE) else None,
             }
         )
     return rows
@@ -182,7 +188,9 @@ def report(summary: dict[str, Any]) -> str:
                 f"| {row['slow']} / {row['fast']} | {row['median']:.2f} | {low:.2f}-{high:.2f} "
                 f"| {row['target'] or ''} |"
             )
-        lines += ["", f"Agreement: `{json.dumps(part['agreement'])}`", ""]
+        lines.append("")
+        if part["agreement"]:
+            lines += [f"Agreement: `{json.dumps(part['agreement'])}`", ""]
     lines += ["## Peak memory", "", "| arm | MiB |", "|---|---|"]
     lines += [
         f"| {arm} | {size / 2**20:.0f} |" for arm, size in summary["peak_memory_bytes"].items()
@@ -195,8 +203,18 @@ def summarise(
 ) -> dict[str, Any]:
     """Everything that is reported."""
     kinds = {}
-    for kind, times in found["times"].items():
-        compare: Any = compare_scores if kind == "loglikelihood" else compare_texts
+    times_of = dict(found["times"])
+    kinds_of = list(found["times"].values())
+    if len(kinds_of) > 1:  # everything that a checkpoint is asked, repeat by repeat
+        times_of[SUITE] = {
+            arm: [
+                sum(turn) for turn in zip(*(t[arm] for t in found["times"].values()), strict=True)
+            ]
+            for arm in ARMS
+        }
+        n_items[SUITE] = sum(n_items[kind] for kind in found["times"])
+    for kind, times in times_of.items():
+        compare: Any = compare_texts if kind == "generate_until" else compare_scores
         arms = {}
         for arm, seconds in times.items():
             median = statistics.median(seconds)
@@ -204,7 +222,7 @@ def summarise(
         kinds[kind] = {
             "arms": arms,
             "ratios": ratios(kind, times),
-            "agreement": compare(found["results"][kind]),
+            "agreement": {} if kind == SUITE else compare(found["results"][kind]),
         }
     shown = {k: v for k, v in vars(options).items() if k not in ("out", "model")}
     return {"options": shown, "kinds": kinds, "peak_memory_bytes": found["memory"]}
@@ -215,26 +233,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="model folder (default: SmolLM2 of the cache)")
     parser.add_argument("--items", type=int, default=600, help="multiple-choice items")
-    parser.add_argument("--generate", type=int, default=0, help="prompts to continue greedily")
+    parser.add_argument("--texts", type=int, default=40, help="texts for code length")
+    parser.add_argument("--generate", type=int, default=32, help="prompts to continue greedily")
     parser.add_argument("--new-tokens", type=int, default=64, help="budget per generation")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each arm")
-    parser.add_argument("--batch-size", type=int, default=32, help="stock's, and for generation")
+    parser.add_argument("--batch-size", type=int, default=16, help="stock's, and for generation")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="ours")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads per arm")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads per arm")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write")
     options = parser.parse_args()
     with run_main("benchmark"):
         options.model = options.model or cache_dir() / "models" / "smollm2-135m-instruct"
-        items = read_items(max(options.items, options.generate))
+        items = read_items(TASKS, max(options.items, options.generate))
         head = "Question: {question}\nAnswer:".format_map
         work: dict[str, list[Any]] = {}
         if options.items:
             chosen = items[: options.items]
             work["loglikelihood"] = [(head(i), f" {c}") for i in chosen for c in i["choices"]]
+        if options.texts:
+            texts = read_items(TEXTS, options.texts)
+            work["loglikelihood_rolling"] = [(item["text"],) for item in texts]
         if options.generate:
             limits = {"until": ["\n\n"], "max_gen_toks": options.new_tokens, "do_sample": False}
             work["generate_until"] = [(head(i), limits) for i in items[: options.generate]]
-        n_items = {"loglikelihood": options.items, "generate_until": options.generate}
+        n_items = {
+            "loglikelihood": options.items,
+            "loglikelihood_rolling": options.texts,
+            "generate_until": options.generate,
+        }
         summary = summarise(measure(work, options), n_items, options)
         atomic_write_json(options.out / "evaluation.json", summary)
         atomic_write_text(options.out / "evaluation.md", report(summary))

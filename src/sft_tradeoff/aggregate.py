@@ -234,10 +234,8 @@ def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Items:
 def _warn(scores: pd.DataFrame, n_runs: int) -> None:
     is_missing = scores["reason"] == NOT_EVALUATED
     if len(missing := scores.loc[is_missing, "run"].unique()):
-        logger.warning(
-            "%d of %d runs have no items.parquet; their scores are NaN: %s",
-            len(missing), n_runs, ", ".join(missing),
-        )  # fmt: skip
+        text = "%d of %d runs have no items.parquet; their scores are NaN: %s"
+        logger.warning(text, len(missing), n_runs, ", ".join(missing))
     broken = scores[scores["value"].isna() & ~is_missing]
     for row in broken[["run", "benchmark", "metric", "reason"]].to_numpy():
         logger.warning("broken score (NaN): %s on %s, %s: %s", *row)
@@ -328,10 +326,7 @@ def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
     own interval. A setting with a missing seed is NaN: the seeds that survived are no fair sample.
 
     Args:
-        tradeoff: What :func:`tradeoff_table` returned.
-
-    Returns:
-        One row per setting in the same order, with ``n_seeds`` in place of ``seed``.
+        tradeoff: What :func:`tradeoff_table` returned, one row per setting and seed.
     """
     rows = []
     for setting, group in tradeoff.groupby(SETTING, sort=False, dropna=False):
@@ -347,8 +342,8 @@ def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
 def _combine_reasons(group: pd.DataFrame) -> str:
     if group["reason"].nunique() == 1:
         return str(group["reason"].iloc[0])
-    broken = group[group["reason"] != ""]
-    return "; ".join("seed " + broken["seed"].astype(str) + ": " + broken["reason"])
+    seeds = "seed " + group["seed"].astype(str) + ": " + group["reason"]
+    return "; ".join(seeds[group["reason"] != ""])
 
 
 def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, float, float]:
@@ -363,19 +358,19 @@ def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, fl
 
 
 def missing_settings(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
-    """Name the settings with a reason or, in a column that others have, no score; and say why.
-
-    Tables and figures list them, so that a gap is seen for what it is.
+    """Say why settings miss a score, in columns that others have, so that a gap is seen as one.
 
     Args:
         table: The trade-off over seeds.
         columns: The quantities shown.
+
+    Returns:
+        Setting -> reason.
     """
     measured = table[list(columns)].dropna(axis="columns", how="all")
     gaps = measured.isna().any(axis="columns") | (table.get("reason", "") != "")
-    return {
-        _name_setting(row): row.get("reason") or "not measured" for row in _records(table[gaps])
-    }
+    rows = _records(table[gaps])
+    return {_name_setting(row): row.get("reason") or "not measured" for row in rows}
 
 
 def _name_setting(row: Row) -> str:

@@ -100,6 +100,7 @@ def test_scores_of_one_run(runs: pd.DataFrame, folder: Path) -> None:
     assert scores.loc[("m.base", "e", "accuracy"), "value"] == 0
     assert pd.isna(scores.loc[("m.base", "e", "accuracy"), "learning_rate"])
     assert len(scores) == 13 + 9 + 9
+    assert (scores["reason"] == "").all()
 
 
 def test_tradeoff_of_one_run_by_hand(runs: pd.DataFrame, folder: Path) -> None:
@@ -141,14 +142,21 @@ def test_missing_run_is_nan_and_named(
     runs: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (folder / RUNS[1][0] / "items.parquet").unlink()
-    tradeoff = tradeoff_of(runs, folder)
+    scores = score_table(runs, folder)
+    missing = scores["run"] == RUNS[1][0]
+    assert scores["reason"].tolist() == missing.map({True: "run not evaluated", False: ""}).tolist()
+    assert scores.loc[missing, ["value", "difference"]].isna().all(axis=None)
+    tradeoff = tradeoff_table(scores, runs, folder)
     row = tradeoff.query("domain == 'd' and method == 'sft'").iloc[0]
     assert row[aggregate.MEASURED].isna().all()
+    assert row["reason"] == "run not evaluated"
     assert tradeoff.query("domain == 'e' and method == 'sft'").iloc[0]["domain_score"] == 1
     assert "1 of 3 runs" in caplog.text
     assert RUNS[1][0] in caplog.text
     assert "broken" not in caplog.text
-    assert missing_settings(over_seeds(tradeoff), aggregate.QUANTITIES) == ["m, d, plain at 1e-5"]
+    assert missing_settings(over_seeds(tradeoff), aggregate.QUANTITIES) == {
+        "m, d, plain at 1e-5": "run not evaluated"
+    }
 
 
 def test_broken_score_is_nan_and_named(
@@ -159,8 +167,65 @@ def test_broken_score_is_nan_and_named(
     assert math.isnan(row["general_score"])
     assert math.isnan(row["general_score_difference_low"])
     assert row["domain_score"] == 0.75
-    assert f"{RUNS[1][0]} on asdiv, exact_match" in caplog.text
+    reason = "1 of 2 items are not finite, e.g. item '1'"
+    assert row["reason"] == f"asdiv exact_match: {reason}"
+    assert f"{RUNS[1][0]} on asdiv, exact_match: {reason}" in caplog.text
     assert "items.parquet" not in caplog.text
+
+
+def test_broken_score_that_feeds_no_quantity_is_only_in_the_scores(
+    runs: pd.DataFrame, folder: Path
+) -> None:
+    write(folder, RUNS[1][0], TUNED | {("piqa", "acc"): ([NAN, 1, math.inf, 1], [1] * 4)})
+    scores = score_table(runs, folder)
+    assert scores["reason"].loc[lambda reason: reason != ""].tolist() == [
+        "2 of 4 items are not finite, e.g. item '0'"
+    ]
+    assert scores[["value", "difference"]].isna().any(axis=1).sum() == 1
+    assert (tradeoff_table(scores, runs, folder)["reason"] == "").all()
+
+
+def test_broken_item_of_base_is_named_where_it_costs_a_number(
+    runs: pd.DataFrame, folder: Path
+) -> None:
+    """θ0's news item breaks every difference on news; its accuracy in d only its own score."""
+    broken = {("news", "bits_per_byte"): ([NAN, 200.0], [100, 200])}
+    broken |= {("d", "accuracy"): ([0, 0, NAN, NAN], [1] * 4)}
+    write(folder, RUNS[0][0], BASE | broken)
+    news = "1 of 2 items of θ0 are not finite, e.g. item '0'"
+    accuracy = "2 of 4 items of θ0 are not finite, e.g. item '2'"
+    scores = score_table(runs, folder)
+    found = scores.set_index(["run", "benchmark", "metric"])
+    row = found.loc[(RUNS[1][0], "news", "bits_per_byte")]
+    assert (row["value"], row["reason"]) == (1.1, news) and math.isnan(row["difference"])
+    assert found.loc[("m.base", "news", "bits_per_byte"), "reason"] == news
+    assert found.loc[(RUNS[1][0], "d", "accuracy"), "reason"] == accuracy
+    tradeoff = tradeoff_table(scores, runs, folder)
+    assert tradeoff["reason"].tolist() == [
+        f"d accuracy: {accuracy}; news bits_per_byte: {news}",
+        *[f"news bits_per_byte: {news}"] * 3,
+    ]
+    assert tradeoff["general_bits_per_byte_difference"].isna().all()
+    assert tradeoff["domain_score"].isna().tolist() == [True, False, False, False]
+
+
+def test_broken_items_of_both_are_both_named(runs: pd.DataFrame, folder: Path) -> None:
+    write(folder, RUNS[0][0], BASE | {("asdiv", "exact_match"): ([NAN, 0], [1, 1])})
+    write(folder, RUNS[1][0], TUNED | {("asdiv", "exact_match"): ([0, NAN], [1, 1])})
+    assert tradeoff_of(runs, folder).query("method == 'sft'")["reason"].tolist() == [
+        "asdiv exact_match: 1 of 2 items are not finite, e.g. item '1'; "
+        "1 of 2 items of θ0 are not finite, e.g. item '0'",
+        "asdiv exact_match: 1 of 2 items of θ0 are not finite, e.g. item '0'",
+    ]
+
+
+def test_items_without_size_are_a_reason(runs: pd.DataFrame, folder: Path) -> None:
+    empty: Scores = {("code", "bits_per_byte"): ([0, 0], [0, 0])}
+    for (run, *_), scores in zip(RUNS, (BASE, TUNED, TUNED_E), strict=True):
+        write(folder, run, scores | empty)
+    tradeoff = tradeoff_of(runs, folder)
+    assert tradeoff["general_bits_per_byte_difference"].isna().all()
+    assert tradeoff["reason"].iloc[0] == "code bits_per_byte: all 2 items of θ0 have size 0"
 
 
 def test_missing_base_is_an_error(runs: pd.DataFrame, folder: Path) -> None:
@@ -239,15 +304,22 @@ def test_setting_with_a_missing_seed_is_nan(runs: pd.DataFrame, folder: Path) ->
     tradeoff = tradeoff_of(runs, folder).query("domain == 'd'").iloc[[1, 1]]
     measured = [*aggregate.MEASURED, *aggregate.PLAIN]
     tradeoff = tradeoff.assign(**{name: [0.5, NAN] for name in measured})
+    tradeoff = tradeoff.assign(seed=[3, 4], reason=["", "run not evaluated"])
     row = over_seeds(tradeoff).iloc[0]
     assert row["n_seeds"] == 2
     assert row[measured].isna().all()
+    assert row["reason"] == "seed 4: run not evaluated"
+    shared = over_seeds(tradeoff.assign(reason="run not evaluated")).iloc[0]
+    assert shared["reason"] == "run not evaluated"
+    each = over_seeds(tradeoff.assign(reason=["news acc: a", "news acc: b"])).iloc[0]
+    assert each["reason"] == "seed 3: news acc: a; seed 4: news acc: b"
 
 
 def test_command_line_writes_all_tables(
     runs: pd.DataFrame, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
+    write(folder, RUNS[1][0], TUNED | {("d", "nll"): ([1, NAN], [2, 2])})
     command = f"aggregate --run-table {tmp_path}/run_table.csv --runs {folder}"
     command += f" --scores {out}/scores.csv --tradeoff {out}/tradeoff.csv --over-seeds {out}/os.csv"
     monkeypatch.setattr("sys.argv", command.split())
@@ -256,7 +328,13 @@ def test_command_line_writes_all_tables(
     written = read_table(out / "tradeoff.csv", aggregate.TRADEOFF_COLUMNS, "aggregate")
     pd.testing.assert_frame_equal(written, tradeoff, check_dtype=False)
     assert list(pd.read_csv(out / "scores.csv")) == aggregate.SCORE_COLUMNS
-    assert read_over_seeds(out / "os.csv")["n_seeds"].tolist() == [1, 1, 1, 1]
+    over = read_over_seeds(out / "os.csv")
+    assert over["n_seeds"].tolist() == [1, 1, 1, 1]
+    reason = "1 of 2 items are not finite, e.g. item '1'"
+    assert over["reason"].tolist() == ["", "", f"d nll: {reason}", ""]
+    nll = pd.read_csv(out / "scores.csv").query("metric == 'nll'").set_index(["run", "benchmark"])
+    assert nll["reason"].dropna().to_dict() == {(RUNS[1][0], "d"): reason}
+    assert math.isnan(nll.loc[(RUNS[1][0], "d"), "value"])
     with pytest.raises(UserError, match=r"no column n_seeds; pass what .*--over-seeds writes"):
         read_over_seeds(out / "tradeoff.csv")
 

@@ -16,8 +16,9 @@ NAN = math.nan
 
 
 def row(domain: str, method: str, rate: float, score: float, **changes: float) -> dict[str, object]:
-    numbers = dict.fromkeys(OVER_SEEDS_COLUMNS, 0.0) | {
+    numbers: dict[str, object] = dict.fromkeys(OVER_SEEDS_COLUMNS, 0.0) | {
         "n_seeds": 1,
+        "reason": "",
         "domain_score": score,
         "domain_score_stderr": 0.0564,
         "domain_nll": 0.1235,
@@ -76,7 +77,7 @@ def test_markdown(table: pd.DataFrame) -> None:
         "| −0.0031 ± 0.0004 |"
     )
     assert {line.count("|") for line in lines if line.startswith("|")} == {8}
-    assert "no score" not in "\n".join(lines)
+    assert lines[-1] == tables.CAPTION
 
 
 def test_latex_is_balanced_and_plain(table: pd.DataFrame) -> None:
@@ -103,16 +104,39 @@ def test_latex_escapes_every_special_character() -> None:
 
 
 def test_missing_scores_are_dashes_with_a_footnote(table: pd.DataFrame) -> None:
+    broken = "ifeval_generated prompt_level_strict: 1 of 300 items are not finite, e.g. item '17'"
     table.loc[1, ["domain_nll", "domain_nll_stderr"]] = NAN
+    table.loc[1, "reason"] = broken
     for text in (tables.to_markdown(table), tables.to_text(table)):
-        assert "– no score, because a run is missing or broken: small, med, talr_1 at 2e-4." in text
+        assert text.rstrip().endswith(f"\n– small, med, talr_1 at 2e-4: {broken}.")
+        assert text.count("not finite") == 1
+    note = broken.replace("_", r"\_")
+    assert tables.to_latex(table).count(rf"-- small, med, talr\_1 at 2e-4: {note}.}}") == 2
     assert "| talr_1 | 2e-4 | 0.250 ± 0.056 | – |" in tables.to_markdown(table)
     assert r"2e-4 & 0.250 $\pm$ 0.056 & -- &" in tables.to_latex(table)
 
 
+def test_settings_with_the_same_reason_share_a_footnote(table: pd.DataFrame) -> None:
+    """θ0's broken item costs all rows the same column: no dash stands out, the note says it."""
+    table[["general_score_difference", "general_score_difference_stderr"]] = NAN
+    table["reason"] = "piqa acc_norm: 2 of 9 items of θ0 are not finite, e.g. item 'a'"
+    table.loc[[0, 4], "reason"] = "run not evaluated"
+    assert tables.footnotes(table)[1:] == [
+        "– small, med, sft_1 at 1e-5; small, esci, sft_1 at 1e-5: run not evaluated.",
+        "– small, med, talr_1 at 2e-4; small, med, base_1; small, esci, base_1: "
+        "piqa acc_norm: 2 of 9 items of θ₀ are not finite, e.g. item 'a'.",
+    ]
+    assert tables.to_latex(table).isascii()
+
+
+def test_dash_without_a_reason_still_has_a_footnote(table: pd.DataFrame) -> None:
+    table.loc[1, "domain_nll"] = NAN
+    assert tables.footnotes(table)[1:] == ["– small, med, talr_1 at 2e-4: not measured."]
+
+
 def test_quantity_that_nobody_has_is_no_missing_run(table: pd.DataFrame) -> None:
     table[["general_score", "general_score_stderr"]] = NAN
-    assert "no score" not in tables.to_markdown(table)
+    assert tables.footnotes(table) == [tables.CAPTION]
     assert tables.to_markdown(table).count("| – |") == 5
 
 
@@ -126,7 +150,11 @@ def test_csv_holds_the_same_rounded_numbers(table: pd.DataFrame) -> None:
     lines = tables.to_csv(table).splitlines()
     assert lines[0].startswith("model,domain,method,label,learning_rate,n_seeds,domain_score,")
     assert lines[1].startswith("small,med,sft,sft_1,1e-05,1,0.513,0.056,0.123,")
-    assert lines[1].endswith(",-0.0031,0.0004")
+    assert lines[1].endswith(",-0.0031,0.0004,")
+    table.loc[0, ["domain_score", "reason"]] = NAN, "run not evaluated"
+    missing = tables.to_csv(table).splitlines()[1]
+    assert missing.startswith("small,med,sft,sft_1,1e-05,1,,0.056,")
+    assert missing.endswith(",0.0004,run not evaluated")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:

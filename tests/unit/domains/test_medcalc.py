@@ -516,6 +516,49 @@ def test_decimal(generation: str, correct: bool, parsed: str | None) -> None:
     assert grade.format_failure == (parsed is None)
 
 
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("60 mL/min per 1.73 m²", "60"),
+        ("60 mL/min per 1.73 m^2", "60"),
+        ("60 mL/min Per 1.73m2", "60"),
+        ("60 mL/min/1.73m2", "60"),
+        ("60 mL/min / 1.73 m^2", "60"),
+        ("150 per 1,000", "150"),
+        ("1.73 m²", "1.73"),  # a body surface
+        ("12 percent", "12"),
+        ("super 8", "8"),
+        ("68 per 2.89 = 23.5", "23.5"),
+    ],
+)
+def test_number_that_belongs_to_a_unit_is_no_answer(text: str, parsed: str) -> None:
+    assert score(decimal(60), f"Final answer: {text}").parsed == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        ("7 points (age 1, bp 2, 4)", "7"),
+        ("7 (age: 1; bp: 2; rate: 4)", "7"),
+        ("7/9 points (1 + 2 + 4).", "7"),
+        ("-1 (age 45 and older: -1, cough 0)", "-1"),
+        ("2.5 (95 % interval 1.5, 3.5)", "2.5"),
+        # No list of parts, or no number directly before it: the last number, as ever.
+        ("grade 2 (7 points)", "7"),
+        ("class 2 (1 + 2 + 4 = 7)", "7"),
+        ("2 (1,200 mL)", "1200"),
+        ("FIB-4 (age 50, 1.3)", "1.3"),
+        ("the total (1, 2, 4) is 7", "7"),
+        ("1 point (age 1, bp 0) and 7", "7"),
+    ],
+)
+def test_parts_in_parentheses_explain_the_number_before_them(text: str, parsed: str) -> None:
+    for output_type in ("decimal", "integer"):
+        line = record(output_type, "7", lower_limit=6.65, upper_limit=7.35)
+        grade = score(line, f"Final answer: {text}")
+        assert (grade.parsed, grade.correct) == (parsed, parsed == "7")
+
+
 def test_limits_by_hand() -> None:
     assert limits(100) == (95, 105)
     assert limits(-4.75) == (-4.9875, -4.5125)  # the lower limit of a negative is 1.05 times it
@@ -603,6 +646,15 @@ def test_date(generation: str, parsed: str | None) -> None:
         ("(16, 1)", "16 weeks, 1 days"),
         ("16+1", "16 weeks, 1 days"),
         ("16w1d", "16 weeks, 1 days"),
+        ("16 weeks + 1 day", "16 weeks, 1 days"),
+        ("16 weeks+1 day", "16 weeks, 1 days"),
+        ("16 1/7 weeks", "16 weeks, 1 days"),
+        ("16+1/7 weeks", "16 weeks, 1 days"),
+        ("16 and 1/7 wks", "16 weeks, 1 days"),
+        ("21 weeks + 3 days", "21 weeks, 3 days"),
+        ("21 3/7 weeks", "21 weeks, 3 days"),
+        ("21-3/7 weeks", "21 weeks, 3 days"),
+        ("16 0/7 weeks", "16 weeks, 0 days"),
         ("16 weeks", "16 weeks, 0 days"),
         ("16 wonders", None),
         ("1 weeks, 16 days", "1 weeks, 16 days"),
@@ -632,6 +684,11 @@ HOSTILE = [
     "12 weeks" + " " * 10_000,
     "12 weeks, " * 3_000,
     "May 1 " * 5_000,
+    "1 (" * 5_000,
+    "1 (" + "1," * 10_000,
+    "1" + "x" * 10_000 + "(",
+    "1 1/7 " * 5_000,
+    "12 weeks" + "+" * 10_000,
     "\x00\ud800",
 ]
 OUTPUT_TYPES = ["integer", "decimal", "date", "weeks_days"]
