@@ -223,9 +223,7 @@ def test_gsm8k_is_no_general_ability_of_the_math_domain():
 def test_an_average_of_averages_is_refused_with_the_methods_that_train():
     methods = [{"name": "sft"}, {"name": "wise_ft"},
                {"name": "wise_ft", "label": "again", "options": {"of": "wise_ft"}}]  # fmt: skip
-    with pytest.raises(
-        ConfigError, match=r"'again' averages 'wise_ft', which is an average.*sft"
-    ):
+    with pytest.raises(ConfigError, match=r"'again' averages 'wise_ft', which is an average.*sft"):
         parse_study({**GOOD, "methods": methods}, "s.yaml")
 
 

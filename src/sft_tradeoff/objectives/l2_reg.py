@@ -34,7 +34,8 @@ def l2_penalty(parameter: Tensor, initial: Tensor, *, strength: float) -> tuple[
         Penalty [] and gradient (shape of ``parameter``), detached.
     """
     drift = parameter.detach() - initial
-    penalty = strength * drift.square().sum()
+    flat = drift.flatten()
+    penalty = strength * flat.dot(flat)
     return penalty, drift.mul_(2 * strength)
 
 
