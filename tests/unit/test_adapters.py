@@ -84,7 +84,7 @@ def test_only_adapters_train_and_the_head_has_none(random_model: Path) -> None:
 def test_every_adapter_gets_a_gradient(random_model: Path) -> None:
     """The embedding is frozen, so checkpointing must not cut the graph at its output."""
     model = adapted(random_model).train()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     randomise(trained_parameters(model))
     model(input_ids=IDS, use_cache=False).logits.logsumexp(-1).sum().backward()
     for name, parameter in model.named_parameters():

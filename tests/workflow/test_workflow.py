@@ -64,7 +64,7 @@ def check_results(results):
         assert len(report["train_info"]["log"]) == report["train_info"]["n_steps"] == n_steps
         for record in report["train_info"]["log"]:
             assert {"loss", "nll", "mean_weight", "gradient_norm", "share_easy"} < set(record)
-            assert ("tau" in record) == (method == "talr")
+            assert ("tau" in record) == (method in ("talr", "flow"))
         assert not (results / "runs" / run / "model").exists(), "weights are temporary"
     assert not list(results.glob("state/**/*.pt"))
 
