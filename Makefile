@@ -46,7 +46,7 @@ test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 python -m pytest
 
 bench: setup  ## Time methods against plain SFT, and evaluation against stock lm-eval (half an hour)
-	snakemake --cores $(CORES) --configfile config/studies/quick.yaml material
+	snakemake material --cores $(CORES) --configfile config/studies/quick.yaml
 	python benchmarks/methods.py
 	python benchmarks/evaluation.py
 

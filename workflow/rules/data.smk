@@ -29,7 +29,6 @@ rule benchmark_data:
             if BENCHMARKS[w.benchmark].asset
             else []
         ),
-        modules=glob.glob("src/sft_tradeoff/benchmarks/*.py"),
     output:
         jsonl=f"{CACHE}/benchmarks/{{benchmark}}.jsonl",
     log:
