@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=model, help="folder of θ0")
     parser.add_argument("--steps", type=int, default=4, help="steps per round")
     parser.add_argument("--rounds", type=int, default=2, help="rounds after the warm-up round")
-    parser.add_argument("--batch-size", type=int, default=2, help="sequences per step")
+    parser.add_argument("--batch-size", type=int, default=4, help="sequences per step")
     parser.add_argument("--out", type=Path, default=Path("results/bench/methods.json"))
     args = parser.parse_args()
     with run_main("bench methods"):
