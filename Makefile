@@ -10,7 +10,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Jobs run side by side only as far as they fit into memory.
 MEMORY_MB = $(shell $(PYTHON) -c "import os; print(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 9 // 10 // 2**20)")
 PARTIAL = results/$(STUDY)/partial
-SNAKEMAKE = snakemake --cores $(CORES) --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml
+SNAKEMAKE = snakemake --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml --cores $(CORES)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce study partial test bench lint schema lock clean
@@ -29,10 +29,11 @@ $(VENV)/installed.lock: requirements.lock
 reproduce: study  ## Run the quick study on a real pretrained model, from nothing to its figure
 
 # Snakemake's own lock survives its kill; ours does not, and tells a running study from a killed one.
+# Material first: where a file behind ancient() is rebuilt, Snakemake plans nothing that comes after it.
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
 	@exec 9>.venv/study.lock; flock -n 9 || { echo "Another study is running in this folder: wait for it, or end it"; exit 1; }; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
-	$(SNAKEMAKE)
+	$(SNAKEMAKE) material && $(SNAKEMAKE)
 	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
 
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
