@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.benchmarks import check_items
+from sft_tradeoff.benchmarks.chat_task import chat_task
 from sft_tradeoff.benchmarks.human_eval import human_eval_task
 from sft_tradeoff.benchmarks.instruction_following import (
     MAX_NEW_TOKENS,
@@ -127,41 +128,19 @@ def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
     """Task of a domain: chat prompt, greedy generation, the domain's rule as metric."""
     domain = get_domain(spec.name)
     name = f"domain_{spec.label}"
-    records = read_records(spec, test_path)
 
-    def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
-        score = domain.score(json.loads(doc["record"]), results[0])
+    def grade(record: Mapping[str, Any], response: str) -> dict[str, float]:
+        score = domain.score(dict(record), response)
         return {"correct": float(score.correct), "format_failure": float(score.format_failure)}
 
-    def load(**_: Any) -> dict[str, Any]:
-        from datasets import Dataset
-
-        rows = [
-            {"prompt": render_prompt(tokenizer, r["prompt"]), "record": json.dumps(r)}
-            for r in records
-        ]
-        return {"test": Dataset.from_list(rows)}
-
-    definition = {
-        "task": name,
-        "custom_dataset": load,
-        "test_split": "test",
-        "num_fewshot": 0,
-        "output_type": "generate_until",
-        "doc_to_text": "prompt",
-        "doc_to_target": "",
-        "process_results": process_results,
-        "metric_list": [
-            {"metric": "correct", "aggregation": "mean", "higher_is_better": True},
-            {"metric": "format_failure", "aggregation": "mean", "higher_is_better": False},
-        ],
-        "generation_kwargs": {
-            "max_gen_toks": spec.max_new_tokens or domain.max_new_tokens[spec.variant],
-            "do_sample": False,
-            "until": [],
-        },
-        "metadata": {"version": 1.0},
-    }
+    definition = chat_task(
+        name,
+        read_records(spec, test_path),
+        partial(render_prompt, tokenizer),
+        grade,
+        {"correct": True, "format_failure": False},
+        spec.max_new_tokens or domain.max_new_tokens[spec.variant],
+    )
     return Task(name, definition, partial(domain_rows, spec), rendered=True)
 
 

@@ -18,6 +18,8 @@ from types import ModuleType
 from typing import Any, NamedTuple, cast
 from unittest import mock
 
+from sft_tradeoff.benchmarks.chat_task import chat_task
+
 logger = logging.getLogger("sft_tradeoff.benchmarks")
 
 # Seed, lists and their order are part of every score: never change them.
@@ -350,37 +352,10 @@ def instruction_following_task(
         render_prompt: User message -> text that the model continues (the chat template).
         max_gen_toks: Tokens that may be generated.
     """
+    from sft_tradeoff.tokenization import read_jsonl
 
-    def load(**_: Any) -> dict[str, Any]:
-        from datasets import Dataset
-
-        from sft_tradeoff.tokenization import read_jsonl
-
-        # As text: a table would fill every item's arguments with those of all the others.
-        rows = [
-            {"prompt": render_prompt(item["prompt"]), "record": json.dumps(item)}
-            for item in read_jsonl(items_path)
-        ]
-        return {"test": Dataset.from_list(rows)}
-
-    def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
-        return score(json.loads(doc["record"]), results[0])
-
-    return {
-        "task": name,
-        "custom_dataset": load,
-        "test_split": "test",
-        "num_fewshot": 0,
-        "output_type": "generate_until",
-        "doc_to_text": "prompt",
-        "doc_to_target": "",
-        "process_results": process_results,
-        "metric_list": [
-            {"metric": m, "aggregation": "mean", "higher_is_better": True} for m in METRICS
-        ],
-        "generation_kwargs": {"max_gen_toks": max_gen_toks, "do_sample": False, "until": []},
-        "metadata": {"version": 1.0},
-    }
+    better = dict.fromkeys(METRICS, True)
+    return chat_task(name, list(read_jsonl(items_path)), render_prompt, score, better, max_gen_toks)
 
 
 def instruction_following_rows(
