@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,26 +21,28 @@ from sft_tradeoff.analysis.stats import (
     confidence_interval,
     mean_estimate,
     mean_over_seeds,
-    paired_difference,
     quantile_of_level,
-    ratio_estimate,
     wilson_interval,
 )
 from sft_tradeoff.benchmarks import BENCHMARKS
 from sft_tradeoff.config import format_learning_rate
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_text
-
-logger = logging.getLogger(__name__)
+from sft_tradeoff.scores import (
+    NOT_EVALUATED,
+    NUMBERS,
+    TEXT,
+    Key,
+    Row,
+    domains_of,
+    join_reasons,
+    own_domains,
+    rows_of,
+    score_table,
+)
 
 LEVEL = 0.95
 CODE_LENGTH = "bits_per_byte"
-
-TEXT = {name: "str" for name in ("run", "model", "domain", "method", "label")}
-NUMBERS = {"learning_rate": "float64", "seed": "Int64"}
-ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
-RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "reason"]
-SCORE_COLUMNS = [*TEXT, *NUMBERS, "benchmark", "metric", *RESULT]
 
 QUANTITIES = (
     "domain_score",
@@ -58,11 +58,6 @@ TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *PLAIN, "reason"]
 OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
 
 MISSING = Estimate(math.nan, math.nan, 0)
-Key = tuple[str, str]  # (benchmark, metric)
-Items = dict[Key, pd.DataFrame]  # per key: value and size, indexed by item
-Row = dict[str, Any]
-NOT_EVALUATED = "run not evaluated"
-NO_RESULT: Row = dict.fromkeys(RESULT, math.nan) | {"n": 0, "reason": NOT_EVALUATED}
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
@@ -86,10 +81,6 @@ def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
     return table.fillna({"reason": ""})  # nothing is wrong
 
 
-def _records(frame: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
 def read_over_seeds(path: Path) -> pd.DataFrame:
     """Read what tables and figures show: ``tradeoff_over_seeds.csv``, one row per setting.
 
@@ -97,148 +88,6 @@ def read_over_seeds(path: Path) -> pd.DataFrame:
         UserError: If it is another table, e.g. the one with a row per seed.
     """
     return read_table(path, OVER_SEEDS_COLUMNS, "sft_tradeoff.aggregate --over-seeds")
-
-
-def read_items(path: Path) -> Items:
-    """Read the per-item scores of one evaluation, by (benchmark, metric); infinite ones are NaN.
-
-    Raises:
-        UserError: If a column is missing or an item was scored twice.
-    """
-    frame = pd.read_parquet(path).replace([math.inf, -math.inf], math.nan)
-    if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
-        raise UserError(f"{path}: no column {', '.join(lacking)}; evaluate this run again")
-    twice = frame[frame.duplicated(["benchmark", "metric", "item"])]
-    if len(twice):
-        benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
-        raise UserError(
-            f"{path}: {benchmark}, {metric}: item {item!r} appears twice; give the benchmark's "
-            "items unique ids and evaluate this run again"
-        )
-    groups = frame.groupby(["benchmark", "metric"])
-    return {
-        (str(benchmark), str(metric)): group.set_index("item")[["value", "size"]]
-        for (benchmark, metric), group in groups
-    }
-
-
-def _domains(runs: pd.DataFrame) -> list[str]:
-    return [str(domain) for domain in runs["domain"].dropna().unique()]
-
-
-def _own_domains(run: Row, domains: list[str]) -> list[str]:
-    """θ0 is evaluated on every domain, a run on its own."""
-    return domains if pd.isna(run["domain"]) else [run["domain"]]
-
-
-def _expected(run: Row, base: Items, domains: list[str]) -> list[Key]:
-    """What a run is scored on: its own domains and the general suite."""
-    own = _own_domains(run, domains)
-    return [key for key in base if key[0] in own or key[0] not in domains]
-
-
-def _check_same_benchmarks(run: str, items: Items, expected: Sequence[Key]) -> None:
-    for key in sorted(set(expected) ^ set(items)):
-        who, other = ("θ0", f"run {run!r}") if key in items else (f"run {run!r}", "θ0")
-        raise UserError(
-            f"benchmark {key[0]!r} ({key[1]}): {other} was evaluated on it, {who} was not; "
-            "evaluate both with the same 'evaluation.tasks' and domains"
-        )
-
-
-def _paired(run: str, key: Key, scores: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
-    """θ0's scores in the order of the run's, once sure that they are of the same items."""
-    counts = f"{len(scores)} items of run {run!r}, {len(base)} of θ0"
-    problem = "are not the same items"
-    if set(scores.index) == set(base.index):
-        base = base.loc[scores.index]
-        if (scores["size"] == base["size"]).all():
-            return base
-        problem = "differ in size (bytes or tokens)"
-    raise UserError(
-        f"benchmark {key[0]!r} ({key[1]}): {counts} {problem}; evaluate both again with the same "
-        "limit in 'evaluation.tasks', the same data and the same seed"
-    )
-
-
-def _score_run(run: Row, items: Items, base: Items, expected: Sequence[Key]) -> dict[Key, Row]:
-    name, whose = run["run"], " of θ0" if run["method"] == "base" else ""
-    _check_same_benchmarks(name, items, expected)
-    paired = {key: _paired(name, key, items[key], base[key]) for key in expected}
-    return {key: _score(items[key], paired[key], whose) for key in expected}
-
-
-def _score(scores: pd.DataFrame, base: pd.DataFrame, whose: str) -> Row:
-    value = ratio_estimate(scores["value"], scores["size"])
-    difference = paired_difference(scores["value"], base["value"], scores["size"])
-    return value._asdict() | {
-        "difference": difference.value,
-        "difference_stderr": difference.stderr,
-        "reason": _distinct([_broken(scores, whose), _broken(base, " of θ0")]),
-    }
-
-
-def _broken(scores: pd.DataFrame, whose: str) -> str:
-    """Why the score of these items is NaN; empty if it is not."""
-    broken, n = scores.index[scores["value"].isna()], len(scores)
-    if len(broken):
-        return f"{len(broken)} of {n} items{whose} are not finite, e.g. item {min(broken)!r}"
-    return "" if scores["size"].sum() else f"all {n} items{whose} have size 0"
-
-
-def _distinct(reasons: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(filter(None, reasons)))
-
-
-def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Score every run on every benchmark, and against θ0 item by item.
-
-    A run without ``items.parquet`` gets NaN rows and is listed in a warning.
-
-    Args:
-        runs: The run table, θ0 included (method ``base``).
-        folder: Holds ``<run>/items.parquet``.
-
-    Raises:
-        UserError: If θ0 is missing, or was evaluated on other items than a run.
-    """
-    rows: list[Row] = []
-    for model, group in runs.groupby("model", sort=False):
-        base = _read_base(str(model), group, folder)
-        domains = _domains(group)
-        for run in _records(group):
-            expected = _expected(run, base, domains)
-            path = folder / run["run"] / "items.parquet"
-            results = dict.fromkeys(expected, NO_RESULT)
-            if path.is_file():
-                results = _score_run(run, read_items(path), base, expected)
-            for (benchmark, metric), result in results.items():
-                rows.append(run | {"benchmark": benchmark, "metric": metric} | result)
-    scores = pd.DataFrame(rows, columns=SCORE_COLUMNS).astype({"seed": "Int64"})
-    _warn(scores, len(runs))
-    return scores
-
-
-def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Items:
-    """Scores of θ0, without which nothing can be compared."""
-    names = runs.loc[runs["method"] == "base", "run"].tolist()
-    path = folder / names[0] / "items.parquet" if names else None
-    if path is None or not path.is_file():
-        raise UserError(
-            f"model {model!r}: θ0 is not evaluated ({path or 'not in the run table'}), so no run "
-            "can be compared with it; evaluate it first"
-        )
-    return read_items(path)
-
-
-def _warn(scores: pd.DataFrame, n_runs: int) -> None:
-    is_missing = scores["reason"] == NOT_EVALUATED
-    if len(missing := scores.loc[is_missing, "run"].unique()):
-        text = "%d of %d runs have no items.parquet; their scores are NaN: %s"
-        logger.warning(text, len(missing), n_runs, ", ".join(missing))
-    broken = scores[scores["value"].isna() & ~is_missing]
-    for row in broken[["run", "benchmark", "metric", "reason"]].to_numpy():
-        logger.warning("broken score (NaN): %s on %s, %s: %s", *row)
 
 
 def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -251,19 +100,19 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
     joins those of the NaN scores behind these quantities.
 
     Args:
-        scores: What :func:`score_table` returned.
+        scores: What :func:`~sft_tradeoff.scores.score_table` returned.
         runs: The run table.
         folder: Holds ``<run>/train.json``, absent for θ0.
     """
     results: dict[str, dict[Key, Row]] = {run: {} for run in runs["run"]}
-    for row in _records(scores):
+    for row in rows_of(scores):
         results[row["run"]][row["benchmark"], row["metric"]] = row
-    domains_of = {model: _domains(group) for model, group in runs.groupby("model")}
+    domains_of_model = {model: domains_of(group) for model, group in runs.groupby("model")}
     rows = []
-    for run in _records(runs):
-        domains = domains_of[run["model"]]
+    for run in rows_of(runs):
+        domains = domains_of_model[run["model"]]
         speed = _training_speed(folder / run["run"] / "train.json")
-        for domain in _own_domains(run, domains):
+        for domain in own_domains(run, domains):
             measured = _measure(results[run["run"]], domain, domains)
             rows.append(run | {"domain": domain} | measured | speed)
     return pd.DataFrame(rows, columns=TRADEOFF_COLUMNS).astype({"seed": "Int64"})
@@ -305,7 +154,7 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
         if estimate is accuracy:
             interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
         row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
-    return row | {"reason": _distinct(reasons)}
+    return row | {"reason": join_reasons(reasons)}
 
 
 def _is_accuracy(key: Key) -> bool:
@@ -369,7 +218,7 @@ def missing_settings(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, s
     """
     measured = table[list(columns)].dropna(axis="columns", how="all")
     gaps = measured.isna().any(axis="columns") | (table.get("reason", "") != "")
-    rows = _records(table[gaps])
+    rows = rows_of(table[gaps])
     return {_name_setting(row): row.get("reason") or "not measured" for row in rows}
 
 
@@ -382,7 +231,7 @@ def main() -> None:
     """Aggregate the evaluations of one study."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
-    parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/items.parquet")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
     parser.add_argument("--scores", type=Path, required=True, help="every score, CSV to write")
     parser.add_argument("--tradeoff", type=Path, required=True, help="per run, CSV to write")
     parser.add_argument("--over-seeds", type=Path, required=True, help="per setting, CSV to write")

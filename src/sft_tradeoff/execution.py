@@ -28,7 +28,14 @@ from typing import Any, Literal
 
 from sft_tradeoff.console import UserError
 
-__all__ = ["Limits", "Outcome", "SandboxError", "require_sandbox", "run_python"]
+__all__ = [
+    "Limits",
+    "Outcome",
+    "SandboxError",
+    "SandboxRefused",
+    "require_sandbox",
+    "run_python",
+]
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 # Beyond the program's time limit, for setting up and taking down on a busy machine.
@@ -60,7 +67,25 @@ for name, attempt in {
 
 
 class SandboxError(UserError, RuntimeError):
-    """Programs cannot be isolated on this machine; none was run."""
+    """Programs cannot be isolated on this machine; none was run.
+
+    Args:
+        reason: What prevents it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"generated code cannot be isolated on this machine ({reason}), so none is run; the "
+            "sandbox needs Linux 5.12 with user namespaces (sysctl user.max_user_namespaces above "
+            "0, kernel.apparmor_restrict_unprivileged_userns=0) or root with CAP_SYS_ADMIN (in "
+            "Docker: --privileged); without them take the tasks that run code, such as human_eval, "
+            "out of evaluation.tasks"
+        )
+
+
+class SandboxRefused(SandboxError):
+    """The kernel grants no sandbox; one that is granted and then fails is another error."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +136,11 @@ def run_python(program: str, limits: Limits = Limits()) -> Outcome:
         limits: What it may use.
 
     Raises:
-        SandboxError: If the sandbox cannot be set up; the program was not run then.
+        SandboxRefused: If the kernel does not grant the sandbox; the program was not run then.
+        SandboxError: If the sandbox itself fails; the program then has no outcome.
     """
     if sys.platform != "linux":
-        raise _refusal(f"the sandbox needs Linux, not {sys.platform}")
+        raise SandboxRefused(f"the sandbox needs Linux, not {sys.platform}")
     request = json.dumps({"program": program, **asdict(limits)})
     try:
         done = subprocess.run(
@@ -123,14 +149,14 @@ def run_python(program: str, limits: Limits = Limits()) -> Outcome:
             timeout=limits.timeout_s + GRACE_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise _refusal("the sandbox does not end") from None
+        raise SandboxError("the sandbox does not end") from None
     try:
         report = json.loads(done.stdout)
     except json.JSONDecodeError:
         words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise _refusal(words[-1] if words else f"exit code {done.returncode}") from None
+        raise SandboxError(words[-1] if words else f"exit code {done.returncode}") from None
     if "refused" in report:
-        raise _refusal(report["refused"])
+        raise SandboxRefused(report["refused"])
     return _outcome(report, limits)
 
 
@@ -139,21 +165,12 @@ def require_sandbox() -> None:
     """Check once that this machine keeps the sandbox's promises.
 
     Raises:
-        SandboxError: If it does not, or if Python does not start in the sandbox.
+        SandboxRefused: If its kernel does not grant the sandbox.
+        SandboxError: If a promise does not hold, or if Python does not start in the sandbox.
     """
     outcome = run_python(_PROBE)
     if not outcome.passed:
-        raise _refusal(f"the test program {outcome.status}: {outcome.reason}")
-
-
-def _refusal(reason: str) -> SandboxError:
-    return SandboxError(
-        f"generated code cannot be isolated on this machine ({reason}), so none is run; the "
-        "sandbox needs Linux 5.12 with user namespaces (sysctl user.max_user_namespaces above 0, "
-        "kernel.apparmor_restrict_unprivileged_userns=0) or root with CAP_SYS_ADMIN (in Docker: "
-        "--privileged); without them take the tasks that run code, such as human_eval, out of "
-        "evaluation.tasks"
-    )
+        raise SandboxError(f"the test program {outcome.status}: {outcome.reason}")
 
 
 def _outcome(report: Mapping[str, Any], limits: Limits) -> Outcome:
@@ -162,7 +179,7 @@ def _outcome(report: Mapping[str, Any], limits: Limits) -> Outcome:
     if not report["status"]:
         return Outcome("timeout", f"not done after {limits.timeout_s:g} s")
     if not report["status"].isdigit():
-        raise _refusal(report["status"])
+        raise SandboxError(report["status"])
     code = os.waitstatus_to_exitcode(int(report["status"]))
     if code == -signal.SIGXCPU:
         return Outcome("timeout", f"not done after {limits.cpu_s} s of processor time")

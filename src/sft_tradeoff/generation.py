@@ -57,6 +57,46 @@ def end_tokens(model: PreTrainedModel, eos_token_id: int) -> set[int]:
     return {eos_token_id, *(own if isinstance(own, list) else [] if own is None else [own])}
 
 
+SPARE = 64  # columns that a full cache grows by
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values with spare room: a step writes one column, where stock copies the cache."""
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Start without room."""
+        super().lazy_initialization(key_states, value_states)
+        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+        self._room = [self.keys, self.values]
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **keywords: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append [B, heads, T, head size], as stock."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        new = (key_states, value_states)
+        self.keys, self.values = (self._append(i, states) for i, states in enumerate(new))
+        return self.keys, self.values
+
+    def _append(self, which: int, states: torch.Tensor) -> torch.Tensor:
+        held, room = (self.keys, self.values)[which], self._room[which]
+        start, end = held.shape[2], held.shape[2] + states.shape[2]
+        # Rows that left or joined are other tensors than the room that was kept.
+        if held.data_ptr() != room.data_ptr() or end > room.shape[2]:
+            room = held.new_empty(*states.shape[:2], end + SPARE, states.shape[3])
+            room[:, :, :start] = held
+            self._room[which] = room
+        room[:, :, start:end] = states
+        return room[:, :, :end]
+
+
+def _empty_cache(model: PreTrainedModel) -> DynamicCache:
+    cache = DynamicCache(config=model.config)
+    cache.layers = [GrowingLayer() for _ in cache.layers]
+    return cache
+
+
 @dataclass
 class _Rows:
     """B rows being decoded; the newest tokens [B] are not in the cache yet.
@@ -94,7 +134,7 @@ def _join(model: PreTrainedModel, parts: list[_Rows]) -> _Rows:
     if len(parts) == 1:
         return parts[0]
     pads = [max(p.mask.shape[1] for p in parts) - part.mask.shape[1] for part in parts]
-    cache = DynamicCache(config=model.config)
+    cache = _empty_cache(model)
     for i in range(len(parts[0].cache.layers)):
         layers = [_layers(part.cache)[i] for part in parts]
         keys = [pad(layer.keys, (0, 0, n, 0)) for layer, n in zip(layers, pads, strict=True)]
@@ -169,7 +209,7 @@ def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]], rows: list[i
         ids[i, width - len(prompts[row]) :] = torch.tensor(prompts[row])
         mask[i, width - len(prompts[row]) :] = 1
     empty = mask[:, :0].to(model.device)
-    batch = _Rows(rows, ids[:, -1], empty, DynamicCache(config=model.config))
+    batch = _Rows(rows, ids[:, -1], empty, _empty_cache(model))
     batch.tokens = _extend(model, ids.to(model.device), batch, mask.to(model.device))
     return batch
 

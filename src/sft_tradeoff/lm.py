@@ -23,6 +23,7 @@ from lm_eval.models.utils import (
 from tqdm import tqdm
 from transformers import AutoConfig, GenerationConfig
 
+from sft_tradeoff.allocator import keep_freed_memory
 from sft_tradeoff.batching import length_batches
 from sft_tradeoff.console import UserError
 from sft_tradeoff.generation import end_tokens, greedy_decode, has_plain_cache, is_plain_greedy
@@ -222,6 +223,7 @@ def load_lm(folder: Path, spec: EvaluationSpec) -> Any:
     _refuse_wider_than_the_model(folder, spec)
     if spec.backend == "vllm":
         return _load_vllm(folder, spec)
+    keep_freed_memory()
     model = load_model(folder, getattr(torch, spec.dtype)).eval()
     check_head(model)
     # Plain greedy decoding on every backend: a model's own settings may add a repetition penalty.

@@ -229,8 +229,10 @@ def main() -> None:
     with run_main(f"reference {args.data.parent.name}"):
         import torch
 
+        from sft_tradeoff.allocator import keep_freed_memory
         from sft_tradeoff.models import load_model
 
+        keep_freed_memory()
         model = load_model(args.base_model, getattr(torch, args.dtype)).eval()
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         hashes = reference_hashes(args.data, args.base_model) | {"dtype": args.dtype}

@@ -153,12 +153,14 @@ def read_records(spec: DomainSpec, path: Path) -> list[dict[str, Any]]:
     fix = f"delete {path} and run the same command again"
     records = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            record = json.loads(line)
-            lacking = [key for key in ("id", "prompt", "answer") if key not in record]
-            if lacking:
-                raise SuiteError(f"domain {spec.label!r}: {path}, line {number}: no {lacking[0]!r}")
-            records.append(record)
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                record = json.loads(line)
+                if lacking := [key for key in ("id", "prompt", "answer") if key not in record]:
+                    raise SuiteError(
+                        f"domain {spec.label!r}: {path}, line {number}: no {lacking[0]!r}"
+                    )
+                records.append(record)
     except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
         raise SuiteError(f"domain {spec.label!r}: {path} cannot be read: {error}; {fix}") from error
     if not records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -15,10 +16,10 @@ from sft_tradeoff.aggregate import (
     over_seeds,
     read_over_seeds,
     read_table,
-    score_table,
     tradeoff_table,
 )
 from sft_tradeoff.console import UserError
+from sft_tradeoff.scores import SCORE_COLUMNS, score_table
 
 NAN = math.nan
 Z = 1.959963985
@@ -58,7 +59,12 @@ TUNED = domain("d", [1, 1, 0, 1], [1, 5]) | SUITE
 TUNED_E = domain("e", [1, 1, 1, 1], [2, 2]) | SUITE_0
 
 
-def write(folder: Path, run: str, scores: Scores) -> None:
+def hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write(folder: Path, run: str, scores: Scores, **test_sha256: str | None) -> None:
+    """An evaluation; the hash of a benchmark's items is that of its name, if not given."""
     rows = [
         (benchmark, str(item), metric, float(value), float(size))
         for (benchmark, metric), columns in scores.items()
@@ -68,6 +74,10 @@ def write(folder: Path, run: str, scores: Scores) -> None:
     (folder / run).mkdir(parents=True, exist_ok=True)
     # Any order: items are paired by id, not by place.
     frame.sample(frac=1, random_state=len(run)).to_parquet(folder / run / "items.parquet")
+    hashes = {name: hash_of(name) for name, _ in scores} | test_sha256
+    known = {name: digest for name, digest in hashes.items() if digest is not None}
+    record = {"meta_info": {"test_sha256": known}}
+    (folder / run / "eval.json").write_text(json.dumps(record))
 
 
 @pytest.fixture
@@ -138,10 +148,12 @@ def test_base_has_one_row_per_domain(runs: pd.DataFrame, folder: Path) -> None:
     assert base[["tokens_per_s", "learning_rate", "seed"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize("file", ["eval.json", "items.parquet"])
 def test_missing_run_is_nan_and_named(
-    runs: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture
+    runs: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture, file: str
 ) -> None:
-    (folder / RUNS[1][0] / "items.parquet").unlink()
+    """``eval.json`` is written last: without it the evaluation did not end."""
+    (folder / RUNS[1][0] / file).unlink()
     scores = score_table(runs, folder)
     missing = scores["run"] == RUNS[1][0]
     assert scores["reason"].tolist() == missing.map({True: "run not evaluated", False: ""}).tolist()
@@ -170,7 +182,7 @@ def test_broken_score_is_nan_and_named(
     reason = "1 of 2 items are not finite, e.g. item '1'"
     assert row["reason"] == f"asdiv exact_match: {reason}"
     assert f"{RUNS[1][0]} on asdiv, exact_match: {reason}" in caplog.text
-    assert "items.parquet" not in caplog.text
+    assert "not evaluated" not in caplog.text
 
 
 def test_broken_score_that_feeds_no_quantity_is_only_in_the_scores(
@@ -231,8 +243,8 @@ def test_items_without_size_are_a_reason(runs: pd.DataFrame, folder: Path) -> No
 def test_missing_base_is_an_error(runs: pd.DataFrame, folder: Path) -> None:
     with pytest.raises(UserError, match=r"'m': θ0 is not evaluated .*run table"):
         score_table(runs[runs["method"] != "base"], folder)
-    (folder / "m.base" / "items.parquet").unlink()
-    with pytest.raises(UserError, match="'m': θ0 is not evaluated"):
+    (folder / "m.base" / "eval.json").unlink()
+    with pytest.raises(UserError, match=r"'m': θ0 is not evaluated \(.*m\.base\)"):
         score_table(runs, folder)
 
 
@@ -249,6 +261,45 @@ def test_unpaired_items_are_an_error(
 ) -> None:
     write(folder, RUNS[1][0], TUNED | change)
     with pytest.raises(UserError, match=message):
+        score_table(runs, folder)
+
+
+@pytest.mark.parametrize("benchmark", ["piqa", "code", "d"])
+def test_scores_on_other_items_are_an_error(
+    runs: pd.DataFrame, folder: Path, benchmark: str
+) -> None:
+    """Same ids, sizes and number of items, but the file they come from was another."""
+    write(folder, RUNS[1][0], TUNED, **{benchmark: "abcdef0123456789" * 4})
+    with pytest.raises(UserError) as error:
+        score_table(runs, folder)
+    assert str(error.value) == (
+        f"benchmark {benchmark!r}: the items of run 'm.d.sft.lr1e-5.seed0' (sha256 "
+        f"abcdef012345...) are not those of θ0 ({hash_of(benchmark)[:12]}...), so no difference "
+        f"can be taken; delete the outdated one of {folder}/m.d.sft.lr1e-5.seed0/eval.json and "
+        f"{folder}/m.base/eval.json, and run the same command again"
+    )
+
+
+def test_same_change_of_items_everywhere_is_no_error(runs: pd.DataFrame, folder: Path) -> None:
+    before = score_table(runs, folder)
+    for (run, *_), scores in zip(RUNS, (BASE, TUNED, TUNED_E), strict=True):
+        write(folder, run, scores, piqa="0" * 64)
+    pd.testing.assert_frame_equal(score_table(runs, folder), before)
+
+
+def test_only_what_is_compared_must_agree(runs: pd.DataFrame, folder: Path) -> None:
+    """θ0's items of domain e are of no concern to the run of domain d."""
+    write(folder, RUNS[0][0], BASE, e="0" * 64)
+    with pytest.raises(UserError, match=r"'e': the items of run 'm\.e\.sft"):
+        score_table(runs, folder)
+    (folder / RUNS[2][0] / "eval.json").unlink()
+    assert score_table(runs, folder)["difference"].notna().sum() == 13 + 9
+
+
+@pytest.mark.parametrize("run", [RUNS[0][0], RUNS[1][0]])
+def test_unknown_items_are_an_error(runs: pd.DataFrame, folder: Path, run: str) -> None:
+    write(folder, run, BASE if run == "m.base" else TUNED, news=None)
+    with pytest.raises(UserError, match=rf"{run}/eval\.json: .* lacks 'news'.*; delete this file"):
         score_table(runs, folder)
 
 
@@ -327,7 +378,7 @@ def test_command_line_writes_all_tables(
     tradeoff = tradeoff_of(runs, folder)
     written = read_table(out / "tradeoff.csv", aggregate.TRADEOFF_COLUMNS, "aggregate")
     pd.testing.assert_frame_equal(written, tradeoff, check_dtype=False)
-    assert list(pd.read_csv(out / "scores.csv")) == aggregate.SCORE_COLUMNS
+    assert list(pd.read_csv(out / "scores.csv")) == SCORE_COLUMNS
     over = read_over_seeds(out / "os.csv")
     assert over["n_seeds"].tolist() == [1, 1, 1, 1]
     reason = "1 of 2 items are not finite, e.g. item '1'"

@@ -21,7 +21,7 @@ from sft_tradeoff.evaluate import (
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.runs import EvaluationConfig
 from sft_tradeoff.specs import DomainSpec, EvaluationSpec
-from sft_tradeoff.suite import SuiteError
+from sft_tradeoff.suite import SuiteError, read_records
 from sft_tradeoff.tokenization import read_jsonl, tokenize_example, tokenize_file
 
 DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
@@ -274,3 +274,11 @@ def test_leakage_between_splits_is_refused():
               "test": [example("b", "same prompt")]}  # fmt: skip
     with pytest.raises(Exception, match=r"'b' has the prompt of train example 'a'"):
         refuse_leakage(splits)
+
+
+def test_domain_text_with_a_unicode_line_separator_is_one_line(tmp_path):
+    """Only a newline ends a record: U+2028 and U+0085 are written as they are, inside of it."""
+    path = tmp_path / "test.jsonl"
+    record = {"id": "a", "prompt": "one\u2028two\u0085three", "answer": "4"}
+    path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_records(DomainSpec(name="medcalc"), path) == [record]

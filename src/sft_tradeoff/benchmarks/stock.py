@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
@@ -234,15 +235,9 @@ def _tested_in_sandbox(in_block: bool) -> dict[str, Any]:
 
 
 def _require_graders(items: Iterable[Item]) -> None:
-    """Grade a text as the answer to every prompt: what breaks now cannot cost hours later.
-
-    nltk's model is looked for in the cache's copy of its asset and in nltk's own folders; an asset
-    from elsewhere is not known here.
-    """
-    from nltk import data  # type: ignore[import-untyped]
-
+    """Grade a text as the answer to every prompt: what breaks now cannot cost hours later."""
     ifeval = ifeval_module()
-    data.path.append(str(cache_dir() / "assets" / PUNKT / _PUNKT_FOLDER))
+    _find_punkt()
     for item in items:
         example = (item["key"], item["instruction_id_list"], item["prompt"], item["kwargs"])
         try:
@@ -251,10 +246,24 @@ def _require_graders(items: Iterable[Item]) -> None:
             reason = f"{type(error).__name__}: {error}; fetch the benchmark's asset again"
             if type(error) is LookupError:  # nltk's; KeyError is a subclass
                 reason = (
-                    f"nltk's punkt_tab is missing; fetch the asset {PUNKT!r}, or run "
-                    "'python -m nltk.downloader punkt_tab' where there is a network"
+                    f"nltk's punkt_tab is missing; fetch the asset {PUNKT!r}, or let its 'path' "
+                    "(source: local) name the folder with tokenizers/punkt_tab that 'python -m "
+                    "nltk.downloader -d FOLDER punkt_tab' makes where there is a network"
                 )
             raise BenchmarkError(f"ifeval: id {item['id']!r} cannot be graded: {reason}") from error
+
+
+def _find_punkt() -> None:
+    """Let nltk find its sentence model where the asset is.
+
+    The workflow, which knows the study's assets, names its folder in ``NLTK_DATA``; otherwise it is
+    the cache's. Nltk itself knows the layout of its downloader, but not that of the wheel.
+    """
+    from nltk import data  # type: ignore[import-untyped]
+
+    folders = os.environ.get("NLTK_DATA", "").split(os.pathsep)
+    folders.append(str(cache_dir() / "assets" / PUNKT))
+    data.path += [str(Path(folder, _PUNKT_FOLDER)) for folder in folders if folder]
 
 
 def _grade(doc: Mapping[str, Any], results: list[str]) -> dict[str, Any]:

