@@ -46,10 +46,18 @@ partial: setup  ## Table and figures of the runs of STUDY that exist so far; mis
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 python -m pytest
 
-bench: setup  ## Time methods against plain SFT, and evaluation against stock lm-eval (half an hour)
+bench: $(VENV)/installed.bench  ## Time methods, evaluation and training against what they are compared with (two hours)
 	snakemake material --cores $(CORES) --configfile config/studies/quick.yaml
 	python benchmarks/methods.py
 	python benchmarks/evaluation.py
+	python benchmarks/training.py
+	python benchmarks/linear_cost.py
+
+# Without dependencies: the lock holds all of them, and may not change.
+$(VENV)/installed.bench: $(VENV)/installed.lock pyproject.toml
+	python -m pip install --disable-pip-version-check --progress-bar off -q --no-deps \
+	  $$(python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['bench'])")
+	touch $@
 
 lint: setup  ## Check style, types, workflow and schema
 	ruff check .

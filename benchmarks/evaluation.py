@@ -21,7 +21,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.console import UserError, run_main
+from common import MODEL, BenchmarkError
+from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json, atomic_write_text
 from sft_tradeoff.sources import cache_dir
 
@@ -39,10 +40,6 @@ RATIOS = (
 ABSOLUTE, RELATIVE = 1e-4, 1e-5
 # Errors of rounding are compared as means over items, which are noisy themselves.
 ROUNDING_SLACK = 1.25
-
-
-class BenchmarkError(UserError, ValueError):
-    """The benchmark cannot run, or answers disagree."""
 
 
 def read_items(tasks: Sequence[str], n_items: int) -> list[dict[str, Any]]:
@@ -231,7 +228,7 @@ def summarise(
 def main() -> None:
     """Measure, write ``evaluation.json`` and ``evaluation.md``, and fail if answers disagree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="model folder (default: SmolLM2 of the cache)")
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder of θ0")
     parser.add_argument("--items", type=int, default=600, help="multiple-choice items")
     parser.add_argument("--texts", type=int, default=40, help="texts for code length")
     parser.add_argument("--generate", type=int, default=32, help="prompts to continue greedily")
@@ -243,7 +240,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write")
     options = parser.parse_args()
     with run_main("benchmark"):
-        options.model = options.model or cache_dir() / "models" / "smollm2-135m-instruct"
         items = read_items(TASKS, max(options.items, options.generate))
         head = "Question: {question}\nAnswer:".format_map
         work: dict[str, list[Any]] = {}

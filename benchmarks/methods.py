@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from common import MODEL, run_config, training_data
 from sft_tradeoff.console import run_main
-from sft_tradeoff.domains.__main__ import write_domain
 from sft_tradeoff.files import atomic_write_json, atomic_write_text
-from sft_tradeoff.models import load_model, load_tokenizer
+from sft_tradeoff.models import load_model
 from sft_tradeoff.provenance import meta_info
 from sft_tradeoff.reference import reference_nll
-from sft_tradeoff.runs import RunConfig
-from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.specs import DomainSpec, MethodSpec, TrainingSpec
-from sft_tradeoff.tokenization import TokenizedData, tokenize_file
+from sft_tradeoff.specs import MethodSpec, TrainingSpec
+from sft_tradeoff.tokenization import TokenizedData
 from sft_tradeoff.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -51,6 +48,7 @@ GROUPS: list[dict[str, Variant]] = [
         "talr tau=1, batch cut in 2": ("talr", {"tau": 1.0}, 2, "sft, batch cut in 2"),
     },
 ]
+MEDCALC = {"name": "medcalc", "calculators": (5, 31, 68, 69)}  # as in the quick study
 BASELINE: Variant = ("sft", {}, 1, "sft")
 TARGETS = {
     **dict.fromkeys(["talr", "dft", "flow", "stm", "eaft"], 1.05),
@@ -59,35 +57,11 @@ TARGETS = {
 }
 
 
-def training_data(model: Path, batch_size: int, steps: int) -> TokenizedData:
-    """Tokenise as many medcalc examples as the steps need."""
-    spec = DomainSpec(
-        name="medcalc",
-        calculators=(5, 31, 68, 69),  # as in the quick study
-        n_train=batch_size * steps,
-        n_validation=0,
-        n_test=1,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        write_domain(spec, Path(folder))
-        return tokenize_file(load_tokenizer(model), Path(folder) / "train.jsonl", 768)
-
-
 def trainer_of(variant: Variant, model: Path, data: TokenizedData, args: Any) -> Trainer:
     """Build one method's trainer, ready for its first step."""
     method, options, n_micro, _ = variant
-    config = RunConfig(
-        run=method,
-        model=model.name,
-        model_digest="",
-        domain=DomainSpec(name="medcalc"),
-        method=MethodSpec(name=method, options=options),
-        learning_rate=1e-5,
-        seed=0,
-        training=TrainingSpec(
-            batch_size=args.batch_size, micro_batch_size=args.batch_size // n_micro
-        ),
-    )
+    training = TrainingSpec(batch_size=args.batch_size, micro_batch_size=args.batch_size // n_micro)
+    config = run_config(model, training, MethodSpec(name=method, options=options))
     return Trainer(config, load_model(model, torch.float32), data, 0, args.reference)
 
 
@@ -144,15 +118,14 @@ def markdown(result: dict[str, Any]) -> str:
 def main() -> None:
     """Time the methods and write JSON and Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    model = cache_dir() / "models" / "smollm2-135m-instruct"
-    parser.add_argument("--model", type=Path, default=model, help="folder of θ0")
+    parser.add_argument("--model", type=Path, default=MODEL, help="folder of θ0")
     parser.add_argument("--steps", type=int, default=4, help="steps per round")
     parser.add_argument("--rounds", type=int, default=2, help="rounds after the warm-up round")
     parser.add_argument("--batch-size", type=int, default=4, help="sequences per step")
     parser.add_argument("--out", type=Path, default=Path("results/bench/methods.json"))
     args = parser.parse_args()
     with run_main("bench methods"):
-        data = training_data(args.model, args.batch_size, args.steps)
+        data = training_data(MEDCALC, args.batch_size * args.steps, args.model)
         args.reference = reference_nll(load_model(args.model, torch.bfloat16), data)
         methods: dict[str, Any] = {}
         settings = {name: getattr(args, name) for name in ("steps", "rounds", "batch_size")}

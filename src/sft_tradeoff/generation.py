@@ -81,6 +81,7 @@ class GrowingLayer(DynamicLayer):
 
     def _append(self, which: int, states: torch.Tensor) -> torch.Tensor:
         held, room = (self.keys, self.values)[which], self._room[which]
+        assert held is not None
         start, end = held.shape[2], held.shape[2] + states.shape[2]
         # Rows that left or joined are other tensors than the room that was kept.
         if held.data_ptr() != room.data_ptr() or end > room.shape[2]:

@@ -58,3 +58,9 @@ def gather(local: TokenBatch, accelerator: Accelerator) -> tuple[TokenBatch, int
         tensors = isinstance(values[0], torch.Tensor)
         columns[field.name] = torch.cat(values) if tensors else values[0]
     return TokenBatch(**columns), start
+
+
+def unlabelled(batch: Batch) -> Batch:
+    """A micro-batch without its labels: its loss and its gradients are zero."""
+    per_label = ("positions", "labels", "sequence", "token")
+    return dataclasses.replace(batch, **{name: getattr(batch, name)[:0] for name in per_label})

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch.distributed.tensor import DTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 class MasterWeights:
     """The tensors that the optimiser updates, and their link to the model that computes.
 
+    Of a sharded model they are this rank's shards; FSDP then makes the copy that computes.
+
     Args:
-        model: Loaded in float32; cast in place to the compute type.
+        model: Loaded in float32 and cast in place to the compute type; or already sharded.
         precision: ``fp32`` computes in float32; ``fp32_master`` computes in bfloat16 and updates
             float32 masters; ``bf16_pure`` updates bfloat16 weights (only to show the artifact).
     """
@@ -29,28 +32,25 @@ class MasterWeights:
         trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in trained]
         self.compute = [parameter for _, parameter in trained]
-        if precision == "fp32_master":
+        self.sharded = isinstance(self.compute[0], DTensor)
+        self.two_copies = precision == "fp32_master" and not self.sharded
+        if self.two_copies:
             self.masters = [p.detach().clone() for p in self.compute]
-        if precision != "fp32":
-            # Parameters only: rotary frequencies are buffers, and rounding them would turn the
-            # positions of training away from those of evaluation.
-            for parameter in model.parameters():
-                parameter.data = parameter.data.to(torch.bfloat16)
-        if precision != "fp32_master":
-            self.masters = [p.detach() for p in self.compute]
+        if not self.sharded:
+            round_parameters(model, precision)
+        if not self.two_copies:
+            self.masters = [_local(p.detach()) for p in self.compute]
         for parameter, master in zip(self.compute, self.masters, strict=True):
             parameter.register_post_accumulate_grad_hook(_move_gradient_to(master))
 
     def publish(self) -> None:
         """Copy the updated masters to the computing model (rounding once)."""
-        if any(
-            p.data_ptr() != m.data_ptr() for p, m in zip(self.compute, self.masters, strict=True)
-        ):
+        if self.two_copies:
             with torch.no_grad():
                 torch._foreach_copy_([*self.compute], self.masters)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Masters by parameter name."""
+        """Masters by parameter name; of a sharded model, this rank's shards."""
         return dict(zip(self.names, self.masters, strict=True))
 
     def load(self, state: dict[str, torch.Tensor]) -> None:
@@ -59,14 +59,44 @@ class MasterWeights:
             master.copy_(state[name])
         self.publish()
 
+    @torch.no_grad()
+    def whole(self) -> dict[str, torch.Tensor]:
+        """Whole masters by parameter name. All ranks must call it; of shards rank 0 gets them."""
+        if not self.sharded:
+            return self.state()
+        found = {}
+        for name, parameter in zip(self.names, self.compute, strict=True):
+            assert isinstance(parameter, DTensor)
+            value = parameter.full_tensor()  # one at a time: the device holds no more
+            if torch.distributed.get_rank() == 0:
+                found[name] = value.cpu()
+        return found
+
+
+def round_parameters(model: PreTrainedModel, precision: str) -> PreTrainedModel:
+    """Cast a model's parameters to the compute type, in place.
+
+    Parameters only: rotary frequencies are buffers, and rounding them would turn the positions of
+    training away from those of evaluation.
+    """
+    if precision != "fp32":
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+    return model
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    """This rank's shard, sharing its memory; the tensor itself if it is whole."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
 
 def _move_gradient_to(master: torch.Tensor) -> Callable[[torch.Tensor], None]:
     """Accumulate micro-batch gradients in the master's type and free the compute copy at once."""
 
     def hook(parameter: torch.Tensor) -> None:
-        gradient = parameter.grad
+        assert parameter.grad is not None
+        gradient = _local(parameter.grad)
         parameter.grad = None
-        assert gradient is not None
         if master.grad is None:
             master.grad = gradient.to(master.dtype)
         else:

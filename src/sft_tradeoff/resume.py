@@ -1,5 +1,6 @@
-"""Training state that survives kill −9: one file, replaced by rename, named by what it belongs to.
+"""Training state that survives kill −9: whole files by rename, named by what they belong to.
 
+A resume point of several files counts once all are there; only then its predecessor goes.
 The folder is not a declared output (Snakemake deletes those before a job); its name is the hash of
 everything that determines the result, so a state can only ever resume the run that wrote it.
 """
@@ -13,6 +14,7 @@ import logging
 import os
 import pickle
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,33 +34,52 @@ def state_key(**facts: Any) -> str:
 
 
 class StateFile:
-    """The latest resume point of one run.
+    """The latest resume point of one run, in one file per rank that holds state of its own.
 
     Args:
         folder: Folder for the states of this run.
         key: See :func:`state_key`.
+        part: Which file this rank writes and reads, from 0.
+        n_parts: Files that make a resume point.
     """
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self.folder = folder
-        self.path = folder / f"{key}.pt"
+    def __init__(self, folder: Path, key: str, part: int = 0, n_parts: int = 1) -> None:
+        self.folder, self.key, self.part, self.n_parts = folder, key, part, n_parts
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace the resume point; a reader sees the old or the new one, never a part."""
+    def save(self, state: dict[str, Any], step: int) -> None:
+        """Write this rank's part beside the previous resume point; see :meth:`keep_only`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self.path) as temporary:
+        with atomic_path(self._path(step)) as temporary:
             torch.save(state, temporary)
 
+    def keep_only(self, step: int) -> None:
+        """Remove this rank's parts of other resume points, once all ranks have saved this one."""
+        for path in self._parts(str(self.part)):
+            if path != self._path(step):
+                path.unlink(missing_ok=True)
+
     def load(self) -> dict[str, Any] | None:
-        """Return the resume point, or None where there is none (or it cannot be read)."""
-        if not self.path.exists():
+        """Return this rank's part of the newest resume point that has all its parts.
+
+        None where there is no such point, or where it cannot be read.
+        """
+        found = Counter(int(path.name.split(".")[1]) for path in self._parts("*"))
+        complete = [step for step, n_parts in found.items() if n_parts == self.n_parts]
+        if not complete:
             return None
+        path = self._path(max(complete))
         try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            logger.warning("resume point %s is damaged (%s); starting over", self.path, error)
+            logger.warning("resume point %s is damaged (%s); starting over", path, error)
             return None
         return state
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{self.key}.{step}.{self.part}of{self.n_parts}.pt"
+
+    def _parts(self, part: str) -> list[Path]:
+        return list(self.folder.glob(f"{self.key}.*.{part}of{self.n_parts}.pt"))
 
     def clear(self) -> None:
         """Remove all states of this run; its final weights exist now."""

@@ -218,6 +218,12 @@ class TrainingSpec(Strict):
         description="fp32_master: bfloat16 compute, float32 parameters and updates",
     )
     gradient_checkpointing: bool = False
+    processes: int = Field(1, ge=1, description="processes of one run, on a GPU each if there are")
+    sharding: Literal["none", "fsdp"] = Field(
+        "none",
+        description="fsdp: processes share parameters, gradients and optimiser state; none: each "
+        "has all of them",
+    )
     checkpoint_every_s: float = Field(120.0, ge=0, description="seconds between resume points")
 
     @property
@@ -226,7 +232,14 @@ class TrainingSpec(Strict):
         return "float32" if self.precision == "fp32" else "bfloat16"
 
     @model_validator(mode="after")
-    def _divisible(self) -> TrainingSpec:
+    def _consistent(self) -> TrainingSpec:
+        if self.processes > self.batch_size:
+            raise ValueError(
+                f"processes {self.processes} are more than the {self.batch_size} sequences of "
+                "batch_size; lower processes"
+            )
+        if self.sharding == "fsdp" and self.processes == 1:
+            raise ValueError("sharding 'fsdp' needs processes of at least 2; raise processes")
         if self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of micro_batch_size "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 from pathlib import Path
 
 import torch
@@ -10,11 +12,13 @@ import torch
 from sft_tradeoff.adapters import merged_weights
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.memory_limit import check_memory
 from sft_tradeoff.models import load_model, load_tokenizer, save_model
 from sft_tradeoff.provenance import meta_info, run_info
 from sft_tradeoff.reference import load_reference_nll
-from sft_tradeoff.resume import StateFile, exclusive, state_key
+from sft_tradeoff.resume import exclusive, state_key
 from sft_tradeoff.runs import RunConfig, read_config
+from sft_tradeoff.sharding import check_processes
 from sft_tradeoff.tokenization import TokenizedData
 from sft_tradeoff.trainer import Trainer
 
@@ -39,10 +43,16 @@ def train(
 
     Raises:
         TrainingDiverged: If the loss is not finite; nothing is written.
+        UserError: If other than ``training.processes`` processes run.
     """
+    check_processes(config.training)
     torch.manual_seed(config.seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Time for nothing: no computation here reads what it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     data = TokenizedData.load(data_path)
+    n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
+    check_memory(base_model, config, int(data.lengths.max()), n_shards)
     reference_nll = None
     if reference_path is not None:
         reference_nll = load_reference_nll(
@@ -57,10 +67,11 @@ def train(
         "n_processes": trainer.accelerator.num_processes,
     }
     key = state_key(config=config.model_dump(mode="json"), facts=facts)
-    state = StateFile(state_folder, key) if state_folder else None
+    state = trainer.state_file(state_folder, key) if state_folder else None
     trainer.run(state)
+    weights = trainer.weights.whole()
+    trainer.accelerator.end_training()  # the first rank alone has something left to do
     if trainer.accelerator.is_main_process:
-        weights = trainer.weights.state()
         if trainer.method.adapter:
             model, weights = merged_weights(
                 base_model, trainer.method.adapter(trainer.options), weights
@@ -90,6 +101,8 @@ def main() -> None:
     args = parser.parse_args()
     config = read_config(RunConfig, args.config)
     with run_main(f"train {config.run}"), exclusive(args.state):
+        if os.environ.get("RANK", "0") != "0":
+            logging.disable(logging.INFO)  # all ranks would say the same
         train(config, args.base_model, args.data, args.out, args.state, args.reference)
 
 

@@ -11,26 +11,31 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from sft_tradeoff.adapters import attach_adapter
+from sft_tradeoff.allocator import keep_freed_memory
+from sft_tradeoff.attention import speed_up_attention
 from sft_tradeoff.batching import Batch, batch_schedule, collate
 from sft_tradeoff.console import UserError
-from sft_tradeoff.global_batch import Known, gather, join
+from sft_tradeoff.global_batch import Known, gather, join, unlabelled
 from sft_tradeoff.learning_rate import learning_rate_at
-from sft_tradeoff.master_weights import MasterWeights
+from sft_tradeoff.master_weights import MasterWeights, round_parameters
 from sft_tradeoff.models import without_dropout
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.provenance import peak_memory_bytes
 from sft_tradeoff.reference import median_sequence_nll
 from sft_tradeoff.resume import StateFile
 from sft_tradeoff.runs import RunConfig
-from sft_tradeoff.token_loss import Penalty, TokenLoss, check_head, token_loss, token_nll
+from sft_tradeoff.sharding import LossModule, shard
+from sft_tradeoff.token_loss import TokenLoss, check_head
 from sft_tradeoff.tokenization import TokenizedData
 
 if TYPE_CHECKING:
@@ -72,15 +77,24 @@ class Trainer:
         if self.method.merge:
             raise UserError(f"method {self.method.name!r} trains nothing; use sft_tradeoff.merge")
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
-        self.model = without_dropout(model).to(self.accelerator.device).eval()
+        self.sharded = training.sharding == "fsdp"
+        keep_freed_memory()
+        self.model = speed_up_attention(without_dropout(model)).eval()
+        if not self.sharded:
+            self.model.to(self.accelerator.device)
         check_head(self.model)
         self.model.train()  # for gradient checkpointing; nothing is random
         if self.method.adapter:
             attach_adapter(self.model, self.method.adapter(self.options))
         if training.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
+        self.token_loss = self._loss_module()
+        if self.sharded:
+            shard(self.token_loss, training.precision, self.accelerator.device)
         self.weights = MasterWeights(self.model, training.precision)
-        self._keep_initial()
+        self.initial: list[torch.Tensor] = []
+        if self.method.parameter_penalty:
+            self.initial = [master.clone() for master in self.weights.masters]
         self.optimizer = torch.optim.AdamW(
             self.weights.masters,
             lr=config.learning_rate,
@@ -92,7 +106,6 @@ class Trainer:
         self.schedule = batch_schedule(
             data.lengths, training.batch_size, training.epochs, config.seed
         )
-        self._refuse_idle_ranks()
         self.known = Known()
         if reference_nll is not None:
             self.known.reference_nll = torch.from_numpy(reference_nll)
@@ -100,30 +113,31 @@ class Trainer:
         self.log: list[dict[str, float]] = []
         self.time_s = 0.0
 
-    def _keep_initial(self) -> None:
-        """Keep what the method compares with: θ0's model, or its weights."""
-        self.reference: PreTrainedModel | None = None
-        self.initial: list[torch.Tensor] = []
-        self.penalty: Penalty | None = None
+    def _loss_module(self) -> LossModule:
+        """The loss, with θ0 beside the model if the method compares the two."""
+        reference = None
+        keywords: dict[str, Any] = {"top_entropy": "entropy_top20" in self.options.needs}
         if penalty := self.method.penalty:
-            self.penalty = lambda found, wanted: penalty(found, wanted, self.options)
-            self.reference = copy.deepcopy(self.model).eval().requires_grad_(False)
-        if self.method.parameter_penalty:
-            self.initial = [master.detach().clone() for master in self.weights.masters]
+            keywords["penalty"] = lambda found, wanted: penalty(found, wanted, self.options)
+            reference = round_parameters(copy.deepcopy(self.model), self.config.training.precision)
+            reference.eval().requires_grad_(False)
+        return LossModule(self.model, reference, **keywords)
 
-    def _refuse_idle_ranks(self) -> None:
-        n_ranks, smallest = self.accelerator.num_processes, min(map(len, self.schedule))
-        if smallest < n_ranks:
-            raise UserError(
-                f"run {self.config.run!r}: {len(self.data)} examples leave a batch of {smallest} "
-                f"sequences for {n_ranks} processes; change n_train or training.batch_size"
-            )
+    def state_file(self, folder: Path, key: str) -> StateFile:
+        """Where this rank keeps its resume points: of shards its own, else the same as all."""
+        if not self.sharded:
+            return StateFile(folder, key)
+        return StateFile(
+            folder, key, self.accelerator.process_index, self.accelerator.num_processes
+        )
 
     def run(self, state: StateFile | None = None) -> None:
         """Train from the resume point (or the start) to the last step."""
         saved = state.load() if state else None
-        if saved:
+        on_all_ranks = all(gather_object([saved is not None]))
+        if saved and on_all_ranks:
             self._restore(saved)
+            del saved  # a copy of the masters
             logger.info("resuming at step %d of %d", len(self.log), len(self.schedule))
         last_saved = last_logged = started = time.monotonic()
         before_s = self.time_s
@@ -135,8 +149,11 @@ class Trainer:
                 self._report()
                 last_logged = now
             due = now - last_saved >= self.config.training.checkpoint_every_s
-            if state and due and self.accelerator.is_main_process:
-                state.save(self._state())
+            if state and broadcast_object_list([due])[0]:  # by one clock: shards belong together
+                if self.sharded or self.accelerator.is_main_process:
+                    state.save(self._state(), len(self.log))
+                self.accelerator.wait_for_everyone()
+                state.keep_only(len(self.log))
                 last_saved = time.monotonic()
 
     def optimiser_step(self, step: int) -> dict[str, float]:
@@ -147,7 +164,7 @@ class Trainer:
         ahead = self._look_ahead(batches)
         n_tokens, losses = self._n_tokens(step), []
         for i, batch in enumerate(batches):
-            loss = self._token_loss(batch)
+            loss = self.token_loss(batch)
             weights = ahead[i] if ahead else self._weights([batch], [loss])[0]  # (N,)
             total = (weights * loss.nll).sum()
             if loss.penalty is not None:
@@ -158,15 +175,6 @@ class Trainer:
         self._update(step, record)
         return record
 
-    def _token_loss(self, batch: Batch) -> TokenLoss:
-        return token_loss(
-            self.model,
-            batch,
-            top_entropy="entropy_top20" in self.options.needs,
-            penalty=self.penalty,
-            reference=self.reference,
-        )
-
     def _look_ahead(self, batches: list[Batch]) -> list[torch.Tensor]:
         """Weights that need the whole global batch, before the first backward pass.
 
@@ -176,7 +184,7 @@ class Trainer:
         if len(batches) == 1 or not (self.method.weights and self.options.whole_batch):
             return []
         with torch.no_grad():
-            return self._weights(batches, [self._token_loss(batch) for batch in batches])
+            return self._weights(batches, [self.token_loss(batch) for batch in batches])
 
     def _weights(self, batches: list[Batch], losses: list[TokenLoss]) -> list[torch.Tensor]:
         """Token weights of this rank's micro-batches."""
@@ -198,7 +206,7 @@ class Trainer:
         found: list[tuple[torch.Tensor, torch.Tensor]] = []
         with torch.no_grad():
             for batch in (b for coming in range(step, last) for b in self._micro_batches(coming)):
-                found.append((batch.token.cpu(), token_nll(self.model, batch).cpu()))
+                found.append((batch.token.cpu(), self.token_loss(batch).nll.cpu()))
         if self.accelerator.num_processes > 1:
             found = gather_object(found)
         self.known.old_nll = torch.full((len(self.data.input_ids),), math.nan)
@@ -207,15 +215,17 @@ class Trainer:
 
     def _update(self, step: int, record: dict[str, float]) -> None:
         """Reduce gradients over ranks, clip, step, publish; refuse anything not finite."""
-        if self.accelerator.num_processes > 1:
-            for master in self.weights.masters:
+        masters = self.weights.masters
+        if self.accelerator.num_processes > 1 and not self.sharded:  # FSDP has done so
+            for master in masters:
                 master.grad = self.accelerator.reduce(master.grad, "sum")
         if self.method.parameter_penalty:
             self._pull_parameters(record)
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.weights.masters, self.config.training.max_grad_norm
-        ).item()
-        record["gradient_norm"] = norm
+        total = get_total_norm([master.grad for master in masters if master.grad is not None])
+        if self.sharded:
+            total = self.accelerator.reduce(total.square(), "sum").sqrt()
+        clip_grads_with_norm_(masters, self.config.training.max_grad_norm, total)
+        record["gradient_norm"] = norm = total.item()
         if not (math.isfinite(norm) and math.isfinite(record["loss"])):
             raise TrainingDiverged(
                 f"run {self.config.run!r}: loss {record['loss']:.4g}, gradient norm {norm:.4g} at "
@@ -231,14 +241,19 @@ class Trainer:
         self.weights.publish()
 
     def _micro_batches(self, step: int) -> Iterator[Batch]:
-        """This rank's share of the global batch, in micro-batches, longest first."""
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        rows = self.schedule[step]
-        share = np.array_split(np.arange(len(rows)), world)[rank]
-        size = self.config.training.micro_batch_size
-        for start in range(0, len(share), size):
-            places = share[start : start + size]
-            batch = collate(self.data, rows[places], int(places[0]), self.pad_id)
+        """This rank's share of the global batch, in micro-batches, longest first.
+
+        All ranks compute equally many, because what they exchange must pair up: one that has no
+        sequences left computes the batch's shortest one without labels.
+        """
+        rows, size = self.schedule[step], self.config.training.micro_batch_size
+        shares = np.array_split(np.arange(len(rows)), self.accelerator.num_processes)
+        for start in range(0, len(shares[0]), size):
+            places = shares[self.accelerator.process_index][start : start + size]
+            if len(places):
+                batch = collate(self.data, rows[places], int(places[0]), self.pad_id)
+            else:
+                batch = unlabelled(collate(self.data, rows[-1:], 0, self.pad_id))
             yield batch.to(self.accelerator.device)
 
     def _n_tokens(self, step: int) -> int:
@@ -251,13 +266,15 @@ class Trainer:
         total = torch.zeros((), device=self.accelerator.device)
         for master, initial in zip(self.weights.masters, self.initial, strict=True):
             assert master.grad is not None
-            tensors = (master.detach(), initial, master.grad)
+            tensors = (master, initial, master.grad)
             for piece, start, gradient in zip(
                 *(t.view(-1).split(PIECE) for t in tensors), strict=True
             ):
                 penalty, pull = self.method.parameter_penalty(piece, start, self.options)
                 gradient += pull
                 total += penalty
+        if self.sharded:
+            total = self.accelerator.reduce(total, "sum")
         record["penalty"] += total.item()
         record["loss"] += total.item()
 

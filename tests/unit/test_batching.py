@@ -54,7 +54,10 @@ def test_length_batches_respect_the_budget(lengths, budget):
 
 
 def test_collate_by_hand():
-    """Two sequences [5 6 | 7 8] and [9 | 4]: labels 7, 8, 4, predicted from one place before."""
+    """Two sequences [5 6 | 7 8] and [9 | 4]: labels 7, 8, 4, predicted from one place before.
+
+    Rows are padded with 3 to a multiple of eight.
+    """
     data = TokenizedData.from_examples(
         [
             TokenizedExample("a", [5, 6, 7, 8], [False, False, True, True], False),
@@ -62,9 +65,9 @@ def test_collate_by_hand():
         ]
     )
     batch = collate(data, np.array([1, 0]), first_sequence=10, pad_id=3)
-    assert batch.input_ids.tolist() == [[9, 4, 3, 3], [5, 6, 7, 8]]
+    assert batch.input_ids.tolist() == [[9, 4] + 6 * [3], [5, 6, 7, 8] + 4 * [3]]
     assert batch.labels.tolist() == [4, 7, 8]
-    assert batch.positions.tolist() == [0, 4 + 1, 4 + 2]
+    assert batch.positions.tolist() == [0, 8 + 1, 8 + 2]
     assert batch.sequence.tolist() == [10, 11, 11]
     assert data.input_ids[batch.token].tolist() == [4, 7, 8]
 

@@ -1,14 +1,10 @@
 """Every method through the real loop: cutting the batch, ranks and crashes change nothing."""
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from tests.unit.test_train import run_config, trained
+from tests.unit.train_in_processes import launch, train_through_crashes
 
 from sft_tradeoff.merge import merge_folders
 from sft_tradeoff.models import load_model, save_model
@@ -17,7 +13,6 @@ from sft_tradeoff.objectives.base import Method, Options
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.reference import reference_nll
-from sft_tradeoff.resume import StateFile
 from sft_tradeoff.tokenization import tokenize_file
 from sft_tradeoff.train import train
 from sft_tradeoff.trainer import Trainer
@@ -81,53 +76,32 @@ def test_cutting_the_global_batch_changes_nothing(random_model, data, reference,
 
 
 def test_two_processes_give_the_weights_of_one(random_model, data, reference, tmp_path):
-    """2 × 4 (gloo) ≡ 1 × 8 for every method; one launch, because starting costs seconds."""
-    data.save(tmp_path / "train.npz")
-    np.save(tmp_path / "reference.npy", reference)
-    configs = {label: config_of(label, epochs=1).model_dump(mode="json") for label in TRAINED}
-    (tmp_path / "configs.json").write_text(json.dumps(configs))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run(
-        [sys.executable, *launch, "-m", "tests.unit.train_in_processes", tmp_path, random_model],
-        check=True,
-        env=dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(["src", "."])),
-    )
+    """2 × 4 (gloo) ≡ 1 × 8 for every method, with all parameters in each process or with shards."""
+    entries = {
+        f"{label}.{sharding}": (config_of(label, epochs=1, processes=2, sharding=sharding), ())
+        for label in TRAINED
+        for sharding in ("none", "fsdp")
+    }
+    found = launch(tmp_path, random_model, data, reference, entries)
     for label in TRAINED:
         one = trained(config_of(label, epochs=1), random_model, data, reference)
-        two = torch.load(tmp_path / f"{label}.pt")
-        assert_same(one.weights.state(), two["masters"])
-        for a, b in zip(one.log, two["log"], strict=True):
-            assert a == pytest.approx(b, rel=2e-3, abs=1e-5), label
-
-
-class Crash(Exception):
-    pass
+        for sharding in ("none", "fsdp"):
+            two = found[f"{label}.{sharding}"]
+            assert_same(one.weights.state(), two["masters"])
+            for a, b in zip(one.log, two["log"], strict=True):
+                assert a == pytest.approx(b, rel=2e-3, abs=1e-5), (label, sharding)
 
 
 @pytest.mark.parametrize("label", TRAINED)
 def test_a_crash_and_resume_gives_bit_identical_weights(
-    random_model, data, reference, tmp_path, monkeypatch, label
+    random_model, data, reference, tmp_path, label
 ):
     """Interrupted after steps 3 and 5 of 6: inside a refresh period of PSFT, and at its end."""
     config = config_of(label, checkpoint_every_s=0, micro_batch_size=4)
     whole = trained(config, random_model, data, reference)
-    step = Trainer.optimiser_step
-    for last in (3, 5, None):
-
-        def interrupted(self, number, last=last):
-            if number == last:
-                raise Crash
-            return step(self, number)
-
-        monkeypatch.setattr(Trainer, "optimiser_step", interrupted)
-        torch.manual_seed(0)
-        trainer = Trainer(config, load_model(random_model, torch.float32), data, 0, reference)
-        try:
-            trainer.run(StateFile(tmp_path, "key"))
-        except Crash:
-            assert last is not None
-    assert trainer.log == whole.log
-    assert_same(whole.weights.state(), trainer.weights.state(), rtol=0, atol=0)
+    resumed = train_through_crashes(config, random_model, data, reference, tmp_path, (3, 5))
+    assert resumed.log == whole.log
+    assert_same(whole.weights.state(), resumed.weights.state(), rtol=0, atol=0)
 
 
 def equal(a, b):

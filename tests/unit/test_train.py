@@ -9,18 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from sft_tradeoff.console import UserError
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.models import load_model
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.reference import reference_nll
-from sft_tradeoff.resume import exclusive
+from sft_tradeoff.resume import StateFile, exclusive
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.specs import DomainSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.tokenization import tokenize_file
@@ -49,11 +49,11 @@ def data(jsonl, examples):
     return tokenize_file(byte_tokenizer(), jsonl(examples), 200)
 
 
-def trained(config, model_folder, data, reference=None):
+def trained(config, model_folder, data, reference=None, state=None):
     torch.manual_seed(0)
     model = load_model(model_folder, torch.float32)
     trainer = Trainer(config, model, data, 0, reference)
-    trainer.run()
+    trainer.run(state)
     return trainer
 
 
@@ -130,11 +130,30 @@ def test_training_computes_the_function_that_is_evaluated(random_model, data):
     assert {b.dtype for b in trainer.model.buffers() if b.is_floating_point()} == {torch.float32}
 
 
-def test_a_batch_smaller_than_the_ranks_is_refused(random_model, data):
-    trainer = Trainer(run_config(), load_model(random_model, torch.float32), data, 0)
-    trainer.schedule[-1] = trainer.schedule[-1][:0]
-    with pytest.raises(UserError, match="batch of 0 sequences for 1 processes"):
-        trainer._refuse_idle_ranks()
+@pytest.mark.parametrize(
+    ("n_rows", "n_ranks", "size"), [(8, 2, 4), (9, 2, 1), (5, 3, 2), (1, 3, 4)]
+)
+def test_ranks_cut_a_batch_into_equally_many_parts(random_model, data, n_rows, n_ranks, size):
+    """Together they see every label of the batch once, in the batch's order."""
+    config = run_config(batch_size=n_rows, micro_batch_size=1)
+    trainer = Trainer(config, load_model(random_model, torch.float32), data, 0)
+    trainer.schedule = [np.arange(n_rows)]
+    (whole,) = micro_batches(trainer, n_rows, 0, 1)
+    shares = [micro_batches(trainer, size, rank, n_ranks) for rank in range(n_ranks)]
+    assert {len(share) for share in shares} == {math.ceil(math.ceil(n_rows / n_ranks) / size)}
+    for name in ("labels", "sequence", "token"):
+        parts = [getattr(batch, name) for share in shares for batch in share]
+        assert torch.equal(torch.cat(parts), getattr(whole, name))
+    assert all(1 <= len(batch.input_ids) <= size for share in shares for batch in share)
+
+
+def micro_batches(trainer, size, rank, n_ranks):
+    """Micro-batches of the first step as one of several ranks would compute them."""
+    trainer.config = run_config(batch_size=size, micro_batch_size=size)
+    trainer.accelerator = SimpleNamespace(
+        process_index=rank, num_processes=n_ranks, device=torch.device("cpu")
+    )
+    return list(trainer._micro_batches(0))
 
 
 def test_divergence_is_an_error_that_names_the_fix(random_model, data):
@@ -184,7 +203,7 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
     rng = random.Random(0)
     state = tmp_path / "killed" / "state"
     n_killed = 0
-    for _ in range(4):
+    for _ in range(2):
         process = subprocess.Popen(
             command(config, random_model, tmp_path, "killed"), env=environment
         )
@@ -194,7 +213,7 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
         time.sleep(rng.uniform(0, 0.15))
         process.send_signal(signal.SIGKILL)
         n_killed += process.wait() == -signal.SIGKILL
-    assert n_killed >= 3, "the run is too short for this test"
+    assert n_killed == 2, "the run is too short for this test"
     assert not (tmp_path / "killed" / "train.json").exists()
     subprocess.run(command(config, random_model, tmp_path, "killed"), check=True, env=environment)
     hashes = {sha256_of(tmp_path / n / "model" / "model.safetensors") for n in ("whole", "killed")}
@@ -232,10 +251,8 @@ def newest(folder):
 
 
 def test_an_interrupted_save_keeps_the_previous_resume_point(tmp_path, monkeypatch):
-    from sft_tradeoff.resume import StateFile
-
     file = StateFile(tmp_path / "state", "key")
-    file.save({"a": torch.ones(3)})
+    file.save({"a": torch.ones(3)}, 1)
 
     def half(state, path):
         path.write_bytes(b"half")
@@ -243,18 +260,51 @@ def test_an_interrupted_save_keeps_the_previous_resume_point(tmp_path, monkeypat
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises(KeyboardInterrupt):
-        file.save({"a": torch.zeros(3)})
+        file.save({"a": torch.zeros(3)}, 2)
     assert torch.equal(file.load()["a"], torch.ones(3))
-    assert [p.name for p in file.folder.iterdir()] == ["key.pt"]
+    assert [p.name for p in file.folder.iterdir()] == ["key.1.0of1.pt"]
 
 
 def test_damaged_resume_point_starts_over(random_model, data, tmp_path, caplog):
-    from sft_tradeoff.resume import StateFile
-
     file = StateFile(tmp_path / "state", "key")
     assert file.load() is None
-    file.save({"a": torch.ones(3)})
+    file.save({"a": torch.ones(3)}, 1)
     assert torch.equal(file.load()["a"], torch.ones(3))
-    file.path.write_bytes(file.path.read_bytes()[:100])
+    (path,) = file.folder.iterdir()
+    path.write_bytes(path.read_bytes()[:100])
     assert file.load() is None
     assert "starting over" in caplog.text
+
+
+def test_a_resume_point_counts_once_all_its_parts_are_there(tmp_path):
+    """Two ranks; the second dies before it saves step 2, and both go on from step 1."""
+    ranks = [StateFile(tmp_path, "key", part, 2) for part in range(2)]
+    for part, rank in enumerate(ranks):
+        assert rank.load() is None
+        rank.save({"a": torch.tensor([part, 1])}, 1)
+    ranks[0].save({"a": torch.tensor([0, 2])}, 2)
+    assert [rank.load()["a"].tolist() for rank in ranks] == [[0, 1], [1, 1]]
+    ranks[1].save({"a": torch.tensor([1, 2])}, 2)
+    assert [rank.load()["a"].tolist() for rank in ranks] == [[0, 2], [1, 2]]
+    for rank in ranks:
+        rank.keep_only(2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["key.2.0of2.pt", "key.2.1of2.pt"]
+    assert StateFile(tmp_path, "key", 0, 3).load() is None
+    assert StateFile(tmp_path, "other", 0, 2).load() is None
+
+
+def test_ranks_save_by_one_clock_and_resume_together_or_not_at_all(
+    random_model, data, tmp_path, monkeypatch
+):
+    """The first rank's clock says no, then another rank's part is damaged."""
+    config = run_config(checkpoint_every_s=0)
+    file = StateFile(tmp_path, "key")
+    monkeypatch.setattr("sft_tradeoff.trainer.broadcast_object_list", lambda _: [False])
+    trained(config, random_model, data, state=file)
+    assert file.load() is None
+    monkeypatch.undo()
+    trained(config, random_model, data, state=file)
+    assert len(file.load()["log"]) == 6
+    monkeypatch.setattr("sft_tradeoff.trainer.gather_object", lambda found: [*found, False])
+    monkeypatch.setattr(Trainer, "_restore", None)
+    assert len(trained(config, random_model, data, state=file).log) == 6

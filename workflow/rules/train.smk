@@ -42,18 +42,27 @@ rule train:
         f"{RESULTS}/logs/train/{{run}}.jsonl"
     conda:
         CONDA
-    threads: 1
+    threads: STUDY.training.processes
     resources:
+        **({"gpu": STUDY.training.processes} if STUDY.training.processes > 1 else {}),
         mem_mb=5000,
         runtime=240,
     params:
+        # Without GPUs the same launcher starts processes that compute on the CPU.
+        start=(
+            "accelerate launch --multi_gpu --num_machines 1 --main_process_port 0"
+            f" --num_processes {STUDY.training.processes} --num_cpu_threads_per_process 1"
+            " --mixed_precision no --dynamo_backend no"
+            if STUDY.training.processes > 1
+            else "python"
+        ),
         config=lambda w: spec_json(RUNS[w.run]),
         state=f"{RESULTS}/state/{{run}}",
         reference=lambda w, input: (
             f"--reference {shlex.quote(input.reference)}" if input.reference else ""
         ),
     shell:
-        "python -m sft_tradeoff.train --config {params.config:q}"
+        "{params.start} -m sft_tradeoff.train --config {params.config:q}"
         " --base-model $(dirname {input.model:q})"
         " --data {input.data:q}"
         " {params.reference}"
