@@ -66,15 +66,20 @@ def load_tokens(spec: DomainSpec, data: Path, tokens: Path, max_length: int) -> 
     return tokenized
 
 
-def domain_nll_items(lm: Any, label: str, data: TokenizedData, ids: Sequence[str]) -> list[Item]:
-    """Loss of the gold responses, as in training: Σ nats and tokens per test example."""
-    requests, n_tokens = [], []
+def domain_nll_requests(data: TokenizedData) -> list[tuple[None, list[int], list[int]]]:
+    """What scores the gold responses as in training: prompt and response of every example."""
+    requests = []
     for i in range(len(data)):
         tokens, mask = data.example(i)
         n_prompt = int(mask.argmax())
         requests.append((None, tokens[:n_prompt].tolist(), tokens[n_prompt:].tolist()))
-        n_tokens.append(float(mask.sum()))
-    scored = lm._loglikelihood_tokens(requests, disable_tqdm=True)
+    return requests
+
+
+def domain_nll_items(lm: Any, label: str, data: TokenizedData, ids: Sequence[str]) -> list[Item]:
+    """Loss of the gold responses: Σ nats and tokens per test example."""
+    scored = lm._loglikelihood_tokens(domain_nll_requests(data), disable_tqdm=True)
+    n_tokens = [float(data.example(i)[1].sum()) for i in range(len(data))]
     return [
         (label, item, "nll", -nats, n)
         for item, (nats, _), n in zip(ids, scored, n_tokens, strict=True)
@@ -142,15 +147,19 @@ def evaluate(
     """
     # lm-eval's copies of the items stay in the project's cache; read when `datasets` is imported.
     os.environ.setdefault("HF_DATASETS_CACHE", str(cache_dir() / "datasets"))
-    from sft_tradeoff.lm import load_lm
+    from sft_tradeoff.lm import SharedPrefixLM, load_lm
 
     started = time.monotonic()
-    tasks = tasks_of(config, load_tokenizer(model_folder), data)
+    tokenizer = load_tokenizer(model_folder)
+    tasks = tasks_of(config, tokenizer, data)
     window = config.evaluation.max_length
     tokenized = [
         load_tokens(*files, window) for files in zip(config.domains, data, tokens, strict=True)
     ]
-    lm = load_lm(model_folder, config.evaluation)
+    lm = load_lm(model_folder, config.evaluation, tokenizer)
+    if isinstance(lm, SharedPrefixLM):
+        for examples in tokenized:
+            lm.expect(domain_nll_requests(examples))
     items, facts = run_tasks(lm, tasks, config.evaluation.chat_template)
     for domain, path, examples in zip(config.domains, data, tokenized, strict=True):
         ids = [str(record["id"]) for record in read_records(domain, path)]

@@ -99,7 +99,7 @@ def _empty_cache(model: PreTrainedModel) -> DynamicCache:
 
 
 @dataclass
-class _Rows:
+class Rows:
     """B rows being decoded; the newest tokens [B] are not in the cache yet.
 
     Args:
@@ -126,11 +126,14 @@ class _Rows:
             layer.values = layer.values[:, :, first:].index_select(0, index)
 
 
+Look = Callable[[Rows, torch.Tensor], object]  # a batch and the states [B, 1, H] of its last tokens
+
+
 def _layers(cache: DynamicCache) -> list[Any]:
     return cache.layers  # Any: typed as every kind of layer, where only DynamicLayer comes here
 
 
-def _join(model: PreTrainedModel, parts: list[_Rows]) -> _Rows:
+def _join(model: PreTrainedModel, parts: list[Rows]) -> Rows:
     """One batch of all rows, padded on the left to the widest."""
     if len(parts) == 1:
         return parts[0]
@@ -143,7 +146,7 @@ def _join(model: PreTrainedModel, parts: list[_Rows]) -> _Rows:
         for layer in layers:
             layer.reset()  # frees it: the whole cache never exists twice
         cache.update(torch.cat(keys), torch.cat(values), i)
-    return _Rows(
+    return Rows(
         prompt=[row for part in parts for row in part.prompt],
         tokens=torch.cat([part.tokens for part in parts]),
         mask=torch.cat([pad(p.mask, (n, 0)) for p, n in zip(parts, pads, strict=True)]),
@@ -160,6 +163,7 @@ def greedy_decode(
     batch_size: int,
     batch_tokens: int,
     advance: Callable[[int], object] = lambda n_rows: None,
+    look: Look | None = None,
 ) -> list[list[int]]:
     """Continue every prompt with the likeliest token until it is finished.
 
@@ -170,13 +174,14 @@ def greedy_decode(
         batch_size: Rows decoded together.
         batch_tokens: Padded tokens per pass that reads prompts.
         advance: Called with the number of rows that have just finished.
+        look: Called with every batch of prompts that was read, before its answers begin.
 
     Returns:
         The new tokens of every prompt, the last of which made it finished.
     """
     answers: list[list[int]] = [[] for _ in prompts]
     waiting = deque(sorted(range(len(prompts)), key=lambda i: -len(prompts[i])))
-    active: _Rows | None = None
+    active: Rows | None = None
     while waiting or active:
         parts = []
         n_free = batch_size
@@ -189,7 +194,7 @@ def greedy_decode(
             chosen = [waiting.popleft() for _ in range(min(n_free, len(waiting)))]
             lengths = np.array([len(prompts[row]) for row in chosen])
             for batch in length_batches(lengths, batch_tokens):
-                parts.append(_read(model, prompts, [chosen[i] for i in batch]))
+                parts.append(_read(model, prompts, [chosen[i] for i in batch], look))
         active = _join(model, parts)
         for row, token in zip(active.prompt, active.tokens.tolist(), strict=True):
             answers[row].append(token)
@@ -201,7 +206,9 @@ def greedy_decode(
     return answers
 
 
-def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]], rows: list[int]) -> _Rows:
+def _read(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], rows: list[int], look: Look | None
+) -> Rows:
     """Read prompts into a new cache and predict the first token of each answer."""
     width = max(len(prompts[row]) for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)  # (B, W)
@@ -210,22 +217,53 @@ def _read(model: PreTrainedModel, prompts: Sequence[Sequence[int]], rows: list[i
         ids[i, width - len(prompts[row]) :] = torch.tensor(prompts[row])
         mask[i, width - len(prompts[row]) :] = 1
     empty = mask[:, :0].to(model.device)
-    batch = _Rows(rows, ids[:, -1], empty, _empty_cache(model))
-    batch.tokens = _extend(model, ids.to(model.device), batch, mask.to(model.device))
+    batch = Rows(rows, ids[:, -1], empty, _empty_cache(model))
+    states = _states(model, ids.to(model.device), batch, mask.to(model.device))[:, -1:]
+    batch.tokens = head_logits(model, states[:, -1]).argmax(-1)
+    if look:
+        look(batch, states)
     return batch
 
 
-def _extend(
-    model: PreTrainedModel, ids: torch.Tensor, rows: _Rows, mask: torch.Tensor | None = None
+def forced_states(
+    model: PreTrainedModel, rows: Rows, states: torch.Tensor, answers: Sequence[Sequence[int]]
 ) -> torch.Tensor:
+    """Hidden states that predict given answers, whose prompts have just been read: [N, H].
+
+    Args:
+        model: As in :func:`greedy_decode`.
+        rows: B prompts; unchanged afterwards.
+        states: [B, 1, H] of the prompts' last tokens.
+        answers: N tokens in all, none empty; the states come in their order.
+    """
+    longest, width = max(map(len, answers)), rows.mask.shape[1]
+    ids = torch.zeros(len(answers), longest - 1, dtype=torch.long)  # (B, T)
+    for i, answer in enumerate(answers):
+        ids[i, : len(answer) - 1] = torch.tensor(answer[:-1])
+    if longest > 1:  # padding on the right is read, but nothing looks back at it
+        states = torch.cat([states, _states(model, ids.to(model.device), rows)], dim=1)
+        rows.mask = rows.mask[:, :width]
+        for layer in _layers(rows.cache):
+            layer.keys, layer.values = layer.keys[:, :, :width], layer.values[:, :, :width]
+    return torch.cat([states[i, : len(answer)] for i, answer in enumerate(answers)])
+
+
+def _extend(model: PreTrainedModel, ids: torch.Tensor, rows: Rows) -> torch.Tensor:
     """Read ids [B, T] into the rows' cache and return the likeliest next tokens [B]."""
+    return head_logits(model, _states(model, ids, rows)[:, -1]).argmax(-1)
+
+
+def _states(
+    model: PreTrainedModel, ids: torch.Tensor, rows: Rows, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Read ids [B, T] into the rows' cache and return their last hidden states [B, T, H]."""
     rows.mask = torch.cat([rows.mask, torch.ones_like(ids) if mask is None else mask], dim=1)
     positions = (rows.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]  # (B, T)
-    states = model.base_model(
+    states: torch.Tensor = model.base_model(
         input_ids=ids,
         attention_mask=rows.mask,
         position_ids=positions,
         past_key_values=rows.cache,
         use_cache=True,
-    ).last_hidden_state  # (B, T, H)
-    return head_logits(model, states[:, -1]).argmax(-1)
+    ).last_hidden_state
+    return states

@@ -26,7 +26,14 @@ from transformers import AutoConfig, GenerationConfig
 from sft_tradeoff.allocator import keep_freed_memory
 from sft_tradeoff.batching import length_batches
 from sft_tradeoff.console import UserError
-from sft_tradeoff.generation import end_tokens, greedy_decode, has_plain_cache, is_plain_greedy
+from sft_tradeoff.generation import (
+    Rows,
+    end_tokens,
+    forced_states,
+    greedy_decode,
+    has_plain_cache,
+    is_plain_greedy,
+)
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.prefix_tree import PrefixTree, tree_layout
 from sft_tradeoff.token_loss import check_head, head_logits
@@ -53,6 +60,16 @@ class SharedPrefixLM(HFLM):
         super().__init__(**keywords)
         self.batch_tokens = batch_tokens
         self._shares = has_plain_cache(self.model)
+        self._expected: dict[tuple[int, ...], list[int]] = {}
+        self._known: dict[tuple[int, ...], tuple[float, bool]] = {}
+
+    def expect(self, requests: Scored) -> None:
+        """Say what will be scored later: where generation reads the context, it is done on the way.
+
+        A domain asks for an answer to a prompt and for the loss of the gold one: the prompt is read
+        once.
+        """
+        self._expected |= {tuple(context): gold for _, context, gold in requests}
 
     def _score(
         self, trees: list[PrefixTree], n_sequences: int, quiet: bool
@@ -117,10 +134,12 @@ class SharedPrefixLM(HFLM):
         self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """lm-eval's hook: (Σ log-likelihood, is greedy) of every continuation."""
+        known = {i: self._known.get((*r[1], *r[2])) for i, r in enumerate(requests)}
         trees = [PrefixTree()]
         previous: list[int] = []
         # Contexts in order, so that equal ones meet, and unequal ones share their beginnings.
-        for i in sorted(range(len(requests)), key=lambda i: requests[i][1]):
+        unknown = [i for i, answer in known.items() if answer is None]
+        for i in sorted(unknown, key=lambda i: requests[i][1]):
             _, context, continuation = requests[i]
             # As stock: nothing to score would win every comparison, and a cut one is another text.
             assert 0 < len(continuation) <= self.max_length
@@ -134,7 +153,8 @@ class SharedPrefixLM(HFLM):
                 trees.append(PrefixTree())
             trees[-1].add(i, ids, range(len(ids) - n_scored, len(ids)))
             previous = context
-        answers = list(zip(*self._score(trees, len(requests), disable_tqdm), strict=True))
+        scored = zip(*self._score(trees, len(requests), disable_tqdm), strict=True)
+        answers = [known[i] or answer for i, answer in enumerate(scored)]
         for (request, _, _), answer in zip(requests, answers, strict=True):
             if request is not None:  # None: a window of a rolling request, which stock records
                 self.cache_hook.add_partial("loglikelihood", request, answer)
@@ -198,6 +218,7 @@ class SharedPrefixLM(HFLM):
             answers = greedy_decode(
                 self.model, prompts, finished=finished, batch_size=self.batch_size,
                 batch_tokens=self.batch_tokens, advance=bar.update,
+                look=lambda rows, states: self._score_expected(prompts, rows, states),
             )  # fmt: skip
         texts = []
         for request, tokens in zip(requests, answers, strict=True):
@@ -205,6 +226,20 @@ class SharedPrefixLM(HFLM):
             self.cache_hook.add_partial("generate_until", request.args, text)
             texts.append(text)
         return texts
+
+    def _score_expected(self, prompts: list[list[int]], rows: Rows, states: torch.Tensor) -> None:
+        """Score the gold answers of prompts just read, if all of them were announced."""
+        gold = [self._expected.get(tuple(prompts[row])) for row in rows.prompt]
+        answers = [answer for answer in gold if answer]
+        if len(answers) < len(gold):
+            return
+        hidden = forced_states(self.model, rows, states, answers)  # (N, H)
+        labels = torch.tensor([token for answer in answers for token in answer])
+        nats, hit = self._score_hidden(hidden, torch.arange(len(labels)), labels)
+        lengths = [len(answer) for answer in answers]
+        parts = zip(rows.prompt, answers, nats.split(lengths), hit.split(lengths), strict=True)
+        for row, answer, values, hits in parts:
+            self._known[*prompts[row], *answer] = (values.sum().item(), bool(hits.all()))
 
     def _encode_stop(self, stop: str) -> list[int]:
         return list(self.tokenizer.encode(stop, add_special_tokens=False))
@@ -214,8 +249,13 @@ class SharedPrefixLM(HFLM):
         return list(ids[0].tolist()) or [self.prefix_token_id]
 
 
-def load_lm(folder: Path, spec: EvaluationSpec) -> Any:
+def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
     """Load a checkpoint as a model class of lm-eval, on the GPU if there is one.
+
+    Args:
+        folder: Weights and tokenizer.
+        spec: Backend, type, window and batches.
+        tokenizer: The folder's own, if it has been loaded already.
 
     Raises:
         UserError: If the backend is not installed.
@@ -231,7 +271,7 @@ def load_lm(folder: Path, spec: EvaluationSpec) -> Any:
     model.generation_config = GenerationConfig(**ids)
     return SharedPrefixLM(
         pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
-        tokenizer=load_tokenizer(folder),
+        tokenizer=tokenizer or load_tokenizer(folder),
         backend="causal",
         batch_size=spec.batch_size,
         batch_tokens=spec.batch_tokens,

@@ -303,3 +303,34 @@ def test_pretrained_model_agrees_with_stock(pretrained_model):
     found = [nats for nats, _ in rounded.loglikelihood(instances("loglikelihood", pairs))]
     assert found == pytest.approx(exact, abs=0.3)
     assert np.argmax(found) == 0
+
+
+def test_announced_answers_are_scored_while_generation_reads_their_prompts(
+    random_model, model, monkeypatch
+):
+    """Same losses and generations as apart; only the answer that was not announced costs a pass.
+
+    "a" has a gold answer of one token, which needs no pass beyond the prompt's own.
+    """
+    tokenizer = load_tokenizer(random_model)
+    asked, apart = (lms(model, tokenizer, batch_size=4)[0] for _ in range(2))
+    prompts = ["a", "Say something", "Somewhat longer than that", "q"]
+    golds = ["!", "of course", "a rather long answer to all of that", " yes"]
+    requests = [
+        (None, asked.tok_encode(p), asked.tok_encode(g))
+        for p, g in zip(prompts, golds, strict=True)
+    ]
+    other = [(None, asked.tok_encode("q"), asked.tok_encode(" no"))]
+    generate = instances("generate_until", [(p, dict(OPTIONS)) for p in prompts])
+    expected = apart._loglikelihood_tokens(requests + other, disable_tqdm=True)
+    asked.expect(requests)
+    assert asked.generate_until(generate) == apart.generate_until(generate)
+    passed = []
+    score = asked._score
+    monkeypatch.setattr(
+        asked, "_score", lambda trees, *rest: passed.extend(map(len, trees)) or score(trees, *rest)
+    )
+    found = asked._loglikelihood_tokens(requests + other, disable_tqdm=True)
+    assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], abs=1e-4)
+    assert [f[1] for f in found] == [e[1] for e in expected]
+    assert passed == [len(other[0][1]) + len(other[0][2]) - 1]
