@@ -74,10 +74,10 @@ def train_ours(options: argparse.Namespace, clock: Clock, settings: dict[str, An
     """Train with this project, set up as its ``train`` stage does; return losses and settings."""
     import torch
 
+    from sft_tradeoff.train import make_deterministic
     from sft_tradeoff.trainer import Trainer
 
-    torch.manual_seed(0)
-    torch.use_deterministic_algorithms(True)
+    make_deterministic(0)
     data = TokenizedData.load(options.data)
     config = run_config(options.model, training_spec(options.batch_size, **settings))
     pad_id = load_tokenizer(options.model).pad_token_id

@@ -36,13 +36,14 @@ from sft_tradeoff.generation import (
 )
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.prefix_tree import PrefixTree, tree_layout
-from sft_tradeoff.token_loss import check_head, head_logits
+from sft_tradeoff.token_loss import check_head, float_logits
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import EvaluationSpec
 
 Scored = list[tuple[Any, list[int], list[int]]]  # (request, context ids, continuation ids)
-CHUNK = 128  # positions whose [CHUNK, V] float32 logits exist at one time
+CHUNK = 512  # positions whose logits exist at one time
+SLICE = 8  # of these in float32, so that what is done to them stays in a CPU's cache
 # A row takes in more sequences up to this width, or twice its context; wider rows would spend more
 # on attention than sharing and less padding save.
 TREE_WIDTH = 128
@@ -120,14 +121,17 @@ class SharedPrefixLM(HFLM):
         """[P, H], place in it [N], label [N] → log-likelihood float64, greedy hit [N], on CPU."""
         log_likelihood = torch.zeros(len(label), dtype=torch.double)
         hit = torch.zeros(len(label), dtype=torch.bool)
+        head, size = self.model.get_output_embeddings(), CHUNK
+        if self.device.type == "cpu":
+            size = SLICE
         for start in range(0, len(hidden), CHUNK):
-            logits = head_logits(self.model, hidden[start : start + CHUNK])  # (CHUNK, V) float32
-            here = ((which >= start) & (which < start + CHUNK)).nonzero()[:, 0]
-            place = (which[here] - start).to(self.device)
-            wanted = label[here].to(self.device)
-            nats = logits[place, wanted] - logits.logsumexp(-1)[place]
-            log_likelihood[here] = nats.double().cpu()
-            hit[here] = (logits.argmax(-1)[place] == wanted).cpu()
+            chunk = head(hidden[start : start + CHUNK])  # (CHUNK, V)
+            for first in range(start, start + len(chunk), size):
+                logits = float_logits(self.model, chunk[first - start : first - start + size])
+                here = ((which >= first) & (which < first + size)).nonzero()[:, 0]
+                place, wanted = (t[here].to(self.device) for t in (which - first, label))
+                nats, hits = score_labels(logits, place, wanted)
+                log_likelihood[here], hit[here] = nats.double().cpu(), hits.cpu()
         return log_likelihood, hit
 
     def _loglikelihood_tokens(
@@ -247,6 +251,24 @@ class SharedPrefixLM(HFLM):
     def _encode_prompt(self, prompt: str, room: int) -> list[int]:
         ids, _ = self.tok_batch_encode([prompt], left_truncate_len=room, truncation=self.truncation)
         return list(ids[0].tolist()) or [self.prefix_token_id]
+
+
+def score_labels(
+    logits: torch.Tensor, place: torch.Tensor, label: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-likelihoods of labels [N], and whether each is the greedy choice [N].
+
+    Args:
+        logits: [P, V] float32; overwritten.
+        place: [N] row of each label.
+        label: [N] tokens.
+    """
+    gold = logits[place, label]  # (N,)
+    highest = logits.amax(-1)  # (P,)
+    hit = gold == highest[place]
+    hit[hit.clone()] = logits[place[hit]].argmax(-1) == label[hit]  # the first of equals
+    total = logits.sub_(highest[:, None]).exp_().sum(-1).log_() + highest  # (P,)
+    return gold - total[place], hit
 
 
 def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:

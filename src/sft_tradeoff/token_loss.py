@@ -103,8 +103,13 @@ def supervised_hidden(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
-    """Float32 logits [N, V] of hidden states [N, H], with the model's own soft cap, if any."""
-    logits = model.get_output_embeddings()(hidden).float()  # (N, V)
+    """Float32 logits [N, V] of hidden states [N, H]."""
+    return float_logits(model, model.get_output_embeddings()(hidden))
+
+
+def float_logits(model: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """The head's output [N, V] in float32, with the model's own soft cap, if any."""
+    logits = logits.float()
     cap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 

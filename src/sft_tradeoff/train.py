@@ -23,6 +23,14 @@ from sft_tradeoff.tokenization import TokenizedData
 from sft_tradeoff.trainer import Trainer
 
 
+def make_deterministic(seed: int) -> None:
+    """The same seed gives the same weights, bit for bit on CPUs."""
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Time for nothing: no computation here reads what it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
 def train(
     config: RunConfig,
     base_model: Path,
@@ -46,10 +54,7 @@ def train(
         UserError: If other than ``training.processes`` processes run.
     """
     check_processes(config.training)
-    torch.manual_seed(config.seed)
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    # Time for nothing: no computation here reads what it has not written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    make_deterministic(config.seed)
     data = TokenizedData.load(data_path)
     n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
     check_memory(base_model, config, int(data.lengths.max()), n_shards)

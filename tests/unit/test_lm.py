@@ -1,6 +1,7 @@
 """The lm-eval class gives stock HFLM's answers: log-likelihoods, rolling sums, generations."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 from transformers import MistralConfig, MistralForCausalLM
 
-from sft_tradeoff.lm import PrefixTree, SharedPrefixLM, load_lm
+from sft_tradeoff.lm import PrefixTree, SharedPrefixLM, load_lm, score_labels
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.specs import EvaluationSpec
 
@@ -334,3 +335,15 @@ def test_announced_answers_are_scored_while_generation_reads_their_prompts(
     assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], abs=1e-4)
     assert [f[1] for f in found] == [e[1] for e in expected]
     assert passed == [len(other[0][1]) + len(other[0][2]) - 1]
+
+
+def test_scores_of_labels_by_hand():
+    """Row 0: logits 0, log 3 → log ¼, log ¾. Row 1 ties: the first of equals is the greedy choice.
+
+    Both labels of row 1 have log ½; only label 0 is a hit.
+    """
+    logits = torch.tensor([[0.0, math.log(3)], [7.0, 7.0]])
+    place, label = torch.tensor([0, 1, 1, 0]), torch.tensor([1, 0, 1, 0])
+    nats, hit = score_labels(logits, place, label)
+    assert nats.exp().tolist() == pytest.approx([0.75, 0.5, 0.5, 0.25])
+    assert hit.tolist() == [True, True, False, False]
