@@ -13,7 +13,7 @@ PARTIAL = results/$(STUDY)/partial
 SNAKEMAKE = snakemake --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study partial test bench lint schema lock clean
+.PHONY: help setup reproduce study own partial publish figures test bench lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,12 +36,28 @@ study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where 
 	$(SNAKEMAKE) material && $(SNAKEMAKE)
 	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
 
+own: export MODEL ?= smollm2-135m-instruct
+own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, TOLERANCE=)
+	@$(if $(DATA),,$(error DATA is missing; run make own DATA=file.jsonl))\
+	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" \
+	  $${METRIC:+--metric "$$METRIC"} $${NAME:+--name "$$NAME"}) || exit 1; \
+	$(MAKE) --no-print-directory study STUDY="$$study" || exit 1; cd "results/$$study"; \
+	python -m sft_tradeoff.recommend --run-table run_table.csv --runs runs --tradeoff tradeoff_over_seeds.csv \
+	  --tolerance "$$TOLERANCE" --out recommendation.md && echo && cat recommendation.md
+
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
 	python -m sft_tradeoff.runs --study config/studies/$(STUDY).yaml --out $(PARTIAL)/run_table.csv
 	python -m sft_tradeoff.aggregate --run-table $(PARTIAL)/run_table.csv --runs results/$(STUDY)/runs --scores $(PARTIAL)/scores.csv --tradeoff $(PARTIAL)/tradeoff.csv --over-seeds $(PARTIAL)/tradeoff_over_seeds.csv
 	python -m sft_tradeoff.figures.tradeoff --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/tradeoff
 	python -m sft_tradeoff.figures.learning_rate --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/learning_rate
 	@python -m sft_tradeoff.tables --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-dir $(PARTIAL) --show $(PARTIAL)
+
+publish: setup  ## Freeze the finished STUDY in results/published (REPLACE=yes: over another state of it)
+	python -m sft_tradeoff.publish --study config/studies/$(STUDY).yaml --results results/$(STUDY) --out results/published/$(STUDY) $(if $(REPLACE),--replace)
+
+# Forced, because file times in a clone mean nothing; --nolock, so that a study may be running.
+figures: setup  ## Redraw figures and tables of all published studies (or STUDY=<name>); trains nothing
+	snakemake --snakefile workflow/published.smk --cores $(CORES) --forceall --nolock $(if $(filter file,$(origin STUDY)),,--config study=$(STUDY))
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 python -m pytest

@@ -31,6 +31,7 @@ rule all:
             figure=FIGURES,
             format=["pdf", "png", "csv"],
         ),
+        recommendation=f"{RESULTS}/recommendation.md",
 
 
 rule trained:

@@ -26,3 +26,37 @@ rule figure:
         "python -m sft_tradeoff.figures.{wildcards.figure} --tradeoff {input.tradeoff:q}"
         " --out-stem {params.stem:q}"
         " 2>&1 | tee {log:q}"
+
+
+# Which learning rate and method stay within the default tolerance; `make own` takes another.
+rule recommend:
+    input:
+        table=f"{RESULTS}/run_table.csv",
+        tradeoff=f"{RESULTS}/tradeoff_over_seeds.csv",
+        evaluations=expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
+        per_item=expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
+        training=expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+        modules=[
+            f"src/sft_tradeoff/{name}.py"
+            for name in ["recommend", "recommendation_page", "tolerance", "measured"]
+        ],
+    output:
+        page=f"{RESULTS}/recommendation.md",
+        record=f"{RESULTS}/recommendation.json",
+    log:
+        f"{RESULTS}/logs/recommend.log",
+    benchmark:
+        f"{RESULTS}/logs/recommend.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        runs=lambda w, input: Path(input.evaluations[0]).parents[1],
+    shell:
+        "python -m sft_tradeoff.recommend --run-table {input.table:q}"
+        " --runs {params.runs:q}"
+        " --tradeoff {input.tradeoff:q}"
+        " --out {output.page:q}"
+        " 2>&1 | tee {log:q}"

@@ -3,11 +3,12 @@
 Accepted keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one
 user turn, the assistant's turn); and, optionally, ``answer`` (what is graded; default: the
 response), ``split`` (on all lines or on none). Other keys are ignored. All problems of the file
-are reported together, by line.
+are reported together, by line; a file of another kind is one problem, with the way to convert it.
 """
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -28,6 +29,18 @@ MAX_LABELS = 50
 MIN_EXAMPLES = 3
 ABSOLUTE_TOLERANCE = 1e-9
 _SPLIT_ORDER = ("test", "validation", "train")
+_FEW = "at least {} are needed: one to train on, and two to test on, as one alone has no interval"
+_AS_LINES = "orient='records', lines=True"
+_UTF = "the encoding is {0}; convert it with iconv -f {0} -t UTF-8"
+_BINARY = {
+    codecs.BOM_UTF32_LE: _UTF.format("UTF-32"),  # before UTF-16, whose mark begins alike
+    codecs.BOM_UTF32_BE: _UTF.format("UTF-32"),
+    codecs.BOM_UTF16_LE: _UTF.format("UTF-16"),
+    codecs.BOM_UTF16_BE: _UTF.format("UTF-16"),
+    b"\x1f\x8b": "it is compressed with gzip; unpack it with gunzip",
+    b"PK\x03\x04": "it is a zip archive or a spreadsheet; export its rows as JSONL",
+    b"PAR1": f"it is Parquet; convert it with pandas: read_parquet(...).to_json(..., {_AS_LINES})",
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,11 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
         split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]
         for split, size in sizes.items()
     }
+
+
+def marks_splits(path: Path) -> bool:
+    """Whether the file itself says which lines are for training and which for the test."""
+    return any(line.split is not None for line in _read(path, []))
 
 
 def score(record: Mapping[str, Any], generation: str) -> Score:
@@ -114,7 +132,12 @@ def _read(path: Path, problems: list[str]) -> list[_Line]:
     try:
         raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
-        raise ValueError(f"path: cannot read {str(path)!r}: {error.strerror}") from None
+        raise ValueError(
+            f"path: cannot read {str(path)!r}: {error.strerror}; give a JSONL file, with "
+            "one JSON object per line"
+        ) from None
+    if kind := _other_kind(path, raw):
+        raise ValueError(_report(path, [kind]))
     lines = []
     for number, content in enumerate(raw.split(b"\n"), start=1):
         if content.strip():
@@ -125,11 +148,48 @@ def _read(path: Path, problems: list[str]) -> list[_Line]:
     return lines
 
 
+def _other_kind(path: Path, raw: bytes) -> str | None:
+    """What a file is instead of JSONL, and how to convert it; None if it may be JSONL."""
+    for start, kind in _BINARY.items():
+        if raw.startswith(start):
+            return kind
+    if (zero := raw.find(b"\x00")) >= 0:
+        line = raw.count(b"\n", 0, zero) + 1
+        return f"line {line}: a zero byte; the file is UTF-16 or damaged, save it as UTF-8"
+    lines = [line.strip() for line in raw.split(b"\n") if line.strip()]
+    if not lines:
+        return "it is empty; write one JSON object per line"
+    if _is_one_value(raw, len(lines)):
+        return (
+            "it is one JSON value, not one object per line; convert a list with "
+            f"jq -c '.[]' {path.name} > {path.stem}.jsonl"
+        )
+    if any(line.startswith(b"{") for line in lines):
+        return None
+    shown = lines[0].decode("utf-8", "replace")[:60]
+    if any(mark in shown for mark in ",;\t"):
+        convert = f"read_csv({path.name!r}).to_json('{path.stem}.jsonl', {_AS_LINES})"
+        return f"line 1: {shown!r} looks like CSV; convert it, e.g. with pandas: {convert}"
+    return f"no line is a JSON object; line 1 is {shown!r}"
+
+
+def _is_one_value(raw: bytes, n_lines: int) -> bool:
+    """Whether the file is one list, or one object over several lines."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, list) or n_lines > 1
+
+
 def _parse(number: int, content: bytes) -> _Line:
     try:
         data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}; save the file as UTF-8") from None
+        raise ValueError(
+            f"not UTF-8 at byte {error.start}; if the file is Latin-1, "
+            "convert it with iconv -f LATIN1 -t UTF-8"
+        ) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not valid JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
@@ -176,6 +236,11 @@ def _from_messages(data: Mapping[str, Any]) -> tuple[str, str]:
     if not (isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns)):
         raise ValueError("'messages' must be a list of objects with 'role' and 'content'")
     roles = [turn.get("role") for turn in turns]
+    if roles[-1] != "assistant":
+        raise ValueError(
+            f"'messages' ends with the role {roles[-1]}; the last turn must be the assistant's, "
+            "which is what is learned"
+        )
     if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
         raise ValueError(
             f"'messages' has the roles {', '.join(map(str, roles))}; only [system,] user, "
@@ -196,7 +261,7 @@ def _assign(lines: list[_Line], spec: DomainSpec, problems: list[str]) -> Mappin
         without = next(line.number for line in lines if line.split is None)
         problems.append(f"line {without}: 'split' is missing; give it on all lines or on none")
     elif len(lines) < MIN_EXAMPLES:
-        problems.append(f"{len(lines)} usable examples; at least {MIN_EXAMPLES} are needed")
+        problems.append(f"{len(lines)} usable examples; {_FEW.format(MIN_EXAMPLES)}")
     elif given == {True}:
         problems += _leaks(groups)
         splits = _by_given_split(groups)

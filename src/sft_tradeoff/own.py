@@ -1,0 +1,263 @@
+"""A study for the user's own data and model: both are checked, and a study file is written.
+
+Nothing is fetched or trained here, so that every problem of data, model and options shows within
+seconds, and all of them together. The study's name carries a hash of data and model: two data sets
+never share results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from sft_tradeoff.benchmarks import BENCHMARKS
+from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study
+from sft_tradeoff.config_errors import closest, explain
+from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.domains import jsonl
+from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.base import Example
+from sft_tradeoff.files import atomic_write_text, sha256_of
+from sft_tradeoff.models import load_tokenizer, weight_files
+from sft_tradeoff.specs import NAME_PATTERN, DomainSpec
+from sft_tradeoff.tolerance import parse_tolerance
+
+logger = logging.getLogger("sft_tradeoff.own")
+
+TEMPLATE = Path("config/studies/own.yaml")
+TEST_SHARE = 5  # one prompt in five
+MIN_TEST = 2  # one item alone has no standard error
+EVERYTHING = 10**9
+NEW_TOKENS = (16, 512)  # least and most that an answer may have
+HASH_DIGITS = 8
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model of a study.
+
+    Args:
+        name: Name in the catalogue, or the one that a folder gets.
+        identity: Changes with what the model is made of.
+        entries: What the study file adds to the catalogue.
+    """
+
+    name: str
+    identity: str
+    entries: dict[str, Any] = field(default_factory=dict)
+
+
+def own_study(
+    data: Path,
+    model: str,
+    metric: str | None = None,
+    name: str | None = None,
+    tolerance: str = "",
+) -> dict[str, Any]:
+    """Content of the study file for these data and this model.
+
+    Args:
+        data: JSONL file of the user.
+        model: Name in the catalogue, or a folder of safetensors.
+        metric: How answers are graded; default: the template's.
+        name: Name of the study; default: from the data's name and a hash.
+        tolerance: Only checked, because it is needed at the very end.
+
+    Raises:
+        UserError: Listing every problem of data, model and options.
+    """
+    template: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    settings = template["domains"][0] | ({"metric": metric} if metric else {})
+    problems: list[str] = []
+    domain = _attempt(problems, lambda: check_data(data, settings))
+    theta_0 = _attempt(problems, lambda: find_model(model))
+    _attempt(problems, lambda: parse_tolerance(tolerance))
+    _attempt(problems, lambda: _check_name(name))
+    if domain is None or theta_0 is None or problems:
+        raise UserError("\n".join(problems))
+    parts = sha256_of(data), theta_0.identity, domain["metric"]
+    fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:HASH_DIGITS]
+    study = template | {
+        "study": name or f"{domain['label']}-{fingerprint}",
+        "description": f"{data.name} on {theta_0.name} (hash {fingerprint}).",
+        "models": [theta_0.name],
+        "domains": [domain],
+        **theta_0.entries,
+    }
+    source = f"{study['study']}.yaml"
+    check_files(parse_study(study, source), source, BENCHMARKS)
+    return study
+
+
+def _attempt(problems: list[str], check: Callable[[], T]) -> T | None:
+    """Result of a check, or None with its problem noted, so that the next one runs too."""
+    try:
+        return check()
+    except (ValueError, UserError) as error:
+        problems.append(str(error))
+    return None
+
+
+def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Domain entry of the study file, with sizes that fit the data.
+
+    Args:
+        data: The user's file.
+        settings: The template's entry; ``n_train`` and ``n_test`` are upper limits.
+
+    Raises:
+        ValueError: Listing all problems of the file.
+    """
+    label = f"own-{_slug(data.stem)}"
+    entry = settings | {"path": str(data), "label": label, "n_validation": 0}
+    marked = jsonl.marks_splits(data)
+    # Splits that the file marks are cut to these sizes; else one prompt is the least to test on.
+    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else 1}
+    splits = jsonl.generate(_spec(entry | sizes))
+    examples = splits["train"] + splits["test"]
+    n_test = len(splits["test"]) if marked else _n_prompts(examples) // TEST_SHARE
+    if n_test < MIN_TEST:
+        raise ValueError(_too_few(data, marked, examples))
+    entry |= {"n_test": min(entry["n_test"], n_test), "max_new_tokens": _new_tokens(examples)}
+    splits = jsonl.generate(_spec(entry))
+    used = len(splits["train"]), len(splits["test"])
+    text = "%s: %d examples to train on, %d to test on, %d left out"
+    logger.info(text, data, *used, len(examples) - sum(used))
+    return entry
+
+
+def _too_few(data: Path, marked: bool, examples: list[Example]) -> str:
+    reason = "a single test item has no interval"
+    if marked:
+        return (
+            f"path: {str(data)!r} has 1 line with split 'test'; mark {MIN_TEST} or more: {reason}"
+        )
+    return (
+        f"path: {str(data)!r} has {_n_prompts(examples)} different prompts; at least "
+        f"{MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
+        f"{reason}"
+    )
+
+
+def _spec(entry: dict[str, Any]) -> DomainSpec:
+    try:
+        return DomainSpec.model_validate(entry)
+    except ValidationError as error:
+        raise UserError(explain(error, DomainSpec.model_json_schema())) from None
+
+
+def _n_prompts(examples: list[Example]) -> int:
+    return len({normalise(example.prompt) for example in examples})
+
+
+def _new_tokens(examples: list[Example]) -> int:
+    """Room for the longest response: a token is rarely shorter than two bytes."""
+    longest = max(len(example.response.encode()) for example in examples)
+    least, most = NEW_TOKENS
+    return max(least, min(most, longest // 2 + 8))
+
+
+def find_model(model: str) -> Model:
+    """Find a model in the catalogue, or check the folder that holds one.
+
+    A folder is named after its content, because models are cached by name.
+
+    Raises:
+        UserError: If there is no such model, or the folder cannot be used.
+    """
+    catalogue = yaml.safe_load(CATALOGUE_PATH.read_text(encoding="utf-8"))["models"]
+    if model in catalogue:
+        return Model(model, model)
+    folder = Path(model).expanduser()
+    if not (folder / "config.json").is_file():
+        raise UserError(_no_model(model, folder, catalogue))
+    load_tokenizer(folder)
+    small = [path for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".model")]
+    files = sorted({*weight_files(folder), *small})
+    listing = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
+    identity = hashlib.sha256(listing.encode()).hexdigest()
+    name = f"{_slug(folder.resolve().name)}-{identity[:HASH_DIGITS]}"
+    entries = {
+        "assets": {name: {"source": "local", "path": str(folder)}},
+        "model_catalogue": {name: {"asset": name, "format": "safetensors"}},
+    }
+    return Model(name, identity, entries)
+
+
+def _no_model(model: str, folder: Path, catalogue: dict[str, Any]) -> str:
+    if folder.is_dir():
+        return f"model: {model!r} has no config.json; give the folder that save_pretrained wrote"
+    if folder.exists():
+        return f"model: {model!r} is a file; give the folder with config.json and safetensors"
+    return (
+        f"model: {model!r} is neither a folder nor a name in {CATALOGUE_PATH}; "
+        f"{closest(model, catalogue)} (a model on the hub: add it there with its revision)"
+    )
+
+
+def _slug(text: str) -> str:
+    """A text as part of a name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-_") or "unnamed"
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        raise UserError(f"name: {name!r} is not valid; use letters, digits, '-' and '_'")
+
+
+def write_study(study: dict[str, Any], folder: Path) -> Path:
+    """Write a study file; one that exists for the same data and model stays as the user left it.
+
+    Raises:
+        UserError: If the name is taken by another study.
+    """
+    path = folder / f"{study['study']}.yaml"
+    if path.exists():
+        existing = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if existing.get("description") != study["description"]:
+            raise UserError(
+                f"name: {study['study']!r} is taken: {path} is for other data or another model "
+                f"({existing.get('description', 'no description')!r}); choose another name, or "
+                f"remove it and results/{study['study']}"
+            )
+        logger.info("%s exists for these data and this model, and is used as it is", path)
+        return path
+    text = yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100)
+    atomic_write_text(
+        path, f"# Written by make own; change what you like. Keys: config/README.md.\n{text}"
+    )
+    logger.info("%s written", path)
+    return path
+
+
+def main() -> None:
+    """Check data and model, write their study file and print the study's name."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="JSONL file")
+    parser.add_argument("--model", required=True, help="catalogue name, or folder of safetensors")
+    parser.add_argument("--metric", help="exact_match, numeric or choice; default: the template's")
+    parser.add_argument("--name", help="name of the study; default: from the data and a hash")
+    parser.add_argument("--tolerance", default="", help="checked only; see sft_tradeoff.recommend")
+    parser.add_argument(
+        "--studies", type=Path, default=TEMPLATE.parent, help="folder of the study file to write"
+    )
+    args = parser.parse_args()
+    with run_main("own"):
+        data = args.data.expanduser()
+        study = own_study(data, args.model, args.metric, args.name, args.tolerance)
+        write_study(study, args.studies)
+        print(study["study"])
+
+
+if __name__ == "__main__":
+    main()

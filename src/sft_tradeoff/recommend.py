@@ -1,0 +1,358 @@
+"""Which learning rate and method keep the general loss within a tolerance, and what they cost.
+
+A run is *within* the tolerance if the whole 95 % interval of its general loss is, *exceeds* it if
+the whole interval is beyond, and otherwise these items *cannot tell*. Among the runs within, those
+that learn the domain best are compared item by item. Decisions are pure functions of tables and
+per-item scores; :mod:`sft_tradeoff.recommendation_page` words them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sft_tradeoff.aggregate import LEVEL, read_over_seeds, read_table
+from sft_tradeoff.analysis.stats import (
+    Estimate,
+    mean_over_seeds,
+    paired_difference,
+    quantile_of_level,
+)
+from sft_tradeoff.console import run_main
+from sft_tradeoff.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.measured import BASE, Cost, Measured, Setting, read_measured
+from sft_tradeoff.scores import NUMBERS, TEXT, Items, Row, rows_of
+from sft_tradeoff.tolerance import (
+    ACCURACY,
+    DEFAULT_ALLOWED,
+    GENERAL,
+    Loss,
+    Tolerance,
+    Verdict,
+    combined,
+    complete_tolerance,
+    items_needed,
+    loss_of,
+    no_change_bound,
+    parse_tolerance,
+)
+
+NLL = "nll"
+AllItems = Mapping[Setting, Sequence[Items]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired difference in a domain measure, positive where the first run is better."""
+
+    value: float
+    low: float
+    high: float
+    n_items: int
+    n_items_needed: int | None
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the whole interval says so."""
+        return self.low > 0
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the whole interval says so."""
+        return self.high < 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One method at one learning rate.
+
+    Args:
+        model: As in the table, like the next four.
+        domain: Domain.
+        label: Method label.
+        method: Method.
+        learning_rate: Learning rate.
+        verdict: On all measures of the tolerance at once.
+        losses: By measure of the general suite, those outside the tolerance included.
+        domain_score: Accuracy.
+        domain_nll: Loss, nats per token.
+        gains: By domain measure, against θ0 on the same items.
+        cost: Training.
+        reason: What is wrong with its scores; empty if nothing is.
+    """
+
+    model: str
+    domain: str
+    label: str
+    method: str
+    learning_rate: float
+    verdict: Verdict
+    losses: dict[str, Loss]
+    domain_score: float
+    domain_nll: float
+    gains: dict[str, Difference]
+    cost: Cost
+    reason: str
+
+    @property
+    def setting(self) -> Setting:
+        """Key of its items."""
+        return self.model, self.domain, self.label, self.learning_rate
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """One method over its learning rates, in increasing order.
+
+    Args:
+        largest: Largest learning rate within the tolerance.
+        best: The run within the tolerance that learns the domain best.
+        against_sft: ``best`` against that of standard SFT, by measure; intervals hold for all
+            methods of the section at once (Bonferroni).
+    """
+
+    label: str
+    candidates: tuple[Candidate, ...]
+    largest: float | None
+    best: Candidate | None
+    against_sft: dict[str, Difference]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The recommendation for one model and domain.
+
+    Args:
+        measure: The domain measure that decides: accuracy, or the loss where accuracy cannot tell
+            any run from θ0.
+        chosen: The run to take; None where no run is within the tolerance.
+        sft: Label of standard SFT, None if the study has none.
+    """
+
+    model: str
+    domain: str
+    measure: str
+    base_score: float
+    base_nll: float
+    methods: tuple[MethodResult, ...]
+    chosen: Candidate | None
+    sft: str | None
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """All sections of a study, under one tolerance."""
+
+    tolerance: Tolerance
+    n_seeds: int
+    sections: tuple[Section, ...]
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+def compare(
+    items: AllItems, one: Setting, other: Setting, level: float = LEVEL
+) -> dict[str, Difference]:
+    """Paired differences of two settings on the domain's test items, by measure.
+
+    Positive where the first is better. Seeds are paired with seeds; θ0 has none and meets each.
+    Empty where a run is not evaluated.
+
+    Args:
+        items: Per-item scores of each setting, one entry per seed.
+        one: The first setting.
+        other: The second, of the same model and domain.
+        level: Coverage of the intervals.
+    """
+    ours, theirs = items.get(one, ()), items.get(other, ())
+    if other[-1] is None:
+        theirs = [*theirs] * len(ours)
+    if not ours or len(ours) != len(theirs):
+        return {}
+    domain = one[1]
+    found = {}
+    for measure, sign in ((ACCURACY, 1), (NLL, -1)):
+        pairs = [
+            (a[domain, measure], b[domain, measure]) for a, b in zip(ours, theirs, strict=True)
+        ]
+        seeds = [
+            paired_difference(a["value"], b["value"].loc[a.index], a["size"]) for a, b in pairs
+        ]
+        mean, stderr = mean_over_seeds([e.value for e in seeds], [e.stderr for e in seeds])
+        estimate = Estimate(sign * mean, stderr, seeds[0].n)
+        found[measure] = _difference(estimate, level, discrete=measure == ACCURACY)
+    return found
+
+
+def _difference(estimate: Estimate, level: float, discrete: bool) -> Difference:
+    noise = quantile_of_level(level) * estimate.stderr
+    bound = no_change_bound(estimate.n, level) if discrete else 0.0
+    value, half = estimate.value, max(noise, bound)
+    needed = items_needed(estimate.n, noise, bound, abs(value))
+    return Difference(value, value - half, value + half, estimate.n, needed)
+
+
+def recommend(table: pd.DataFrame, measured: Measured, tolerance: Tolerance) -> Recommendation:
+    """Choose learning rate and method for every model and domain of a study.
+
+    Args:
+        table: The trade-off over seeds, see :mod:`sft_tradeoff.aggregate`.
+        measured: Items and costs behind it.
+        tolerance: Largest general loss allowed, by measure; see :func:`complete_tolerance`.
+    """
+    sections = [
+        _section(str(model), str(domain), rows, measured, tolerance)
+        for (model, domain), rows in table.groupby(["model", "domain"], sort=False)
+    ]
+    return Recommendation(tolerance, int(table["n_seeds"].max()), tuple(sections))
+
+
+def _section(
+    model: str, domain: str, rows: pd.DataFrame, measured: Measured, tolerance: Tolerance
+) -> Section:
+    base, trained = (
+        rows_of(rows[(rows["method"] == BASE) == is_base]) for is_base in (True, False)
+    )
+    candidates = [_candidate(row, measured, tolerance) for row in trained]
+    candidates.sort(key=lambda c: c.learning_rate)
+    seen = [c.gains[ACCURACY] for c in candidates if c.gains]
+    measure = ACCURACY if any(gain.is_better or gain.is_worse for gain in seen) else NLL
+    of_label = {row["label"]: [c for c in candidates if c.label == row["label"]] for row in trained}
+    best = {label: _best(own, measured.items, measure) for label, own in of_label.items()}
+    sft = next((c.label for c in candidates if c.method == "sft"), None)
+    against = _against(best, sft, measured.items)
+    methods = [
+        MethodResult(
+            label=label,
+            candidates=tuple(own),
+            largest=max((c.learning_rate for c in _within(own)), default=None),
+            best=best[label],
+            against_sft=against.get(label, {}),
+        )
+        for label, own in of_label.items()
+    ]
+    return Section(
+        model=model,
+        domain=domain,
+        measure=measure,
+        base_score=base[0]["domain_score"],
+        base_nll=base[0]["domain_nll"],
+        methods=tuple(methods),
+        chosen=_chosen(methods, sft, measure),
+        sft=sft,
+    )
+
+
+def _candidate(row: Row, measured: Measured, tolerance: Tolerance) -> Candidate:
+    setting = row["model"], row["domain"], row["label"], row["learning_rate"]
+    losses = {
+        name: loss_of(row, name, tolerance.get(name, math.inf), sizes)
+        for name in GENERAL
+        if (sizes := measured.suite.get((row["model"], name)))
+    }
+    return Candidate(
+        model=row["model"],
+        domain=row["domain"],
+        label=row["label"],
+        method=row["method"],
+        learning_rate=row["learning_rate"],
+        verdict=combined([loss.verdict for name, loss in losses.items() if name in tolerance]),
+        losses=losses,
+        domain_score=row["domain_score"],
+        domain_nll=row["domain_nll"],
+        gains=compare(measured.items, setting, (*setting[:2], BASE, None)),
+        cost=measured.costs.get(setting, Cost()),
+        reason=row["reason"],
+    )
+
+
+def _within(candidates: Sequence[Candidate]) -> list[Candidate]:
+    return [c for c in candidates if c.verdict is Verdict.WITHIN]
+
+
+def _best(candidates: Sequence[Candidate], items: AllItems, measure: str) -> Candidate | None:
+    """The run within the tolerance that gains most.
+
+    Where accuracy decides, noise decides between runs that it cannot tell apart: of those, the
+    one with the smallest loss.
+    """
+    able = [
+        c for c in _within(candidates)
+        if c.gains and not any(math.isnan(gain.value) for gain in c.gains.values())
+    ]  # fmt: skip
+    if not able:
+        return None
+    best = max(able, key=lambda c: (c.gains[measure].value, -c.domain_nll, -c.learning_rate))
+    if measure == NLL:
+        return best
+    equals = [
+        c for c in able if not compare(items, c.setting, best.setting)[ACCURACY].is_worse
+    ]  # fmt: skip
+    return min(equals, key=lambda c: (c.domain_nll, c.learning_rate))
+
+
+def _against(
+    best: Mapping[str, Candidate | None], sft: str | None, items: AllItems
+) -> dict[str, dict[str, Difference]]:
+    """Each method's best run against that of SFT, with intervals that hold for all at once."""
+    reference = best[sft] if sft is not None else None
+    if reference is None:
+        return {}
+    others = {label: c for label, c in best.items() if c is not None and label != sft}
+    level = 1 - (1 - LEVEL) / max(1, len(others))
+    return {
+        label: compare(items, c.setting, reference.setting, level) for label, c in others.items()
+    }
+
+
+def _chosen(methods: Sequence[MethodResult], sft: str | None, measure: str) -> Candidate | None:
+    """SFT, unless another method is measurably better; without SFT the method that gains most."""
+    able = [(m, m.best) for m in methods if m.best is not None]
+    plain = next((best for m, best in able if m.label == sft), None)
+    if plain is None:
+        gain = {best.label: best.gains[measure].value for _, best in able}
+        return max((best for _, best in able), key=lambda best: gain[best.label], default=None)
+    better = [
+        (m.against_sft[measure].value, best)
+        for m, best in able
+        if m.against_sft and m.against_sft[measure].is_better
+    ]
+    return max(better, key=lambda pair: pair[0])[1] if better else plain
+
+
+def main() -> None:
+    """Write the recommendation of one study, as a page and as JSON beside it."""
+    from sft_tradeoff.recommendation_page import to_markdown
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
+    parser.add_argument(
+        "--tradeoff", type=Path, required=True, help="what aggregate wrote to --over-seeds, CSV"
+    )
+    parser.add_argument(
+        "--tolerance",
+        default="",
+        metavar="MEASURE=NUMBER ...",
+        help="largest general loss allowed: bits_per_byte and/or accuracy (a fraction); default "
+        f"bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} without code lengths",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="page to write, .md")
+    args = parser.parse_args()
+    with run_main("recommend"):
+        table = read_over_seeds(args.tradeoff)
+        runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.runs")
+        tolerance = complete_tolerance(parse_tolerance(args.tolerance), table)
+        found = recommend(table, read_measured(runs, args.runs), tolerance)
+        atomic_write_json(args.out.with_suffix(".json"), asdict(found))
+        atomic_write_text(args.out, to_markdown(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""A finished study made by hand: what its runs would have written, without a model or a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sft_tradeoff.aggregate import over_seeds, read_table, tradeoff_table
+from sft_tradeoff.config import load_study
+from sft_tradeoff.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.runs import run_table as planned_runs
+from sft_tradeoff.scores import NUMBERS, TEXT, score_table
+
+STUDY = """\
+# made by hand
+study: tiny
+models: [random-2layer]
+domains: [{name: esci, variant: label_only}]
+methods: [{name: sft}]
+learning_rates: {full: [1.0e-5, 1.0e-4]}
+evaluation: {tasks: {piqa: 4, code_length_code: 2}}
+"""
+BASE = "random-2layer.base"
+RUN = "random-2layer.esci-label_only.sft.lr1e-5.seed0"
+OTHER_RUN = "random-2layer.esci-label_only.sft.lr1e-4.seed0"
+SCORES: dict[tuple[str, str], list[float]] = {
+    ("piqa", "acc_norm"): [1, 0, 1, 1],
+    ("code_length_code", "bits_per_byte"): [2, 3],
+    ("esci-label_only", "accuracy"): [1, 0, 0, 1],
+    ("esci-label_only", "format_failure"): [0, 0, 0, 1],
+    ("esci-label_only", "nll"): [0.5, 1.5, 1, 1],
+}
+META = {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "hardware": "x86_64 AVX512"}
+
+
+def make_finished_study(root: Path) -> tuple[Path, Path]:
+    """Write a study file, its runs' records and its tables.
+
+    Args:
+        root: Gets ``config/studies/tiny.yaml`` and ``results/tiny``.
+
+    Returns:
+        The study file and the folder of results.
+    """
+    study_file, results = root / "config/studies/tiny.yaml", root / "results/tiny"
+    study_file.parent.mkdir(parents=True, exist_ok=True)
+    study_file.write_text(STUDY)
+    study = load_study(study_file)
+    for n, (name, config) in enumerate(evaluation_configs(study).items()):
+        write_items(results, name, shift=0.25 * n)
+        tests = {benchmark: "0" * 64 for benchmark, _ in SCORES}
+        write_record(results / "runs" / name / "eval.json", config, {"test_sha256": tests})
+    for run in expand_runs(study):
+        write_record(results / "runs" / run.run / "train.json", run, {})
+    write_tables(study_file, results)
+    return study_file, results
+
+
+def write_record(path: Path, config: RunConfig | EvaluationConfig, meta: dict[str, Any]) -> None:
+    """An ``eval.json`` or ``train.json``."""
+    settings = config.model_dump(mode="json")
+    record = {
+        "run_info": {"config": settings, "git_commit": "c" * 40, "git_dirty": False},
+        "train_info": {"tokens_per_s": 100.0, "time_s": 7.0},
+        "meta_info": META | meta,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record))
+
+
+def write_items(results: Path, run: str, shift: float = 0.0) -> None:
+    """Per-item scores; losses and code lengths of different runs differ by ``shift``."""
+    rows = [
+        (benchmark, str(item), metric, value + shift * (metric in ("nll", "bits_per_byte")), 1.0)
+        for (benchmark, metric), values in SCORES.items()
+        for item, value in enumerate(values)
+    ]
+    frame = pd.DataFrame(rows, columns=["benchmark", "item", "metric", "value", "size"])
+    (results / "runs" / run).mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(results / "runs" / run / "items.parquet", index=False)
+
+
+def write_tables(study_file: Path, results: Path) -> None:
+    """The run table, and what aggregation makes of the runs."""
+    path = results / "run_table.csv"
+    path.write_text(planned_runs(load_study(study_file)).to_csv(index=False))
+    runs = read_table(path, [*TEXT, *NUMBERS], "the test")
+    scores = score_table(runs, results / "runs")
+    tradeoff = tradeoff_table(scores, runs, results / "runs")
+    tables = {"scores": scores, "tradeoff": tradeoff, "tradeoff_over_seeds": over_seeds(tradeoff)}
+    for name, table in tables.items():
+        (results / f"{name}.csv").write_text(table.to_csv(index=False))

@@ -1,0 +1,130 @@
+"""`make figures` in a checkout with random file times: everything is drawn, nothing is trained."""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.conftest import snakemake
+from tests.finished_study import make_finished_study
+
+from sft_tradeoff.publish import publish
+
+pytestmark = pytest.mark.workflow
+RULES = {"all", "tables", "figure"}
+PUBLISHED = ("--snakefile", "workflow/published.smk")
+DRAWN = [
+    *(f"{figure}.{suffix}" for figure in ("tradeoff", "learning_rate") for suffix in
+      ("pdf", "png", "csv")),
+    *(f"tables/tradeoff.{suffix}" for suffix in ("csv", "md", "tex")),
+]  # fmt: skip
+
+# Python runs this at its start: drawing has no network, and nothing to train or evaluate with.
+BLOCKED = """
+import socket, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "transformers", "datasets", "lm_eval", "accelerate"}:
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+def refuse(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6):
+        raise OSError("the network is blocked")
+socket.socket.connect = refuse
+"""
+
+
+@pytest.fixture
+def clone(checkout, monkeypatch):
+    """A checkout in which one study is published, and whose results are gone."""
+    monkeypatch.chdir(checkout)
+    study_file, results = make_finished_study(checkout)
+    publish(study_file, results, checkout / "results/published/tiny")
+    shutil.rmtree(results)
+    (checkout / "src/sitecustomize.py").write_text(BLOCKED)  # on the path of every job
+    return checkout
+
+
+def shuffle_times(clone, seed):
+    """Give every file a time of the past ten years, or of tomorrow."""
+    rng, now = random.Random(seed), time.time()
+    for path in sorted(clone.rglob("*")):
+        if path.is_file() and ".snakemake" not in path.parts:
+            then = now - rng.uniform(-86400, 10 * 365 * 86400)
+            os.utime(path, (then, then))
+
+
+def make_figures(clone, *arguments, check=True):
+    """The target itself, on the Python of the tests: its set-up is taken as done."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["make", "-o", ".venv/installed.lock", "figures", "CORES=2", *arguments]
+    done = subprocess.run(
+        command, cwd=clone, env=dict(os.environ, PATH=path), capture_output=True, text=True
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def drawn_files(clone):
+    return {name: (clone / "figures/tiny" / name).read_bytes() for name in DRAWN}
+
+
+def test_random_file_times_draw_everything_and_train_nothing(clone):
+    """Twice, so that the second time there are older drawings; one file of them is spoiled."""
+    probe = [sys.executable, "-c", "import torch"]
+    search = dict(os.environ, PYTHONPATH=str(clone / "src"))
+    assert b"torch is blocked" in subprocess.run(probe, env=search, capture_output=True).stderr
+
+    shuffle_times(clone, seed=1)
+    before = contents(clone / "results/published")
+    done = make_figures(clone)
+    assert jobs_of(done) == RULES
+    first = drawn_files(clone)
+    assert b"| sft |" in first["tables/tradeoff.md"] and len(first["tradeoff.png"]) > 1000
+
+    (clone / "figures/tiny/tradeoff.csv").write_text("spoiled\n")
+    shuffle_times(clone, seed=2)
+    done = make_figures(clone, "STUDY=tiny")
+    assert jobs_of(done) == RULES
+    assert drawn_files(clone) == first
+    assert contents(clone / "results/published") == before, "what is published is only read"
+    assert sorted(path.name for path in (clone / "results").iterdir()) == ["logs", "published"]
+
+
+def test_no_rule_that_trains_or_evaluates_exists_and_none_is_planned_without_force(clone):
+    """Without --forceall file times decide what is planned; whatever they decide, it is drawing."""
+    listed = snakemake(*PUBLISHED, "--list-rules", cwd=clone).stdout.split()
+    assert set(listed) == RULES
+    shuffle_times(clone, seed=3)
+    assert jobs_of(snakemake(*PUBLISHED, "-n", cwd=clone)) == RULES
+
+
+def test_a_changed_file_stops_before_anything_is_drawn(clone):
+    table = clone / "results/published/tiny/tradeoff_over_seeds.csv"
+    table.write_text(table.read_text().replace("0.5", "0.6", 1))
+    done = make_figures(clone, "STUDY=tiny", check=False)
+    assert done.returncode != 0
+    assert "results/published/tiny/tradeoff_over_seeds.csv: changed" in done.stdout + done.stderr
+    assert not (clone / "figures/tiny").exists()
+    done = make_figures(clone, "STUDY=other", check=False)
+    assert "study 'other' is not published" in done.stdout + done.stderr
+
+
+def test_its_workflow_passes_the_linter(clone):
+    assert "Congratulations" in (done := snakemake(*PUBLISHED, "--lint", cwd=clone)).stderr, done
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def jobs_of(done):
+    """Rules in Snakemake's table of jobs."""
+    rows = re.findall(r"^(\w+) +\d+$", done.stdout + done.stderr, re.MULTILINE)
+    return set(rows) - {"total"}
