@@ -258,8 +258,8 @@ def test_the_advice_for_csv_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_broken_first_line_does_not_make_another_kind(file: Path) -> None:
-    """Line 1 is no JSON, line 2 a list: two bad lines of a JSONL file, not another kind of file."""
-    problems = problems_of(write(file, ["{", "[1, 2]", *GOOD]))
+    """Line 1 could be CSV, line 2 is a list: two bad lines of a JSONL file all the same."""
+    problems = problems_of(write(file, ["prompt, response", "[1, 2]", *GOOD]))
     assert [problem[:23] for problem in problems] == [
         "line 1: not valid JSON:",
         "line 2: expected a JSON",
