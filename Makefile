@@ -40,7 +40,7 @@ own: export MODEL ?= smollm2-135m-instruct
 own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, TOLERANCE=)
 	@$(if $(DATA),,$(error DATA is missing; run make own DATA=file.jsonl))\
 	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" \
-	  $${METRIC:+--metric "$$METRIC"} $${NAME:+--name "$$NAME"}) || exit 1; \
+	  $(if $(METRIC),--metric "$$METRIC") $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
 	$(MAKE) --no-print-directory study STUDY="$$study" || exit 1; cd "results/$$study"; \
 	python -m sft_tradeoff.recommend --run-table run_table.csv --runs runs --tradeoff tradeoff_over_seeds.csv \
 	  --tolerance "$$TOLERANCE" --out recommendation.md && echo && cat recommendation.md

@@ -57,8 +57,10 @@ class BlockedAttention(torch.autograd.Function):
                 _rows(t[:, :, start:end, None], n_keys) for t in (logsumexp, offset)
             )  # (B·K, R, 1), where R = H/K · block
             seen, seen_values = key[:, :end], value[:, :end]
-            # Float32 probabilities of the block's rows: (B·K, R, end)
-            p = torch.add(-lse, torch.bmm(q, seen.mT), alpha=ctx.scale).exp_()
+            # Probabilities of the block's rows: (B·K, R, end). Their scores are float32, as they
+            # were forward: rounded to bfloat16, scores of a thousand would be off by four.
+            scores = torch.bmm(q.to(exact), seen.to(exact).mT)
+            p = torch.add(-lse, scores, alpha=ctx.scale).exp_()
             # A query sees no later key of its own block; earlier blocks it sees whole.
             own = p.view(len(p), -1, end - start, end)[..., start:]
             own.tril_()

@@ -67,7 +67,7 @@ class GrowingLayer(DynamicLayer):
         """Start without room."""
         super().lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self._room = [self.keys, self.values]
+        self.forget_room()
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **keywords: Any
@@ -79,9 +79,18 @@ class GrowingLayer(DynamicLayer):
         self.keys, self.values = (self._append(i, states) for i, states in enumerate(new))
         return self.keys, self.values
 
+    def forget_room(self) -> None:
+        """Free what was kept beyond the keys and values, which are tensors of their own now."""
+        self._room = [self.keys, self.values]
+
+    def reset(self) -> None:
+        """Free everything."""
+        super().reset()
+        self.forget_room()
+
     def _append(self, which: int, states: torch.Tensor) -> torch.Tensor:
         held, room = (self.keys, self.values)[which], self._room[which]
-        assert held is not None
+        assert held is not None and room is not None
         start, end = held.shape[2], held.shape[2] + states.shape[2]
         # Rows that left or joined are other tensors than the room that was kept.
         if held.data_ptr() != room.data_ptr() or end > room.shape[2]:
@@ -124,6 +133,7 @@ class Rows:
         for layer in _layers(self.cache):
             layer.keys = layer.keys[:, :, first:].index_select(0, index)
             layer.values = layer.values[:, :, first:].index_select(0, index)
+            layer.forget_room()
 
 
 Look = Callable[[Rows, torch.Tensor], object]  # a batch and the states [B, 1, H] of its last tokens

@@ -62,7 +62,7 @@ class SharedPrefixLM(HFLM):
         self.batch_tokens = batch_tokens
         self._shares = has_plain_cache(self.model)
         self._expected: dict[tuple[int, ...], list[int]] = {}
-        self._known: dict[tuple[int, ...], tuple[float, bool]] = {}
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
 
     def expect(self, requests: Scored) -> None:
         """Say what will be scored later: where generation reads the context, it is done on the way.
@@ -138,7 +138,7 @@ class SharedPrefixLM(HFLM):
         self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """lm-eval's hook: (Σ log-likelihood, is greedy) of every continuation."""
-        known = {i: self._known.get((*r[1], *r[2])) for i, r in enumerate(requests)}
+        known = {i: self._known.get((tuple(r[1]), tuple(r[2]))) for i, r in enumerate(requests)}
         trees = [PrefixTree()]
         previous: list[int] = []
         # Contexts in order, so that equal ones meet, and unequal ones share their beginnings.
@@ -232,18 +232,21 @@ class SharedPrefixLM(HFLM):
         return texts
 
     def _score_expected(self, prompts: list[list[int]], rows: Rows, states: torch.Tensor) -> None:
-        """Score the gold answers of prompts just read, if all of them were announced."""
+        """Score the gold answers of prompts just read, if all were announced and fit a batch."""
         gold = [self._expected.get(tuple(prompts[row])) for row in rows.prompt]
         answers = [answer for answer in gold if answer]
-        if len(answers) < len(gold):
-            return
+        if len(answers) < len(gold) or len(answers) * max(map(len, answers)) > self.batch_tokens:
+            return  # scored in the ordinary way, in batches that fit
         hidden = forced_states(self.model, rows, states, answers)  # (N, H)
         labels = torch.tensor([token for answer in answers for token in answer])
         nats, hit = self._score_hidden(hidden, torch.arange(len(labels)), labels)
         lengths = [len(answer) for answer in answers]
         parts = zip(rows.prompt, answers, nats.split(lengths), hit.split(lengths), strict=True)
         for row, answer, values, hits in parts:
-            self._known[*prompts[row], *answer] = (values.sum().item(), bool(hits.all()))
+            self._known[tuple(prompts[row]), tuple(answer)] = (
+                values.sum().item(),
+                bool(hits.all()),
+            )
 
     def _encode_stop(self, stop: str) -> list[int]:
         return list(self.tokenizer.encode(stop, add_special_tokens=False))

@@ -161,10 +161,11 @@ def layer_bytes_per_token(text: PretrainedConfig, item_bytes: int) -> int:
     head = getattr(text, "head_dim", None) or hidden // n_heads
     n_key_heads = getattr(text, "num_key_value_heads", None) or n_heads
     inner = getattr(text, "intermediate_size", None) or 4 * hidden
-    n_experts = getattr(text, "num_experts_per_tok", None) or 1
+    if n_experts := getattr(text, "num_experts_per_tok", None):
+        inner = n_experts * (getattr(text, "moe_intermediate_size", None) or inner)
     norms = 2 * (hidden * (4 + 2 * item_bytes) + 4)
     attention = 2 * item_bytes * head * (n_heads + n_key_heads) + 4 * n_heads
-    return int(norms + attention + 4 * item_bytes * inner * n_experts)
+    return int(norms + attention + 4 * item_bytes * inner)
 
 
 def activation_bytes(

@@ -222,5 +222,9 @@ def check_memory(base_model: Path, config: RunConfig, longest: int, n_shards: in
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     available = available_bytes(device)
     plan = Plan(config, longest, n_shards, on_gpu=device.type == "cuda")
-    need = refuse_if_too_large(base_model, plan, available)
+    try:
+        need = refuse_if_too_large(base_model, plan, available)
+    except (AttributeError, TypeError) as error:  # an architecture without the usual sizes
+        logger.warning("memory cannot be estimated for this architecture: %s", error)
+        return
     logger.info("%s\n  %-14s%11s", need, "there are", gib(available))

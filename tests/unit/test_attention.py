@@ -56,6 +56,33 @@ def test_bfloat16_is_as_near_to_the_exact_gradient_as_its_own_rounding(length):
         assert found.grad.dtype == torch.bfloat16 and found.grad.isfinite().all()
 
 
+def test_scores_that_share_a_large_offset_keep_their_gradient():
+    """A bias of the keys moves all scores of a row, here by up to a thousand, and cancels.
+
+    bfloat16 scores would be off by four, and their probabilities by e⁴; PyTorch's own kernel, with
+    float32 scores, is the measure.
+    """
+    query, key, value = (t.detach() for t in tensors(1, 2, 1, 150, 64, torch.bfloat16))
+    query, key = query + 4, key + 4  # scores of about 16 · 64
+    d_output = torch.randn(1, 2, 150, 64, dtype=torch.bfloat16)
+
+    def gradients_of(attend, dtype):
+        inputs = [t.to(dtype).requires_grad_() for t in (query, key, value)]
+        attend(*inputs).backward(d_output.to(dtype))
+        return [t.grad.double() for t in inputs]
+
+    def stock(query, key, value):
+        return torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=0.125, enable_gqa=True
+        )
+
+    exact = gradients_of(lambda *t: naive(*t, 0.125), torch.float64)
+    ours = gradients_of(lambda *t: BlockedAttention.apply(*t, 0.125), torch.bfloat16)
+    measure = gradients_of(stock, torch.bfloat16)
+    for found, other, right in zip(ours, measure, exact, strict=True):
+        assert (found - right).norm() <= 2 * (other - right).norm() + 0.005 * right.norm()
+
+
 def test_a_later_key_never_leaks_even_where_its_score_overflows():
     """exp(s − log-sum-exp) of a hidden key is infinite: it must be dropped, not multiplied by 0."""
     query, key, value = (torch.ones(1, 1, 3, 2, dtype=torch.bfloat16) for _ in range(3))

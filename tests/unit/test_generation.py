@@ -6,7 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from sft_tradeoff.generation import end_tokens, greedy_decode, has_plain_cache, is_plain_greedy
+from sft_tradeoff.generation import (
+    SPARE,
+    GrowingLayer,
+    end_tokens,
+    greedy_decode,
+    has_plain_cache,
+    is_plain_greedy,
+)
 
 SIZES = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -149,3 +156,16 @@ def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):
 
     greedy_decode(model, [[5] * 9, [6] * 3], finished=ends, batch_size=2, batch_tokens=99)
     assert widths == [9, 4]
+
+
+def test_rows_that_left_leave_no_memory_behind():
+    """Room for 64 more columns is kept while rows stay, and freed with the rows that leave."""
+    layer = GrowingLayer()
+    layer.update(torch.ones(4, 1, 5, 2), torch.ones(4, 1, 5, 2))
+    assert layer._room[0].shape == (4, 1, 5 + SPARE, 2)
+    layer.keys, layer.values = (t[:1].clone() for t in (layer.keys, layer.values))
+    layer.forget_room()
+    keys, _ = layer.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))
+    assert keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 1, 0]
+    layer.reset()
+    assert layer._room == [None, None]

@@ -347,3 +347,17 @@ def test_scores_of_labels_by_hand():
     nats, hit = score_labels(logits, place, label)
     assert nats.exp().tolist() == pytest.approx([0.75, 0.5, 0.5, 0.25])
     assert hit.tolist() == [True, True, False, False]
+
+
+def test_gold_answers_longer_than_a_batch_are_scored_in_batches_of_their_own(
+    random_model, model, monkeypatch
+):
+    """Four prompts of some tokens and answers of 60: 240 tokens at once would exceed 100."""
+    ours = lms(model, load_tokenizer(random_model), batch_size=4, batch_tokens=100)[0]
+    requests = [(None, ours.tok_encode(p), ours.tok_encode("x" * 60)) for p in [*PROMPTS[:3], "q"]]
+    ours.expect(requests)
+    monkeypatch.setattr("sft_tradeoff.lm.forced_states", lambda *t: pytest.fail("one large pass"))
+    ours.generate_until(
+        instances("generate_until", [(p, dict(OPTIONS)) for p in [*PROMPTS[:3], "q"]])
+    )
+    assert len(ours._loglikelihood_tokens(requests, disable_tqdm=True)) == 4

@@ -382,3 +382,14 @@ def test_command_line(random_model, tmp_path, monkeypatch, capsys):
     )  # fmt: skip
     memory.main()
     assert capsys.readouterr().out == f"{estimate(random_model, config, 7)}\n"
+
+
+def test_an_architecture_without_the_usual_sizes_is_not_refused(monkeypatch, caplog, tmp_path):
+    """State-space models have no attention heads: nothing is estimated, and training goes on."""
+
+    def fail(*arguments):
+        raise AttributeError("'MambaConfig' object has no attribute 'num_attention_heads'")
+
+    monkeypatch.setattr("sft_tradeoff.memory_limit.refuse_if_too_large", fail)
+    check_memory(tmp_path, None, 10)
+    assert "num_attention_heads" in caplog.text
