@@ -76,7 +76,9 @@ def asset_folder(name):
 
 
 if GRADER_ASSETS:  # nltk looks for its model where this variable says
-    os.environ.update(NLTK_DATA=os.pathsep.join(map(asset_folder, sorted(GRADER_ASSETS))))
+    os.environ.update(
+        NLTK_DATA=os.pathsep.join(map(asset_folder, sorted(GRADER_ASSETS)))
+    )
 
 
 def model_record(name):
