@@ -97,14 +97,21 @@ def test_ranks_may_have_different_numbers_of_sequences(random_model, data, refer
 
 @pytest.mark.parametrize("label", CHECKPOINTED)
 def test_bfloat16_computes_and_float32_shards_are_updated(found, label):
-    """As with whole parameters on both processes: the same bfloat16 passes, the same masters."""
+    """As with whole parameters on both processes: the same bfloat16 passes, the same masters.
+
+    Gradients are summed in another order, and AdamW turns the rounding of a gradient near 0 into
+    part of an update: a few weights in a thousand may differ by a tenth of the learning rate.
+    """
     replicated, sharded = found[f"replicated-{label}"], found[f"sharded-{label}"]
     # The reference's head is another module.
     assert sharded["seen"] == {("torch.bfloat16", True, True)}
     assert sharded["dtypes"] == {"torch.float32"}
     assert replicated["n_held"] == sum(t.numel() for t in replicated["masters"].values())
     assert sharded["n_held"] == pytest.approx(replicated["n_held"] / 2, rel=0.01)
-    assert_same(replicated["masters"], sharded["masters"])
+    assert_same(replicated["masters"], sharded["masters"], rtol=0, atol=LEARNING_RATE / 10)
+    pairs = [(t, sharded["masters"][name]) for name, t in replicated["masters"].items()]
+    close = torch.cat([torch.isclose(a, b, rtol=1e-4, atol=1e-5).flatten() for a, b in pairs])
+    assert close.float().mean() > 0.995
 
 
 @pytest.mark.parametrize("label", CHECKPOINTED)
