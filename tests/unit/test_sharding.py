@@ -18,7 +18,7 @@ from sft_tradeoff.tokenization import tokenize_file
 from sft_tradeoff.train import train
 
 FSDP = {"processes": 2, "sharding": "fsdp"}
-MIXED = {"precision": "fp32_master", "epochs": 1}
+MIXED = {"precision": "fp32_master", "epochs": 1, "max_grad_norm": 1e9}
 # Shares of 5 and 4 sequences one by one, then a last batch of 6; and a last batch of 1 for both.
 UNEVEN = {"batch_size": 9, "micro_batch_size": 1, "epochs": 1}
 IDLE = {"batch_size": 23, "micro_batch_size": 23, "epochs": 1}
@@ -99,8 +99,9 @@ def test_ranks_may_have_different_numbers_of_sequences(random_model, data, refer
 def test_bfloat16_computes_and_float32_shards_are_updated(found, label):
     """As with whole parameters on both processes: the same bfloat16 passes, the same masters.
 
-    Gradients are summed in another order, and AdamW turns the rounding of a gradient near 0 into
-    part of an update: a few weights in a thousand may differ by a tenth of the learning rate.
+    Clipping is out of reach here: a norm summed in another order moves masters by a last bit, and
+    where one crosses a rounding boundary of bfloat16, the next step is another. It is compared in
+    float32.
     """
     replicated, sharded = found[f"replicated-{label}"], found[f"sharded-{label}"]
     # The reference's head is another module.
@@ -108,10 +109,7 @@ def test_bfloat16_computes_and_float32_shards_are_updated(found, label):
     assert sharded["dtypes"] == {"torch.float32"}
     assert replicated["n_held"] == sum(t.numel() for t in replicated["masters"].values())
     assert sharded["n_held"] == pytest.approx(replicated["n_held"] / 2, rel=0.01)
-    assert_same(replicated["masters"], sharded["masters"], rtol=0, atol=LEARNING_RATE / 10)
-    pairs = [(t, sharded["masters"][name]) for name, t in replicated["masters"].items()]
-    close = torch.cat([torch.isclose(a, b, rtol=1e-4, atol=1e-5).flatten() for a, b in pairs])
-    assert close.float().mean() > 0.995
+    assert_same(replicated["masters"], sharded["masters"], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("label", CHECKPOINTED)
