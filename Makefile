@@ -13,7 +13,7 @@ PARTIAL = results/$(STUDY)/partial
 SNAKEMAKE = snakemake --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study own partial publish figures test bench lint schema lock clean
+.PHONY: help setup reproduce study own partial publish figures test test-gpu bench lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -61,6 +61,9 @@ figures: setup  ## Redraw figures and tables of all published studies (or STUDY=
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 python -m pytest
+
+test-gpu: setup  ## Tests of a machine with a GPU; all others hide it
+	HF_HUB_OFFLINE=1 python -m pytest -m gpu
 
 bench: $(VENV)/installed.bench  ## Time methods, evaluation and training against what they are compared with (two hours)
 	snakemake material --cores $(CORES) --configfile config/studies/quick.yaml

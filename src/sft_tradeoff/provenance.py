@@ -57,10 +57,10 @@ def _hardware() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """Peak device memory on a GPU, else peak resident memory of this process."""
+    """Peak device memory if this process used a GPU, else its peak resident memory."""
     import torch
 
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -27,6 +27,7 @@ def make_deterministic(seed: int) -> None:
     """The same seed gives the same weights, bit for bit on CPUs."""
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.backends.cuda.enable_cudnn_sdp(False)  # its backward pass is not deterministic
     # Time for nothing: no computation here reads what it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

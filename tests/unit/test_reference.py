@@ -169,7 +169,8 @@ def test_a_broken_model_is_refused(random_model, data):
         reference_nll(model, data)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU (make test-gpu)")
 def test_a_gpu_gives_the_same(random_model, data):
     expected = by_place(reference_statistics(load_model(random_model, torch.float32), data))
     model = load_model(random_model, torch.float32).to("cuda")
