@@ -9,7 +9,11 @@ from pathlib import Path
 
 # The workflow runs from a bare clone; installing the package is optional.
 sys.path.insert(0, os.path.abspath("src"))
-os.environ.update(PYTHONPATH=os.path.abspath("src"))
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(
+        filter(None, [os.path.abspath("src"), os.environ.get("PYTHONPATH")])
+    )
+)
 for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(
         bars, "1"
