@@ -3,9 +3,9 @@
 Each of the four arms (ours and stock, in bfloat16 and float32) lives in a process of its own, so
 that peak memory is its own; they take turns, so that a busy machine slows all alike.
 
-Log-likelihoods must agree in float32. In bfloat16 rounding moves them by about 0.1 nats whenever a
-batch is composed differently, in stock too, so there the error against float32 must be no larger
-than stock's.
+Log-likelihoods must agree in float32, to 10⁻⁴ nats per choice. In bfloat16 rounding moves them by
+about 0.1 nats whenever a batch is composed differently, in stock too, so there the error against
+float32 must be no larger than stock's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import multiprocessing
+import operator
 import statistics
 import time
 from collections.abc import Sequence
@@ -36,8 +37,9 @@ RATIOS = (
     ("stock-float32", "ours-float32", None),
     ("stock-float32", "ours-bfloat16", 5.0),
 )
-# Float32 sums of other orders: a few units in the last digit of each of some dozen tokens.
-ABSOLUTE, RELATIVE = 1e-4, 1e-5
+CHOICE_NATS = 1e-4  # error of a choice in float32
+# A long text's nats are a float32 sum in stock: neighbours are up to 10⁻⁷ of it apart.
+TEXT_RELATIVE = 2e-7
 # Errors of rounding are compared as means over items, which are noisy themselves.
 ROUNDING_SLACK = 1.25
 
@@ -132,12 +134,15 @@ def compare_scores(results: dict[str, list[Any]]) -> dict[str, Any]:
     def error(arm: str) -> list[float]:
         return [abs(a - b) for a, b in zip(nats[arm], exact, strict=True)]
 
-    worst = max(e - RELATIVE * abs(x) for e, x in zip(error("ours-float32"), exact, strict=True))
+    limits = [
+        max(CHOICE_NATS, TEXT_RELATIVE * abs(row)) if isinstance(row, float) else CHOICE_NATS
+        for row in results["stock-float32"]
+    ]
     means = {arm: statistics.mean(error(arm)) for arm in ARMS}
     return {
         "max_error_float32": max(error("ours-float32")),
         "mean_error": means,
-        "float32_agrees": worst <= ABSOLUTE,
+        "float32_agrees": all(map(operator.le, error("ours-float32"), limits)),
         "bfloat16_as_near_as_stock": means["ours-bfloat16"]
         <= ROUNDING_SLACK * means["stock-bfloat16"],
     }

@@ -8,6 +8,8 @@ batches are filled by tokens, not by requests.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from sft_tradeoff.allocator import keep_freed_memory
 from sft_tradeoff.batching import length_batches
+from sft_tradeoff.benchmarks.chat_task import RENDERED
 from sft_tradeoff.console import UserError
 from sft_tradeoff.generation import (
     Rows,
@@ -37,6 +40,7 @@ from sft_tradeoff.generation import (
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.prefix_tree import PrefixTree, tree_layout
 from sft_tradeoff.token_loss import check_head, float_logits
+from sft_tradeoff.tokenization import encode_rendered
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import EvaluationSpec
@@ -49,7 +53,60 @@ SLICE = 8  # of these in float32, so that what is done to them stays in a CPU's 
 TREE_WIDTH = 128
 
 
-class SharedPrefixLM(HFLM):
+class RenderedPrompts:
+    """What a chat template rendered is encoded as in training; goes before a class of lm-eval.
+
+    A tokenizer that adds BOS would give it to every prompt but those that begin with it. What a
+    template rendered is complete. Prompts without template stay as stock has them.
+    """
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._rendered: set[str] = set()
+
+    def apply_chat_template(self, history: Any, add_generation_prompt: bool = True) -> str:
+        """As stock; the text is known as rendered from now on."""
+        text: str = super().apply_chat_template(history, add_generation_prompt)  # type: ignore[misc]
+        self._rendered.add(text)
+        return text
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+        """As stock, each group of requests with the same options and encoding on its own."""
+        quiet = disable_tqdm or not sys.stderr.isatty()
+        self._rendered |= {request.args[0] for request in requests if request.doc.get(RENDERED)}
+        answers = [""] * len(requests)
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for i, request in enumerate(requests):
+            prompt, options = request.args
+            groups.setdefault((repr(options), prompt in self._rendered), []).append(i)
+        for rows in groups.values():
+            group = [requests[i] for i in rows]
+            with self._encoding(group[0].args[0]):
+                for i, text in zip(rows, self.generate_alike(group, quiet), strict=True):
+                    answers[i] = text
+        return answers
+
+    def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
+        """Answers to requests that have the same options and encoding."""
+        answers: list[str] = super().generate_until(requests, quiet)  # type: ignore[misc]
+        return answers
+
+    @contextmanager
+    def _encoding(self, prompt: str) -> Iterator[None]:
+        """Encode as this prompt must be."""
+        stock = self.add_bos_token  # type: ignore[has-type]
+        self.add_bos_token = False if prompt in self._rendered else stock
+        try:
+            yield
+        finally:
+            self.add_bos_token = stock
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        with self._encoding(context):
+            return super()._encode_pair(context, continuation)  # type: ignore[misc]
+
+
+class SharedPrefixLM(RenderedPrompts, HFLM):
     """Causal LM for lm-eval.
 
     Args:
@@ -100,7 +157,7 @@ class SharedPrefixLM(HFLM):
         input_ids = torch.zeros(len(trees), width, dtype=torch.long)  # (B, T)
         for row, tree in enumerate(trees):
             input_ids[row, : len(tree)] = torch.tensor(tree.ids)
-        layout = self._layout(trees, width) if branching else {}
+        layout = tree_layout(trees, width, self.model.dtype, self.device) if branching else {}
         states = self.model.base_model(
             input_ids=input_ids.to(self.device), use_cache=False, **layout
         ).last_hidden_state  # (B, T, H)
@@ -110,10 +167,6 @@ class SharedPrefixLM(HFLM):
         hidden = states.flatten(0, 1)[position.to(self.device)]  # (B·T, H) -> (P, H)
         log_likelihood, hit = self._score_hidden(hidden, which, label)
         return sequence, log_likelihood, hit
-
-    def _layout(self, trees: list[PrefixTree], width: int) -> dict[str, torch.Tensor]:
-        layout = tree_layout(trees, width, self.model.dtype)
-        return {name: tensor.to(self.device) for name, tensor in layout.items()}
 
     def _score_hidden(
         self, hidden: torch.Tensor, which: torch.Tensor, label: torch.Tensor
@@ -172,21 +225,10 @@ class SharedPrefixLM(HFLM):
         """As stock, without a progress bar in log files."""
         return super().loglikelihood_rolling(requests, disable_tqdm or not sys.stderr.isatty())
 
-    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
+    def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
         """As stock; greedy requests run with batches that finished rows leave and new ones join."""
-        quiet = disable_tqdm or not sys.stderr.isatty()
-        answers: list[str | None] = [None] * len(requests)
-        groups: dict[str, list[int]] = {}
-        for i, request in enumerate(requests):
-            groups.setdefault(repr(request.args[1]), []).append(i)
-        for rows in groups.values():
-            group = [requests[i] for i in rows]
-            decode = (
-                self._greedy if self._is_plain_greedy(group[0].args[1]) else super().generate_until
-            )
-            for i, text in zip(rows, decode(group, quiet), strict=True):
-                answers[i] = text
-        return answers
+        plain = self._is_plain_greedy(requests[0].args[1])
+        return (self._greedy if plain else super().generate_alike)(requests, quiet)
 
     def _is_plain_greedy(self, options: dict[str, Any]) -> bool:
         """Whether :meth:`_greedy` gives what stock gives; anything unusual is left to stock."""
@@ -252,6 +294,8 @@ class SharedPrefixLM(HFLM):
         return list(self.tokenizer.encode(stop, add_special_tokens=False))
 
     def _encode_prompt(self, prompt: str, room: int) -> list[int]:
+        if prompt in self._rendered:
+            return encode_rendered(self.tokenizer, prompt)[-room:]
         ids, _ = self.tok_batch_encode([prompt], left_truncate_len=room, truncation=self.truncation)
         return list(ids[0].tolist()) or [self.prefix_token_id]
 
@@ -261,17 +305,17 @@ def score_labels(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-likelihoods of labels [N], and whether each is the greedy choice [N].
 
+    PyTorch's float32 log-softmax, although its sum over a large vocabulary is some 10⁻⁵ nats off on
+    a CPU: the error has the same sign at every token, and stock's answers contain it.
+
     Args:
-        logits: [P, V] float32; overwritten.
+        logits: [P, V] float32.
         place: [N] row of each label.
         label: [N] tokens.
     """
-    gold = logits[place, label]  # (N,)
-    highest = logits.amax(-1)  # (P,)
-    hit = gold == highest[place]
-    hit[hit.clone()] = logits[place[hit]].argmax(-1) == label[hit]  # the first of equals
-    total = logits.sub_(highest[:, None]).exp_().sum(-1).log_() + highest  # (P,)
-    return gold - total[place], hit
+    log_probabilities = logits.log_softmax(-1)  # (P, V)
+    greedy = log_probabilities.argmax(-1)  # (P,), as stock after rounding
+    return log_probabilities[place, label], greedy[place] == label
 
 
 def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
@@ -322,6 +366,9 @@ def _load_vllm(folder: Path, spec: EvaluationSpec) -> Any:
         )
     from lm_eval.models.vllm_causallms import VLLM
 
-    return VLLM(
+    class RenderedPromptsVLLM(RenderedPrompts, VLLM):
+        """Under vLLM, prompts are encoded as here."""
+
+    return RenderedPromptsVLLM(
         pretrained=str(folder), dtype=spec.dtype, max_model_len=spec.max_length, batch_size="auto"
     )

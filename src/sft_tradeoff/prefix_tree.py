@@ -55,7 +55,7 @@ class PrefixTree:
 
 
 def tree_layout(
-    trees: Sequence[PrefixTree], width: int, dtype: torch.dtype
+    trees: Sequence[PrefixTree], width: int, dtype: torch.dtype, device: torch.device
 ) -> dict[str, torch.Tensor]:
     """How a model reads B trees padded to T nodes.
 
@@ -63,6 +63,7 @@ def tree_layout(
         trees: One per row.
         width: T.
         dtype: Of the mask.
+        device: Of both tensors.
 
     Returns:
         ``position_ids`` [B, T] int64, the depths, and the additive ``attention_mask`` [B, 1, T, T].
@@ -72,9 +73,9 @@ def tree_layout(
     for row, tree in enumerate(trees):
         depth[row, : len(tree)] = torch.tensor(tree.depth)
         allowed[row, : len(tree), : len(tree)] = torch.from_numpy(tree.attention())
-    mask = torch.zeros(allowed.shape, dtype=dtype)
-    mask.masked_fill_(~allowed, torch.finfo(dtype).min)
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=device)
+    mask.masked_fill_(~allowed.to(device), torch.finfo(dtype).min)
     return {
-        "position_ids": depth,
+        "position_ids": depth.to(device),
         "attention_mask": mask[:, None],
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def tokenize_example(
             f"example {record['id']!r}: the chat template does not render the conversation as "
             "prompt + response; set 'chat_template' in the model's catalogue entry"
         )
-    prompt_ids = tokenizer(head, add_special_tokens=False)["input_ids"]
+    prompt_ids = encode_rendered(tokenizer, head)
     response_ids = _until_end_of_turn(tokenizer, full[len(head) :], record)
     room = max_length - len(prompt_ids)
     if room < 1:
@@ -92,6 +93,16 @@ def tokenize_example(
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
     """Text of a user message as the model sees it before it answers."""
     return _render(tokenizer, [_user(prompt)], add_generation_prompt=True)
+
+
+def encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of what a chat template rendered, in training and evaluation alike.
+
+    The template writes the special tokens that it wants; a BOS that the tokenizer would add before
+    others is not among them.
+    """
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
 
 
 def _user(content: str) -> dict[str, str]:
@@ -129,8 +140,8 @@ def _until_end_of_turn(
             "what the chat template renders; an empty or rewritten response cannot be learned"
         )
     end = start + len(content)
-    ids: list[int] = tokenizer(text[:end], add_special_tokens=False)["input_ids"]
-    tail: list[int] = tokenizer(text[end:], add_special_tokens=False)["input_ids"]
+    ids = encode_rendered(tokenizer, text[:end])
+    tail = encode_rendered(tokenizer, text[end:])
     special = set(tokenizer.all_special_ids)
     for position, token in enumerate(tail):
         if token in special:
@@ -178,9 +189,18 @@ class TokenizedData:
 
     @classmethod
     def load(cls, path: Path) -> TokenizedData:
-        """Read what :meth:`save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            TokenizationError: If it is damaged or cut off.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+        except (ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+            raise TokenizationError(
+                f"{path} cannot be read ({error}); delete it and run the same command again"
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write one uncompressed ``.npz``, atomically."""

@@ -11,11 +11,20 @@ from hypothesis import strategies as st
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
-from transformers import MistralConfig, MistralForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
+from sft_tradeoff.benchmarks.chat_task import chat_task
 from sft_tradeoff.lm import PrefixTree, SharedPrefixLM, load_lm, score_labels
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.specs import EvaluationSpec
+from sft_tradeoff.tokenization import render_prompt, tokenize_example
 
 PAIRS = [
     ("Question: why?\nAnswer:", " because"),
@@ -44,13 +53,13 @@ def instances(kind, arguments):
     ]
 
 
-def loud(model, seed=0):
+def loud(model, seed=0, spread=0.3):
     """Larger weights, so that attention matters and generations are not one token repeated."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
-                parameter.normal_(0, 0.3, generator=generator)
+                parameter.normal_(0, spread, generator=generator)
     return model.eval()
 
 
@@ -79,6 +88,13 @@ def generations_agree(ours, stock, requests):
     return found
 
 
+def add_bos(tokenizer):
+    """Let the tokenizer put BOS before every text, as Llama's does."""
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+    )
+
+
 @pytest.fixture(scope="module")
 def model(random_model):
     return loud(load_model(random_model, torch.float32))
@@ -96,9 +112,7 @@ def both(request, random_model, model):
     if bos == "no BOS":
         tokenizer.bos_token = None
     elif bos == "adds BOS":
-        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-            single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
-        )
+        add_bos(tokenizer)
     return lms(model, tokenizer)
 
 
@@ -290,6 +304,133 @@ def test_greedy_flag_is_true_for_the_argmax_continuation(plain):
         [(None, context, [best]), (None, context, [(best + 1) % 256])]
     )
     assert [flag for _, flag in flags] == [True, False]
+
+
+def test_long_choices_over_a_real_vocabulary_agree_with_stock(random_model):
+    """A sum over 49,152 tokens in another order than stock's differs at every token, one way.
+
+    Six choices of 60 tokens for a context of 200. The sum in double precision would be
+    4·10⁻⁶ nats from stock's at each token, 2·10⁻⁴ at a choice. What sharing and batching round is
+    smaller, and in no direction: as far from float64 as stock.
+    """
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 49152, "hidden_size": 64, "intermediate_size": 128}
+    config = LlamaConfig(
+        **sizes,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=None,
+    )
+    model = loud(LlamaForCausalLM(config), spread=0.5)
+    context = torch.randint(49152, (1, 200))
+    texts = model.generate(context, do_sample=True, max_new_tokens=60, num_return_sequences=6)
+    requests = [(None, text[:200], text[200:]) for text in texts.tolist()]
+    tokenizer = load_tokenizer(random_model)
+    ours, stock = lms(model, tokenizer, stock_batch=4, batch_tokens=4096, max_length=300)
+    found, expected = (
+        np.array([nats for nats, _ in lm._loglikelihood_tokens(requests, disable_tqdm=True)])
+        for lm in (ours, stock)
+    )
+    assert np.abs(found - expected).max() < 1e-4
+    exact = HFLM(
+        model.double(), tokenizer=tokenizer, backend="causal", max_length=300, batch_size=4
+    )._loglikelihood_tokens(requests, disable_tqdm=True)
+    errors = [np.abs(nats - [e for e, _ in exact]).max() for nats in (found, expected)]
+    assert errors[0] < 1.25 * errors[1] + 2e-5
+
+
+def test_learned_positions_are_the_depths_in_the_tree(random_model):
+    """GPT-2 adds a vector for each position: a wrong one would change every later token."""
+    sizes = {"vocab_size": 259, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256}
+    ids = {"bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
+    model = loud(GPT2LMHeadModel(GPT2Config(**sizes, **ids)))
+    ours, stock = lms(model, load_tokenizer(random_model))
+    assert ours._shares
+    agree(ours, stock, PAIRS, 1e-4)
+    generations_agree(ours, stock, [(prompt, OPTIONS) for prompt in PROMPTS])
+
+
+@pytest.mark.parametrize("n_context", [1, 50, 500])
+def test_a_continuation_as_long_as_the_window_agrees_with_stock(plain, n_context):
+    """128 tokens in a window of 128: of the context the last token stays, to predict the first."""
+    generator = np.random.default_rng(n_context)
+    context, last = generator.integers(256, size=(2, max(n_context, 128))).tolist()
+    requests = [(None, context[:n_context], last[:128]), (None, context[:n_context], [7])]
+    found, expected = (lm._loglikelihood_tokens(requests, disable_tqdm=True) for lm in plain)
+    # Stock sums in float32, whose neighbours are 6e-5 apart at 800 nats.
+    assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], rel=2e-7, abs=1e-4)
+
+
+@pytest.mark.parametrize("continuation", [[], [1] * 129])
+def test_what_stock_refuses_is_refused(plain, continuation):
+    for lm in plain:
+        with pytest.raises(AssertionError):
+            lm._loglikelihood_tokens([(None, [5, 6], continuation)], disable_tqdm=True)
+
+
+def test_stocks_own_type_of_softmax_is_meant(random_model, model):
+    """Without a softmax type, as lm-eval's command line has it, stock uses the model's own."""
+    tokenizer = load_tokenizer(random_model)
+    ours, _ = lms(model, tokenizer)
+    stock = HFLM(model, tokenizer=tokenizer, backend="causal", max_length=128, batch_size=16)
+    agree(ours, stock, PAIRS, 1e-4)
+
+
+@pytest.mark.parametrize("decoding", ["ours", "stock's"])
+@pytest.mark.parametrize("template_bos", ["{{ bos_token }}", ""])
+@pytest.mark.parametrize("tokenizer_adds", [True, False])
+def test_generation_reads_the_prompt_tokens_of_training(
+    random_model, model, monkeypatch, tokenizer_adds, template_bos, decoding
+):
+    """Three ways to one prompt: training, a chat task, and lm-eval's own use of the template.
+
+    A prompt without template in the same call is encoded as stock encodes it.
+    """
+    tokenizer = load_tokenizer(random_model)
+    tokenizer.chat_template = template_bos + tokenizer.chat_template.removeprefix("{{ bos_token }}")
+    if tokenizer_adds:
+        add_bos(tokenizer)
+    ours, stock = lms(model, tokenizer)
+    record = {"id": "a", "prompt": "2+2?", "response": "4"}
+    messages = [{"role": "user", "content": "2+2?"}]
+    wanted = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    example = tokenize_example(tokenizer, record, 100)
+    assert example.input_ids[: example.response_mask.index(True)] == wanted
+    assert wanted.count(tokenizer.bos_token_id) == bool(template_bos)
+
+    task = chat_task("t", [record], lambda p: render_prompt(tokenizer, p), dict, {}, 2)
+    (doc,) = task["custom_dataset"]()["test"]
+    options = {**task["generation_kwargs"], **({"num_beams": 1} if decoding == "stock's" else {})}
+    requests = [Instance("generate_until", doc, (doc["prompt"], options), 0)]
+    requests += instances("generate_until", [("2+2?", options)])
+    assert read_by(ours, requests, monkeypatch) == [wanted, stock.tok_encode("2+2?")]
+
+    tokens_of_x = tokenizer("x", add_special_tokens=False)["input_ids"]
+    other, _ = lms(model, tokenizer)
+    text = other.apply_chat_template(messages)
+    again = instances("generate_until", [(text, options)])
+    assert read_by(other, again, monkeypatch) == [wanted]
+    # The template ends with a space, which lm-eval counts to the continuation.
+    assert other._encode_pair(text, "x") == (wanted[:-1], [*wanted[-1:], *tokens_of_x])
+    assert other.add_bos_token is None
+
+
+def read_by(lm, requests, monkeypatch):
+    """Token ids of every prompt that generation reads, the longest first."""
+    prompts = []
+    forward = lm.model.base_model.forward
+
+    def spy(input_ids, attention_mask, **keywords):
+        if input_ids.shape[1] > 1:
+            read = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            prompts.extend(ids[m.bool()].tolist() for ids, m in zip(input_ids, read, strict=True))
+        return forward(input_ids=input_ids, attention_mask=attention_mask, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lm.model.base_model, "forward", spy)
+        lm.generate_until(requests, disable_tqdm=True)
+    return sorted(prompts, key=len, reverse=True)
 
 
 @pytest.mark.pretrained

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.tokenization import (
     TokenizationError,
     TokenizedData,
+    encode_rendered,
     render_prompt,
     tokenize_example,
     tokenize_file,
@@ -58,12 +60,25 @@ def test_template_without_end_of_turn_gets_eos():
     assert "".join(t for t, learned in found if not learned) == "user: 2+2?\nassistant: "
 
 
-def test_training_sees_the_same_prompt_tokens_as_generation():
+@pytest.mark.parametrize("template_bos", ["{{ bos_token }}", ""])
+@pytest.mark.parametrize("tokenizer_adds", [True, False])
+def test_training_sees_the_same_prompt_tokens_as_generation(tokenizer_adds, template_bos):
+    """Those of Transformers' own apply_chat_template: a BOS only where the template has one."""
     tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template_bos + tokenizer.chat_template.removeprefix("{{ bos_token }}")
+    if tokenizer_adds:
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+        )
+        assert tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id
     example = tokenize_example(tokenizer, RECORD, 1000)
-    generation = tokenizer(render_prompt(tokenizer, "2+2?"), add_special_tokens=False)["input_ids"]
-    n_prompt = example.response_mask.index(True)
-    assert example.input_ids[:n_prompt] == generation
+    prompt = example.input_ids[: example.response_mask.index(True)]
+    messages = [{"role": "user", "content": RECORD["prompt"]}]
+    stock = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    assert prompt == stock
+    assert prompt == encode_rendered(tokenizer, render_prompt(tokenizer, RECORD["prompt"]))
+    assert prompt.count(tokenizer.bos_token_id) == bool(template_bos)
+    assert tokenizer.bos_token_id not in example.input_ids[len(prompt) :]
 
 
 def test_truncation_cuts_the_end_of_the_response_only():

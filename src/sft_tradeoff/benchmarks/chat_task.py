@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Record = Mapping[str, Any]
+RENDERED = "rendered_by_chat_template"  # key of a doc whose prompt is, and needs no BOS beyond it
 
 
 def chat_task(
@@ -32,7 +33,10 @@ def chat_task(
         from datasets import Dataset
 
         # As text: a table would fill every record's columns with those of all the others.
-        rows = [{"prompt": render_prompt(r["prompt"]), "record": json.dumps(r)} for r in records]
+        rows = [
+            {"prompt": render_prompt(r["prompt"]), "record": json.dumps(r), RENDERED: True}
+            for r in records
+        ]
         return {"test": Dataset.from_list(rows)}
 
     def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
