@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 
 logger = logging.getLogger(__name__)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class UserError(Exception):
@@ -20,8 +21,8 @@ class UserError(Exception):
 def run_main(stage: str) -> Iterator[None]:
     """Run a stage's ``main``: set up logging, and end with exit code 1 on any error.
 
-    A :class:`UserError` and a full disk are one line; anything else is a defect and keeps its
-    traceback. Third-party libraries are quiet unless they warn.
+    A :class:`UserError`, a full disk and a file that went away are one line; anything else is a
+    defect and keeps its traceback. Third-party libraries are quiet unless they warn.
 
     Args:
         stage: Label of the log lines, e.g. the run's name.
@@ -39,11 +40,15 @@ def run_main(stage: str) -> Iterator[None]:
     except UserError as error:
         logger.error("error: %s", error)
         sys.exit(1)
+    except FileNotFoundError as error:  # inputs are there when a stage starts
+        what = error.filename or " ".join(str(error).split())
+        logger.error("error: a file is gone (%s); run the same command again to have it anew", what)
+        sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+        if error.errno not in _DISK_ERRORS:
             raise
         logger.error(
-            "error: cannot write %s: %s; free some space (or choose a writable folder) and run "
+            "error: cannot use %s: %s; free some space (or choose a writable folder) and run "
             "the same command again", error.filename or "the output", error.strerror,
         )  # fmt: skip
         sys.exit(1)

@@ -25,7 +25,7 @@ from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.runs import EvaluationConfig, read_config
 from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.suite import Item, items_path, read_records, run_tasks, tasks_of
-from sft_tradeoff.tokenization import TokenizedData
+from sft_tradeoff.tokenization import TokenizationError, TokenizedData
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
@@ -46,11 +46,8 @@ def load_tokens(spec: DomainSpec, data: Path, tokens: Path, max_length: int) -> 
     """
     try:
         tokenized = TokenizedData.load(tokens)
-    except (OSError, ValueError) as error:
-        raise EvaluationError(
-            f"domain {spec.label!r}: {tokens} cannot be read ({error}); delete it and run the same "
-            "command again"
-        ) from error
+    except TokenizationError as error:
+        raise EvaluationError(f"domain {spec.label!r}: {error}") from error
     n_records = len(read_records(spec, data))
     if len(tokenized) != n_records:
         raise EvaluationError(
@@ -154,13 +151,19 @@ def evaluate(
     tasks = tasks_of(config, tokenizer, data)
     window = config.evaluation.max_length
     tokenized = [
-        load_tokens(*files, window) for files in zip(config.domains, data, tokens, strict=True)
+        load_tokens(*paths, window) for paths in zip(config.domains, data, tokens, strict=True)
     ]
+    files = dict(zip((str(d.label) for d in config.domains), data, strict=True))
+    files |= {name: items_path(name) for name in config.evaluation.tasks}
+    # Of the files that are asked, not of what may be there an hour later.
+    facts = meta_info(base_model) | {
+        "test_sha256": {name: sha256_of(path) for name, path in files.items()}
+    }
     lm = load_lm(model_folder, config.evaluation, tokenizer)
     if isinstance(lm, SharedPrefixLM):
         for examples in tokenized:
             lm.expect(domain_nll_requests(examples))
-    items, facts = run_tasks(lm, tasks, config.evaluation.chat_template)
+    items, asked = run_tasks(lm, tasks, config.evaluation.chat_template)
     for domain, path, examples in zip(config.domains, data, tokenized, strict=True):
         ids = [str(record["id"]) for record in read_records(domain, path)]
         items += domain_nll_items(lm, str(domain.label), examples, ids)
@@ -172,19 +175,16 @@ def evaluate(
         frame.to_parquet(temporary, index=False)
     info = {
         "metrics": metrics,
-        "tasks": facts,
+        "tasks": asked,
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    files = dict(zip((str(d.label) for d in config.domains), data, strict=True))
-    files |= {name: items_path(name) for name in config.evaluation.tasks}
-    hashes = {name: sha256_of(path) for name, path in files.items()}
     atomic_write_json(
         out,
         {
             "run_info": run_info(config.model_dump(mode="json")),
             "eval_info": info,
-            "meta_info": meta_info(base_model) | {"test_sha256": hashes},
+            "meta_info": facts,
         },
     )
 

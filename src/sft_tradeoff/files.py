@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+PROBE = 2**16  # bytes
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -32,8 +34,37 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        raise_disk_error(path.parent, error)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def raise_disk_error(folder: Path, error: Exception) -> None:
+    """Raise the system's own error where a library hides that the disk took no more.
+
+    Some say only that a file has another length than they wrote. So while what they wrote is still
+    there, a few more bytes are tried.
+
+    Args:
+        folder: Where the library wrote.
+        error: What it raised.
+
+    Raises:
+        OSError: If the folder takes nothing.
+    """
+    if isinstance(error, OSError):
+        return
+    probe = folder / f".{secrets.token_hex(6)}.tmp"
+    try:
+        with open(probe, "wb") as file:
+            file.write(bytes(PROBE))
+            os.fsync(file.fileno())
+    except OSError as reason:
+        raise reason from error
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:

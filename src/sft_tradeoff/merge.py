@@ -25,6 +25,7 @@ from sft_tradeoff.files import atomic_write_json
 from sft_tradeoff.models import (
     INDEX_NAME,
     RECORD_NAME,
+    check_weights,
     count_parameters,
     describe_weights,
     staged_folder,
@@ -64,6 +65,7 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
     """
     for source in (base_model, trained):
         count_parameters(source)  # reads headers only: a clear error for a damaged file
+        check_weights(source)
     with staged_folder(out) as folder, ExitStack() as files:
         initial = {}  # tensor name -> the open file of θ0 that holds it
         for path in weight_files(base_model):
@@ -75,6 +77,7 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
             dtype, size = _merge_shard(initial, path, folder / path.name, combine)
             n_bytes += size
         _correct_type(folder, dtype, n_bytes)
+        atomic_write_json(folder / RECORD_NAME, describe_weights(folder))
 
 
 def _merge_shard(

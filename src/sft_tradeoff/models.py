@@ -24,7 +24,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.files import atomic_write_json, raise_disk_error, sha256_of
 from sft_tradeoff.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -61,12 +61,14 @@ def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     count_parameters(Path(path))  # reads headers only: a clear error for a damaged file
+    check_weights(Path(path))
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except (ValueError, OSError) as error:
         raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
+    _refuse_not_finite(path, model)
     return model
 
 
@@ -133,7 +135,7 @@ def weight_files(folder: Path) -> list[Path]:
                 f"{folder}: the weights are pickled ({pickled[0]}) and pickles can run code; "
                 "only safetensors are read: save the model once with save_pretrained"
             )
-        raise ModelError(f"{folder}: {name} is missing; fetch or copy the whole model again")
+        raise ModelError(f"{folder}: {name} is missing; {_again(folder)}")
     return [folder / name for name in names]
 
 
@@ -151,11 +153,45 @@ def count_parameters(folder: Path) -> int:
             with safe_open(path, framework="numpy") as tensors:
                 shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
         except SafetensorError as error:
-            raise ModelError(
-                f"{path} is damaged or cut off ({error}); delete it and run the same command again"
-            ) from error
+            raise ModelError(f"{path} is damaged or cut off ({error}); {_again(folder)}") from error
         total += sum(math.prod(shape) for shape in shapes)
     return total
+
+
+def check_weights(folder: Path) -> None:
+    """Compare the weights of a folder with their hashes, where ``MODEL.json`` tells them.
+
+    A flipped bit loads without a word, and every result of it is wrong.
+
+    Raises:
+        ModelError: If a file is not the one that was written.
+    """
+    record = folder / RECORD_NAME
+    if not record.is_file():
+        return
+    for name, digest in json.loads(record.read_text()).get("weights", {}).items():
+        if sha256_of(folder / name) != digest:
+            raise ModelError(f"{folder / name} is not as it was written; {_again(folder)}")
+
+
+def _again(folder: Path) -> str:
+    return (
+        f"delete the folder {folder} and run the same command again (if you put it there "
+        "yourself, fetch or copy the whole model anew)"
+    )
+
+
+def _refuse_not_finite(path: str | Path, model: PreTrainedModel) -> None:
+    """NaN compares as false: of broken weights most benchmarks would still give a number."""
+    import torch
+
+    for name, parameter in model.named_parameters():
+        # A sum needs no memory, and in float64 finite values never add up to infinity.
+        if not parameter.sum(dtype=torch.float64).isfinite():
+            raise ModelError(
+                f"{path}: weight {name!r} holds NaN or infinity: it is damaged, or training went "
+                f"wrong; {_again(Path(path))}"
+            )
 
 
 def save_model(
@@ -178,6 +214,7 @@ def save_model(
         for path in base_model.iterdir():
             if _is_small(path) and not (folder / path.name).exists():
                 shutil.copyfile(path, folder / path.name)
+        atomic_write_json(folder / RECORD_NAME, describe_weights(folder))
 
 
 def build_model(
@@ -250,9 +287,13 @@ def staged_folder(out: Path) -> Iterator[Path]:
         # One level down, because the temporary folder itself is private to the user.
         folder = Path(staging) / out.name
         folder.mkdir()
-        yield folder
-        if out.exists():
-            shutil.rmtree(out)
+        try:
+            yield folder
+        except Exception as error:
+            raise_disk_error(folder, error)
+            raise
+        if out.exists():  # aside at once: a kill never finds half of it under its name
+            os.rename(out, Path(staging) / "old")
         os.rename(folder, out)
 
 

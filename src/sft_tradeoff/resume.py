@@ -8,12 +8,19 @@ everything that determines the result, so a state can only ever resume the run t
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import logging
 import os
 import pickle
 import shutil
+import signal
+import struct
+import sys
+import time
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +29,18 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from sft_tradeoff.files import atomic_path
+from sft_tradeoff.files import atomic_path, atomic_write_text
 
 logger = logging.getLogger(__name__)
+POLL_S = 0.2
+PR_SET_PDEATHSIG = 1
+
+
+# What zip and pickle readers raise at a wrong byte, depending on its place.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError),
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
+)
 
 
 def state_key(**facts: Any) -> str:
@@ -49,6 +65,8 @@ class StateFile:
     def save(self, state: dict[str, Any], step: int) -> None:
         """Write this rank's part beside the previous resume point; see :meth:`keep_only`."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f".{self.key}.*.{self.part}of{self.n_parts}.*.tmp.pt"):
+            leftover.unlink()  # of a killed process: as large as the resume point itself
         with atomic_path(self._path(step)) as temporary:
             torch.save(state, temporary)
 
@@ -69,8 +87,9 @@ class StateFile:
             return None
         path = self._path(max(complete))
         try:
+            _check_sums(path)
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        except _DAMAGE as error:
             logger.warning("resume point %s is damaged (%s); starting over", path, error)
             return None
         return state
@@ -86,16 +105,45 @@ class StateFile:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _check_sums(path: Path) -> None:
+    """Compare all bytes with the checksums that torch writes but never looks at."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+
+
 @contextlib.contextmanager
 def exclusive(state_folder: Path | None) -> Iterator[None]:
     """Let one process at a time train a run: a killed Snakemake's orphan may still be at it.
 
     The lock is the kernel's, so a killed process leaves none behind. With several ranks the first
-    one holds it for all.
+    one holds it for all, and the others wait for its turn too: they would wait in vain for it to
+    join them, and give up. A rank ends with its launcher, or the orphans of a killed one would go
+    on without the lock that the first of them holds.
     """
-    if state_folder is None or os.environ.get("RANK", "0") != "0":
+    if state_folder is None:
         yield
         return
+    rank, launcher = os.environ.get("RANK"), str(os.getppid())
+    turn = state_folder.with_name(f"{state_folder.name}.launcher")
+    if rank is not None:
+        _end_with_parent()
+    if rank not in (None, "0"):
+        while _text_of(turn) != launcher:
+            time.sleep(POLL_S)
+        yield
+        return
+    with _locked(state_folder):
+        if rank is not None:
+            atomic_write_text(turn, launcher)
+        try:
+            yield
+        finally:
+            turn.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(state_folder: Path) -> Iterator[None]:
     state_folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(f"{state_folder}.lock")
     try:
@@ -107,3 +155,15 @@ def exclusive(state_folder: Path | None) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _text_of(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text()
+    return ""
+
+
+def _end_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

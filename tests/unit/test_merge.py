@@ -20,7 +20,13 @@ from sft_tradeoff import merge as merge_module
 from sft_tradeoff.batching import collate
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.merge import MergeError, merge, merge_folders
-from sft_tradeoff.models import ModelError, load_model, load_tokenizer, weight_files
+from sft_tradeoff.models import (
+    ModelError,
+    describe_weights,
+    load_model,
+    load_tokenizer,
+    weight_files,
+)
 from sft_tradeoff.objectives.wise_ft import interpolate
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.runs import RunConfig
@@ -137,7 +143,9 @@ def test_merged_folder_is_a_model_with_finite_losses(
     (trained / "MODEL.json").write_text("{}")  # vouches for the weights it lies beside
     out = tmp_path / "run" / "final"
     merge_folders(base, trained, out, at(0.5))
-    assert not (out / "MODEL.json").exists()
+    assert (
+        json.loads((out / "MODEL.json").read_text())["weights"] == describe_weights(out)["weights"]
+    )
     assert load_tokenizer(out).chat_template == load_tokenizer(trained).chat_template
     model = load_model(out, torch.float32)
     merged = tensors(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -21,6 +22,7 @@ from sft_tradeoff.models import (
     load_model,
     load_tokenizer,
     save_model,
+    staged_folder,
 )
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.specs import ModelSpec
@@ -254,7 +256,8 @@ def test_saved_model_keeps_the_masters_exactly(random_model: Path, tmp_path: Pat
     assert load_tokenizer(tmp_path / "run" / "final").chat_template
     config = json.loads((tmp_path / "run" / "final" / "config.json").read_text())
     assert config["dtype"] == "float32"
-    assert not (tmp_path / "run" / "final" / "MODEL.json").exists()
+    vouched = json.loads((tmp_path / "run" / "final" / "MODEL.json").read_text())
+    assert vouched["sha256"] == sha256_of(tmp_path / "run" / "final" / "model.safetensors")
 
 
 def test_other_users_of_a_shared_cache_can_read(tmp_path: Path) -> None:
@@ -266,3 +269,46 @@ def test_other_users_of_a_shared_cache_can_read(tmp_path: Path) -> None:
     modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "m").iterdir()}
     assert set(modes.values()) == {0o644}, modes
     assert (tmp_path / "m").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_no_numbers_are_refused(random_model: Path, tmp_path: Path, value) -> None:
+    model = load_model(random_model, torch.float32)
+    weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+    name = next(reversed(weights))
+    weights[name].view(-1)[-1] = value
+    save_model(model, weights, random_model, tmp_path / "final")
+    with pytest.raises(ModelError, match=f"weight '{name}' holds NaN or infinity.* delete the f"):
+        load_model(tmp_path / "final", torch.float32)
+
+
+def test_largest_finite_weights_are_no_infinity(random_model: Path, tmp_path: Path) -> None:
+    """Their sum is above the largest float32."""
+    model = load_model(random_model, torch.float32)
+    largest = torch.finfo(torch.float32).max
+    weights = {n: torch.full_like(p, largest) for n, p in model.named_parameters()}
+    save_model(model, weights, random_model, tmp_path / "final")
+    load_model(tmp_path / "final", torch.float32)
+
+
+def test_a_flipped_bit_is_refused(random_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(random_model, folder)
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=r"is not as it was written; delete the folder \S+/model "):
+        load_model(folder, torch.float32)
+
+
+def test_a_replaced_folder_is_never_half_there(tmp_path: Path) -> None:
+    """Killed at any rename: the old one whole, nothing, or the new one whole."""
+    out, seen = tmp_path / "out", []
+    for content in ("old", "new"):
+        with staged_folder(out) as folder:
+            (folder / "a").write_text(content)
+            (folder / "b").write_text(content)
+        seen.append({path.name: path.read_text() for path in out.iterdir()})
+    assert seen == [{"a": "old", "b": "old"}, {"a": "new", "b": "new"}]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

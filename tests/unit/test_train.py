@@ -244,6 +244,58 @@ def test_two_processes_of_one_run_take_turns(tmp_path, caplog):
         pass
 
 
+# Launchers of two ranks each, as accelerate would start them; a rank says when its turn has come.
+RANK = """
+import sys, time
+from pathlib import Path
+from sft_tradeoff.resume import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("turn", flush=True)
+    time.sleep(60)
+"""
+LAUNCHER = """
+import os, subprocess, sys
+ranks = [
+    subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], env=dict(os.environ, RANK=str(rank)))
+    for rank in (1, 0)
+]
+print(*(rank.pid for rank in ranks), flush=True)
+[rank.wait() for rank in ranks]
+"""
+
+
+def test_all_ranks_wait_for_the_ranks_of_another_launcher_which_end_with_it(tmp_path):
+    """Rank 1 of the second launch starts first, and has nobody to wait for but its own rank 0."""
+    launched = []
+    try:
+        for _ in range(2):
+            launched.append(
+                subprocess.Popen(
+                    [sys.executable, "-c", LAUNCHER, RANK, str(tmp_path / "state")],
+                    stdout=subprocess.PIPE, text=True,
+                )
+            )  # fmt: skip
+            if len(launched) == 1:
+                pids = launched[0].stdout.readline().split()
+                assert [launched[0].stdout.readline() for _ in range(2)] == ["turn\n"] * 2
+        assert launched[1].stdout.readline().split()
+        heard = []
+        listener = threading.Thread(
+            target=lambda: heard.extend(launched[1].stdout.readline() for _ in range(2))
+        )
+        listener.start()
+        listener.join(timeout=6)
+        assert not heard, "the ranks of the first launch are still at it"
+        launched[0].kill()
+        listener.join(timeout=60)
+        assert heard == ["turn\n"] * 2
+        assert not any(os.path.exists(f"/proc/{pid}/exe") for pid in pids)
+    finally:
+        for launcher in launched:
+            launcher.kill()
+            launcher.communicate()
+
+
 def newest(folder):
     """Inode and time of the newest resume point."""
     found = [(p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.glob("[!.]*.pt")]
