@@ -10,10 +10,11 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Jobs run side by side only as far as they fit into memory.
 MEMORY_MB = $(shell $(PYTHON) -c "import os; print(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 9 // 10 // 2**20)")
 PARTIAL = results/$(STUDY)/partial
-SNAKEMAKE = snakemake --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml --cores $(CORES)
+SNAKEMAKE = snakemake $(if $(TOLERANCE),--config tolerance="$$TOLERANCE") \
+  --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml --cores $(CORES)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study own partial publish figures test test-gpu bench lint schema lock clean
+.PHONY: help setup reproduce study cost own partial publish figures test test-faults test-gpu test-slurm bench lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -36,14 +37,15 @@ study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where 
 	$(SNAKEMAKE) material && $(SNAKEMAKE)
 	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
 
+cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300": see sft_tradeoff.cost --help)
+	@python -m sft_tradeoff.cost --study config/studies/$(STUDY).yaml $(COST)
+
 own: export MODEL ?= smollm2-135m-instruct
 own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, TOLERANCE=)
 	@$(if $(DATA),,$(error DATA is missing; run make own DATA=file.jsonl))\
 	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" \
 	  $(if $(METRIC),--metric "$$METRIC") $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
-	$(MAKE) --no-print-directory study STUDY="$$study" || exit 1; cd "results/$$study"; \
-	python -m sft_tradeoff.recommend --run-table run_table.csv --runs runs --tradeoff tradeoff_over_seeds.csv \
-	  --tolerance "$$TOLERANCE" --out recommendation.md && echo && cat recommendation.md
+	$(MAKE) --no-print-directory study STUDY="$$study" && echo && cat "results/$$study/recommendation.md"
 
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
 	python -m sft_tradeoff.runs --study config/studies/$(STUDY).yaml --out $(PARTIAL)/run_table.csv
@@ -60,10 +62,16 @@ figures: setup  ## Redraw figures and tables of all published studies (or STUDY=
 	snakemake --snakefile workflow/published.smk --cores $(CORES) --forceall --nolock $(if $(filter file,$(origin STUDY)),,--config study=$(STUDY))
 
 test: setup lint  ## Lint, unit tests and workflow tests
-	HF_HUB_OFFLINE=1 python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
+
+test-faults: setup  ## Kill, fill disks, damage files, ..., many times (half an hour; SEED=: of a report)
+	HF_HUB_OFFLINE=1 python -m tests.faults --out results/faults.json $(if $(SEED),--seed $(SEED))
 
 test-gpu: setup  ## Tests of a machine with a GPU; all others hide it
 	HF_HUB_OFFLINE=1 python -m pytest -m gpu
+
+test-slurm: setup  ## Run a study on a Slurm of its own, jobs killed and requeued (4 min; Debian, no root)
+	HF_HUB_OFFLINE=1 python -m pytest -m slurm tests/slurm
 
 bench: $(VENV)/installed.bench  ## Time methods, evaluation and training against what they are compared with (two hours)
 	snakemake material --cores $(CORES) --configfile config/studies/quick.yaml

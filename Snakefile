@@ -4,44 +4,51 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/models.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/aggregate.smk"
-include: "workflow/rules/figures.smk"
+if config.get("results_source") == "published":
 
+    # Rules of their own: nothing that trains or evaluates is even defined.
+    module published:
+        snakefile:
+            "workflow/published.smk"
+        config:
+            config
 
-localrules:
-    all,
-    trained,
-    material,
-    run_table,
+    use rule * from published
 
+else:
 
-rule all:
-    default_target: True
-    input:
-        tables=expand(
-            f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]
-        ),
-        figures=expand(
-            f"{RESULTS}/figures/{{figure}}.{{format}}",
-            figure=FIGURES,
-            format=["pdf", "png", "csv"],
-        ),
-        recommendation=f"{RESULTS}/recommendation.md",
+    include: "workflow/rules/common.smk"
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/models.smk"
+    include: "workflow/rules/train.smk"
+    include: "workflow/rules/evaluate.smk"
+    include: "workflow/rules/aggregate.smk"
+    include: "workflow/rules/figures.smk"
 
+    localrules:
+        all,
+        trained,
+        material,
+        run_table,
 
-rule trained:
-    input:
-        expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+    rule all:
+        default_target: True
+        input:
+            tables=multiext(f"{RESULTS}/tables/tradeoff", ".csv", ".md", ".tex"),
+            figures=expand(
+                f"{RESULTS}/figures/{{figure}}.{{format}}",
+                figure=FIGURES,
+                format=["pdf", "png", "csv"],
+            ),
+            recommendation=f"{RESULTS}/recommendation.md",
 
+    rule trained:
+        input:
+            expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
 
-# What needs a network: fetch it before going where there is none.
-rule material:
-    input:
-        [model_record(model) for model in STUDY.models],
-        expand(f"{CACHE}/benchmarks/{{task}}.jsonl", task=STUDY.evaluation.tasks),
-        [asset_record(asset) for asset in GRADER_ASSETS],
+    # What needs a network: fetch it before going where there is none.
+    rule material:
+        input:
+            [model_record(model) for model in STUDY.models],
+            expand(f"{CACHE}/benchmarks/{{task}}.jsonl", task=STUDY.evaluation.tasks),
+            [asset_record(asset) for asset in GRADER_ASSETS],

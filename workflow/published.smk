@@ -11,13 +11,14 @@ os.environ.update(PYTHONPATH=os.path.abspath("src"))
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.console import UserError
-from sft_tradeoff.publish import verified_studies
+from sft_tradeoff.publish import published_tolerance, verified_studies, with_runs
 
 PUBLISHED = "results/published"
 CONDA = "../environment.yml"
 FIGURES = glob_wildcards(r"src/sft_tradeoff/figures/{figure,[a-z]\w*}.py").figure
 try:
     STUDIES = verified_studies(Path(PUBLISHED), config.get("study"))
+    RECOMMENDED = with_runs(Path(PUBLISHED), STUDIES)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -45,6 +46,7 @@ rule all:
             figure=FIGURES,
             format=["pdf", "png", "csv"],
         ),
+        recommendations=expand("figures/{study}/recommendation.md", study=RECOMMENDED),
 
 
 rule tables:
@@ -90,4 +92,32 @@ rule figure:
     shell:
         "python -m sft_tradeoff.figures.{wildcards.figure} --tradeoff {input.tradeoff:q}"
         " --out-stem {params.stem:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule recommend:
+    input:
+        table=f"{PUBLISHED}/{{study}}/run_table.csv",
+        tradeoff=f"{PUBLISHED}/{{study}}/tradeoff_over_seeds.csv",
+        runs=f"{PUBLISHED}/{{study}}/runs",
+    output:
+        page="figures/{study}/recommendation.md",
+        record="figures/{study}/recommendation.json",
+    log:
+        "results/logs/published/{study}/recommend.log",
+    benchmark:
+        "results/logs/published/{study}/recommend.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        tolerance=lambda w: published_tolerance(Path(PUBLISHED, w.study)),
+    shell:
+        "python -m sft_tradeoff.recommend --run-table {input.table:q}"
+        " --runs {input.runs:q}"
+        " --tradeoff {input.tradeoff:q}"
+        " --tolerance {params.tolerance:q}"
+        " --out {output.page:q}"
         " 2>&1 | tee {log:q}"

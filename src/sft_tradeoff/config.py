@@ -15,7 +15,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -34,6 +34,7 @@ from sft_tradeoff.specs import (
     ModelSpec,
     Name,
     Strict,
+    ToleranceSpec,
     TrainingSpec,
 )
 
@@ -58,6 +59,14 @@ class Study(Strict):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     keep_models: bool = Field(False, description="keep the weights of every run")
+    tolerance: ToleranceSpec = Field(
+        {},
+        exclude=True,  # like the next: no run depends on it
+        description="largest general loss allowed: bits_per_byte and/or accuracy (a fraction)",
+    )
+    results_source: Literal["fresh", "published"] = Field(
+        "fresh", exclude=True, description="published: draw results/published, compute nothing"
+    )
     assets: dict[Name, Asset] = Field(default_factory=dict)
     model_catalogue: dict[Name, ModelSpec] = Field(default_factory=dict)
 
@@ -204,6 +213,17 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
             raise ConfigError(
                 f"{source}: evaluation.chat_template: {str(not wanted).lower()}, but the prompts "
                 f"of task {name!r} need {str(wanted).lower()}; set it, or choose another task"
+            )
+    suite = [benchmarks[name] for name in study.evaluation.tasks]
+    measured = {
+        "bits_per_byte": any(task.kind == "text" for task in suite),
+        "accuracy": any(task.accuracy for task in suite),
+    }
+    for measure in study.tolerance:
+        if not measured[measure]:
+            raise ConfigError(
+                f"{source}: tolerance: {measure} is measured by none of evaluation.tasks; take it "
+                "out, or add a task that does"
             )
     for i, domain in enumerate(study.domains):
         if domain.path is not None and not Path(domain.path).is_file():

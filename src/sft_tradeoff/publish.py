@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from sft_tradeoff.aggregate import over_seeds, read_table, tradeoff_table
 from sft_tradeoff.config import Study, load_study
@@ -41,6 +42,7 @@ RUN_TABLE = "run_table.csv"
 AGGREGATED = ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv")
 MAX_RUNS_BYTES = 20_000_000  # a repository keeps every version of every file for ever
 MAX_NAMED = 10
+SHORTEST_HOST = 5
 
 # Two names or more, so that a lone slash in prose is none; what follows a word is a URL or a unit.
 ABSOLUTE_PATH = re.compile(r"(?:file://|(?<![\w./<~-]))/[\w.+-]+/[\w.+/-]*")
@@ -75,6 +77,26 @@ def verified_studies(published: Path, only: str | None = None) -> list[str]:
     for name in names:
         verify(published / name)
     return names
+
+
+def with_runs(published: Path, studies: Sequence[str]) -> list[str]:
+    """Those of the published studies whose per-item scores are published too.
+
+    A recommendation compares items, so it cannot be drawn again from tables alone.
+    """
+    return [name for name in studies if _read_record(published / name / MANIFEST)["runs_included"]]
+
+
+def published_tolerance(folder: Path) -> str:
+    """Tolerance of a published study, as the recommendation reads it; empty: the default.
+
+    Of the frozen file nothing else is read: it may name models that the catalogue no longer has.
+    """
+    study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+    allowed: Mapping[str, float] | str = study.get("tolerance", "")
+    if isinstance(allowed, str):
+        return allowed
+    return " ".join(f"{measure}={number}" for measure, number in allowed.items())
 
 
 def verify(folder: Path) -> None:
@@ -239,7 +261,8 @@ def _kept_run_files(study: Study, results: Path) -> list[str]:
     if size <= MAX_RUNS_BYTES:
         return names
     logger.warning(
-        "the files of the runs have %.0f MB, more than %.0f: only tables are published",
+        "the files of the runs have %.0f MB, more than %.0f: only tables are published, and no "
+        "recommendation can be drawn from them",
         size / 1e6, MAX_RUNS_BYTES / 1e6,
     )  # fmt: skip
     return []
@@ -264,13 +287,24 @@ def _relative_paths(text: str) -> str:
 
 def _check_private(text: str, source: Path) -> None:
     """Refuse what tells about one machine and serves no other."""
-    host = re.escape(socket.gethostname().partition(".")[0]) or "localhost"
-    found = ABSOLUTE_PATH.search(text) or re.search(rf"(?<![\w-]){host}(?![\w-])", text)
+    names = "|".join(map(re.escape, _telling_names(socket.gethostname()))) or "(?!)"
+    found = ABSOLUTE_PATH.search(text) or re.search(rf"(?<![\w-])(?:{names})(?![\w-])", text)
     if found:
         raise PublishError(
             f"{source}: {found[0]!r} is a path outside the repository or this machine's name, "
             "which cannot be published; use a path relative to the repository, or other words"
         )
+
+
+def _telling_names(host: str) -> list[str]:
+    """The names of a machine that can mean nothing else.
+
+    With its domain always; alone only with a digit or hyphen and of some length: a machine may be
+    called "runner" or "a100", which items and hardware may be as well.
+    """
+    short, _, domain = host.partition(".")
+    telling = len(short) >= SHORTEST_HOST and re.search(r"[\d-]", short)
+    return [host] * bool(domain) + [short] * bool(telling)
 
 
 def _facts(study: Study, results: Path) -> dict[str, Any]:

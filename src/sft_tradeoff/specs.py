@@ -8,7 +8,15 @@ from __future__ import annotations
 import itertools
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.objectives.registry import METHODS
@@ -18,7 +26,22 @@ DOMAINS = {
     "esci": ("cot", "label_only"),
     "math": ("cot", "label_only"),
     "jsonl": ("response",),
+    "hub_medcalc": ("cot", "label_only"),
+    "hub_esci": ("label_only",),
+    "hub_metamath": ("cot",),
 }
+# Assets that a domain's examples are read from, in the order in which it takes them.
+DOMAIN_ASSETS: dict[str, tuple[str, ...]] = {
+    "hub_medcalc": ("medcalc-bench",),
+    "hub_esci": ("esci",),
+    "hub_metamath": ("metamathqa", "gsm8k"),
+}
+_NO_EXPLANATIONS = (
+    "variant 'cot' of domain 'hub_esci' does not exist: the data set has labels but no "
+    "explanations, and where the paper's came from is not public; use variant: label_only, or "
+    "domain jsonl with explanations of your own"
+)
+UNPINNED = "unpinned"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 MethodLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -49,7 +72,9 @@ class HubAsset(Strict):
 
     source: Literal["hub"]
     repo: str
-    revision: str = Field(min_length=7, description="commit hash; branches move")
+    revision: Annotated[
+        str, BeforeValidator(lambda value: UNPINNED if value is None else value)
+    ] = Field(UNPINNED, min_length=7, description="commit hash; branches move")
     repo_type: Literal["model", "dataset"] = "model"
     allow_patterns: tuple[str, ...] | None = None
     licence: str
@@ -86,6 +111,11 @@ class ModelSpec(Strict):
         default_factory=dict,
         description="benchmark -> [low, high] for θ0; outside means a loading bug",
     )
+    architecture: dict[str, bool | int | float | str] = Field(
+        default_factory=dict,
+        exclude=True,  # tells the cost of a study before the model is fetched, and nothing else
+        description="fields of its config.json that give its size, model_type among them",
+    )
 
     @model_validator(mode="after")
     def _asset_present(self) -> ModelSpec:
@@ -96,10 +126,23 @@ class ModelSpec(Strict):
         return self
 
 
+def _measures(value: Any) -> Any:
+    """Read ``bits_per_byte=0.01 accuracy=0.02`` as a mapping, as on the command line."""
+    if not isinstance(value, str):
+        return value
+    return dict(part.partition("=")[::2] for part in value.replace(",", " ").split())
+
+
+_Tolerance = dict[Literal["bits_per_byte", "accuracy"], Annotated[float, Field(ge=0, le=1)]]
+ToleranceSpec = Annotated[
+    _Tolerance, BeforeValidator(_measures, json_schema_input_type=_Tolerance | str)
+]
+
+
 class DomainSpec(Strict):
     """A fine-tuning domain with its target format and sizes."""
 
-    name: Literal["medcalc", "esci", "math", "jsonl"]
+    name: Literal["medcalc", "esci", "math", "jsonl", "hub_medcalc", "hub_esci", "hub_metamath"]
     variant: str = Field("cot", description="target format: cot, label_only (jsonl: response)")
     label: Name | None = Field(None, description="name in paths and figures; default name-variant")
     n_train: int = Field(400, ge=1)
@@ -128,6 +171,8 @@ class DomainSpec(Strict):
             raise ValueError(
                 f"'calculators' belongs to domain 'medcalc', not {self.name!r}; remove it"
             )
+        if (self.name, self.variant) == ("hub_esci", "cot"):
+            raise ValueError(_NO_EXPLANATIONS)
         if self.variant not in DOMAINS[self.name]:
             raise ValueError(
                 f"variant {self.variant!r} of domain {self.name!r} is unknown; "

@@ -43,6 +43,7 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
+        (["results_source"], "publishd", ["results_source: 'publishd'", "'fresh' or 'published'"]),
         (["trainning"], {}, ["trainning", "unknown key", "did you mean 'training'"]),
         (["training", "epoch"], 3, ["training.epoch", "did you mean 'epochs'"]),
         (["domains", 0, "n_trian"], 3, ["domains.0.n_trian", "did you mean 'n_train'"]),

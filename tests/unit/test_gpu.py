@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -24,7 +25,7 @@ from sft_tradeoff.reference import reference_nll
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.specs import EvaluationSpec
 from sft_tradeoff.tokenization import tokenize_file
-from sft_tradeoff.train import make_deterministic
+from sft_tradeoff.train import make_deterministic, train
 
 pytestmark = [
     pytest.mark.gpu,
@@ -126,23 +127,24 @@ def test_checkpoints_score_and_generate_as_on_the_cpu(random_model, cpu):
 
 
 def test_a_shard_of_one_trains_as_a_whole_model(random_model, data, tmp_path):
-    """FSDP over NCCL, with one process because there may be one GPU: the same losses, on disk."""
+    """FSDP over NCCL: with one process, because there may be one GPU, but in shards all the same.
+
+    A study refuses shards without a second process, so the configuration is changed underneath.
+    """
     data.save(tmp_path / "train.npz")
-    logs = {}
-    for sharding in ("none", "fsdp"):
-        config = config_of("sft", precision="fp32_master", sharding=sharding, max_grad_norm=1e9)
-        out = tmp_path / sharding / "model"
-        ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
-        start = [sys.executable, *(ranks if sharding == "fsdp" else [])]
-        flags = {
-            "config": config.model_dump_json(),
-            "base-model": random_model,
-            "data": tmp_path / "train.npz",
-            "out": out,
-        }
-        flags = [str(part) for flag, value in flags.items() for part in (f"--{flag}", value)]
-        run_launcher([*start, "-m", "sft_tradeoff.train", *flags])
-        logs[sharding] = json.loads((out.parent / "train.json").read_text())["train_info"]["log"]
-        assert (out / "model.safetensors").is_file()
-    for a, b in zip(logs["none"], logs["fsdp"], strict=True):
+    config = config_of("sft", precision="fp32_master", max_grad_norm=1e9)
+    whole = trained(config, random_model, data)
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1"]
+    command = [sys.executable, *start, "-m", "tests.unit.test_gpu"]
+    paths = [random_model, tmp_path / "train.npz", tmp_path / "run" / "model"]
+    run_launcher([*command, config.model_dump_json(), *map(str, paths)])
+    record = json.loads((tmp_path / "run" / "train.json").read_text())
+    for a, b in zip(whole.log, record["train_info"]["log"], strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
+if __name__ == "__main__":
+    run = RunConfig.model_validate_json(sys.argv[1])
+    sharded = run.training.model_copy(update={"sharding": "fsdp"})
+    train(run.model_copy(update={"training": sharded}), *map(Path, sys.argv[2:]))

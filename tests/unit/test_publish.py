@@ -232,6 +232,27 @@ def test_machine_paths_and_names_are_refused(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("host", "comment", "refused"),
+    [
+        ("runner", "# the runner-up, a runner", False),
+        ("a100", "# on an a100", False),
+        ("runner.lab.example", "# on runner.lab.example", True),
+        ("node-17", "# on node-17b", False),
+        ("node-17", "# on node-17", True),
+        ("", "# nowhere", False),
+    ],
+)
+def test_a_machine_named_by_an_ordinary_word_is_no_obstacle(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, host: str, comment: str, refused: bool
+) -> None:
+    monkeypatch.setattr(module.socket, "gethostname", lambda: host)
+    study[0].write_text(f"{STUDY}{comment}\n")
+    with pytest.raises(PublishError) if refused else contextlib.nullcontext():
+        publish(*study, out)
+    assert out.exists() != refused
+
+
 def test_machine_paths_in_the_ids_of_items_are_refused(study: Study, out: Path) -> None:
     for run in (BASE, RUN, OTHER_RUN):
         path = study[1] / "runs" / run / "items.parquet"

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sft_tradeoff.benchmarks import BENCHMARKS
+from sft_tradeoff.config import ConfigError, Study, check_files, parse_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.tolerance import (
+    GENERAL,
     MOST_ITEMS,
     Verdict,
     combined,
@@ -170,3 +173,61 @@ def test_the_default_is_code_length_where_it_is_measured() -> None:
     assert complete_tolerance({}, without.assign(**{ACCURACY: NAN})) == {}
     with pytest.raises(UserError, match=r"bits_per_byte is not measured .*: accuracy\)"):
         complete_tolerance({"bits_per_byte": 0.1}, without)
+
+
+# --- as a key of a study ------------------------------------------------------------------------
+
+
+def study_with(tolerance: object, tasks: dict[str, int | None]) -> Study:
+    data = {
+        "study": "tiny",
+        "models": ["random-2layer"],
+        "domains": [{"name": "esci", "variant": "label_only"}],
+        "methods": [{"name": "sft"}],
+        "learning_rates": {"full": [1e-5]},
+        "evaluation": {"tasks": tasks},
+        "tolerance": tolerance,
+    }
+    return parse_study(data, "tiny.yaml")
+
+
+BOTH: dict[str, int | None] = {"piqa": 4, "code_length_news": 4}
+
+
+@pytest.mark.parametrize(
+    "tolerance",
+    [
+        {measure: 0.25 for measure in GENERAL},
+        ", ".join(f"{measure}=0.25" for measure in GENERAL),
+        " ".join(f"{measure}=0.25" for measure in GENERAL),
+    ],
+)
+def test_a_study_states_every_measure_as_text_or_mapping(tolerance: object) -> None:
+    study = study_with(tolerance, BOTH)
+    assert study.tolerance == dict.fromkeys(GENERAL, 0.25)
+    check_files(study, "tiny.yaml", BENCHMARKS)
+    assert study_with({}, BOTH).model_dump() == study.model_dump(), "no run depends on it"
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "words"),
+    [
+        ("acuracy=0.1", r"tolerance\.acuracy.*'bits_per_byte' or 'accuracy'"),
+        ("accuracy", r"tolerance\.accuracy: '' is not valid"),
+        ({"accuracy": 2}, r"tolerance\.accuracy: 2 .*less than or equal to 1"),
+        (0.1, r"tolerance: 0\.1 is not valid"),
+    ],
+)
+def test_a_wrong_tolerance_in_a_study_names_key_and_value(tolerance: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        study_with(tolerance, BOTH)
+
+
+@pytest.mark.parametrize(
+    ("measure", "task"), [("bits_per_byte", "piqa"), ("accuracy", "code_length_news")]
+)
+def test_a_tolerance_that_no_task_measures_stops_before_any_job(measure: str, task: str) -> None:
+    """The recommendation, at the very end of a study, would refuse it otherwise."""
+    study = study_with({measure: 0.1}, {task: 4})
+    with pytest.raises(ConfigError, match=f"tolerance: {measure} is measured by none"):
+        check_files(study, "tiny.yaml", BENCHMARKS)

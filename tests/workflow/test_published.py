@@ -16,12 +16,13 @@ from tests.finished_study import make_finished_study
 from sft_tradeoff.publish import publish
 
 pytestmark = pytest.mark.workflow
-RULES = {"all", "tables", "figure"}
+RULES = {"all", "tables", "figure", "recommend"}
 PUBLISHED = ("--snakefile", "workflow/published.smk")
 DRAWN = [
     *(f"{figure}.{suffix}" for figure in ("tradeoff", "learning_rate") for suffix in
       ("pdf", "png", "csv")),
     *(f"tables/tradeoff.{suffix}" for suffix in ("csv", "md", "tex")),
+    "recommendation.md", "recommendation.json",
 ]  # fmt: skip
 
 # Python runs this at its start: drawing has no network, and nothing to train or evaluate with.
@@ -44,6 +45,8 @@ def clone(checkout, monkeypatch):
     """A checkout in which one study is published, and whose results are gone."""
     monkeypatch.chdir(checkout)
     study_file, results = make_finished_study(checkout)
+    with study_file.open("a") as file:
+        file.write("tolerance: bits_per_byte=0.9\n")
     publish(study_file, results, checkout / "results/published/tiny")
     shutil.rmtree(results)
     (checkout / "src/sitecustomize.py").write_text(BLOCKED)  # on the path of every job
@@ -87,6 +90,7 @@ def test_random_file_times_draw_everything_and_train_nothing(clone):
     assert jobs_of(done) == RULES
     first = drawn_files(clone)
     assert b"| sft |" in first["tables/tradeoff.md"] and len(first["tradeoff.png"]) > 1000
+    assert b"0.9 bits" in first["recommendation.md"], "the tolerance of the published study"
 
     (clone / "figures/tiny/tradeoff.csv").write_text("spoiled\n")
     shuffle_times(clone, seed=2)
@@ -103,6 +107,29 @@ def test_no_rule_that_trains_or_evaluates_exists_and_none_is_planned_without_for
     assert set(listed) == RULES
     shuffle_times(clone, seed=3)
     assert jobs_of(snakemake(*PUBLISHED, "-n", cwd=clone)) == RULES
+
+
+def test_the_normal_snakefile_has_no_way_to_training_in_published_mode(clone):
+    """The same study is planned with training if it is fresh: the mode makes the difference."""
+    study_file = clone / "config/studies/tiny.yaml"
+    arguments = ["--configfile", "config/studies/tiny.yaml", "-n"]
+    shuffle_times(clone, seed=4)
+    assert {"train", "evaluate", "recommend"} < jobs_of(snakemake(*arguments, cwd=clone))
+    switch = ["--config", "results_source=published"]
+    assert jobs_of(snakemake(*arguments, *switch, cwd=clone)) == RULES
+    assert jobs_of(snakemake(*arguments, "--forceall", *switch, cwd=clone)) == RULES
+    study_file.write_text(study_file.read_text() + "results_source: published\n")
+    assert jobs_of(snakemake(*arguments, cwd=clone)) == RULES
+    assert set(snakemake(*arguments, "--list-rules", cwd=clone).stdout.split()) == RULES
+
+
+def test_tables_alone_give_no_recommendation(clone):
+    """As published where the files of the runs are too large: figures and tables are drawn."""
+    study_file, results = make_finished_study(clone)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sft_tradeoff.publish.MAX_RUNS_BYTES", 1000)
+        publish(study_file, results, clone / "results/published/tiny", replace=True)
+    assert jobs_of(snakemake(*PUBLISHED, "-n", cwd=clone)) == RULES - {"recommend"}
 
 
 def test_a_changed_file_stops_before_anything_is_drawn(clone):

@@ -23,8 +23,12 @@ from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.benchmarks import BENCHMARKS
 from sft_tradeoff.config import ConfigError, check_files, parse_study
+from sft_tradeoff.domains.material import check_domains, unpinned_assets
+from sft_tradeoff.files import sha256_of
+from sft_tradeoff.lease import n_visible
 from sft_tradeoff.runs import evaluation_configs, expand_runs
 from sft_tradeoff.sources import asset_path, cache_dir
+from sft_tradeoff.specs import DOMAIN_ASSETS
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
@@ -32,12 +36,16 @@ if not config:
 try:
     STUDY = parse_study(config, STUDY_FILES)
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
+    check_domains(STUDY, STUDY_FILES)
+    UNPINNED = unpinned_assets(STUDY, STUDY_FILES)
     RUNS = {run.run: run for run in expand_runs(STUDY)}
     TRAINED = [name for name, run in RUNS.items() if run.merge_of is None]
     MERGED = [name for name, run in RUNS.items() if run.merge_of is not None]
     EVALUATIONS = evaluation_configs(STUDY)
 except ConfigError as error:
     raise WorkflowError(str(error)) from None
+if UNPINNED:  # a dry run goes on; see onstart
+    print(f"Warning: {UNPINNED}", file=sys.stderr)
 
 CACHE = str(cache_dir())
 RESULTS = f"results/{STUDY.study}"
@@ -47,6 +55,11 @@ GRADER_ASSETS = {
 }
 FIGURES = ["tradeoff", "learning_rate"]
 CONDA = "../../environment.yml"
+
+N_GPUS = n_visible(os.environ)
+# The lease alone would do, but jobs that wait for it would keep cores from others.
+if N_GPUS and workflow.local_exec and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", N_GPUS)
 
 
 def one_of(names):
@@ -70,6 +83,33 @@ def spec_json(spec):
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
 
 
+def gpus(processes=1):
+    """GPUs of a job; on a machine without any a process alone does not ask for one."""
+    return processes if N_GPUS or processes > 1 else None
+
+
+def growing(amount):
+    """A resource of which every further attempt gets as much again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def memory_mb(smallest, bytes_per_parameter, processes=1):
+    """Memory of a job: measured for a small model, and what further parameters take."""
+
+    def needed(wildcards, input, attempt):
+        record = next(Path(path) for path in input if path.endswith("MODEL.json"))
+        n = json.loads(record.read_text())["n_parameters"] if record.exists() else 0
+        further = max(0, n - 135_000_000) * bytes_per_parameter // 10**6
+        return attempt * processes * (smallest + further)
+
+    return needed
+
+
+def tolerance_text(tolerance):
+    """A study's tolerance as the recommendation reads it."""
+    return " ".join(f"{measure}={allowed}" for measure, allowed in tolerance.items())
+
+
 def asset_record(name):
     return f"{CACHE}/assets/{name}/SOURCE.json"
 
@@ -88,6 +128,12 @@ if GRADER_ASSETS:  # nltk looks for its model where this variable says
 def model_record(name):
     """θ0's record. Its age never matters: the digest of what it is made of is in every config."""
     return ancient(f"{CACHE}/models/{name}/MODEL.json")
+
+
+def data_digest(domain):
+    """Hash of the user's own file, which can be older than what was made of a former one."""
+    own = domain.path and os.path.isfile(domain.path)
+    return sha256_of(domain.path) if own else ""
 
 
 def tokenized(run, split):
@@ -125,6 +171,29 @@ def evaluation_data(wildcards, pattern):
 def folder_of(path):
     """A checkpoint folder from either a folder or the record inside it."""
     return os.path.dirname(str(path)) if str(path).endswith("MODEL.json") else path
+
+
+def domain_records(domain):
+    """Records of the assets that a domain is read from; none if it is generated."""
+    return [asset_record(name) for name in DOMAIN_ASSETS.get(domain.name, ())]
+
+
+def domain_modules(domain):
+    """Code whose change makes a domain's examples anew."""
+    names = [f"{domain.name}*", *(["hub"] if domain.name in DOMAIN_ASSETS else [])]
+    return [
+        path
+        for name in names
+        for path in glob.glob(f"src/sft_tradeoff/domains/{name}.py")
+    ]
+
+
+def domain_sources(domain, input):
+    """Arguments that tell the domain_data stage where its assets are."""
+    if not input.records:
+        return ""
+    folders = [asset_folder(name) for name in DOMAIN_ASSETS[domain.name]]
+    return f"--source {shlex.join(folders)} --source-record {shlex.join(input.records)}"
 
 
 def benchmark_source(name, input):

@@ -1,6 +1,11 @@
 # Material: fetched assets, benchmark items, domain examples, tokens.
 
 
+onstart:  # not of a dry run, which shows what a study would do
+    if UNPINNED:
+        raise WorkflowError(UNPINNED)
+
+
 rule fetch_asset:
     output:
         record=f"{CACHE}/assets/{{asset}}/SOURCE.json",
@@ -52,9 +57,8 @@ rule benchmark_data:
 rule domain_data:
     input:
         data=lambda w: DOMAINS[w.domain].path or [],
-        modules=lambda w: glob.glob(
-            f"src/sft_tradeoff/domains/{DOMAINS[w.domain].name}*.py"
-        ),
+        records=lambda w: ancient(domain_records(DOMAINS[w.domain])),
+        modules=lambda w: domain_modules(DOMAINS[w.domain]),
     output:
         train=f"{RESULTS}/data/{{domain}}/train.jsonl",
         validation=f"{RESULTS}/data/{{domain}}/validation.jsonl",
@@ -67,12 +71,19 @@ rule domain_data:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
+        mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 100),
         runtime=30,
     params:
+        **(
+            {"digest": lambda w: data_digest(DOMAINS[w.domain])}
+            if any(domain.path for domain in DOMAINS.values())
+            else {}
+        ),
         spec=lambda w: spec_json(DOMAINS[w.domain]),
+        sources=lambda w, input: domain_sources(DOMAINS[w.domain], input),
     shell:
         "python -m sft_tradeoff.domains --spec {params.spec:q}"
+        " {params.sources}"
         " --out $(dirname {output.card:q})"
         " 2>&1 | tee {log:q}"
 
@@ -91,7 +102,7 @@ rule tokenize:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
+        mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 30),
         runtime=30,
     params:
         max_length=STUDY.training.max_length,

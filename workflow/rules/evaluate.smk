@@ -29,13 +29,15 @@ rule evaluate:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
+        gpu=gpus(),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        runtime=growing(240),
     params:
         config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
         model=lambda w, input: folder_of(input.checkpoint),
     shell:
-        "python -m sft_tradeoff.evaluate --config {params.config:q}"
+        "python -m sft_tradeoff.lease -- python -m sft_tradeoff.evaluate"
+        " --config {params.config:q}"
         " --model {params.model:q}"
         " --base-model $(dirname {input.base_model:q})"
         " --data {input.data:q}"

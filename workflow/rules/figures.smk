@@ -28,7 +28,7 @@ rule figure:
         " 2>&1 | tee {log:q}"
 
 
-# Which learning rate and method stay within the default tolerance; `make own` takes another.
+# Which learning rate and method stay within the study's tolerance, or the default one.
 rule recommend:
     input:
         table=f"{RESULTS}/run_table.csv",
@@ -54,9 +54,11 @@ rule recommend:
         runtime=10,
     params:
         runs=lambda w, input: Path(input.evaluations[0]).parents[1],
+        tolerance=tolerance_text(STUDY.tolerance),
     shell:
         "python -m sft_tradeoff.recommend --run-table {input.table:q}"
         " --runs {params.runs:q}"
         " --tradeoff {input.tradeoff:q}"
+        " --tolerance {params.tolerance:q}"
         " --out {output.page:q}"
         " 2>&1 | tee {log:q}"

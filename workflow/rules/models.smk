@@ -17,8 +17,8 @@ rule base_model:
     conda:
         CONDA
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
         source=lambda w, input: model_source(w.model, input),

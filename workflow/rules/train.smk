@@ -15,13 +15,15 @@ rule reference:
         CONDA
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        gpu=gpus(),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        runtime=growing(120),
     params:
         dtype=STUDY.training.compute_type,
         model_digest=lambda w: STUDY.model_digest(w.model),
     shell:
-        "python -m sft_tradeoff.reference --base-model $(dirname {input.model:q})"
+        "python -m sft_tradeoff.lease -- python -m sft_tradeoff.reference"
+        " --base-model $(dirname {input.model:q})"
         " --data {input.data:q}"
         " --dtype {params.dtype}"
         " --out {output.statistics:q}"
@@ -44,10 +46,16 @@ rule train:
         CONDA
     threads: STUDY.training.processes
     resources:
-        **({"gpu": STUDY.training.processes} if STUDY.training.processes > 1 else {}),
-        mem_mb=5000,
-        runtime=240,
+        gpu=gpus(STUDY.training.processes),
+        # On a GPU machine the optimiser's state is not in this memory.
+        mem_mb=memory_mb(
+            5000,
+            bytes_per_parameter=12 if N_GPUS else 20,
+            processes=STUDY.training.processes,
+        ),
+        runtime=growing(240),
     params:
+        gpus=STUDY.training.processes,
         # Without GPUs the same launcher starts processes that compute on the CPU.
         start=(
             "accelerate launch --multi_gpu --num_machines 1 --main_process_port 0"
@@ -62,7 +70,8 @@ rule train:
             f"--reference {shlex.quote(input.reference)}" if input.reference else ""
         ),
     shell:
-        "{params.start} -m sft_tradeoff.train --config {params.config:q}"
+        "python -m sft_tradeoff.lease --gpus {params.gpus} --"
+        " {params.start} -m sft_tradeoff.train --config {params.config:q}"
         " --base-model $(dirname {input.model:q})"
         " --data {input.data:q}"
         " {params.reference}"
@@ -85,8 +94,8 @@ rule merge:
     conda:
         CONDA
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=memory_mb(3000, bytes_per_parameter=12),
+        runtime=growing(60),
     params:
         config=lambda w: spec_json(RUNS[w.merged]),
     shell:
