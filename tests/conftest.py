@@ -23,6 +23,11 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first: beside a whole study, other workers go through the short ones."""
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
 @pytest.fixture(autouse=True)
 def at_root(monkeypatch):
     """Catalogue and tasks are found relative to the repository's root, as in a checkout."""

@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.hub_errors import explain_hub
 from sft_tradeoff.specs import Asset, HubAsset, LocalAsset, WheelAsset
 
 logger = logging.getLogger("sft_tradeoff.sources")
@@ -283,6 +284,7 @@ def _extract_member(
 
 
 def _fetch_snapshot(name: str, spec: HubAsset, folder: Path) -> Files:
+    """Fetch a snapshot; the client reads the token from ``HF_TOKEN``, or from ``hf auth login``."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, HTTPError
 
@@ -298,44 +300,18 @@ def _fetch_snapshot(name: str, spec: HubAsset, folder: Path) -> Files:
             repo_type=spec.repo_type,
             revision=spec.revision,
             allow_patterns=patterns,
-            token=os.environ.get("HF_TOKEN"),
             local_dir=folder,
         )
     except (HTTPError, HFValidationError, OSError) as error:
         if getattr(error, "errno", None) in _DISK_ERRORS:
             raise
-        raise SourceError(f"asset {name!r}: {_explain_hub(spec, error)}") from error
+        raise SourceError(f"asset {name!r}: {explain_hub(spec, error)}") from error
     files = _describe_folder(folder)
     if not files:
         raise SourceError(
             f"asset {name!r}: no file of {spec.repo} matches allow_patterns {patterns}; correct it"
         )
     return files
-
-
-def _explain_hub(spec: HubAsset, error: Exception) -> str:
-    """Turn a failure of the hub's client into one line with the fix."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.GatedRepoError):
-        return (
-            f"{spec.repo} is gated; accept its terms on its hub page, then set HF_TOKEN to a token "
-            "of that account"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"{spec.repo} has no revision {spec.revision!r}; set 'revision' to a commit hash"
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403):
-        return (
-            f"the hub shows no {spec.repo_type} {spec.repo!r}; check the spelling and 'repo_type', "
-            "and if it is private set HF_TOKEN to a token that may read it"
-        )
-    if isinstance(error, errors.HFValidationError):
-        return f"{spec.repo!r} is no hub repository name; write it as 'owner/name'"
-    return (
-        f"the hub cannot be reached for {spec.repo} ({type(error).__name__}); check the network, "
-        "unset HF_HUB_OFFLINE, or use a copy on this machine with 'source: local'"
-    )
 
 
 # --- local --------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-"""FSDP on two gloo processes: the weights of one process, half the memory; never tried on GPUs."""
+"""Two gloo processes: the weights of one; with FSDP, half the memory. Never tried on GPUs."""
 
+import itertools
 import json
 
 import pytest
 import torch
-from tests.unit.test_methods_in_training import LEARNING_RATE, assert_same
+from tests.unit.test_methods_in_training import LEARNING_RATE, TRAINED, assert_same, config_of
 from tests.unit.test_train import run_config, trained
 from tests.unit.train_in_processes import launch, run_launcher
 
@@ -18,6 +19,7 @@ from sft_tradeoff.tokenization import tokenize_file
 from sft_tradeoff.train import train
 
 FSDP = {"processes": 2, "sharding": "fsdp"}
+SHARDINGS = ("none", "fsdp")
 MIXED = {"precision": "fp32_master", "epochs": 1, "max_grad_norm": 1e9}
 # Shares of 5 and 4 sequences one by one, then a last batch of 6; and a last batch of 1 for both.
 UNEVEN = {"batch_size": 9, "micro_batch_size": 1, "epochs": 1}
@@ -52,6 +54,12 @@ def with_training(run, **training):
     return run.model_copy(update={"training": run.training.model_copy(update=training)})
 
 
+def assert_same_training(one, two):
+    assert_same(one.weights.state(), two["masters"])
+    for a, b in zip(one.log, two["log"], strict=True):
+        assert a == pytest.approx(b, rel=2e-3, abs=1e-5)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     lengths = [(3 * i % 17, 1 + 5 * i % 23) for i in range(24)]
@@ -70,6 +78,9 @@ def reference(random_model, data):
 def found(random_model, data, reference, tmp_path_factory):
     """Everything that two processes have to train for this module, in one launch."""
     entries = {f"uneven-{k}": (with_training(run, **FSDP), ()) for k, run in UNEVENLY.items()}
+    for k, sharding in itertools.product(TRAINED, SHARDINGS):
+        two = config_of(k, epochs=1, processes=2, sharding=sharding)
+        entries[f"{sharding}-{k}"] = two, ()
     for k, run in CRASHING.items():
         entries[f"whole-{k}"] = with_training(run, **FSDP), ()
         entries[f"crash-{k}"] = with_training(run, **FSDP), (3, 5)
@@ -85,14 +96,19 @@ def found(random_model, data, reference, tmp_path_factory):
     return launch(folder, random_model, data, reference, entries)
 
 
+@pytest.mark.parametrize("label", TRAINED)
+def test_two_processes_give_the_weights_of_one(random_model, data, reference, found, label):
+    """2 × 4 ≡ 1 × 8 for every method, with all parameters in each process or with shards."""
+    one = trained(config_of(label, epochs=1), random_model, data, reference)
+    for sharding in SHARDINGS:
+        assert_same_training(one, found[f"{sharding}-{label}"])
+
+
 @pytest.mark.parametrize("label", UNEVENLY)
 def test_ranks_may_have_different_numbers_of_sequences(random_model, data, reference, found, label):
     """Nobody waits for ever, and the weights are those of one process."""
     one = trained(UNEVENLY[label], random_model, data, reference)
-    two = found[f"uneven-{label}"]
-    assert_same(one.weights.state(), two["masters"])
-    for a, b in zip(one.log, two["log"], strict=True):
-        assert a == pytest.approx(b, rel=2e-3, abs=1e-5)
+    assert_same_training(one, found[f"uneven-{label}"])
 
 
 @pytest.mark.parametrize("label", CHECKPOINTED)

@@ -14,7 +14,6 @@ import threading
 import time
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -346,62 +345,18 @@ def test_hash_of_a_folder_is_refused(tmp_path: Path, record: Path) -> None:
 HUB = HubAsset(source="hub", repo="owner/name", revision=COMMIT, licence="MIT")
 
 
-def hub_fails_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise error
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-
-
-def test_snapshot_is_kept_per_revision(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(repo: str, *, revision: str, local_dir: Path, token: str, **rest: object) -> None:
-        assert (repo, revision, token) == ("owner/name", COMMIT, "secret")
-        (local_dir / ".cache").mkdir(parents=True)
-        (local_dir / ".cache" / "state").write_text("x")
-        (local_dir / "config.json").write_bytes(b"alpha\n")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setenv("HF_TOKEN", "secret")
-    fetch_asset("thing", HUB, record)
-    folder = asset_path(record.parents[2], "thing", HUB)
-    assert folder == record.parent / COMMIT
-    assert (folder / "config.json").exists()
-    content = json.loads(record.read_text())
-    assert content["revision"] == COMMIT
-    assert list(content["files"]) == ["config.json"]
-    assert "secret" not in record.read_text()
-
-
 def test_hub_offline_is_explained(record: Path) -> None:
     # the real client: conftest sets HF_HUB_OFFLINE for all tests
-    with pytest.raises(SourceError, match=r"cannot be reached.*unset HF_HUB_OFFLINE"):
+    with pytest.raises(SourceError, match=r"owner/name at 0123.*HF_HUB_OFFLINE .*; unset it, or"):
         fetch_asset("thing", HUB, record)
     assert not record.exists()
 
 
-def test_hub_errors_come_with_a_fix(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import errors
-
-    def http(kind: type, status: int) -> Exception:
-        error = kind.__new__(kind)
-        error.response = SimpleNamespace(status_code=status)
-        return error
-
-    for error, fix in [
-        (http(errors.GatedRepoError, 403), "accept its terms.*set HF_TOKEN"),
-        (http(errors.RepositoryNotFoundError, 401), "check the spelling"),
-        (http(errors.RevisionNotFoundError, 404), "set 'revision'"),
-        (http(errors.HfHubHTTPError, 500), "check the network"),
-        (errors.HFValidationError("bad"), "write it as 'owner/name'"),
-    ]:
-        hub_fails_with(monkeypatch, error)
-        with pytest.raises(SourceError, match=fix):
-            fetch_asset("thing", HUB, record)
-    assert not record.exists()
-
-
 def test_hub_full_disk(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub_fails_with(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
     with pytest.raises(SourceError, match="free some space"):
         fetch_asset("thing", HUB, record)
 

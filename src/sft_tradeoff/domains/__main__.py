@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
 from sft_tradeoff.domains.base import SPLITS
-from sft_tradeoff.files import atomic_write_text, sha256_of
-from sft_tradeoff.specs import DomainSpec
+from sft_tradeoff.files import atomic_path, atomic_write_text, sha256_of
+from sft_tradeoff.specs import DOMAIN_ASSETS, DomainSpec
 
 
-def write_domain(spec: DomainSpec, out: Path) -> None:
+def write_domain(
+    spec: DomainSpec, out: Path, sources: Sequence[Path] = (), records: Sequence[Path] = ()
+) -> None:
     """Generate a domain and write ``train/validation/test.jsonl`` and ``card.md`` (last).
+
+    Args:
+        spec: Settings.
+        out: Folder to write.
+        sources: Where the domain's assets are, in the order of ``DOMAIN_ASSETS``.
+        records: Their ``SOURCE.json``, for the card.
 
     Raises:
         UserError: If the spec cannot be met, or a prompt appears in two splits.
     """
     domain = get_domain(spec.name)
+    assets = DOMAIN_ASSETS.get(spec.name, ())
+    if len(sources) != len(assets):
+        raise UserError(
+            f"domain {spec.label!r} is read from {len(assets)} assets ({', '.join(assets)}), got "
+            f"{len(sources)}; give the folder of each with --source"
+        )
     try:
-        splits = domain.generate(spec)
+        splits = domain.generate(spec, *sources)
     except ValueError as error:
         raise UserError(f"domain {spec.label!r}: {error}") from error
     refuse_leakage(splits)
     for split in SPLITS:
-        lines = [json.dumps(e.to_dict(), ensure_ascii=False) + "\n" for e in splits[split]]
-        atomic_write_text(out / f"{split}.jsonl", "".join(lines))
-    atomic_write_text(out / "card.md", data_card(domain, spec, splits, out))
+        with atomic_path(out / f"{split}.jsonl") as path, path.open("w", encoding="utf-8") as file:
+            for example in splits[split]:  # one at a time: MetaMathQA has 395,000
+                file.write(json.dumps(example.to_dict(), ensure_ascii=False) + "\n")
+    atomic_write_text(out / "card.md", data_card(domain, spec, splits, out, records))
 
 
 def refuse_leakage(splits: dict[str, list[Example]]) -> None:
@@ -49,7 +65,13 @@ def refuse_leakage(splits: dict[str, list[Example]]) -> None:
                 )
 
 
-def data_card(domain: Domain, spec: DomainSpec, splits: dict[str, list[Example]], out: Path) -> str:
+def data_card(
+    domain: Domain,
+    spec: DomainSpec,
+    splits: dict[str, list[Example]],
+    out: Path,
+    records: Sequence[Path] = (),
+) -> str:
     """Markdown card: what the data are, where from, how many, with hashes and one example."""
     rows = []
     for split in SPLITS:
@@ -63,7 +85,7 @@ def data_card(domain: Domain, spec: DomainSpec, splits: dict[str, list[Example]]
 
 {domain.description}
 
-- **Source:** {domain.source}
+- **Source:** {domain.source}{"".join(map(_asset, records))}
 - **Licence:** {domain.licence}
 - **Target format:** {spec.variant}{_selection(spec)}
 - **Seed:** {spec.seed}
@@ -90,6 +112,17 @@ Response:
 """
 
 
+def _asset(record: Path) -> str:
+    """Say which files were read; local ones by their hashes, since a path says nothing."""
+    asset = json.loads(record.read_text(encoding="utf-8"))
+    if asset["source"] == "hub":
+        what = f"{asset['repo']} at commit `{asset['revision']}` of the hub"
+    else:
+        files = (f"{name} (sha256 `{facts['sha256']}`)" for name, facts in asset["files"].items())
+        what = f"{asset['source']}: {', '.join(files)}"
+    return f"\n- **Asset {asset['name']}:** {what}; {asset['licence']}"
+
+
 def _selection(spec: DomainSpec) -> str:
     """Say that a study uses a part of the domain only."""
     if spec.calculators is None:
@@ -102,11 +135,13 @@ def main() -> None:
     """Generate one domain from its settings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spec", required=True, help="JSON of the domain's settings")
+    parser.add_argument("--source", type=Path, nargs="*", default=[], help="folders of its assets")
+    parser.add_argument("--source-record", type=Path, nargs="*", default=[], help="SOURCE.json's")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     spec = DomainSpec.model_validate_json(args.spec)
     with run_main(f"domain {spec.label}"):
-        write_domain(spec, args.out)
+        write_domain(spec, args.out, args.source, args.source_record)
 
 
 if __name__ == "__main__":

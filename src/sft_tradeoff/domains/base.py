@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sft_tradeoff.specs import DomainSpec
+from typing import Any
 
 SPLITS = ("train", "validation", "test")
 
@@ -63,8 +60,9 @@ class Domain:
         description: One paragraph for the data card.
         source: Where the material comes from, including whether it is synthetic.
         licence: Licence of the material.
-        generate: Builds the three splits; deterministic in ``spec``; raises ``ValueError`` naming
-            the field, the value and the fix if the spec cannot be met.
+        generate: Builds the three splits from the spec and, for a domain of ``DOMAIN_ASSETS``, one
+            path per asset; deterministic; raises ``ValueError`` naming the field, the value and
+            the fix if the spec cannot be met.
         score: Grades one generation against one JSONL record. Never evaluates text as code.
         max_new_tokens: Generation budget per variant.
         labels: The closed set of answers, if there is one (then balanced accuracy is reported).
@@ -75,7 +73,7 @@ class Domain:
     description: str
     source: str
     licence: str
-    generate: Callable[[DomainSpec], dict[str, list[Example]]]
+    generate: Callable[..., dict[str, list[Example]]]
     score: Callable[[Mapping[str, Any], str], Score]
     max_new_tokens: Mapping[str, int]
     labels: tuple[str, ...] = ()

@@ -1,0 +1,131 @@
+"""MedCalc-Bench: a number, score or date asked of a real patient note (arXiv 2406.12036).
+
+Prompt: note and question. Target: the benchmark's own explanation, then the line ``Final answer:``
+that the grading rule reads, as in the generated domain ``medcalc``. A secondary source says that
+the paper has a ``<think>`` block and JSON in ``<answer>`` there; its template is not public.
+
+Training rows whose prompt is also in the test are left out; test rows that repeat each other are
+part of the benchmark and stay. Validation takes whole notes out of the training rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.domains.answers import last_number, normalise
+from sft_tradeoff.domains.base import Domain, Example
+from sft_tradeoff.domains.hub import Row, data_files, draw_examples, log_left_out, read_rows
+from sft_tradeoff.domains.medcalc_grading import score
+
+if TYPE_CHECKING:
+    from sft_tradeoff.specs import DomainSpec
+
+CALCULATOR, NAME, NOTE, QUESTION = "Calculator ID", "Calculator Name", "Patient Note", "Question"
+ANSWER, LOWER, UPPER = "Ground Truth Answer", "Lower Limit", "Upper Limit"
+EXPLANATION = "Ground Truth Explanation"
+COLUMNS = (CALCULATOR, NAME, NOTE, QUESTION, ANSWER, LOWER, UPPER, EXPLANATION)
+
+# The benchmark grades by calculator: its column "Output Type" calls a gestational age a date.
+OUTPUT_TYPES = {
+    "date": (13, 68),
+    "weeks_days": (69,),
+    "integer": (4, *range(15, 19), 20, 21, 25, *range(27, 30), 32, 33, 36, 43, 45, 48, 51),
+    "decimal": (
+        *(2, 3, *range(5, 12), 19, *range(22, 25), 26, 30, 31),
+        *(*range(38, 41), 44, 46, 49, *range(56, 68)),
+    ),
+}
+_TYPE_OF = {str(id): name for name, ids in OUTPUT_TYPES.items() for id in ids}
+_ANSWER_FORMATS = {
+    "integer": "<whole number>",
+    "decimal": "<number>",
+    "date": "<MM/DD/YYYY>",
+    "weeks_days": "<number> weeks, <number> days",
+}
+_INSTRUCTIONS = {
+    "cot": 'Explain the calculation, then end with the line "Final answer: {}".',
+    "label_only": 'Reply with one line only: "Final answer: {}".',
+}
+
+
+def generate(spec: DomainSpec, source: Path) -> dict[str, list[Example]]:
+    """Read the data set and draw the splits.
+
+    Args:
+        spec: Variant, sizes and seed; ``n_train`` is an upper limit.
+        source: Folder with the files of the splits ``train`` and ``test``.
+
+    Returns:
+        Split name -> examples.
+
+    Raises:
+        HubDataError: Naming file, row and column, or the size that cannot be met.
+    """
+    test = [_example(spec, "test", row) for row in _rows(source, "test")]
+    asked = {normalise(example.prompt) for example in test}
+    rows = [
+        (normalise(row.text(NOTE)), _example(spec, "train", row)) for row in _rows(source, "train")
+    ]
+    train = [(note, example) for note, example in rows if normalise(example.prompt) not in asked]
+    log_left_out(len(rows) - len(train), len(rows), "their prompt is in the test")
+    return draw_examples(spec, train, test)
+
+
+def _rows(source: Path, split: str) -> Iterator[Row]:
+    return read_rows(data_files(source, split), COLUMNS)
+
+
+def _example(spec: DomainSpec, split: str, row: Row) -> Example:
+    note, question = row.text(NOTE), row.text(QUESTION)
+    meta = _grading(row)
+    answer = score({"answer": row.text(ANSWER), "meta": meta}, row.text(ANSWER)).parsed
+    if answer is None:
+        raise row.error(ANSWER, f"is {row.text(ANSWER)!r}, no {meta['output_type']}")
+    form = _INSTRUCTIONS[spec.variant].format(_ANSWER_FORMATS[meta["output_type"]])
+    final = f"Final answer: {answer}"
+    cot = spec.variant == "cot"
+    return Example(
+        id=f"medcalc-bench-{split}-{row.path.stem}-{row.number:05d}",
+        prompt=f"Patient note: {note}\n\nQuestion: {question}\n\n{form}",
+        response=f"{row.text(EXPLANATION)}\n{final}" if cot else final,
+        answer=answer,
+        meta=meta,
+    )
+
+
+def _grading(row: Row) -> dict[str, Any]:
+    """What the grading rule needs of a row: its type and, for decimals, its own limits."""
+    id = row.text(CALCULATOR).removesuffix(".0")
+    if id not in _TYPE_OF:
+        raise row.error(CALCULATOR, f"is {id!r}, which the benchmark's grading rule does not know")
+    meta = {"calculator": row.text(NAME), "calculator_id": int(id), "output_type": _TYPE_OF[id]}
+    if meta["output_type"] != "decimal":
+        return meta
+    # Of a negative truth, the benchmark's "lower" limit is the larger one.
+    low, high = sorted((_limit(row, LOWER), _limit(row, UPPER)))
+    return {**meta, "lower_limit": low, "upper_limit": high}
+
+
+def _limit(row: Row, column: str) -> float:
+    value = last_number(row.text(column))
+    if value is None:
+        raise row.error(column, f"is {row.text(column)!r}, not a number")
+    return value
+
+
+DOMAIN = Domain(
+    name="hub_medcalc",
+    variants=("cot", "label_only"),
+    description=(
+        "MedCalc-Bench: clinical calculations asked of real and written patient notes; 55 "
+        "calculators with integer, decimal, date and gestational-age answers, graded by the "
+        "benchmark's rule with each item's own limits."
+    ),
+    source="Khandekar et al. 2024, MedCalc-Bench (arXiv 2406.12036)",
+    licence="CC-BY-SA-4.0 (a later card of the data set says CC-BY-4.0)",
+    generate=generate,
+    score=score,
+    max_new_tokens={"cot": 1024, "label_only": 24},
+)

@@ -1,0 +1,123 @@
+"""MetaMathQA for training (arXiv 2309.12284), GSM8K's test questions for the test.
+
+MetaMathQA rewrites the *training* questions of GSM8K and MATH. Whatever should still equal a test
+question of GSM8K, itself or in the question that it rewrites, is left out. Validation takes all
+rewritings of a question together. As GSM8K is the test here, it is no part of the general suite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.domains.answers import last_number, normalise
+from sft_tradeoff.domains.base import Domain, Example, Score
+from sft_tradeoff.domains.hub import Row, data_files, draw_examples, log_left_out, read_rows
+
+if TYPE_CHECKING:
+    from sft_tradeoff.specs import DomainSpec
+
+TRAIN_COLUMNS = ("type", "query", "original_question", "response")
+TEST_COLUMNS = ("question", "answer")
+_INSTRUCTION = 'Reason step by step and finish with "The answer is: number".'
+_MARKED = re.compile(r"(?:####|the answer is:?)[ \t$*]*([^\n]*)", re.IGNORECASE)
+_GOLD = re.compile(r"####\s*(\S+)\s*$")
+
+
+def generate(spec: DomainSpec, metamathqa: Path, gsm8k: Path) -> dict[str, list[Example]]:
+    """Read both data sets and draw the splits.
+
+    Args:
+        spec: Sizes and seed; ``n_train`` is an upper limit.
+        metamathqa: Folder with MetaMathQA, or its JSON file.
+        gsm8k: Folder with the files of GSM8K's split ``test``.
+
+    Returns:
+        Split name -> examples.
+
+    Raises:
+        HubDataError: Naming file, row and column, or the size that cannot be met.
+    """
+    test = [_test_example(row) for row in read_rows(data_files(gsm8k, "test"), TEST_COLUMNS)]
+    asked = {normalise(example.meta["question"]) for example in test}
+    train, n_rows = [], 0
+    for row in read_rows(data_files(metamathqa), TRAIN_COLUMNS):
+        n_rows += 1
+        original = normalise(row.text("original_question"))
+        if asked.isdisjoint((normalise(row.text("query")), original)):
+            train.append((original, _train_example(row)))
+    log_left_out(n_rows - len(train), n_rows, "their question is in GSM8K's test")
+    return draw_examples(spec, train, test)
+
+
+def _prompt(question: str) -> str:
+    return f"{question}\n\n{_INSTRUCTION}"
+
+
+def _train_example(row: Row) -> Example:
+    response = row.text("response")
+    answers = _MARKED.findall(response)
+    return Example(
+        id=f"metamathqa-{row.number:06d}",
+        prompt=_prompt(row.text("query")),
+        response=response,
+        answer=answers[-1].strip() if answers else "",
+        meta={"type": row.text("type")},
+    )
+
+
+def _test_example(row: Row) -> Example:
+    question, answer = row.text("question"), row.text("answer")
+    gold = _GOLD.search(answer)
+    value = last_number(gold[1]) if gold else None
+    if value is None:
+        raise row.error("answer", f"does not end in '#### <number>' but in {answer[-40:]!r}")
+    number = f"{value:.15g}"
+    return Example(
+        id=f"gsm8k-test-{row.number:05d}",
+        prompt=_prompt(question),
+        response=f"{answer}\nThe answer is: {number}",
+        answer=number,
+        meta={"question": question},
+    )
+
+
+def score(record: Mapping[str, Any], generation: str) -> Score:
+    """Grade the first number behind the last ``####`` or ``The answer is:``; it must be equal.
+
+    A text without such a mark is graded by its last number. Thousands separators do not matter.
+
+    Args:
+        record: JSONL record of an example, with its gold number under ``answer``.
+        generation: What the model wrote.
+    """
+    value = None
+    for tail in reversed(_MARKED.findall(generation)):
+        words = [word for word in tail.split() if re.search(r"\d", word)]
+        value = last_number(words[0].strip("$€£")) if words else None
+        if value is not None:
+            break
+    value = last_number(generation) if value is None else value
+    if value is None:
+        return Score(correct=False, parsed=None)
+    parsed = f"{value:.15g}"
+    return Score(correct=parsed == record["answer"], parsed=parsed)
+
+
+DOMAIN = Domain(
+    name="hub_metamath",
+    variants=("cot",),
+    description=(
+        "MetaMathQA for training and validation, the test questions of GSM8K for the test. An "
+        "answer is right if its number equals the gold one."
+    ),
+    source=(
+        "Yu et al. 2023, MetaMathQA (arXiv 2309.12284); Cobbe et al. 2021, GSM8K (arXiv 2110.14168)"
+    ),
+    licence="MIT",
+    generate=generate,
+    score=score,
+    max_new_tokens={"cot": 512},
+)

@@ -1,0 +1,128 @@
+import csv
+import logging
+
+import pytest
+from tests.unit.domains.hub_files import MEDCALC_TEST, MEDCALC_TRAIN, medcalc_row, write_medcalc
+
+from sft_tradeoff.domains import get_domain
+from sft_tradeoff.domains.hub import HubDataError
+from sft_tradeoff.domains.hub_medcalc import COLUMNS, OUTPUT_TYPES, generate, score
+from sft_tradeoff.domains.medcalc import CALCULATORS
+from sft_tradeoff.specs import DomainSpec
+
+
+def spec(**changes):
+    sizes = {"n_train": 99, "n_validation": 0, "n_test": 6}
+    return DomainSpec(name="hub_medcalc", **sizes | changes)
+
+
+def by_number(examples):
+    return {int(example.id[-5:]): example for example in examples}
+
+
+def test_prompt_and_target_by_hand(tmp_path):
+    source = write_medcalc(tmp_path / "m")
+    example = by_number(generate(spec(), source)["test"])[2]
+    assert example.prompt == (
+        "Patient note: A 52-year-old patient, \nconfused.\n\n"
+        "Question: What is the value of calculator 28?\n\n"
+        'Explain the calculation, then end with the line "Final answer: <whole number>".'
+    )
+    explanation = "By the formula the answer is 21.0.\nHence 21.0."
+    assert example.response == f"{explanation}\nFinal answer: 21"
+    short = by_number(generate(spec(variant="label_only"), source)["test"])[2]
+    assert short.response == "Final answer: 21"
+    assert short.prompt.endswith('Reply with one line only: "Final answer: <whole number>".')
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "right", "wrong"),
+    [
+        (1, "25.238", "26.5", "26.51"),  # the item's own limits: 23.976 to 26.5
+        (2, "21", "20.6 points", "20.4"),  # rounds to 21
+        (3, "03/04/2004", "March 4, 2004", "04/03/2004"),
+        (4, "17 weeks, 1 days", "17 weeks and 1 day", "17 weeks"),
+        (6, "-5", "-5.2", "5.2"),  # limits of a negative truth are swapped: -5.25 to -4.75
+    ],
+)
+def test_every_type_is_graded_by_the_benchmarks_rule(tmp_path, number, answer, right, wrong):
+    example = by_number(generate(spec(), write_medcalc(tmp_path / "m"))["test"])[number]
+    record = example.to_dict()
+    assert example.answer == answer
+    assert score(record, example.response).correct
+    assert score(record, f"So it is.\nFinal answer: {right}").correct
+    assert not score(record, f"Final answer: {wrong}").correct
+    assert score(record, "I do not know.").format_failure
+
+
+def test_a_prompt_of_the_test_is_not_trained_on_but_the_tests_own_copies_stay(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        splits = generate(spec(), write_medcalc(tmp_path / "m"))
+    assert sorted(by_number(splits["train"])) == list(range(2, 10))
+    assert "1 of 9 training rows left out: their prompt is in the test" in caplog.text
+    assert len(splits["test"]) == 6 and len({e.id for e in splits["test"]}) == 6
+
+
+def test_validation_takes_whole_notes_and_the_draw_is_repeatable(tmp_path):
+    source = write_medcalc(tmp_path / "m")
+    drawn = [generate(spec(n_validation=3, seed=seed), source) for seed in (0, 0, 1)]
+    for splits in drawn:
+        notes = [{e.prompt.split("\n\n")[0] for e in splits[s]} for s in ("train", "validation")]
+        # Four notes of two rows each: three rows are one note and half of another.
+        assert len(notes[1]) == 2 and len(splits["train"]) == 4 and notes[0].isdisjoint(notes[1])
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_n_train_is_an_upper_limit(tmp_path):
+    source = write_medcalc(tmp_path / "m")
+    few = generate(spec(n_train=3), source)["train"]
+    assert few == generate(spec(), source)["train"][:3]
+    with pytest.raises(HubDataError, match=r"n_test: 7 examples asked for, .* n_test <= 6"):
+        generate(spec(n_test=7), source)
+
+
+@pytest.mark.parametrize(
+    ("changes", "column", "words"),
+    [
+        ({"Patient Note": " "}, "Patient Note", "is ' ', not a text"),
+        ({"Question": ""}, "Question", "not a text"),
+        ({"Ground Truth Explanation": ""}, "Ground Truth Explanation", "not a text"),
+        ({"Calculator ID": "999"}, "Calculator ID", "'999', which the benchmark's grading rule"),
+        ({"Ground Truth Answer": "n/a"}, "Ground Truth Answer", "'n/a', no decimal"),
+        ({"Lower Limit": "none"}, "Lower Limit", "'none', not a number"),
+    ],
+)
+def test_a_defect_is_named_by_file_row_and_column(tmp_path, changes, column, words):
+    train = [*MEDCALC_TRAIN, medcalc_row(30, "2", "A note.", "1.0", **changes)]
+    source = write_medcalc(tmp_path / "m", train)
+    with pytest.raises(HubDataError) as error:
+        generate(spec(), source)
+    assert str(error.value).startswith(f"{source}/train_data.csv, row 10: {column!r} is ")
+    assert words in str(error.value)
+
+
+def test_label_only_needs_no_explanation(tmp_path):
+    train = [medcalc_row(1, "2", "A note.", "1.0", **{"Ground Truth Explanation": ""})]
+    source = write_medcalc(tmp_path / "m", train)
+    assert generate(spec(variant="label_only"), source)["train"][0].response == "Final answer: 1"
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_missing_column_is_named(tmp_path, column):
+    source = write_medcalc(tmp_path / "m")
+    rows = [{k: v for k, v in row.items() if k != column} for row in MEDCALC_TEST]
+    with open(source / "test_data.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(HubDataError, match=f"test_data.csv: no column '{column}'"):
+        generate(spec(), source)
+
+
+def test_the_types_are_those_of_the_generated_domain():
+    """55 calculators; the generated domain has its own table of 31 of them."""
+    type_of = {id: name for name, ids in OUTPUT_TYPES.items() for id in ids}
+    assert sum(map(len, OUTPUT_TYPES.values())) == len(type_of) == 55
+    for calculator in CALCULATORS:
+        assert type_of[calculator.id] == calculator.output_type, calculator.name
+    assert get_domain("hub_medcalc").labels == ()

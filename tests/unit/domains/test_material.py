@@ -1,0 +1,115 @@
+"""The paper's studies, what they need, and the data cards of what they read."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.domains.hub_files import write_gsm8k, write_medcalc, write_metamath
+
+from sft_tradeoff.config import ConfigError, load_study, parse_study
+from sft_tradeoff.console import UserError
+from sft_tradeoff.domains.__main__ import write_domain
+from sft_tradeoff.domains.material import check_domains, unpinned_assets
+from sft_tradeoff.runs import expand_runs
+from sft_tradeoff.sources import fetch_asset
+from sft_tradeoff.specs import DomainSpec, LocalAsset
+
+PAPER = ("config/studies/paper.yaml", "config/studies/paper-math.yaml")
+COMMIT = "0123456789" * 4
+
+
+def study(**changes):
+    good = {
+        "study": "mine",
+        "models": ["random-2layer"],
+        "domains": [{"name": "hub_medcalc"}, {"name": "hub_esci", "variant": "label_only"}],
+        "methods": [{"name": "sft"}],
+        "learning_rates": {"full": [1e-3]},
+    }
+    return parse_study(good | changes, "mine.yaml")
+
+
+@pytest.mark.parametrize("path", PAPER)
+def test_the_papers_studies_expand_to_the_stated_runs(path):
+    paper = load_study(path)
+    check_domains(paper, path)
+    runs = expand_runs(paper)
+    merges = [run for run in runs if run.merge_of is not None]
+    stated = re.search(r"(\d+) runs \((\d+) trainings and (\d+) averages\)", paper.description)
+    assert tuple(map(int, stated.groups())) == (len(runs), len(runs) - len(merges), len(merges))
+    rates = {rate for run in runs for rate in [run.learning_rate] if run.method.name == "talr"}
+    assert {1e-6, 5e-6, 2e-5} <= rates
+    assert {m.name for m in paper.methods} == {
+        "sft", "l2_reg", "lora", "wise_ft", "flow", "kl_reg", "talr",
+    }  # fmt: skip
+
+
+def test_only_the_commit_that_nobody_published_is_not_pinned():
+    found = unpinned_assets(load_study(PAPER[0]), PAPER[0])
+    assert found.startswith(
+        f"{PAPER[0]}: assets.medcalc-bench.revision: the commit of ncbi/MedCalc"
+    )
+    assert "40 digits" in found and "source: local" in found and "\n" not in found
+    assert unpinned_assets(load_study(PAPER[1]), PAPER[1]) == ""
+
+
+@pytest.mark.parametrize("revision", [{"revision": None}, {}])
+def test_a_null_or_missing_revision_matters_where_the_asset_is_used(revision):
+    hub = {"source": "hub", "repo": "a/b", "licence": "MIT", **revision}
+    assert "assets.esci.revision: the commit of a/b is not" in unpinned_assets(
+        study(assets={"esci": hub, "medcalc-bench": hub | {"revision": COMMIT}}), "mine.yaml"
+    )
+    local = {"source": "local", "path": "here"}
+    assert not unpinned_assets(study(assets={"esci": local, "medcalc-bench": local}), "mine.yaml")
+    assert not unpinned_assets(study(domains=[{"name": "math"}], assets={"x": hub}), "mine.yaml")
+    model = {"models": ["m"], "model_catalogue": {"m": {"asset": "x"}}, "assets": {"x": hub}}
+    found = unpinned_assets(study(domains=[{"name": "math"}], **model), "mine.yaml")
+    assert found.startswith("mine.yaml: assets.x.revision")
+
+
+def test_gsm8k_is_not_both_domain_test_and_general_ability():
+    math = {"domains": [{"name": "hub_metamath"}], "evaluation": {"tasks": {"gsm8k": None}}}
+    with pytest.raises(ConfigError, match=r"mine.yaml: evaluation.tasks: 'gsm8k' is the test of"):
+        check_domains(study(**math), "mine.yaml")
+    check_domains(study(evaluation={"tasks": {"gsm8k": None, "piqa": 4}}), "mine.yaml")
+    check_domains(study(**math | {"evaluation": {"tasks": {"piqa": 4}}}), "mine.yaml")
+
+
+def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
+    folders = [write_metamath(tmp_path / "metamathqa"), write_gsm8k(tmp_path / "gsm8k")]
+    records = [tmp_path / "cache" / folder.name / "SOURCE.json" for folder in folders]
+    for folder, record in zip(folders, records, strict=True):
+        fetch_asset(folder.name, LocalAsset(source="local", path=str(folder)), record)
+    hub = json.loads(records[0].read_text()) | {"source": "hub", "repo": "a/b", "revision": COMMIT}
+    records[0].write_text(json.dumps(hub))
+    spec = DomainSpec(name="hub_metamath", n_train=5, n_validation=2, n_test=3)
+    write_domain(spec, tmp_path / "out", folders, records)
+    counts = {p.stem: len(p.read_text().splitlines()) for p in (tmp_path / "out").glob("*.jsonl")}
+    assert counts == {"train": 5, "validation": 2, "test": 3}
+    card = (tmp_path / "out/card.md").read_text()
+    assert f"**Asset metamathqa:** a/b at commit `{COMMIT}` of the hub" in card
+    digest = json.loads(records[1].read_text())["files"]["main/test-00000-of-00001.parquet"]
+    assert f"main/test-00000-of-00001.parquet (sha256 `{digest['sha256']}`)" in card
+    assert str(tmp_path) not in card
+
+
+def test_every_asset_must_be_given(tmp_path):
+    spec = DomainSpec(name="hub_metamath")
+    with pytest.raises(UserError, match=r"from 2 assets \(metamathqa, gsm8k\), got 1"):
+        write_domain(spec, tmp_path / "out", [tmp_path])
+
+
+def test_the_command_reports_a_defect_in_one_line(tmp_path):
+    source = write_medcalc(tmp_path / "m")
+    text = (source / "test_data.csv").read_text().replace("25.238,23.976", "n/a,23.976")
+    (source / "test_data.csv").write_text(text)
+    spec = DomainSpec(name="hub_medcalc", n_test=6)
+    command = [sys.executable, "-m", "sft_tradeoff.domains", "--spec", spec.model_dump_json()]
+    command += ["--source", str(source), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "test_data.csv, row 1: 'Ground Truth Answer' is 'n/a', no decimal" in done.stderr
+    assert not list(Path(tmp_path / "out").glob("*"))
