@@ -221,7 +221,7 @@ TEXT = "\n".join(map(json.dumps, GOOD))
         (TEXT.encode("utf-32"), "the encoding is UTF-32; convert"),
         (TEXT.encode("utf-16-le"), "line 1: a zero byte; the file is UTF-16 or damaged"),
         (TEXT.encode() + b"\n\n\x00\x00", "line 6: a zero byte"),
-        (gzip.compress(TEXT.encode()), "it is compressed with gzip; unpack"),
+        (gzip.compress(TEXT.encode(), mtime=0), "it is compressed with gzip; unpack"),
         (b"PK\x03\x04rest", "it is a zip archive or a spreadsheet"),
         (b"PAR1rest", "it is Parquet; convert it with pandas: read_parquet("),
         (
