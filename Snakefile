@@ -52,3 +52,4 @@ else:
             [model_record(model) for model in STUDY.models],
             expand(f"{CACHE}/benchmarks/{{task}}.jsonl", task=STUDY.evaluation.tasks),
             [asset_record(asset) for asset in GRADER_ASSETS],
+            [domain_records(domain) for domain in STUDY.domains],

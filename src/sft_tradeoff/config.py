@@ -247,6 +247,8 @@ def format_learning_rate(value: float) -> str:
 
 def main() -> None:
     """Validate study files, or write the schema."""
+    from sft_tradeoff.domains.material import check_domains  # which imports this module
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="*", help="study files to validate")
     parser.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA_PATH}")
@@ -258,6 +260,7 @@ def main() -> None:
         for path in args.studies:
             study = load_study(path)
             check_files(study, path, BENCHMARKS)
+            check_domains(study, path)
             print(f"{path}: valid study {study.study!r}")
     except ConfigError as error:
         sys.exit(str(error))

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -46,14 +46,14 @@ class ModelError(UserError):
     """A model folder cannot be used; the message names the file and the fix."""
 
 
-def load_model(path: str | Path, dtype: torch.dtype) -> PreTrainedModel:
+def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
     """Load the weights of a model folder.
 
     Only safetensors are read and no code from the folder runs.
 
     Args:
         path: Folder with ``config.json`` and safetensors.
-        dtype: Type that the parameters get.
+        dtype: Type that the parameters get; ``auto``: that of the file.
 
     Raises:
         ModelError: If weights are missing, damaged or not safetensors.
@@ -363,6 +363,8 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
     assert source is not None  # ModelSpec demands an asset
     if not (source / "config.json").is_file():
         raise ModelError(f"{source}: config.json is missing; 'path' must name a model folder")
+    if "text_config" in json.loads((source / "config.json").read_text()):
+        return _extract_text_model(source, folder)
     for path in weight_files(source):
         try:
             os.link(path.resolve(), folder / path.name)
@@ -372,6 +374,20 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
         shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
     for path in source.iterdir():
         if _is_small(path):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _extract_text_model(source: Path, folder: Path) -> None:
+    """Keep the language model of one that also sees: no text reaches the rest, nor trains it."""
+    from transformers import AutoModelForCausalLM
+
+    whole: Any = load_model(source, "auto")
+    text = AutoModelForCausalLM.from_config(whole.config.get_text_config(), dtype=whole.dtype)
+    text.get_decoder().load_state_dict(whole.get_decoder().state_dict())
+    text.get_output_embeddings().load_state_dict(whole.get_output_embeddings().state_dict())
+    _save_weights(text, folder)
+    for path in source.iterdir():
+        if _is_small(path) and not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)
 
 
