@@ -32,6 +32,8 @@ reproduce: study  ## Run the quick study on a real pretrained model, from nothin
 # Snakemake's own lock survives its kill; ours does not, and tells a running study from a killed one.
 # Material first: where a file behind ancient() is rebuilt, Snakemake plans nothing that comes after it.
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
+	@! grep -qsE '^results_source: *.?published' config/studies/$(STUDY).yaml || \
+	  { echo "$(STUDY) is drawn from what is published: make figures STUDY=$(STUDY)"; exit 1; }
 	@exec 9>.venv/study.lock; flock -n 9 || { echo "Another study is running in this folder: wait for it, or end it"; exit 1; }; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
 	$(SNAKEMAKE) material && $(SNAKEMAKE)

@@ -118,6 +118,6 @@ rule recommend:
         "python -m sft_tradeoff.recommend --run-table {input.table:q}"
         " --runs {input.runs:q}"
         " --tradeoff {input.tradeoff:q}"
-        " --tolerance {params.tolerance:q}"
+        " --tolerance={params.tolerance:q}"
         " --out {output.page:q}"
         " 2>&1 | tee {log:q}"

@@ -110,11 +110,20 @@ def _numbered(nodes: Path) -> list[str]:
 
 
 def driver_listing() -> str:
-    """Return what ``nvidia-smi -L`` prints; nothing where there is no such program or driver."""
+    """Return what ``nvidia-smi -L`` prints; nothing where there is no such program or driver.
+
+    Raises:
+        LeaseError: If it does not answer. A device known by its number would be another one than
+            the same known by its UUID, and two jobs could hold it.
+    """
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
+    except FileNotFoundError:
         return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LeaseError(
+            f"nvidia-smi -L does not answer ({error}); run the same command again"
+        ) from error
     return done.stdout if done.returncode == 0 else ""
 
 
@@ -175,14 +184,20 @@ def main() -> None:
     parser.add_argument("command", nargs="+", help="after --")
     args = parser.parse_args()
     with run_main("lease"):
-        if devices := visible_devices(os.environ, driver_listing()):
+        devices = visible_devices(os.environ, driver_listing())
+        if devices or n_visible(
+            os.environ
+        ):  # named but not there: an error, no slow run on the CPU
             held = wait_for(devices, args.gpus)
             for holder in held.values():
                 holder.set_inheritable(True)
             names = ",".join(device.name for device in held)
             os.environ.update({VISIBLE: names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
             logger.info("on GPU %s", names)
-        os.execvp(args.command[0], args.command)
+        try:
+            os.execvp(args.command[0], args.command)
+        except FileNotFoundError as error:
+            raise LeaseError(f"no such command: {args.command[0]}") from error
 
 
 if __name__ == "__main__":

@@ -385,6 +385,7 @@ def _extract_text_model(source: Path, folder: Path) -> None:
     text = AutoModelForCausalLM.from_config(whole.config.get_text_config(), dtype=whole.dtype)
     text.get_decoder().load_state_dict(whole.get_decoder().state_dict())
     text.get_output_embeddings().load_state_dict(whole.get_output_embeddings().state_dict())
+    text.generation_config = whole.generation_config  # its end tokens, for one
     _save_weights(text, folder)
     for path in source.iterdir():
         if _is_small(path) and not (folder / path.name).exists():

@@ -36,8 +36,8 @@ rule aggregate:
     conda:
         CONDA
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         runs=lambda w, input: Path(input.evaluations[0]).parents[1],
     shell:
@@ -62,8 +62,8 @@ rule tables:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         folder=lambda w, output: Path(output[0]).parent,
     shell:

@@ -56,6 +56,7 @@ GRADER_ASSETS = {
 FIGURES = ["tradeoff", "learning_rate"]
 CONDA = "../../environment.yml"
 
+LOCAL_ASSETS = [name for name, spec in STUDY.assets.items() if spec.source == "local"]
 N_GPUS = n_visible(os.environ)
 # The lease alone would do, but jobs that wait for it would keep cores from others.
 if N_GPUS and workflow.local_exec and "gpu" not in workflow.global_resources:
@@ -136,6 +137,18 @@ def data_digest(domain):
     return sha256_of(domain.path) if own else ""
 
 
+def own_files(asset):
+    """State of an asset's files where the user has them, who may change them."""
+    spec = STUDY.assets[asset]
+    if spec.source != "local":
+        return ""
+    root = Path(spec.path).expanduser()
+    files = (
+        [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    )
+    return [f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
+
+
 def tokenized(run, split):
     return f"{RESULTS}/tokenized/{run.model}/{run.domain.label}/{split}.npz"
 
@@ -176,6 +189,11 @@ def folder_of(path):
 def domain_records(domain):
     """Records of the assets that a domain is read from; none if it is generated."""
     return [asset_record(name) for name in DOMAIN_ASSETS.get(domain.name, ())]
+
+
+def domain_files(domain):
+    """What :func:`own_files` says of all assets of a domain."""
+    return [own_files(name) for name in DOMAIN_ASSETS.get(domain.name, ())]
 
 
 def domain_modules(domain):

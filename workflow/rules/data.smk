@@ -16,9 +16,10 @@ rule fetch_asset:
     conda:
         CONDA
     resources:
-        mem_mb=500,
-        runtime=60,
+        mem_mb=growing(500),
+        runtime=growing(60),
     params:
+        **({"files": lambda w: own_files(w.asset)} if LOCAL_ASSETS else {}),
         spec=lambda w: spec_json(STUDY.assets[w.asset]),
     shell:
         "python -m sft_tradeoff.sources --name {wildcards.asset:q}"
@@ -43,8 +44,8 @@ rule benchmark_data:
     conda:
         CONDA
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         source=lambda w, input: benchmark_source(w.benchmark, input),
     shell:
@@ -72,13 +73,14 @@ rule domain_data:
         CONDA
     resources:
         mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 100),
-        runtime=30,
+        runtime=growing(30),
     params:
         **(
             {"digest": lambda w: data_digest(DOMAINS[w.domain])}
             if any(domain.path for domain in DOMAINS.values())
             else {}
         ),
+        **({"files": lambda w: domain_files(DOMAINS[w.domain])} if LOCAL_ASSETS else {}),
         spec=lambda w: spec_json(DOMAINS[w.domain]),
         sources=lambda w, input: domain_sources(DOMAINS[w.domain], input),
     shell:
@@ -103,7 +105,7 @@ rule tokenize:
         CONDA
     resources:
         mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 30),
-        runtime=30,
+        runtime=growing(30),
     params:
         max_length=STUDY.training.max_length,
         model_digest=lambda w: STUDY.model_digest(w.model),

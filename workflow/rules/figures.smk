@@ -18,8 +18,8 @@ rule figure:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         stem=lambda w: f"{RESULTS}/figures/{w.figure}",
     shell:
@@ -50,8 +50,8 @@ rule recommend:
     conda:
         CONDA
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         runs=lambda w, input: Path(input.evaluations[0]).parents[1],
         tolerance=tolerance_text(STUDY.tolerance),
@@ -59,6 +59,6 @@ rule recommend:
         "python -m sft_tradeoff.recommend --run-table {input.table:q}"
         " --runs {params.runs:q}"
         " --tradeoff {input.tradeoff:q}"
-        " --tolerance {params.tolerance:q}"
+        " --tolerance={params.tolerance:q}"
         " --out {output.page:q}"
         " 2>&1 | tee {log:q}"

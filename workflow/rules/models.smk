@@ -17,7 +17,14 @@ rule base_model:
     conda:
         CONDA
     resources:
-        mem_mb=growing(4000),
+        mem_mb=lambda w, attempt: (
+            attempt
+            * (
+                20000
+                if STUDY.model_catalogue[w.model].format == "safetensors"
+                else 4000
+            )
+        ),
         runtime=growing(60),
     params:
         spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),

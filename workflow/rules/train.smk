@@ -47,10 +47,10 @@ rule train:
     threads: STUDY.training.processes
     resources:
         gpu=gpus(STUDY.training.processes),
-        # On a GPU machine the optimiser's state is not in this memory.
+        # With GPUs, as on clusters, the optimiser's state is not in this memory.
         mem_mb=memory_mb(
             5000,
-            bytes_per_parameter=12 if N_GPUS else 20,
+            bytes_per_parameter=12 if N_GPUS or not workflow.local_exec else 20,
             processes=STUDY.training.processes,
         ),
         runtime=growing(240),

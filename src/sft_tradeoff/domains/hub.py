@@ -87,7 +87,7 @@ def data_files(source: Path, split: str = "") -> list[Path]:
         for path in sorted(source.rglob("*"))
         if path.suffix in FORMATS
         and not any(part.startswith(".") for part in path.relative_to(source).parts)
-        and (path.name.startswith(split) or path.parent.name == split)
+        and (path.name.startswith(split) or path.relative_to(source).parent.name == split)
     ]
     if len({(path.parent, path.suffix) for path in paths}) != 1:
         found = ", ".join(str(path.relative_to(source)) for path in paths[:5]) or "none"
