@@ -17,6 +17,7 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "sdpa_blocks"
 BLOCK = 64  # queries whose scores exist at one time
+SPARE = 8  # columns for what is added to products: three, in a width that suits the CPU
 LONGEST = 1024  # tokens; from about here on PyTorch's kernel is as fast
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -44,36 +45,54 @@ class BlockedAttention(torch.autograd.Function):
         query, key, value, output, logsumexp = ctx.saved_tensors
         n_batch, n_heads, length, size = query.shape
         n_keys = key.shape[1]
+        exact = logsumexp.dtype  # float32 for bfloat16
         key, value = (t.reshape(-1, length, size) for t in (key, value))  # (B·K, T, D)
         # What a row's scores lose so that their gradients sum to 0: Σ_d dO · O
-        exact = logsumexp.dtype  # float32 for bfloat16
         offset = (d_output.to(exact) * output).sum(-1)  # (B, H, T)
+        wide_query = _with_shift(query, logsumexp / -ctx.scale)
+        wide_output = _with_shift(d_output, -offset)
+        wide_key, wide_value = (
+            torch.nn.functional.pad(t, (0, SPARE), value=1.0) for t in (key, value)
+        )
         d_query = torch.empty_like(query)
         d_key, d_value = (torch.zeros(t.shape, dtype=exact) for t in (key, value))
         for start in range(0, length, BLOCK):
             end = min(start + BLOCK, length)
-            q, d_out = (_rows(t[:, :, start:end], n_keys) for t in (query, d_output))
-            lse, shift = (
-                _rows(t[:, :, start:end, None], n_keys) for t in (logsumexp, offset)
-            )  # (B·K, R, 1), where R = H/K · block
-            seen, seen_values = key[:, :end], value[:, :end]
-            # Probabilities of the block's rows: (B·K, R, end). Their scores are float32, as they
-            # were forward: rounded to bfloat16, scores of a thousand would be off by four.
-            scores = torch.bmm(q.to(exact), seen.to(exact).mT)
-            p = torch.add(-lse, scores, alpha=ctx.scale).exp_()
+            q, d_out = (_rows(t[:, :, start:end], n_keys) for t in (wide_query, wide_output))
+            # Probabilities of the block's rows: (B·K, R, end), where R = H/K · block
+            p = torch.bmm(q, wide_key[:, :end].mT).mul_(ctx.scale).exp_()
             # A query sees no later key of its own block; earlier blocks it sees whole.
-            own = p.view(len(p), -1, end - start, end)[..., start:]
-            own.tril_()
-            low = p.to(q.dtype)
-            d_value[:, :end] += torch.bmm(low.mT, d_out)
-            low.copy_(p.mul_(torch.bmm(d_out, seen_values.mT) - shift))
+            p.view(len(p), -1, end - start, end)[..., start:].tril_()
+            d_value[:, :end] += torch.bmm(p.mT, d_out[..., :size])
+            p.mul_(torch.bmm(d_out, wide_value[:, :end].mT))
             d_query[:, :, start:end] = (
-                torch.bmm(low, seen).mul_(ctx.scale).view(n_batch, n_heads, -1, size)
+                torch.bmm(p, key[:, :end]).mul_(ctx.scale).view(n_batch, n_heads, -1, size)
             )
-            d_key[:, :end] += torch.bmm(low.mT, q)
+            d_key[:, :end] += torch.bmm(p.mT, q[..., :size])
         shape = (n_batch, n_keys, length, size)
         d_key.mul_(ctx.scale)
         return d_query, d_key.to(q.dtype).view(shape), d_value.to(q.dtype).view(shape), None
+
+
+def _with_shift(rows: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Append columns that add a shift per row to products with rows that end in ones.
+
+    bfloat16 products are summed in float32 and rounded at the end: after the shift, when what
+    matters is small. A score of a thousand by itself would be off by four. The shift is the sum of
+    three bfloat16 numbers, as exact as float32.
+
+    Args:
+        rows: [B, H, T, D].
+        shift: [B, H, T] in the type of sums.
+
+    Returns:
+        [B, H, T, D + SPARE] in the type of ``rows``.
+    """
+    wide = torch.nn.functional.pad(rows, (0, SPARE))
+    for column in range(rows.shape[-1], rows.shape[-1] + 3):
+        wide[..., column] = shift
+        shift = shift - wide[..., column]
+    return wide
 
 
 def _rows(heads: torch.Tensor, n_keys: int) -> torch.Tensor:

@@ -22,7 +22,7 @@ from sft_tradeoff.specs import DomainSpec, EvaluationSpec, MethodSpec, Strict, T
 
 # Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
 # configuration, so that Snakemake repeats exactly the jobs concerned.
-TRAIN_RECIPE_VERSION = 1
+TRAIN_RECIPE_VERSION = 2
 EVALUATE_RECIPE_VERSION = 2
 
 

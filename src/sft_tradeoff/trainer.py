@@ -26,6 +26,7 @@ from sft_tradeoff.attention import speed_up_attention
 from sft_tradeoff.batching import Batch, batch_schedule, collate
 from sft_tradeoff.console import UserError
 from sft_tradeoff.global_batch import Known, gather, join, unlabelled
+from sft_tradeoff.lean_layers import keep_less
 from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.master_weights import MasterWeights, round_parameters
 from sft_tradeoff.models import without_dropout
@@ -79,7 +80,7 @@ class Trainer:
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.sharded = training.sharding == "fsdp"
         keep_freed_memory()
-        self.model = speed_up_attention(without_dropout(model)).eval()
+        self.model = keep_less(speed_up_attention(without_dropout(model))).eval()
         if not self.sharded:
             self.model.to(self.accelerator.device)
         check_head(self.model)

@@ -67,7 +67,7 @@ def test_scores_that_share_a_large_offset_keep_their_gradient():
     d_output = torch.randn(1, 2, 150, 64, dtype=torch.bfloat16)
 
     def gradients_of(attend, dtype):
-        inputs = [t.to(dtype).requires_grad_() for t in (query, key, value)]
+        inputs = [t.clone().to(dtype).requires_grad_() for t in (query, key, value)]
         attend(*inputs).backward(d_output.to(dtype))
         return [t.grad.double() for t in inputs]
 

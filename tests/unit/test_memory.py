@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from sft_tradeoff import memory
 from sft_tradeoff.console import UserError
+from sft_tradeoff.lean_layers import keep_less
 from sft_tradeoff.memory import BASE, estimate, gib, layer_bytes_per_token, model_size
 from sft_tradeoff.memory_limit import (
     Plan,
@@ -101,6 +102,18 @@ def test_adapters():
     assert found.loading == 4 * N
 
 
+def test_adapters_leave_the_feed_forward_as_it_is():
+    """Four values of I instead of two: 2·2·128 bytes more per token and layer."""
+    with_adapters, without = (estimate(llama(), run_config(m), 100) for m in ("lora", "sft"))
+    assert with_adapters.activations - without.activations == 800 * 3 * 512
+
+
+def test_a_gpu_keeps_what_the_models_own_code_keeps():
+    """Two norms' float32 input and normalised value less input, 2·4·64, and 2·2·128, more."""
+    on_gpu, on_cpu = (estimate(llama(), run_config(), 100, on_gpu=gpu) for gpu in (True, False))
+    assert on_gpu.activations - on_cpu.activations == 800 * 3 * (512 + 512)
+
+
 def test_adapters_on_a_gpu():
     """θ0's 4 bytes a weight, before the cast, are more than a short run needs in bfloat16."""
     config = run_config("lora", micro_batch_size=1, gradient_checkpointing=True)
@@ -114,9 +127,9 @@ def test_adapters_on_a_gpu():
 def test_every_part_of_a_float32_master_run():
     """8 sequences of 100 tokens in bfloat16.
 
-    A layer keeps per token: norms 2·(64·(4 + 2·2) + 4) = 1,032; attention 2·2·16·(4 + 2) + 4·4 =
-    400; feed-forward 4·2·128 = 1,024; in all 2,456. Two layers and one layer's gradients: 3·2,456
-    for each of 800 tokens. Logits: three copies of 512 tokens (of 800) in float32.
+    A layer keeps per token: norms 2·(64·2·2 + 4) = 520; attention 2·2·16·(4 + 2) + 4·4 = 400;
+    feed-forward 2·2·128 = 512; in all 1,432. Two layers and one layer's gradients: 3·1,432 for
+    each of 800 tokens. Logits: three copies of 512 tokens (of 800) in float32.
     """
     found = estimate(llama(), run_config(), 100)
     assert found.weights == 4 * N
@@ -124,9 +137,9 @@ def test_every_part_of_a_float32_master_run():
     assert found.gradients == 4 * N + 2 * 2 * 16_576
     assert found.optimiser == 8 * N
     assert found.reference == found.loading == 0
-    assert found.activations == 800 * 3 * 2456
+    assert found.activations == 800 * 3 * 1432
     assert found.logits == 3 * 4 * 512 * 259
-    assert found.total == 18 * N + 66_304 + 5_894_400 + 1_591_296 + BASE
+    assert found.total == 18 * N + 66_304 + 3_436_800 + 1_591_296 + BASE
 
 
 def test_types_of_the_other_precisions():
@@ -141,7 +154,7 @@ def test_types_of_the_other_precisions():
 def test_checkpointing_keeps_the_layers_inputs():
     """Per token two layers' inputs (2·64 bytes each), one layer's activations and gradients."""
     found = estimate(llama(), run_config(gradient_checkpointing=True), 100)
-    assert found.activations == 800 * (2 * 128 + 2 * 2456)
+    assert found.activations == 800 * (2 * 128 + 2 * 1432)
 
 
 @pytest.mark.parametrize(
@@ -167,13 +180,15 @@ def test_shards():
     assert estimate(llama(), run_config(), 100, n_shards=8).activations == whole.activations // 8
 
 
+@pytest.mark.parametrize("prepare", [keep_less, lambda model: model])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_layer_keeps_what_torch_keeps(dtype):
+def test_a_layer_keeps_what_torch_keeps(dtype, prepare):
     """Bytes of the tensors that autograd saves: three layers' less two layers'."""
 
     def saved(n_layers):
         with torch.random.fork_rng(devices=[]):
-            model = AutoModelForCausalLM.from_config(llama(num_hidden_layers=n_layers)).to(dtype)
+            model = AutoModelForCausalLM.from_config(llama(num_hidden_layers=n_layers))
+        model = prepare(model).to(dtype)
         own = {p.untyped_storage().data_ptr() for p in model.parameters()}
         found = {}
 
@@ -190,7 +205,8 @@ def test_a_layer_keeps_what_torch_keeps(dtype):
         return sum(found.values())
 
     per_token = (saved(3) - saved(2)) / (2 * 64)
-    assert layer_bytes_per_token(llama(), dtype.itemsize) == pytest.approx(per_token, rel=0.1)
+    lean = frozenset({"norm", "feed_forward"} if prepare is keep_less else ())
+    assert layer_bytes_per_token(llama(), dtype.itemsize, lean) == pytest.approx(per_token, rel=0.1)
 
 
 @settings(max_examples=25)
@@ -271,7 +287,7 @@ def test_large_weights_leave_other_advice():
     assert "any of these makes it fit: method: lora" in text
     assert not any(word in text for word in ("micro_batch", "checkpointing", "fsdp", "max_length"))
     text = refusal(plan(64, on_gpu=True, **training), available)
-    half = estimate(billion(), run_config(**training), 64, n_shards=2).total
+    half = estimate(billion(), run_config(**training), 64, n_shards=2, on_gpu=True).total
     assert f"training.sharding: fsdp, training.processes: 2: {gib(half)}" in text
 
 
@@ -291,10 +307,10 @@ def test_changes_that_help_only_together():
 def test_precision_is_advised_where_it_halves_the_activations():
     """Float32 activations are nearly twice those of bfloat16; the way back would not help."""
     config = run_config(precision="fp32")
-    need = estimate(billion(), run_config(), 1024).total
-    text = refusal(plan(config=config), need)
+    need = estimate(billion(), run_config(), 4096).total
+    text = refusal(plan(4096, config=config), need)
     assert f"training.precision: fp32_master: {gib(need)}" in text
-    assert "precision" not in refusal(plan(), need // 2)
+    assert "precision" not in refusal(plan(4096), need // 2)
 
 
 def test_precision_is_no_advice_where_weights_are_most():
@@ -320,11 +336,11 @@ def test_adapters_are_no_advice_to_a_run_that_trains_them():
 
 def test_doubtful_runs_are_warned_of(caplog):
     """The estimate may be too high by a fifth: at 0.9 of it the run is tried, at 0.7 refused."""
-    need = estimate(billion(), run_config(), 1024).total
+    need = estimate(billion(), run_config(), 4096).total
     with caplog.at_level(logging.WARNING):
-        refuse_if_too_large(billion(), plan(), int(0.9 * need))
+        refuse_if_too_large(billion(), plan(4096), int(0.9 * need))
     assert "may be killed" in caplog.text and "micro_batch_size: 4" in caplog.text
-    assert "any of these" in refusal(plan(), int(0.7 * need))
+    assert "any of these" in refusal(plan(4096), int(0.7 * need))
 
 
 def test_check_logs_need_and_supply(random_model, caplog, monkeypatch):
