@@ -42,8 +42,9 @@ socket.socket.connect = refuse
 
 @pytest.fixture
 def clone(checkout, monkeypatch):
-    """A checkout in which one study is published, and whose results are gone."""
+    """A checkout in which just one study is published, and whose results are gone."""
     monkeypatch.chdir(checkout)
+    shutil.rmtree(checkout / "results")
     study_file, results = make_finished_study(checkout)
     with study_file.open("a") as file:
         file.write("tolerance: bits_per_byte=0.9\n")
