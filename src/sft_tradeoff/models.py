@@ -66,6 +66,8 @@ def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTra
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
+    except FileNotFoundError:  # deleted since it was checked; a stage says what to do
+        raise
     except (ValueError, OSError) as error:
         raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
     _refuse_not_finite(path, model)
