@@ -25,11 +25,17 @@ else:
     include: "workflow/rules/aggregate.smk"
     include: "workflow/rules/figures.smk"
 
+    # On a cluster: what needs a network, and what is done sooner than a queue lets it start.
     localrules:
         all,
         trained,
         material,
+        fetch_asset,
         run_table,
+        aggregate,
+        tables,
+        figure,
+        recommend,
 
     rule all:
         default_target: True

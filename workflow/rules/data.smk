@@ -16,7 +16,7 @@ rule fetch_asset:
     conda:
         CONDA
     resources:
-        mem_mb=growing(500),
+        mem_mb=growing(1000),
         runtime=growing(60),
     params:
         **({"files": lambda w: own_files(w.asset)} if LOCAL_ASSETS else {}),
@@ -44,7 +44,7 @@ rule benchmark_data:
     conda:
         CONDA
     resources:
-        mem_mb=growing(500),
+        mem_mb=growing(1000),
         runtime=growing(10),
     params:
         source=lambda w, input: benchmark_source(w.benchmark, input),
