@@ -56,7 +56,6 @@ GRADER_ASSETS = {
 FIGURES = ["tradeoff", "learning_rate"]
 CONDA = "../../environment.yml"
 
-LOCAL_ASSETS = [name for name, spec in STUDY.assets.items() if spec.source == "local"]
 N_GPUS = n_visible(os.environ)
 # The lease alone would do, but jobs that wait for it would keep cores from others.
 if N_GPUS and workflow.local_exec and "gpu" not in workflow.global_resources:

@@ -19,7 +19,7 @@ rule fetch_asset:
         mem_mb=growing(1000),
         runtime=growing(60),
     params:
-        **({"files": lambda w: own_files(w.asset)} if LOCAL_ASSETS else {}),
+        files=lambda w: own_files(w.asset),
         spec=lambda w: spec_json(STUDY.assets[w.asset]),
     shell:
         "python -m sft_tradeoff.sources --name {wildcards.asset:q}"
@@ -75,12 +75,8 @@ rule domain_data:
         mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 100),
         runtime=growing(30),
     params:
-        **(
-            {"digest": lambda w: data_digest(DOMAINS[w.domain])}
-            if any(domain.path for domain in DOMAINS.values())
-            else {}
-        ),
-        **({"files": lambda w: domain_files(DOMAINS[w.domain])} if LOCAL_ASSETS else {}),
+        digest=lambda w: data_digest(DOMAINS[w.domain]),
+        files=lambda w: domain_files(DOMAINS[w.domain]),
         spec=lambda w: spec_json(DOMAINS[w.domain]),
         sources=lambda w, input: domain_sources(DOMAINS[w.domain], input),
     shell:
