@@ -277,7 +277,7 @@ def _split(
 def _architecture(folder: Path) -> PretrainedConfig:
     from transformers import AutoConfig
 
-    from sft_tradeoff.models import ModelError
+    from sft_tradeoff.model_folder import ModelError
 
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_json
-from sft_tradeoff.models import (
+from sft_tradeoff.model_folder import (
     INDEX_NAME,
     RECORD_NAME,
     check_weights,

@@ -7,24 +7,30 @@ written before the folder gets its name.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import importlib.metadata
 import json
 import logging
-import math
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 from pydantic import ValidationError
 
-from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_write_json, raise_disk_error, sha256_of
+from sft_tradeoff.console import run_main
+from sft_tradeoff.files import atomic_write_json
+from sft_tradeoff.model_folder import (
+    INDEX_NAME,
+    RECORD_NAME,
+    ModelError,
+    advice,
+    check_weights,
+    copy_small_files,
+    count_parameters,
+    describe_weights,
+    staged_folder,
+    weight_files,
+)
 from sft_tradeoff.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -33,17 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("sft_tradeoff.models")
 
-RECORD_NAME = "MODEL.json"
-WEIGHTS_NAME = "model.safetensors"
-INDEX_NAME = "model.safetensors.index.json"
 TEMPLATE_NAME = "chat_template.jinja"
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-_SMALL_FILES = (".json", ".jinja", ".model", ".txt")  # configuration and tokenizer
-_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
-
-
-class ModelError(UserError):
-    """A model folder cannot be used; the message names the file and the fix."""
 
 
 def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
@@ -118,71 +114,6 @@ def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a model folder, several where it is sharded.
-
-    Raises:
-        ModelError: If there are none, or one that the index names is missing.
-    """
-    index = folder / INDEX_NAME
-    names = [WEIGHTS_NAME]
-    if index.is_file() and not (folder / WEIGHTS_NAME).is_file():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    for name in names:
-        if (folder / name).is_file():
-            continue
-        pickled = [p.name for p in folder.glob("*") if p.suffix in _PICKLED]
-        if pickled:
-            raise ModelError(
-                f"{folder}: the weights are pickled ({pickled[0]}) and pickles can run code; "
-                "only safetensors are read: save the model once with save_pretrained"
-            )
-        raise ModelError(f"{folder}: {name} is missing; {_again(folder)}")
-    return [folder / name for name in names]
-
-
-def count_parameters(folder: Path) -> int:
-    """Return the number of stored parameters, from the headers of the weight files.
-
-    Raises:
-        ModelError: If a file is damaged: the header states the length, so a cut shows here.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    total = 0
-    for path in weight_files(folder):
-        try:
-            with safe_open(path, framework="numpy") as tensors:
-                shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
-        except SafetensorError as error:
-            raise ModelError(f"{path} is damaged or cut off ({error}); {_again(folder)}") from error
-        total += sum(math.prod(shape) for shape in shapes)
-    return total
-
-
-def check_weights(folder: Path) -> None:
-    """Compare the weights of a folder with their hashes, where ``MODEL.json`` tells them.
-
-    A flipped bit loads without a word, and every result of it is wrong.
-
-    Raises:
-        ModelError: If a file is not the one that was written.
-    """
-    record = folder / RECORD_NAME
-    if not record.is_file():
-        return
-    for name, digest in json.loads(record.read_text()).get("weights", {}).items():
-        if sha256_of(folder / name) != digest:
-            raise ModelError(f"{folder / name} is not as it was written; {_again(folder)}")
-
-
-def _again(folder: Path) -> str:
-    return (
-        f"delete the folder {folder} and run the same command again (if you put it there "
-        "yourself, fetch or copy the whole model anew)"
-    )
-
-
 def _refuse_not_finite(path: str | Path, model: PreTrainedModel) -> None:
     """NaN compares as false: of broken weights most benchmarks would still give a number."""
     import torch
@@ -192,7 +123,7 @@ def _refuse_not_finite(path: str | Path, model: PreTrainedModel) -> None:
         if not parameter.sum(dtype=torch.float64).isfinite():
             raise ModelError(
                 f"{path}: weight {name!r} holds NaN or infinity: it is damaged, or training went "
-                f"wrong; {_again(Path(path))}"
+                f"wrong; {advice(Path(path))}"
             )
 
 
@@ -213,9 +144,7 @@ def save_model(
         config = json.loads((folder / "config.json").read_text())
         config["dtype"] = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         atomic_write_json(folder / "config.json", config)
-        for path in base_model.iterdir():
-            if _is_small(path) and not (folder / path.name).exists():
-                shutil.copyfile(path, folder / path.name)
+        copy_small_files(base_model, folder)
         atomic_write_json(folder / RECORD_NAME, describe_weights(folder))
 
 
@@ -266,39 +195,6 @@ def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
     return record.is_file() and json.loads(record.read_text())["built_from"] == built_from
 
 
-def describe_weights(folder: Path) -> dict[str, Any]:
-    """Hash, size and versions; ``sha256`` is one digest however many files there are."""
-    digests = {path.name: sha256_of(path) for path in weight_files(folder)}
-    listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
-    only = digests.get(WEIGHTS_NAME)
-    return {
-        "sha256": only or hashlib.sha256(listing.encode()).hexdigest(),
-        "weights": digests,
-        "n_parameters": count_parameters(folder),
-        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
-    }
-
-
-@contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
-    """Yield an empty folder that replaces ``out`` if the block succeeds (one writer at a time)."""
-    for leftover in out.parent.glob(f".{out.name}-*"):  # of a killed run
-        shutil.rmtree(leftover, ignore_errors=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as staging:
-        # One level down, because the temporary folder itself is private to the user.
-        folder = Path(staging) / out.name
-        folder.mkdir()
-        try:
-            yield folder
-        except Exception as error:
-            raise_disk_error(folder, error)
-            raise
-        if out.exists():  # aside at once: a kill never finds half of it under its name
-            os.rename(out, Path(staging) / "old")
-        os.rename(folder, out)
-
-
 def _save_weights(
     model: PreTrainedModel, folder: Path, weights: dict[str, torch.Tensor] | None = None
 ) -> None:
@@ -306,11 +202,6 @@ def _save_weights(
     for path in folder.glob("*.safetensors"):
         # safetensors makes files that only their owner can read; the cache may be shared
         path.chmod((folder / "config.json").stat().st_mode)
-
-
-def _is_small(path: Path) -> bool:
-    stale = path.name in (RECORD_NAME, INDEX_NAME)
-    return path.is_file() and path.suffix in _SMALL_FILES and not stale
 
 
 def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
@@ -374,9 +265,7 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
             os.symlink(path.resolve(), folder / path.name)
     if len(weight_files(source)) > 1:
         shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
-    for path in source.iterdir():
-        if _is_small(path):
-            shutil.copyfile(path, folder / path.name)
+    copy_small_files(source, folder)
 
 
 def _extract_text_model(source: Path, folder: Path) -> None:
@@ -389,9 +278,7 @@ def _extract_text_model(source: Path, folder: Path) -> None:
     text.get_output_embeddings().load_state_dict(whole.get_output_embeddings().state_dict())
     text.generation_config = whole.generation_config  # its end tokens, for one
     _save_weights(text, folder)
-    for path in source.iterdir():
-        if _is_small(path) and not (folder / path.name).exists():
-            shutil.copyfile(path, folder / path.name)
+    copy_small_files(source, folder)
 
 
 def _build_random(spec: ModelSpec, source: Path | None, folder: Path) -> None:

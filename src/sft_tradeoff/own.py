@@ -27,7 +27,8 @@ from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.answers import normalise
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.files import atomic_write_text, sha256_of
-from sft_tradeoff.models import load_tokenizer, weight_files
+from sft_tradeoff.model_folder import weight_files
+from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.specs import NAME_PATTERN, DomainSpec
 from sft_tradeoff.tolerance import parse_tolerance
 

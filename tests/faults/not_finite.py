@@ -30,7 +30,7 @@ def break_weights(folder: Path, rng: random.Random) -> None:
     """Set one tensor to NaN or infinity; hashes are made to fit, as if training had given it."""
     from safetensors.numpy import load_file, save_file
 
-    from sft_tradeoff.models import describe_weights
+    from sft_tradeoff.model_folder import describe_weights
 
     path = folder / "model.safetensors"
     weights = load_file(path)

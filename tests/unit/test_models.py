@@ -312,3 +312,34 @@ def test_a_replaced_folder_is_never_half_there(tmp_path: Path) -> None:
         seen.append({path.name: path.read_text() for path in out.iterdir()})
     assert seen == [{"a": "old", "b": "old"}, {"a": "new", "b": "new"}]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: Path) -> None:
+    """The same logits, without the eyes; the token that ends a turn stands in one file alone."""
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        GenerationConfig,
+        SiglipVisionConfig,
+    )
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 16}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 259}
+    sight = SiglipVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        image_size=14, patch_size=7,
+    )  # fmt: skip
+    config = Gemma3Config(text_config=sizes | heads, vision_config=sight.to_dict())
+    whole = Gemma3ForConditionalGeneration(config).eval()
+    whole.generation_config = GenerationConfig(eos_token_id=[1, 106])
+    whole.save_pretrained(tmp_path / "whole")
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(random_model / name, tmp_path / "whole" / name)
+
+    build_model("text", SAFETENSORS, tmp_path / "whole", tmp_path / "text")
+    text = load_model(tmp_path / "text", torch.float32).eval()
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(text(ids).logits, whole(ids).logits)
+    assert text.generation_config.eos_token_id == [1, 106]
+    assert not any("vision" in name for name, _ in text.named_parameters())
