@@ -197,7 +197,9 @@ def domain_files(domain):
 
 def domain_modules(domain):
     """Code whose change makes a domain's examples anew."""
-    names = [f"{domain.name}*", *(["hub"] if domain.name in DOMAIN_ASSETS else [])]
+    names = [f"{domain.name}*"]
+    if domain.name in DOMAIN_ASSETS:  # shares prompts and grading with the generated one
+        names += ["hub", f"{domain.name.removeprefix('hub_')}*"]
     return [
         path
         for name in names

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.domains.answers import last_number, normalise
 from sft_tradeoff.domains.base import Domain, Example
 from sft_tradeoff.domains.hub import Row, data_files, draw_examples, log_left_out, read_rows
-from sft_tradeoff.domains.medcalc_grading import score
+from sft_tradeoff.domains.medcalc_grading import question_text, score
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
@@ -38,16 +38,6 @@ OUTPUT_TYPES = {
     ),
 }
 _TYPE_OF = {str(id): name for name, ids in OUTPUT_TYPES.items() for id in ids}
-_ANSWER_FORMATS = {
-    "integer": "<whole number>",
-    "decimal": "<number>",
-    "date": "<MM/DD/YYYY>",
-    "weeks_days": "<number> weeks, <number> days",
-}
-_INSTRUCTIONS = {
-    "cot": 'Explain the calculation, then end with the line "Final answer: {}".',
-    "label_only": 'Reply with one line only: "Final answer: {}".',
-}
 
 
 def generate(spec: DomainSpec, source: Path) -> dict[str, list[Example]]:
@@ -83,12 +73,11 @@ def _example(spec: DomainSpec, split: str, row: Row) -> Example:
     answer = score({"answer": row.text(ANSWER), "meta": meta}, row.text(ANSWER)).parsed
     if answer is None:
         raise row.error(ANSWER, f"is {row.text(ANSWER)!r}, no {meta['output_type']}")
-    form = _INSTRUCTIONS[spec.variant].format(_ANSWER_FORMATS[meta["output_type"]])
     final = f"Final answer: {answer}"
     cot = spec.variant == "cot"
     return Example(
         id=f"medcalc-bench-{split}-{row.path.stem}-{row.number:05d}",
-        prompt=f"Patient note: {note}\n\nQuestion: {question}\n\n{form}",
+        prompt=question_text(note, question, spec.variant, str(meta["output_type"])),
         response=f"{row.text(EXPLANATION)}\n{final}" if cot else final,
         answer=answer,
         meta=meta,

@@ -16,7 +16,7 @@ from sft_tradeoff.domains.answers import normalise
 from sft_tradeoff.domains.base import Domain, Example
 from sft_tradeoff.domains.medcalc_calculators import Calculator
 from sft_tradeoff.domains.medcalc_equations import EQUATIONS
-from sft_tradeoff.domains.medcalc_grading import limits, score
+from sft_tradeoff.domains.medcalc_grading import limits, question_text, score
 from sft_tradeoff.domains.medcalc_patients import Case, write_note
 from sft_tradeoff.domains.medcalc_scores import SCORES
 
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
 
 CALCULATORS: tuple[Calculator, ...] = tuple(sorted((*EQUATIONS, *SCORES), key=lambda c: c.id))
-_ANSWER_FORMATS = {
-    "integer": "<whole number>",
-    "decimal": "<number>",
-    "date": "<MM/DD/YYYY>",
-    "weeks_days": "<number> weeks, <number> days",
-}
-_INSTRUCTIONS = {
-    "cot": 'Explain the calculation, then end with the line "Final answer: {}".',
-    "label_only": 'Reply with one line only: "Final answer: {}".',
-}
 _MAX_ATTEMPTS = 200
 
 
@@ -93,8 +83,7 @@ def _calculator_in_turn(spec: DomainSpec, split: str, index: int) -> Calculator:
 def _prompt(rng: random.Random, calculator: Calculator, case: Case, variant: str) -> str:
     note = write_note(rng, case, calculator.reasons)
     question = calculator.question.format(**case.inputs)
-    instruction = _INSTRUCTIONS[variant].format(_ANSWER_FORMATS[calculator.output_type])
-    return f"Patient note: {note}\n\nQuestion: {question}\n\n{instruction}"
+    return question_text(note, question, variant, calculator.output_type)
 
 
 def _patient_key(calculator: Calculator, case: Case) -> str:

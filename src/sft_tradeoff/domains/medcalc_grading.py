@@ -28,6 +28,16 @@ from sft_tradeoff.domains.answers import final_answer, last_number
 from sft_tradeoff.domains.base import Score
 
 TOLERANCE = 0.05
+_ANSWER_FORMATS = {
+    "integer": "<whole number>",
+    "decimal": "<number>",
+    "date": "<MM/DD/YYYY>",
+    "weeks_days": "<number> weeks, <number> days",
+}
+_INSTRUCTIONS = {
+    "cot": 'Explain the calculation, then end with the line "Final answer: {}".',
+    "label_only": 'Reply with one line only: "Final answer: {}".',
+}
 DATE_FORMAT = "%m/%d/%Y"
 _DATE = re.compile(
     r"(?<![\d/-])(?:\d{1,2}[/-]\d{1,2}[/-]\d{4}|\d{4}-\d{2}-\d{2})(?![\d/-])"
@@ -58,6 +68,12 @@ _POWER_OF_TEN = re.compile(r"(?<=\d) ?(?:x|×|\*|\\times) ?10 ?(?:\^|\*\*) ?\{?(
 _DENOMINATOR = re.compile(r"(?:/|\b(?:out of|per)) ?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?", re.IGNORECASE)
 # A number that stands alone, at most one word or unit, and parentheses.
 _EXPLAINED = re.compile(r"((?<![\w.^\-])[-+]?\d+(?:\.\d+)?(?: ?[^\s\d()]+)?) ?\(([^()]*)\)")
+
+
+def question_text(note: str, question: str, variant: str, output_type: str) -> str:
+    """Return an item's prompt: note, question, and the form in which :func:`score` reads answers."""
+    form = _INSTRUCTIONS[variant].format(_ANSWER_FORMATS[output_type])
+    return f"Patient note: {note}\n\nQuestion: {question}\n\n{form}"
 
 
 def limits(truth: float) -> tuple[float, float]:
