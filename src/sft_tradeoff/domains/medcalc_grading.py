@@ -71,7 +71,7 @@ _EXPLAINED = re.compile(r"((?<![\w.^\-])[-+]?\d+(?:\.\d+)?(?: ?[^\s\d()]+)?) ?\(
 
 
 def question_text(note: str, question: str, variant: str, output_type: str) -> str:
-    """Return an item's prompt: note, question, and the form in which :func:`score` reads answers."""
+    """Return an item's prompt: note, question, and the form in which answers are read."""
     form = _INSTRUCTIONS[variant].format(_ANSWER_FORMATS[output_type])
     return f"Patient note: {note}\n\nQuestion: {question}\n\n{form}"
 
