@@ -198,7 +198,8 @@ def domain_files(domain):
 def domain_modules(domain):
     """Code whose change makes a domain's examples anew."""
     names = [f"{domain.name}*"]
-    if domain.name in DOMAIN_ASSETS:  # shares prompts and grading with the generated one
+    # A domain of the hub shares prompts and grading with the generated one.
+    if domain.name in DOMAIN_ASSETS:
         names += ["hub", f"{domain.name.removeprefix('hub_')}*"]
     return [
         path
