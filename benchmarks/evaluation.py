@@ -26,6 +26,7 @@ from common import MODEL, BenchmarkError
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json, atomic_write_text
 from sft_tradeoff.sources import cache_dir
+from sft_tradeoff.specs import EvaluationSpec
 
 logger = logging.getLogger(__name__)
 TASKS = ("piqa", "commonsense_qa", "openbookqa")
@@ -37,6 +38,7 @@ RATIOS = (
     ("stock-float32", "ours-float32", None),
     ("stock-float32", "ours-bfloat16", 5.0),
 )
+MAX_LENGTH = 1024  # tokens
 CHOICE_NATS = 1e-4  # error of a choice in float32
 # A long text's nats are a float32 sum in stock: neighbours are up to 10⁻⁷ of it apart.
 TEXT_RELATIVE = 2e-7
@@ -82,21 +84,29 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from sft_tradeoff.lm import SharedPrefixLM
+    from sft_tradeoff.lm import load_lm
     from sft_tradeoff.models import load_model, load_tokenizer
 
     kind, dtype = arm.split("-")
-    model = load_model(options.model, getattr(torch, dtype)).eval()
-    common = {
-        "pretrained": model.to("cuda" if torch.cuda.is_available() else "cpu"),
-        "tokenizer": load_tokenizer(options.model),
-        "backend": "causal",
-        "batch_size": options.batch_size,
-        "max_length": 1024,
-    }
     if kind == "ours":
-        return SharedPrefixLM(batch_tokens=options.batch_tokens, **common)
-    return HFLM(softmax_dtype="float32", **common)  # else stock rounds the log-probabilities
+        return load_lm(
+            options.model,
+            EvaluationSpec(
+                dtype=dtype,
+                batch_size=options.batch_size,
+                batch_tokens=options.batch_tokens,
+                max_length=MAX_LENGTH,
+            ),
+        )
+    model = load_model(options.model, getattr(torch, dtype)).eval()
+    return HFLM(
+        pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
+        tokenizer=load_tokenizer(options.model),
+        backend="causal",
+        batch_size=options.batch_size,
+        max_length=MAX_LENGTH,
+        softmax_dtype="float32",  # else stock rounds the log-probabilities
+    )
 
 
 def measure(work: dict[str, list[Any]], options: argparse.Namespace) -> dict[str, Any]:
