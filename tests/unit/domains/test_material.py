@@ -15,7 +15,7 @@ from sft_tradeoff.domains.__main__ import write_domain
 from sft_tradeoff.domains.material import check_domains, unpinned_assets
 from sft_tradeoff.runs import expand_runs
 from sft_tradeoff.sources import fetch_asset
-from sft_tradeoff.specs import DomainSpec, LocalAsset
+from sft_tradeoff.specs import DomainSpec, HubAsset, LocalAsset
 
 PAPER = ("config/studies/paper.yaml", "config/studies/paper-math.yaml")
 COMMIT = "0123456789" * 4
@@ -47,21 +47,27 @@ def test_the_papers_studies_expand_to_the_stated_runs(path):
     }  # fmt: skip
 
 
-def test_only_the_commit_that_nobody_published_is_not_pinned():
-    found = unpinned_assets(load_study(PAPER[0]), PAPER[0])
-    assert found.startswith(
-        f"{PAPER[0]}: assets.medcalc-bench.revision: the commit of ncbi/MedCalc"
-    )
-    assert "40 digits" in found and "source: local" in found and "\n" not in found
-    assert unpinned_assets(load_study(PAPER[1]), PAPER[1]) == ""
+@pytest.mark.parametrize("path", PAPER)
+def test_every_asset_of_the_papers_studies_is_pinned(path):
+    paper = load_study(path)
+    assert unpinned_assets(paper, path) == ""
+    assert all(re.fullmatch("[0-9a-f]{40}", asset.revision) for asset in hub_assets(paper))
+
+
+def hub_assets(study):
+    found = [asset for asset in study.assets.values() if isinstance(asset, HubAsset)]
+    assert len(found) > 5
+    return found
 
 
 @pytest.mark.parametrize("revision", [{"revision": None}, {}])
 def test_a_null_or_missing_revision_matters_where_the_asset_is_used(revision):
     hub = {"source": "hub", "repo": "a/b", "licence": "MIT", **revision}
-    assert "assets.esci.revision: the commit of a/b is not" in unpinned_assets(
+    found = unpinned_assets(
         study(assets={"esci": hub, "medcalc-bench": hub | {"revision": COMMIT}}), "mine.yaml"
     )
+    assert found.startswith("mine.yaml: assets.esci.revision: the commit of a/b is not")
+    assert "40 digits" in found and "source: local" in found and "\n" not in found
     local = {"source": "local", "path": "here"}
     assert not unpinned_assets(study(assets={"esci": local, "medcalc-bench": local}), "mine.yaml")
     assert not unpinned_assets(study(domains=[{"name": "math"}], assets={"x": hub}), "mine.yaml")
