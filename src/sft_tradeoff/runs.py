@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 from pydantic import Field
 
 from sft_tradeoff.config import ConfigError, Study, format_learning_rate, load_study
@@ -19,6 +18,9 @@ from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_text
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.specs import DomainSpec, EvaluationSpec, MethodSpec, Strict, TrainingSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
 # configuration, so that Snakemake repeats exactly the jobs concerned.
@@ -153,6 +155,8 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
 
 def run_table(study: Study) -> pd.DataFrame:
     """One row per run, θ0 included, with the columns that tables and figures group by."""
+    import pandas as pd  # training would wait half a second for it
+
     columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
     rows: list[tuple[Any, ...]] = [
         (base_run(model), model, None, "base", "base", None, None) for model in study.models
