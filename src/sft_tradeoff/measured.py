@@ -33,12 +33,12 @@ class Measured(NamedTuple):
 
     Args:
         items: Per-item scores of each setting, one entry per seed.
-        suite: (Model, general measure) -> number of items of each benchmark.
+        suite: (Model, general measure) -> benchmark -> number of its items.
         costs: What each setting took.
     """
 
     items: Mapping[Setting, Sequence[Items]]
-    suite: Mapping[tuple[str, str], Sequence[int]]
+    suite: Mapping[tuple[str, str], Mapping[str, int]]
     costs: Mapping[Setting, Cost]
 
 
@@ -50,7 +50,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
         folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``.
     """
     items: dict[Setting, list[Items]] = {}
-    suite: dict[tuple[str, str], list[int]] = {}
+    suite: dict[tuple[str, str], dict[str, int]] = {}
     spent: dict[Setting, list[Cost]] = {}
     for model, group in runs.groupby("model", sort=False):
         domains = domains_of(group)
@@ -68,15 +68,22 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
     return Measured(items, suite, {setting: _mean(costs) for setting, costs in spent.items()})
 
 
-def _suite(model: str, items: Items, domains: Sequence[str]) -> dict[tuple[str, str], list[int]]:
+def metric_of(benchmark: str, measure: str) -> str | None:
+    """The metric of a benchmark that a general measure is made of; None if there is none."""
+    if measure != ACCURACY:
+        return measure
+    return BENCHMARKS[benchmark].accuracy if benchmark in BENCHMARKS else None
+
+
+def _suite(
+    model: str, items: Items, domains: Sequence[str]
+) -> dict[tuple[str, str], dict[str, int]]:
     """Number of items of each general benchmark, by measure."""
-    sizes: dict[tuple[str, str], list[int]] = {}
+    sizes: dict[tuple[str, str], dict[str, int]] = {}
     for (benchmark, metric), frame in items.items():
-        known = BENCHMARKS.get(benchmark)
-        is_accuracy = known is not None and metric == known.accuracy
-        if benchmark not in domains and (is_accuracy or metric == CODE_LENGTH):
-            measure = ACCURACY if is_accuracy else CODE_LENGTH
-            sizes.setdefault((model, measure), []).append(len(frame))
+        for measure in (ACCURACY, CODE_LENGTH):
+            if benchmark not in domains and metric == metric_of(benchmark, measure):
+                sizes.setdefault((model, measure), {})[benchmark] = len(frame)
     return sizes
 
 

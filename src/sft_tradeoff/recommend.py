@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from sft_tradeoff.aggregate import LEVEL, read_over_seeds, read_table
+from sft_tradeoff.aggregate import CODE_LENGTH, LEVEL, read_over_seeds, read_table
 from sft_tradeoff.analysis.stats import (
     Estimate,
     mean_over_seeds,
@@ -25,7 +26,7 @@ from sft_tradeoff.analysis.stats import (
 )
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json, atomic_write_text
-from sft_tradeoff.measured import BASE, Cost, Measured, Setting, read_measured
+from sft_tradeoff.measured import BASE, Cost, Measured, Setting, metric_of, read_measured
 from sft_tradeoff.scores import NUMBERS, TEXT, Items, Row, rows_of
 from sft_tradeoff.tolerance import (
     ACCURACY,
@@ -48,7 +49,7 @@ AllItems = Mapping[Setting, Sequence[Items]]
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference in a domain measure, positive where the first run is better."""
+    """Paired difference in a measure, positive where the first run is better."""
 
     value: float
     low: float
@@ -79,6 +80,7 @@ class Candidate:
         learning_rate: Learning rate.
         verdict: On all measures of the tolerance at once.
         losses: By measure of the general suite, those outside the tolerance included.
+        parts: By measure and benchmark, what the loss is the mean of: differences from θ0.
         domain_score: Accuracy.
         domain_nll: Loss, nats per token.
         gains: By domain measure, against θ0 on the same items.
@@ -93,6 +95,7 @@ class Candidate:
     learning_rate: float
     verdict: Verdict
     losses: dict[str, Loss]
+    parts: dict[str, dict[str, Difference]]
     domain_score: float
     domain_nll: float
     gains: dict[str, Difference]
@@ -170,24 +173,29 @@ def compare(
         other: The second, of the same model and domain.
         level: Coverage of the intervals.
     """
+    found = {}
+    for measure in (ACCURACY, NLL):
+        difference = _paired(items, one, other, (one[1], measure), level)
+        if difference:
+            found[measure] = difference
+    return found
+
+
+def _paired(
+    items: AllItems, one: Setting, other: Setting, key: tuple[str, str], level: float = LEVEL
+) -> Difference | None:
+    """Difference in one (benchmark, metric); None where a run or its scores are not there."""
     ours, theirs = items.get(one, ()), items.get(other, ())
     if other[-1] is None:
         theirs = [*theirs] * len(ours)
     if not ours or len(ours) != len(theirs):
-        return {}
-    domain = one[1]
-    found = {}
-    for measure, sign in ((ACCURACY, 1), (NLL, -1)):
-        pairs = [
-            (a[domain, measure], b[domain, measure]) for a, b in zip(ours, theirs, strict=True)
-        ]
-        seeds = [
-            paired_difference(a["value"], b["value"].loc[a.index], a["size"]) for a, b in pairs
-        ]
-        mean, stderr = mean_over_seeds([e.value for e in seeds], [e.stderr for e in seeds])
-        estimate = Estimate(sign * mean, stderr, seeds[0].n)
-        found[measure] = _difference(estimate, level, discrete=measure == ACCURACY)
-    return found
+        return None
+    pairs = [(a[key], b[key]) for a, b in zip(ours, theirs, strict=True)]
+    seeds = [paired_difference(a["value"], b["value"].loc[a.index], a["size"]) for a, b in pairs]
+    mean, stderr = mean_over_seeds([e.value for e in seeds], [e.stderr for e in seeds])
+    falls = key[1] in (NLL, CODE_LENGTH)  # as it gets better
+    estimate = Estimate(-mean if falls else mean, stderr, seeds[0].n)
+    return _difference(estimate, level, discrete=not falls)
 
 
 def _difference(estimate: Estimate, level: float, discrete: bool) -> Difference:
@@ -251,10 +259,11 @@ def _section(
 
 def _candidate(row: Row, measured: Measured, tolerance: Tolerance) -> Candidate:
     setting = row["model"], row["domain"], row["label"], row["learning_rate"]
+    base = (*setting[:2], BASE, None)
+    suite = {name: found for name in GENERAL if (found := measured.suite.get((row["model"], name)))}
     losses = {
-        name: loss_of(row, name, tolerance.get(name, math.inf), sizes)
-        for name in GENERAL
-        if (sizes := measured.suite.get((row["model"], name)))
+        name: loss_of(row, name, tolerance.get(name, math.inf), [*sizes.values()])
+        for name, sizes in suite.items()
     }
     return Candidate(
         model=row["model"],
@@ -264,12 +273,23 @@ def _candidate(row: Row, measured: Measured, tolerance: Tolerance) -> Candidate:
         learning_rate=row["learning_rate"],
         verdict=combined([loss.verdict for name, loss in losses.items() if name in tolerance]),
         losses=losses,
+        parts={name: _parts(measured.items, setting, base, name, suite[name]) for name in suite},
         domain_score=row["domain_score"],
         domain_nll=row["domain_nll"],
-        gains=compare(measured.items, setting, (*setting[:2], BASE, None)),
+        gains=compare(measured.items, setting, base),
         cost=measured.costs.get(setting, Cost()),
         reason=row["reason"],
     )
+
+
+def _parts(
+    items: AllItems, one: Setting, other: Setting, measure: str, benchmarks: Iterable[str]
+) -> dict[str, Difference]:
+    """Differences in each benchmark of a general measure that all runs have scores of."""
+    runs = (*items.get(one, ()), *items.get(other, ()))
+    keys = [(benchmark, str(metric_of(benchmark, measure))) for benchmark in benchmarks]
+    found = {key[0]: _paired(items, one, other, key) for key in keys if all(key in r for r in runs)}
+    return {benchmark: part for benchmark, part in found.items() if part}
 
 
 def _within(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -326,6 +346,15 @@ def _chosen(methods: Sequence[MethodResult], sft: str | None, measure: str) -> C
     return max(better, key=lambda pair: pair[0])[1] if better else plain
 
 
+def _strict(value: Any) -> Any:
+    """For readers that know JSON's numbers only: null for what is unknown or without limit."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def main() -> None:
     """Write the recommendation of one study, as a page and as JSON beside it."""
     from sft_tradeoff.recommendation_page import to_markdown
@@ -350,7 +379,7 @@ def main() -> None:
         runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.runs")
         tolerance = complete_tolerance(parse_tolerance(args.tolerance), table)
         found = recommend(table, read_measured(runs, args.runs), tolerance)
-        atomic_write_json(args.out.with_suffix(".json"), asdict(found))
+        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)))
         atomic_write_text(args.out, to_markdown(found))
 
 

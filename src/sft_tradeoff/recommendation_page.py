@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from sft_tradeoff.aggregate import CODE_LENGTH
 from sft_tradeoff.config import format_learning_rate
@@ -26,11 +27,16 @@ MEANING = {
     ACCURACY: "accuracy falls by at most {} (a fraction)",
 }
 STEP = 3.0  # to the next learning rate, where a single one was tried
+WORDS = (
+    "θ₀ is the model before training; NLL the mean loss of the right answers in nats per token; "
+    "bits per byte how long a text is when the model codes it: less is better in both. Intervals "
+    "are 95 %; those of accuracies are never narrower than n unchanged items allow, −ln(0.025) / n."
+)
 
 
 def to_markdown(found: Recommendation) -> str:
     """Render the page: one part for each model and domain."""
-    parts = ["# Recommendation", _terms(found.tolerance), _seeds(found.n_seeds)]
+    parts = ["# Recommendation", _terms(found.tolerance), WORDS, _seeds(found.n_seeds)]
     for section in found.sections:
         parts += [
             f"## {section.model}, {section.domain}",
@@ -69,12 +75,23 @@ def headline(section: Section, tolerance: Tolerance) -> str:
         return _no_headline(section, tolerance)
     losses = "; ".join(_loss(best.losses[name], name) for name in tolerance)
     text = (
-        f"**Train with {_name(best)}.** General loss: {losses}. Domain accuracy "
-        f"{_number(best.domain_score, ACCURACY)} (θ₀: {_number(section.base_score, ACCURACY)}), "
-        f"NLL {_number(best.domain_nll, NLL)} (θ₀: {_number(section.base_nll, NLL)}). One run took "
-        f"{_duration(best.cost.time_s)} and {_memory(best.cost.peak_memory_bytes)}."
+        f"**Train with {_name(best)}.** General loss: {losses}. {_domain(section, best)} One run "
+        f"took {_duration(best.cost.time_s)} and {_memory(best.cost.peak_memory_bytes)}."
     )
     return text if best.gains[section.measure].is_better else f"{text} {_NOTHING_LEARNED}"
+
+
+def _domain(section: Section, best: Candidate) -> str:
+    """The measure that decides comes first; an accuracy that says nothing is said to."""
+    score, base_score = (_number(x, ACCURACY) for x in (best.domain_score, section.base_score))
+    nll = f"NLL {_number(best.domain_nll, NLL)} (θ₀: {_number(section.base_nll, NLL)})"
+    if section.measure == ACCURACY:
+        return f"Domain accuracy {score} (θ₀: {base_score}), {nll}."
+    n_items = best.gains[ACCURACY].n_items
+    return (
+        f"Domain {nll}. **Its accuracy, {score} (θ₀: {base_score}), cannot be told from θ₀'s on "
+        f"{n_items} test items**: what was learned may be the form of the answers alone."
+    )
 
 
 _NOTHING_LEARNED = (
@@ -158,6 +175,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 def notes(section: Section, tolerance: Tolerance) -> list[str]:
     """What the choice rests on, what else could be known, and how the grid should grow."""
     return [
+        *_on_the_parts(section, tolerance),
         *_on_the_measure(section),
         *_on_no_comparison(section),
         *(_on_a_method(method, section) for method in section.methods if method.against_sft),
@@ -168,13 +186,34 @@ def notes(section: Section, tolerance: Tolerance) -> list[str]:
     ]
 
 
+def _on_the_parts(section: Section, tolerance: Tolerance) -> Iterator[str]:
+    """What the general loss is the mean of, which may hide one part behind another."""
+    if (chosen := section.chosen) is None:
+        return
+    for name, allowed in tolerance.items():
+        parts = [
+            f"{benchmark} {_interval(_as_loss(part), name)} ({part.n_items} items)"
+            + (", by itself above the tolerance" if -part.value > allowed else "")
+            for benchmark, part in chosen.parts.get(name, {}).items()
+        ]
+        if parts:
+            yield f"General loss of {_name(chosen)}, {UNITS[name]}: mean of {'; '.join(parts)}."
+
+
+def _as_loss(gain: Difference) -> Difference:
+    return replace(gain, value=-gain.value, low=-gain.high, high=-gain.low)
+
+
 def _on_the_measure(section: Section) -> Iterator[str]:
-    gains = [c.gains[ACCURACY] for m in section.methods for c in m.candidates if c.gains]
-    if section.measure == NLL and gains:
+    if section.measure == NLL and any(c.gains for m in section.methods for c in m.candidates):
         yield (
-            f"Domain accuracy cannot tell any run from θ₀ on {gains[0].n_items} test items, so the "
-            "loss of the right answers (NLL) decides. Methods that weigh hard tokens less do not "
-            "aim at it."
+            "Domain accuracy cannot tell any run from θ₀, so NLL decides, which favours standard "
+            "fine-tuning: methods that weigh hard tokens less minimise another loss."
+        )
+    if section.base_score == 0:
+        yield (
+            "No answer of θ₀ counts as right. If it answers in another form, or is cut off at "
+            "`max_new_tokens`, a gain in accuracy is partly one of form."
         )
 
 
@@ -228,7 +267,9 @@ def _on_edges(section: Section) -> Iterator[str]:
         "Even the smallest learning rate tried exceeds the tolerance; try {}.",
     )
     yield from _grouped(
-        section, _between, "The limit lies between two learning rates tried; try {}."
+        section,
+        lambda m: _between(m, section.measure),
+        "The limit lies between two learning rates tried, and the one above learned more; try {}.",
     )
     for method in section.methods:
         if below := [c for c in method.candidates if _exceeds_below(c, method)]:
@@ -243,10 +284,16 @@ def _is_best_at_its_smallest(method: MethodResult) -> bool:
     return best is not None and best.learning_rate == smallest != method.largest
 
 
-def _between(method: MethodResult) -> float | None:
-    """The middle of the gap above the largest rate within, if the next exceeds and is far."""
+def _between(method: MethodResult, measure: str) -> float | None:
+    """The middle of the gap above the largest rate within, if the next exceeds and is far.
+
+    And if it pays: the rate above must have gained more than the best one within.
+    """
     above = [c for c in method.candidates if method.largest and c.learning_rate > method.largest]
     if not above or above[0].verdict is not Verdict.EXCEEDS:
+        return None
+    gains = [c.gains[measure].value for c in (method.best, above[0]) if c and c.gains]
+    if len(gains) == 2 and gains[1] <= gains[0]:
         return None
     low, high = method.largest or math.nan, above[0].learning_rate
     return float(f"{math.sqrt(low * high):.1e}") if high > STEP * low else None

@@ -25,7 +25,10 @@ from sft_tradeoff.scores import Items
 
 NAN = math.nan
 CODE = "general_bits_per_byte_difference"
-SUITE = {("m", "bits_per_byte"): [20, 20], ("m", "accuracy"): [5000, 5000]}
+SUITE = {
+    ("m", "bits_per_byte"): {"code_length_news": 20, "code_length_code": 20},
+    ("m", "accuracy"): {"piqa": 5000, "boolq": 5000},
+}
 CODE_ONLY = {"bits_per_byte": 0.01}
 N = 100  # test items; accuracies below are numbers of right answers
 
@@ -184,9 +187,11 @@ def test_the_loss_decides_where_accuracy_is_at_the_floor() -> None:
     section = section_of({"sft": runs})
     assert section.measure == "nll"
     assert section.chosen is not None and section.chosen.learning_rate == 1e-5
-    assert notes(section, CODE_ONLY)[0].startswith(
-        "Domain accuracy cannot tell any run from θ₀ on 100 test items"
-    )
+    assert notes(section, CODE_ONLY)[0].startswith("Domain accuracy cannot tell any run from θ₀")
+    assert (
+        "Domain NLL 2.000 (θ₀: 3.000). **Its accuracy, 0.110 (θ₀: 0.100), cannot be told from θ₀'s "
+        "on 100 test items**"
+    ) in headline(section, CODE_ONLY)
 
 
 def test_another_method_has_to_be_measurably_better() -> None:
@@ -295,10 +300,10 @@ def test_a_run_that_failed_is_named_with_its_reason() -> None:
 # --- Edges of the grid -----------------------------------------------------------------------
 
 IN, OUT, BEST = Run(0.0, 0.001), Run(0.5, 0.001), Run(0.0, 0.001, right=90)
-LESS = Run(0.0, 0.001, right=30)
+LESS, OUT_BUT_MORE = Run(0.0, 0.001, right=30), Run(0.5, 0.001, right=90)
 UNBOUNDED = "The largest learning rate tried is within the tolerance: the limit is not known"
 ALL_EXCEED = "Even the smallest learning rate tried exceeds the tolerance"
-BETWEEN = "The limit lies between two learning rates tried"
+BETWEEN = "The limit lies between two learning rates tried, and the one above learned more"
 SMALLEST_IS_BEST = "The smallest learning rate tried is the best within the tolerance"
 OUT_BELOW_IN = (
     "exceeds the tolerance although 1e-4 is within: noise, or unstable training; look at its loss "
@@ -314,7 +319,8 @@ OUT_BELOW_IN = (
         ({1e-4: IN}, f"{UNBOUNDED}; try sft at 3e-4."),
         ({1e-4: OUT, 2e-4: OUT}, f"{ALL_EXCEED}; try sft at 5e-5."),
         # √(1e-5 · 1e-3) = 1e-4
-        ({1e-5: IN, 1e-3: OUT}, f"{BETWEEN}; try sft at 1e-4."),
+        ({1e-5: IN, 1e-3: OUT_BUT_MORE}, f"{BETWEEN}; try sft at 1e-4."),
+        ({1e-5: IN, 1e-3: OUT}, None),  # nothing to win beyond the limit
         ({1e-5: BEST, 1e-4: IN, 2e-4: OUT}, f"{SMALLEST_IS_BEST}; try sft at 1e-6 too."),
         ({1e-5: OUT, 1e-4: IN, 2e-4: OUT}, f"sft at learning rate 1e-5 {OUT_BELOW_IN}."),
         ({1e-5: LESS, 2e-5: IN, 4e-5: OUT}, None),
@@ -331,7 +337,7 @@ def test_no_rate_of_one_is_suggested() -> None:
 
 def test_methods_share_a_note() -> None:
     found = notes(
-        section_of({"sft": {1e-5: IN, 1e-4: OUT}, "talr": {1e-5: IN, 1e-4: OUT}}), CODE_ONLY
+        section_of({name: {1e-5: IN, 1e-4: OUT_BUT_MORE} for name in ("sft", "talr")}), CODE_ONLY
     )
     assert sum("try sft at 3.2e-5, talr at 3.2e-5" in note for note in found) == 1
 
@@ -431,6 +437,32 @@ def test_the_tables_of_the_page() -> None:
     assert "| talr |  | within: 0.0050 |  |" in page
 
 
+def test_the_parts_of_the_general_loss_are_shown() -> None:
+    """News loses 0.1 bits per byte of 1, code gains 0.2 of 2, so the mean gains 0.05."""
+    table, measured = study({"sft": {1e-4: SFT[1e-4]}})
+    bits = {"base": (1.0, 2.0), "sft": (1.1, 1.8)}
+    for setting, seeds in measured.items.items():
+        assert isinstance(seeds, list)
+        for benchmark, value in zip(SUITE["m", "bits_per_byte"], bits[setting[2]], strict=True):
+            frame = pd.DataFrame({"value": [value * 8] * 20, "size": [8.0] * 20})
+            seeds[0] = seeds[0] | {(benchmark, "bits_per_byte"): frame}
+    (section,) = recommend(table, measured, CODE_ONLY).sections
+    assert notes(section, CODE_ONLY)[0] == (
+        "General loss of sft at learning rate 1e-4, bits per byte: mean of code_length_news 0.1000 "
+        "[0.1000, 0.1000] (20 items), by itself above the tolerance; code_length_code −0.2000 "
+        "[−0.2000, −0.2000] (20 items)."
+    )
+
+
+def test_that_no_answer_of_the_model_before_training_counts_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    note = "No answer of θ₀ counts as right."
+    assert not any(note in text for text in notes(section_of({"sft": SFT}), CODE_ONLY))
+    monkeypatch.setattr(sys.modules[__name__], "BASE", Run(0.0, 0.0, right=0, nll=3.0))
+    assert any(note in text for text in notes(section_of({"sft": SFT}), CODE_ONLY))
+
+
 RUNS = [
     ("m.base", "m", None, "base", "base", None, None),
     ("m.d.sft", "m", "d", "sft", "sft", 1e-4, 0),
@@ -465,7 +497,7 @@ def write_runs(folder: Path) -> Path:
 def test_what_is_read_from_the_runs(tmp_path: Path) -> None:
     """The average of weights cost its own 2 s and the 100 s of the run that it averages."""
     measured = read_measured(pd.DataFrame(RUNS, columns=RUN_COLUMNS), write_runs(tmp_path))
-    assert measured.suite == {("m", "accuracy"): [3], ("m", "bits_per_byte"): [2]}
+    assert measured.suite == {("m", "accuracy"): {"piqa": 3}, ("m", "bits_per_byte"): {"code": 2}}
     assert measured.costs["m", "d", "sft", 1e-4] == Cost(100, 5)
     assert measured.costs["m", "d", "wise", 1e-4] == Cost(102, 5)
     assert {setting for setting, seeds in measured.items.items() if len(seeds) == 1} == {
@@ -497,7 +529,8 @@ def test_the_command_writes_page_and_record(
     monkeypatch.setattr(sys, "argv", ["recommend", *arguments])
     module.main()
     assert "**Train with sft at learning rate 1e-4.**" in (tmp_path / "r.md").read_text()
-    record = json.loads((tmp_path / "r.json").read_text())
+    refuse = pytest.fail  # NaN and Infinity are no JSON
+    record = json.loads((tmp_path / "r.json").read_text(), parse_constant=refuse)
     assert record["tolerance"] == {"bits_per_byte": 0.01}
     assert record["sections"][0]["chosen"]["learning_rate"] == 1e-4
     assert record["sections"][0]["methods"][1]["candidates"][0]["verdict"] == "exceeds"
