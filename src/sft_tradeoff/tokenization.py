@@ -69,7 +69,7 @@ def tokenize_example(
     full = _render(tokenizer, [_user(record["prompt"]), _assistant(record["response"])])
     if not full.startswith(head):
         raise TokenizationError(
-            f"example {record['id']!r}: the chat template does not render the conversation as "
+            f"{_name(record)}: the chat template does not render the conversation as "
             "prompt + response; set 'chat_template' in the model's catalogue entry"
         )
     prompt_ids = encode_rendered(tokenizer, head)
@@ -77,9 +77,9 @@ def tokenize_example(
     room = max_length - len(prompt_ids)
     if room < 1:
         raise TokenizationError(
-            f"example {record['id']!r}: the prompt has {len(prompt_ids)} tokens and leaves no "
-            f"room for a response within max_length {max_length}; raise training.max_length or "
-            "shorten the prompt"
+            f"{_name(record)}: the prompt has {len(prompt_ids)} tokens and leaves no room for a "
+            f"response within training.max_length {max_length}; shorten it or leave it out, or "
+            "raise training.max_length and evaluation.max_length in the study file"
         )
     kept = response_ids[:room]
     return TokenizedExample(
@@ -103,6 +103,12 @@ def encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
+
+
+def _name(record: dict[str, Any]) -> str:
+    """An example as the user can find it: one of a file of theirs by its line."""
+    line = record.get("meta", {}).get("line")
+    return f"example {record['id']!r}" + (f" (line {line} of your data file)" if line else "")
 
 
 def _user(content: str) -> dict[str, str]:
@@ -136,7 +142,7 @@ def _until_end_of_turn(
     start = text.find(content)
     if not content or start < 0:
         raise TokenizationError(
-            f"example {record['id']!r}: response {record['response'][:40]!r} does not appear in "
+            f"{_name(record)}: response {record['response'][:40]!r} does not appear in "
             "what the chat template renders; an empty or rewritten response cannot be learned"
         )
     end = start + len(content)

@@ -7,6 +7,7 @@ beyond, and otherwise these items *cannot tell*; then it is stated how many coul
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,7 @@ GENERAL = {
     ACCURACY: ("general_score_difference", -1),
 }
 DEFAULT_ALLOWED = 0.01
+EXAMPLE = "bits_per_byte=0.01"
 MOST_ITEMS = 1_000_000
 Tolerance = dict[str, float]  # measure -> largest loss allowed
 
@@ -68,11 +70,16 @@ def parse_tolerance(text: str) -> Tolerance:
         UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
     """
     tolerance: Tolerance = {}
+    if re.search(r"\d,\d", text):
+        raise UserError(
+            f"tolerance: {text!r} has a comma between digits; write numbers with a point, e.g. "
+            f"{EXAMPLE}"
+        )
     for part in text.replace(",", " ").split():
         name, _, number = part.partition("=")
         if name not in GENERAL:
             raise UserError(
-                f"tolerance: {part!r} is not measure=number, e.g. bits_per_byte=0.01; "
+                f"tolerance: {part!r} is not measure=number, e.g. {EXAMPLE}; "
                 f"{closest(name, GENERAL)}"
             )
         if name in tolerance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import sys
@@ -17,8 +18,10 @@ from sft_tradeoff import own
 from sft_tradeoff.config import load_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
+from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.own import find_model, own_study, write_study
 from sft_tradeoff.runs import expand_runs
+from sft_tradeoff.tokenization import TokenizationError, tokenize_example
 
 MODEL = "random-2layer"
 Line = dict[str, Any]
@@ -106,11 +109,52 @@ def test_splits_of_the_file_are_kept(tmp_path: Path) -> None:
     assert "has 1 line with split 'test'; mark 2 or more: a single" in problem
 
 
-@pytest.mark.parametrize(("length", "tokens"), [(1, 16), (100, 58), (10_000, 512)])
+def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 40 lines 20 are for training, 10 for the test, and the 10 for validation are not read."""
+    caplog.set_level(logging.INFO, "sft_tradeoff")
+    lines = questions(40)
+    for i, line in enumerate(lines):
+        line["split"] = ("train", "train", "validation", "test")[i % 4]
+    domain_of(write(tmp_path / "d.jsonl", lines))
+    domain_of(write(tmp_path / "all.jsonl", questions(40)))
+    marked, unmarked = (record.message for record in caplog.records)
+    assert marked.endswith(
+        "20 examples to train on, 10 to test on, 10 left out (10 marked 'validation', which this "
+        "study does not read)"
+    )
+    assert unmarked.endswith("32 examples to train on, 8 to test on, 0 left out")
+
+
+def test_a_split_that_no_line_has(tmp_path: Path) -> None:
+    problem = problems_of(write(tmp_path / "d.jsonl", questions(20, split="train")))
+    assert problem.endswith(
+        "  no line has 'split': 'test'; mark some lines so, or remove 'split' from all lines to "
+        "have them divided"
+    )
+
+
+def test_contradictory_answers_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lines 21 to 24 ask questions 0 to 3 again with another answer; line 25 repeats line 5."""
+    again = [{"prompt": f" question {i}?", "response": "No"} for i in range(4)]
+    same = [{"prompt": "Question 4?", "response": "reply  4"}]
+    domain_of(write(tmp_path / "d.jsonl", [*questions(20), *same]))
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+    domain_of(write(tmp_path / "d.jsonl", [*questions(20), *again, *same]))
+    (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    assert "answers that differ: 4 (lines 1 and 21; 2 and 22; 3 and 23; ...); a model" in warning
+    caplog.clear()
+    domain_of(write(tmp_path / "d.jsonl", [*questions(20), again[0]]))
+    (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    assert "answers that differ: 1 (lines 1 and 21); a model" in warning
+
+
+@pytest.mark.parametrize(("length", "tokens"), [(1, 64), (200, 108), (10_000, 512)])
 def test_the_room_for_answers_fits_the_longest_response(
     tmp_path: Path, length: int, tokens: int
 ) -> None:
-    """100 bytes: 50 tokens of two bytes, and 8 to spare."""
+    """200 bytes: 100 tokens of two bytes, and 8 to spare."""
     lines = [*questions(12), {"prompt": "Long?", "response": "x" * length}]
     for line in lines[:12]:
         line["response"] = "y"
@@ -162,6 +206,88 @@ def test_models_that_cannot_be_used(random_model: Path, tmp_path: Path) -> None:
         find_model(str(broken))
 
 
+# --- Lengths ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_data(tmp_path: Path) -> Path:
+    """The random model's tokens are bytes, and `<s>[USER] ` and ` [/USER] ` add 1 + 7 + 9 = 17."""
+    lines = [*questions(20), *({"prompt": "x" * n, "response": "y"} for n in (750, 751, 2000))]
+    return write(tmp_path / "long.jsonl", lines)
+
+
+def too_long(data: Path, model: Path, folder: Path) -> str:
+    study = own_study(data, str(model))
+    with pytest.raises(UserError) as caught:
+        write_study(study, folder)
+    assert not list(folder.glob("*.yaml"))
+    return str(caught.value)
+
+
+def test_prompts_that_leave_no_room_are_refused_by_their_lines(
+    long_data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    """With max_length 768 a prompt of 750 bytes has 767 tokens, and one is left for a response."""
+    assert too_long(long_data, random_model, tmp_path / "studies") == (
+        f"path: {str(long_data)!r} cannot be used:\n"
+        "  line 22: the prompt has 768 tokens, and more than 767 leave no room for a response\n"
+        "  line 23: the prompt has 2017 tokens, and more than 767 leave no room for a response\n"
+        "  shorten or remove these lines, or raise training.max_length (768) and "
+        "evaluation.max_length (1024) in config/studies/own.yaml"
+    )
+
+
+def test_what_is_refused_is_what_could_not_be_tokenised(
+    long_data: Path, random_model: Path
+) -> None:
+    tokenizer = load_tokenizer(random_model)
+    refused = []
+    for number, line in enumerate(long_data.read_text().splitlines(), start=1):
+        try:
+            tokenize_example(tokenizer, {"id": "x", **json.loads(line)}, 768)
+        except TokenizationError:
+            refused.append(number)
+    assert refused == [22, 23]
+
+
+def test_a_test_prompt_needs_room_for_the_answer_in_the_window(
+    tmp_path: Path, random_model: Path
+) -> None:
+    """1024 tokens of window − 512 of a long answer leave 512; 495 + 17 fit, 496 + 17 do not."""
+    lines = [*questions(10, split="train"), *questions(2, split="test")]
+    lines[0]["response"] = "y" * 5000
+    lines[0]["prompt"] = "z" * 700  # trained on, not asked
+    lines[10]["prompt"], lines[11]["prompt"] = "x" * 495, "x" * 496
+    text = too_long(write(tmp_path / "d.jsonl", lines), random_model, tmp_path / "studies")
+    assert [line for line in text.split("\n") if line.startswith("  line")] == [
+        "  line 12: the prompt has 513 tokens, and more than 512 leave no room for a response"
+    ]
+
+
+def test_limits_that_the_user_raised_count(
+    long_data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    study = own_study(long_data, str(random_model))
+    study["training"] |= {"max_length": 2100}
+    study["evaluation"] |= {"max_length": 2200}
+    path = write_study(study, tmp_path)
+    assert write_study(own_study(long_data, str(random_model)), tmp_path) == path
+    path.write_text(path.read_text().replace("max_length: 2100", "max_length: 700"))
+    with pytest.raises(UserError, match=rf"line 21: .*\n.*\n.*\n.* in {re.escape(str(path))}"):
+        write_study(own_study(long_data, str(random_model)), tmp_path)
+
+
+def test_a_model_in_the_cache_is_asked_and_one_that_is_not_fetched_is_not(
+    long_data: Path, random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / "cache"))
+    study = own_study(long_data, MODEL)
+    assert write_study(study, tmp_path / "a").is_file()
+    shutil.copytree(random_model, tmp_path / "cache/models" / MODEL)
+    with pytest.raises(UserError, match="line 22: the prompt has 768 tokens"):
+        write_study(study, tmp_path / "b")
+
+
 # --- Problems --------------------------------------------------------------------------------
 
 
@@ -193,13 +319,55 @@ def test_an_unknown_metric(data: Path) -> None:
     assert problems_of(data, metric="bleu").startswith("metric: 'bleu' is not valid: input should")
 
 
-def test_a_study_file_that_the_user_changed_is_kept(data: Path, tmp_path: Path) -> None:
+def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path: Path) -> None:
+    """All of them but those on top, at the same keys; only values differ."""
+    path = write_study(own_study(data, str(random_model)), tmp_path)
+    template = own.TEMPLATE.read_text()
+    rest = template[template.index("study: ") :].splitlines()
+    written = path.read_text().splitlines()[1:]
+    for old, new in zip(rest, written, strict=False):
+        assert old.split(":")[0] == new.split(":")[0]
+        assert old.partition("  #")[2] == new.partition("  #")[2]
+    assert "max_new_tokens: 64  # of an answer" in path.read_text()
+    assert "  # at most; make own takes a fifth" in path.read_text()
+
+
+def test_values_that_need_care_in_yaml(tmp_path: Path) -> None:
+    odd = tmp_path / "a: b # 'c' \\1, [ü].jsonl"
+    study = own_study(write(odd, questions(10)), MODEL)
+    path = write_study(study, tmp_path)
+    assert yaml.safe_load(path.read_text()) == study
+    assert "# DATA=: one JSON object" in path.read_text()
+
+
+@pytest.mark.parametrize("models", ["[quick,\n  mine]", "\n  - quick", "[quick]"])
+def test_a_template_in_another_style_still_gives_its_values(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: str
+) -> None:
+    template = yaml.safe_load(own.TEMPLATE.read_text())
+    del template["models"]
+    own_template = tmp_path / "own.yaml"
+    own_template.write_text(f"models: {models}\n" + yaml.safe_dump(template, width=30))
+    monkeypatch.setattr(own, "TEMPLATE", own_template)
+    study = own_study(data, MODEL)
+    path = write_study(study, tmp_path)
+    assert yaml.safe_load(path.read_text()) == study
+    assert f"# Comments: {own_template}\n" in path.read_text()
+
+
+def test_a_study_file_that_the_user_changed_is_kept(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sft_tradeoff")
     study = own_study(data, MODEL, name="mine")
     path = write_study(study, tmp_path)
+    caplog.clear()
     changed = yaml.safe_load(path.read_text()) | {"seeds": [0, 1]}
     path.write_text(yaml.safe_dump(changed))
     assert write_study(study, tmp_path) == path
     assert load_study(path).seeds == (0, 1)
+    (record,) = caplog.records
+    assert "TOLERANCE, if given, counts" in record.message
 
 
 def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:

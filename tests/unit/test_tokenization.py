@@ -98,6 +98,15 @@ def test_no_room_for_any_response_token_is_an_error():
         tokenize_example(tokenizer, RECORD, n_prompt)
 
 
+def test_the_error_leads_to_the_users_line_and_the_keys():
+    record = RECORD | {"meta": {"line": 7}}
+    with pytest.raises(TokenizationError) as caught:
+        tokenize_example(byte_tokenizer(), record, 3)
+    text = str(caught.value)
+    assert text.startswith("example 'a' (line 7 of your data file): the prompt has 21 tokens")
+    assert text.endswith("raise training.max_length and evaluation.max_length in the study file")
+
+
 def test_empty_response_is_an_error():
     with pytest.raises(TokenizationError, match="example 'a'"):
         tokenize_example(byte_tokenizer(), {**RECORD, "response": "  "}, 100)

@@ -157,6 +157,8 @@ def test_tolerances_are_read() -> None:
         ("accuracy=-0.1", "no number from 0 to 1"),
         ("accuracy=1.5", "accuracy=0.01 is one point"),
         ("bits_per_byte=nan", "no number from 0 to 1"),
+        ("0,02", "tolerance: '0,02' has a comma between digits; write numbers with a point"),
+        ("accuracy=0,02", "tolerance: 'accuracy=0,02' has a comma between digits"),
     ],
 )
 def test_wrong_tolerances_are_named(text: str, words: str) -> None:

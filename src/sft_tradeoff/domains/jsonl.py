@@ -8,11 +8,10 @@ are reported together, by line; a file of another kind is one problem, with the 
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.domains.answers import last_number, normalise
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
+from sft_tradeoff.domains.jsonl_kinds import other_kind
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
@@ -30,17 +30,7 @@ MIN_EXAMPLES = 3
 ABSOLUTE_TOLERANCE = 1e-9
 _SPLIT_ORDER = ("test", "validation", "train")
 _FEW = "at least {} are needed: one to train on, and two to test on, as one alone has no interval"
-_AS_LINES = "orient='records', lines=True"
-_UTF = "the encoding is {0}; convert it with iconv -f {0} -t UTF-8"
-_BINARY = {
-    codecs.BOM_UTF32_LE: _UTF.format("UTF-32"),  # before UTF-16, whose mark begins alike
-    codecs.BOM_UTF32_BE: _UTF.format("UTF-32"),
-    codecs.BOM_UTF16_LE: _UTF.format("UTF-16"),
-    codecs.BOM_UTF16_BE: _UTF.format("UTF-16"),
-    b"\x1f\x8b": "it is compressed with gzip; unpack it with gunzip",
-    b"PK\x03\x04": "it is a zip archive or a spreadsheet; export its rows as JSONL",
-    b"PAR1": f"it is Parquet; convert it with pandas: read_parquet(...).to_json(..., {_AS_LINES})",
-}
+_MEND = "correct or remove the line"
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     labels = sorted({line.answer for line in lines}) if spec.metric == "choice" else []
     problems += _ungradable(lines, labels, spec)
     if problems:
-        raise ValueError(_report(path, problems))
+        raise ValueError(report(path, problems))
     sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
     meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
     return {
@@ -79,9 +69,9 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     }
 
 
-def marks_splits(path: Path) -> bool:
-    """Whether the file itself says which lines are for training and which for the test."""
-    return any(line.split is not None for line in _read(path, []))
+def marked_splits(path: Path) -> Counter[str]:
+    """How many lines the file itself marks for each split; empty if it leaves that to us."""
+    return Counter(line.split for line in _read(path, []) if line.split is not None)
 
 
 def score(record: Mapping[str, Any], generation: str) -> Score:
@@ -136,8 +126,8 @@ def _read(path: Path, problems: list[str]) -> list[_Line]:
             f"path: cannot read {str(path)!r}: {error.strerror}; give a JSONL file, with "
             "one JSON object per line"
         ) from None
-    if kind := _other_kind(path, raw):
-        raise ValueError(_report(path, [kind]))
+    if kind := other_kind(path, raw):
+        raise ValueError(report(path, [kind]))
     lines = []
     for number, content in enumerate(raw.split(b"\n"), start=1):
         if content.strip():
@@ -148,54 +138,16 @@ def _read(path: Path, problems: list[str]) -> list[_Line]:
     return lines
 
 
-def _other_kind(path: Path, raw: bytes) -> str | None:
-    """What a file is instead of JSONL, and how to convert it; None if it may be JSONL."""
-    for start, kind in _BINARY.items():
-        if raw.startswith(start):
-            return kind
-    if (zero := raw.find(b"\x00")) >= 0:
-        line = raw.count(b"\n", 0, zero) + 1
-        return f"line {line}: a zero byte; the file is UTF-16 or damaged, save it as UTF-8"
-    lines = [line.strip() for line in raw.split(b"\n") if line.strip()]
-    if not lines:
-        return "it is empty; write one JSON object per line"
-    if _is_one_value(raw, len(lines)):
-        return (
-            "it is one JSON value, not one object per line; convert a list with "
-            f"jq -c '.[]' {path.name} > {path.stem}.jsonl"
-        )
-    if any(line.startswith(b"{") for line in lines):
-        return None
-    shown = lines[0].decode("utf-8", "replace")[:60]
-    if any(mark in shown for mark in ",;\t"):
-        convert = f"read_csv({path.name!r}).to_json('{path.stem}.jsonl', {_AS_LINES})"
-        return f"line 1: {shown!r} looks like CSV; convert it, e.g. with pandas: {convert}"
-    return f"no line is a JSON object; line 1 is {shown!r}"
-
-
-def _is_one_value(raw: bytes, n_lines: int) -> bool:
-    """Whether the file is one list, or one object over several lines."""
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, list) or n_lines > 1
-
-
 def _parse(number: int, content: bytes) -> _Line:
     try:
         data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"not UTF-8 at byte {error.start}; if the file is Latin-1, "
-            "convert it with iconv -f LATIN1 -t UTF-8"
-        ) from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error.msg} at character {error.pos}") from None
+        what = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+        raise ValueError(f"not valid JSON: {what}; {_MEND}") from None
     except RecursionError:
-        raise ValueError("not valid JSON: nested too deeply") from None
+        raise ValueError(f"not valid JSON: nested too deeply; {_MEND}") from None
     if not isinstance(data, dict):
-        raise ValueError(f"expected a JSON object, got {type(data).__name__}")
+        raise ValueError(f"expected a JSON object, got {type(data).__name__}; {_MEND}")
     if "messages" in data:
         prompt, response = _from_messages(data)
     else:
@@ -208,7 +160,7 @@ def _parse(number: int, content: bytes) -> _Line:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"not valid JSON: {name}")
+    raise ValueError(f"not valid JSON: {name}; {_MEND}")
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
@@ -220,11 +172,13 @@ def _text(data: Mapping[str, Any], key: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise ValueError(f"{key!r} must be a text, got {type(value).__name__}")
+        raise ValueError(f"{key!r} must be a text, got {type(value).__name__}; {_MEND}")
     if not value.strip():
-        raise ValueError(f"{key!r} is empty")
+        raise ValueError(f"{key!r} is empty; {_MEND}")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(f"{key!r} holds half of a surrogate pair, which no file can store")
+        raise ValueError(
+            f"{key!r} holds half of a surrogate pair, which no file can store; {_MEND}"
+        )
     return value
 
 
@@ -304,10 +258,12 @@ def _leaks(groups: list[list[_Line]]) -> Iterator[str]:
 
 def _empty_splits(splits: Mapping[str, list[_Line]], spec: DomainSpec) -> Iterator[str]:
     for split in SPLITS:
-        size = getattr(spec, f"n_{split}")
-        if size and not splits[split]:
-            advice = " or set n_validation: 0" if split == "validation" else ""
-            yield f"n_{split} is {size} but no line has split {split!r}; mark some{advice}"
+        if getattr(spec, f"n_{split}") and not splits[split]:
+            unread = ", set n_validation: 0" if split == "validation" else ""
+            yield (
+                f"no line has 'split': {split!r}; mark some lines so{unread}, or remove 'split' "
+                "from all lines to have them divided"
+            )
 
 
 def _too_few(n_prompts: int, spec: DomainSpec) -> str | None:
@@ -335,11 +291,12 @@ def _ungradable(lines: list[_Line], labels: list[str], spec: DomainSpec) -> Iter
             yield (
                 f"line {line.number}: metric {spec.metric!r} would grade the line's own response "
                 f"as wrong (answer {line.answer[:40]!r}, read {str(grade.parsed)[:40]!r}); change "
-                "the metric or the answer"
+                "the metric or the answer, or remove the line"
             )
 
 
-def _report(path: Path, problems: list[str]) -> str:
+def report(path: Path, problems: Sequence[str]) -> str:
+    """Message that lists what is wrong with a file, so many of the problems as can be read."""
     listed = [f"  {problem}" for problem in problems[:MAX_LISTED]]
     if len(problems) > MAX_LISTED:
         listed.append(f"  ... and {len(problems) - MAX_LISTED} more")

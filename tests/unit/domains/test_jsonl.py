@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,14 +113,21 @@ AT_LEAST_THREE = (
     ("line", "problem"),
     [
         ('{"prompt": "a", }', "line 5: not valid JSON: "),
-        ('{"prompt": "a", "response": NaN}', "line 5: not valid JSON: NaN"),
-        ("[1, 2]", "line 5: expected a JSON object, got list"),
+        (
+            '{"prompt": "a',
+            "line 5: not valid JSON: Unterminated string starting at character 12; correct or re",
+        ),
+        (
+            '{"prompt": "a", "response": NaN}',
+            "line 5: not valid JSON: NaN; correct or remove the line",
+        ),
+        ("[1, 2]", "line 5: expected a JSON object, got list; correct or remove the line"),
         ('"text"', "line 5: expected a JSON object, got str"),
         ({"response": "b"}, "line 5: 'prompt' is missing (keys: response); add it, or use"),
         ({"prompt": "a"}, "line 5: 'response' is missing (keys: prompt)"),
         ({}, "line 5: 'prompt' is missing (keys: none)"),
         ({"prompt": " \n", "response": "b"}, "line 5: 'prompt' is empty"),
-        ({"prompt": "a", "response": ""}, "line 5: 'response' is empty"),
+        ({"prompt": "a", "response": ""}, "line 5: 'response' is empty; correct or r"),
         ({"prompt": "a", "response": "b", "answer": " "}, "line 5: 'answer' is empty"),
         ({"prompt": ["a"], "response": "b"}, "line 5: 'prompt' must be a text, got list"),
         ({"prompt": "a", "response": True}, "line 5: 'response' must be a text, got bool"),
@@ -147,10 +155,14 @@ def test_a_bad_line_is_named(file: Path, line: Line | str, problem: str) -> None
 def test_not_utf_8(file: Path) -> None:
     good = "\n".join(map(json.dumps, GOOD)).encode()
     file.write_bytes(good + '\n{"prompt": "é", "response": "b"}'.encode("latin-1"))
-    assert problems_of(file) == [
-        "line 5: not UTF-8 at byte 12; if the file is Latin-1, convert it with iconv -f LATIN1 "
-        "-t UTF-8"
-    ]
+    advice = (
+        f"if the file is Latin-1, convert it with iconv -f LATIN1 -t UTF-8 {file} > "
+        f"{file.with_name('data-2.jsonl')}"
+    )
+    assert problems_of(file) == [f"line 5: not UTF-8 at byte 12; {advice}"]
+    latin = [f'{{"prompt": "é{i}", "response": "b"}}'.encode("latin-1") for i in range(30)]
+    file.write_bytes(b"\n".join([*latin, good, latin[0]]))
+    assert problems_of(file) == [f"line 1: not UTF-8 at byte 12 (and 30 more lines); {advice}"]
 
 
 def test_all_problems_are_reported_together_in_order(file: Path) -> None:
@@ -197,8 +209,10 @@ def test_too_few_for_the_sizes(file: Path) -> None:
 def test_splits_that_are_given_must_not_be_empty(file: Path) -> None:
     write(file, [question(i, split="train") for i in range(5)])
     assert problems_of(file, n_validation=2) == [
-        "n_validation is 2 but no line has split 'validation'; mark some or set n_validation: 0",
-        "n_test is 1 but no line has split 'test'; mark some",
+        "no line has 'split': 'validation'; mark some lines so, set n_validation: 0, or remove "
+        "'split' from all lines to have them divided",
+        "no line has 'split': 'test'; mark some lines so, or remove 'split' from all lines to have "
+        "them divided",
     ]
 
 
@@ -223,7 +237,7 @@ TEXT = "\n".join(map(json.dumps, GOOD))
         (TEXT.encode() + b"\n\n\x00\x00", "line 6: a zero byte"),
         (gzip.compress(TEXT.encode(), mtime=0), "it is compressed with gzip; unpack"),
         (b"PK\x03\x04rest", "it is a zip archive or a spreadsheet"),
-        (b"PAR1rest", "it is Parquet; convert it with pandas: read_parquet("),
+        (b"PAR1rest", "it is Parquet; convert it with pandas: read_parquet('"),
         (
             json.dumps(GOOD).encode(),
             "it is one JSON value, not one object per line; convert a list",
@@ -249,12 +263,46 @@ def test_the_advice_for_csv_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"prompt": ["a, b", "c\nd", "e"], "response": ["1", "ü", '"x"']})
     table.to_csv("my.csv", index=False)
-    (problem,) = problems_of(tmp_path / "my.csv")
+    (problem,) = problems_of(Path("my.csv"))
     assert problem.endswith("read_csv('my.csv').to_json('my.jsonl', orient='records', lines=True)")
     pd.read_csv("my.csv").to_json("my.jsonl", orient="records", lines=True)
     splits = generate(spec(tmp_path / "my.jsonl"))
     found = {e.prompt: e.response for split in splits.values() for e in split}
     assert found == dict(zip(table["prompt"], table["response"], strict=True))
+
+
+OTHER_KINDS = {
+    "list": json.dumps(GOOD).encode(),
+    "csv": b"prompt,response\na,b\n",
+    "utf-16": TEXT.encode("utf-16"),
+    "latin-1": '{"prompt": "é", "response": "b"}'.encode("latin-1"),
+    "gzip": gzip.compress(TEXT.encode(), mtime=0),
+    "parquet": b"PAR1rest",
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+@pytest.mark.parametrize("name", ["my data.jsonl", "my data.json"])
+def test_a_conversion_overwrites_nothing(tmp_path: Path, kind: str, name: str) -> None:
+    """A shell empties the output before the input is read; `my data.jsonl` is there either way."""
+    (tmp_path / "my data.jsonl").write_bytes(TEXT.encode())
+    file = tmp_path / name
+    file.write_bytes(OTHER_KINDS[kind])
+    (problem,) = problems_of(file)
+    assert str(file) in problem and f"'{tmp_path / 'my data-2.jsonl'}'" in problem
+    assert "> my" not in problem and f"> '{file}'" not in problem
+    (tmp_path / "my data-2.jsonl").touch()
+    assert f"'{tmp_path / 'my data-3.jsonl'}'" in problems_of(file)[0]
+
+
+@pytest.mark.parametrize(("kind", "first"), [("gzip", "gunzip"), ("utf-16", "iconv")])
+def test_the_advice_for_other_encodings_works(tmp_path: Path, kind: str, first: str) -> None:
+    file = tmp_path / "my data.jsonl"
+    file.write_bytes(OTHER_KINDS[kind])
+    (problem,) = problems_of(file)
+    subprocess.run(problem[problem.index(first) :], shell=True, check=True)
+    assert file.read_bytes() == OTHER_KINDS[kind]
+    assert (tmp_path / "my data-2.jsonl").read_bytes() == TEXT.encode()
 
 
 def test_a_broken_first_line_does_not_make_another_kind(file: Path) -> None:
@@ -281,6 +329,7 @@ def test_a_metric_that_fails_the_own_response_is_a_problem(
     assert len(problems) == 3
     assert problems[1].startswith(f"line 2: metric '{metric}' would grade the line's own response")
     assert problem in problems[1]
+    assert problems[1].endswith("; change the metric or the answer, or remove the line")
     assert generate(spec(file, metric="choice"))
 
 
