@@ -31,12 +31,16 @@ reproduce: study  ## Run the quick study on a real pretrained model, from nothin
 
 # Snakemake's own lock survives its kill; ours does not, and tells a running study from a killed one.
 # Material first: where a file behind ancient() is rebuilt, Snakemake plans nothing that comes after it.
+# What a clock that is set back leaves in the future becomes as old as the lock, that is new: Snakemake
+# would delete all that is made of it, for being older. (-c: a file that just went is not made anew.)
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
 	@! grep -qsE '^results_source: *.?published' config/studies/$(STUDY).yaml || \
 	  { echo "$(STUDY) is drawn from what is published: make figures STUDY=$(STUDY)"; exit 1; }
 	@exec 9>.venv/study.lock; flock -n 9 || { echo "Another study is running in this folder: wait for it, or end it"; exit 1; }; \
+	find -H src workflow results "$${SFT_TRADEOFF_CACHE:-resources}" -newer .venv/study.lock -exec touch -c -r .venv/study.lock {} + 2>/dev/null; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
-	$(SNAKEMAKE) material && $(SNAKEMAKE)
+	$(SNAKEMAKE) material && $(SNAKEMAKE) || { \
+	  [ -w results ] || [ ! -e results ] || echo "error: the folder results cannot be written; correct its permissions, or make it a link to one that can, and run the same command again"; exit 1; }
 	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
 
 cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300": see sft_tradeoff.cost --help)
@@ -47,7 +51,8 @@ own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recomme
 	@$(if $(DATA),,$(error DATA is missing; run make own DATA=file.jsonl))\
 	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" \
 	  $(if $(METRIC),--metric "$$METRIC") $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
-	$(MAKE) --no-print-directory study STUDY="$$study" && echo && cat "results/$$study/recommendation.md"
+	$(MAKE) --no-print-directory study STUDY="$$study" && echo && cat "results/$$study/recommendation.md" && \
+	printf '\nThis page: %s; beside it figures, tables and scores. Settings: %s\n' "results/$$study/recommendation.md" "config/studies/$$study.yaml"
 
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
 	python -m sft_tradeoff.runs --study config/studies/$(STUDY).yaml --out $(PARTIAL)/run_table.csv
