@@ -71,7 +71,7 @@ figures: setup  ## Redraw figures and tables of all published studies (or STUDY=
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
-test-faults: setup  ## Kill, fill disks, damage files, ..., many times (half an hour; SEED=: of a report)
+test-faults: setup  ## Kill, fill disks, damage files, ..., many times (an hour; SEED=: of a report)
 	HF_HUB_OFFLINE=1 python -m tests.faults --out results/faults.json $(if $(SEED),--seed $(SEED))
 
 test-gpu: setup  ## Tests of a machine with a GPU; all others hide it

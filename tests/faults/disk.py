@@ -58,7 +58,7 @@ class Disk:
 
     def inside(self, folder: Path) -> list[str]:
         """What a command is prefixed with to run in a folder and meet this file system there."""
-        return [*self._enter, f"--wd={folder.resolve()}"]
+        return [*self._enter, f"--wdns={folder.resolve()}"]
 
     def remount(self, options: str) -> None:
         """Change its size, or whether it can be written."""
@@ -73,15 +73,19 @@ class Disk:
 
 def full_disk(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
     """The disk of the results is full at some byte of training, or of evaluation."""
-    for i in range(n):
-        evaluating = i % 2 == 1
+    provoked = 0
+    while provoked < n:
+        evaluating = provoked % 2 == 1
         with contextlib.closing(Disk(lab.new_folder() / "results")) as disk:
             size = BLOCK * rng.randint(10, 800)
             if evaluating:
                 shutil.copytree(lab.trained, disk.path, dirs_exist_ok=True)
                 size = shutil.disk_usage(disk.path).used + BLOCK * rng.randint(1, 4)
             disk.remount(f"size={size}")
-            yield _on_bad_disk(lab, disk, evaluating, mend="size=1g")
+            outcome = _on_bad_disk(lab, disk, evaluating, mend="size=1g")
+        if outcome != RECOVERED:  # it was large enough: no fault
+            provoked += 1
+            yield outcome
 
 
 def read_only(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
@@ -133,21 +137,25 @@ def damage(path: Path, rng: random.Random) -> str:
 
 def damaged_resume_point(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
     """Training is killed and its resume point damaged."""
-    for _ in range(n):
-        work, how = lab.new_folder(), "no resume point"
+    provoked = 0
+    while provoked < n:
+        work, how = lab.new_folder(), "nothing damaged"
         try:
             stage = lab.start_training(work)
-            Moment(rng.uniform(0.05, 0.3), "state/*/[!.]*.pt").wait(work, stage)
-            stage.kill()
-            for name, path in results_below(work):
-                if name.endswith(".pt"):
-                    how = damage(path, rng)
+            Moment(rng.uniform(0, 0.3), "state/*/[!.]*.pt").wait(work, stage)
+            if not stage.kill() and stage.process.exitcode:
+                raise Broken(f"failed by itself: {stage.wait().text[-1500:]}")
+            points = [path for name, path in results_below(work) if name.endswith(".pt")]
+            if not points:  # it had ended
+                continue
+            how = ", ".join(damage(path, rng) for path in points)
             lab.finish_training(work)
         except Broken as broken:
             yield failed(f"{how}: {broken}")
         else:
             shutil.rmtree(work)
             yield RECOVERED
+        provoked += 1
 
 
 def damaged_weights(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:

@@ -91,9 +91,9 @@ def kill_study(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]
     """`make study` is killed as a whole, or Snakemake alone, or one job alone."""
     done = 0
     while done < n:
-        checkout, kills = lab.checkout(), 0
+        checkout, kills, finished = lab.checkout(), 0, False
         try:
-            while kills < min(IN_A_ROW, n - done):
+            while kills < min(IN_A_ROW, n - done) and not finished:
                 study = RunningStudy(checkout)
                 time.sleep(rng.uniform(*BETWEEN_S))
                 victim = rng.choice(["all", "all", "snakemake", "job"])
@@ -101,16 +101,20 @@ def kill_study(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]
                     kills += 1
                     if victim == "job":  # the others go on, the study fails
                         study.wait()
-                elif study.wait().code and REFUSAL not in study.wait().text:
-                    raise Broken(f"failed by itself: {study.wait().text[-3000:]}")
+                else:
+                    ended = study.wait()
+                    if ended.code and REFUSAL not in ended.text:
+                        raise Broken(f"failed by itself: {ended.text[-3000:]}")
+                    finished = ended.code == 0
                 check_whole(checkout / "results/faults", lab.training_truth | lab.study_truth)
             finish_study(checkout, lab.study_truth)
         except Broken as broken:
-            yield from [failed(f"{checkout}: {broken}")] * max(kills, 1)
+            kills = max(kills, 1)
+            yield from [failed(f"{checkout}: {broken}")] * kills
         else:
             shutil.rmtree(checkout)
             yield from [RECOVERED] * kills
-        done += max(kills, 1)
+        done += kills
 
 
 def examples(folder: Path) -> dict[str, str]:
@@ -149,17 +153,20 @@ def kill_snakemake(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outc
 
 def two_trainings(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
     """A run is started again while the process of a killed Snakemake still trains it."""
-    for _ in range(n):
+    provoked = 0
+    while provoked < n:
         work = lab.new_folder()
         first = lab.start_training(work)
         Moment(rng.uniform(0, 1)).wait(work, first)
-        second = lab.start_training(work)
+        second, at_once = lab.start_training(work), first.process.is_alive()
         try:
             for done in (first.wait(), second.wait()):
                 if done.code:
                     raise Broken(f"one of two failed: {done.text[-1500:]}")
             check_finished(work, lab.training_truth)
         except Broken as broken:
+            provoked += 1
             yield failed(str(broken))
         else:
-            yield RECOVERED
+            provoked += at_once
+            yield from [RECOVERED] * at_once

@@ -47,8 +47,11 @@ MODEL, DOMAIN = "random-2layer", "esci-label_only"
 BENCHMARKS = ("piqa", "code_length_code")
 RUN = f"{MODEL}.{DOMAIN}.sft.lr1e-2.seed0"
 VOLATILE = {"time_s", "tokens_per_s", "peak_memory_bytes", "git_commit", "git_dirty"}
-FIX = re.compile(
-    r"\b(line \d+|delete|free|run|check|correct|set|choose|lower|raise|wait|fetch|remove|use)\b"
+# Advice is a clause after the complaint that begins with what to do, or the line to correct.
+ADVICE = re.compile(
+    r"; (?:[^;\n]*[,:] )?(?:or |then )?"
+    r"(?:add|check|choose|convert|correct|delete|fetch|free|give|lower|remove|run|save|set|use|wait)\b"
+    r"|\bline \d+: "
 )
 
 
@@ -63,10 +66,22 @@ def clear_error(done: Done) -> str:
         Broken: If the stage ended otherwise.
     """
     error = done.text[done.text.find("error: ") :]
-    clear = done.text.count("error: ") == 1 and "Traceback" not in done.text and FIX.search(error)
-    if done.code != 1 or not clear:
+    one = done.text.count("error: ") == 1 and "Traceback" not in done.text
+    if done.code != 1 or not one or not ADVICE.search(error):
         raise Broken(f"exit code {done.code} without one clear error: {done.text[-1500:]}")
     return error
+
+
+def clear_errors(done: Done) -> None:
+    """A whole study names what failed, perhaps in several jobs; each of them says what to do.
+
+    Raises:
+        Broken: If the study ended otherwise.
+    """
+    errors = re.findall("error: .*", done.text)
+    advised = [error for error in errors if ADVICE.search(error)]
+    if "Traceback" in done.text or not errors or advised != errors:
+        raise Broken(f"exit code {done.code} without clear errors: {done.text[-3000:]}")
 
 
 def content(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -50,7 +51,7 @@ class RunningStudy:
         return Done(self.process.wait(TIMEOUT_S), self.log.read_text())
 
     def kill(self, victim: str) -> bool:
-        """Kill ``all`` processes, or only one ``job`` or ``snakemake``; whether there was one."""
+        """Kill ``all`` processes, or one ``job`` or ``snakemake`` alone; whether there was one."""
         if victim == "all":
             running = self.process.poll() is None
             if running:
@@ -58,10 +59,13 @@ class RunningStudy:
                 self.process.wait()
             return running
         sign = "sft_tradeoff" if victim == "job" else "snakemake"
-        for process in _below(self.process.pid):
-            if any(sign in part for part in _command(process)[1:3]):
-                process.kill()
-                return True
+        while self.process.poll() is None:
+            for process in _below(self.process.pid):
+                if any(sign in part for part in _command(process)[1:3]):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
+                        return True
+            time.sleep(0.01)
         return False
 
 

@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.faults.disk import Disk
-from tests.faults.laboratory import Broken, Laboratory, check_whole, fingerprint
+from tests.faults.laboratory import (
+    Broken,
+    Laboratory,
+    check_whole,
+    clear_errors,
+    fingerprint,
+)
 from tests.faults.outcome import RECOVERED, REFUSED, Outcome, failed
 from tests.faults.running import REFUSAL, RunningStudy, check_finished_study, finish_study
 
@@ -57,7 +63,7 @@ def two_studies(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome
         done = [study.wait() for study in studies]
         for checkout, ended in zip(checkouts, done, strict=True):
             if ended.code:  # the other took a file away, to make it itself
-                _clear(ended.text)
+                clear_errors(ended)
             finish_study(checkout, lab.study_truth, cache=cache)
         return REFUSED if any(ended.code for ended in done) else RECOVERED
 
@@ -110,14 +116,15 @@ def _other_data(lab: Laboratory) -> Outcome:
         domain if line.startswith("domains") else line for line in study.read_text().splitlines()
     ))  # fmt: skip
     target = "results/faults/data/jsonl-response/train.jsonl"
-    for text, moment in (("old", time.time()), ("new", time.time() - DAY_S)):
+    now = time.time()
+    for text, moment in (("old", now), ("new", now - DAY_S), ("newer", now + DAY_S)):
         data.write_text("".join(f'{{"prompt": "{i}?", "response": "{text}"}}\n' for i in range(8)))
         os.utime(data, (moment, moment))
         done = RunningStudy(checkout, goal=target).wait()
         if done.code:
             raise Broken(done.text[-3000:])
-    if '"old"' in (checkout / target).read_text():
-        raise Broken("results of other data under this data's name, without a word")
+        if f'"{text}"' not in (checkout / target).read_text():
+            raise Broken("results of other data under this data's name, without a word")
     return RECOVERED
 
 
@@ -139,7 +146,7 @@ def deleted_study_cache(lab: Laboratory, rng: random.Random, n: int) -> Iterator
         check_whole(checkout / "results/faults", lab.study_truth)
         finish_study(checkout, lab.study_truth)
         if done.code:
-            _clear(done.text)
+            clear_errors(done)
         return REFUSED if done.code else RECOVERED
 
     return _each([afterwards, meanwhile], n)
@@ -167,14 +174,9 @@ def study_on_a_bad_disk(lab: Laboratory, rng: random.Random, n: int) -> Iterator
             check_whole(disk.path / "faults", lab.study_truth)
             if set(lab.study_truth) - set(fingerprint(disk.path / "faults")):
                 raise Broken(f"{fault}: results are missing")
-            if done.code:
-                _clear(done.text)
-        return REFUSED if done.code else RECOVERED
+            if not done.code:
+                raise Broken(f"{fault}: nothing failed, so no fault was provoked")
+            clear_errors(done)
+        return REFUSED
 
     return _each([full, read_only], n)
-
-
-def _clear(text: str) -> None:
-    """What Snakemake shows of failed jobs must say what to do, and show no traceback."""
-    if "Traceback" in text or not ("error: " in text or "Error" in text):
-        raise Broken(f"no clear error: {text[-3000:]}")
