@@ -105,8 +105,8 @@ def _refuse_not_finite(nll: np.ndarray, sequence: np.ndarray) -> None:
     broken = ~np.isfinite(nll)
     if broken.any():
         raise UserError(
-            f"example {sequence[broken][0]}: θ0's loss is {nll[broken][0]}; its weights are "
-            "damaged, or training.precision must be fp32"
+            f"example {sequence[broken][0]}: θ0's loss is {nll[broken][0]}; set "
+            "training.precision to fp32, or fetch the model again if its weights are damaged"
         )
 
 
