@@ -32,12 +32,13 @@ reproduce: study  ## Run the quick study on a real pretrained model, from nothin
 # Snakemake's own lock survives its kill; ours does not, and tells a running study from a killed one.
 # Material first: where a file behind ancient() is rebuilt, Snakemake plans nothing that comes after it.
 # What a clock that is set back leaves in the future becomes as old as the lock, that is new: Snakemake
-# would delete all that is made of it, for being older. (-c: a file that just went is not made anew.)
+# would delete all that is made of it, for being older. (-c: a file that just went is not made anew; files
+# with several links and what links point to may be the user's own.)
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
 	@! grep -qsE '^results_source: *.?published' config/studies/$(STUDY).yaml || \
 	  { echo "$(STUDY) is drawn from what is published: make figures STUDY=$(STUDY)"; exit 1; }
 	@exec 9>.venv/study.lock; flock -n 9 || { echo "Another study is running in this folder: wait for it, or end it"; exit 1; }; \
-	find -H src workflow results "$${SFT_TRADEOFF_CACHE:-resources}" -newer .venv/study.lock -exec touch -c -r .venv/study.lock {} + 2>/dev/null; \
+	find -H src workflow results "$${SFT_TRADEOFF_CACHE:-resources}" -newer .venv/study.lock ! \( -type f -links +1 \) -exec touch -h -c -r .venv/study.lock {} + 2>/dev/null; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
 	$(SNAKEMAKE) material && $(SNAKEMAKE) || { \
 	  [ -w results ] || [ ! -e results ] || echo "error: the folder results cannot be written; correct its permissions, or make it a link to one that can, and run the same command again"; exit 1; }

@@ -10,6 +10,7 @@ allocate and free between tensors that stay took half as much again as they kept
 from __future__ import annotations
 
 import copy
+import inspect
 import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,8 @@ def lean_parts(model: torch.nn.Module) -> frozenset[str]:
 def _replacement(module: torch.nn.Module) -> Any:
     """What may stand for a module's forward function, judged by its parts."""
     names = {name for name, _ in module.named_parameters()}
+    if len(inspect.signature(module.forward).parameters) != 1:  # a gated norm reads a gate, too
+        return None
     if names == {"weight"} and module.weight.ndim == 1 and hasattr(module, "variance_epsilon"):
         return _norm
     if {name for name, _ in module.named_children()} == FEED_FORWARD:

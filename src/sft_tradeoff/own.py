@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -21,29 +20,26 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from sft_tradeoff import own_file
 from sft_tradeoff.benchmarks import BENCHMARKS
-from sft_tradeoff.config import CATALOGUE_PATH, Study, check_files, load_study, parse_study
+from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.answers import normalise
 from sft_tradeoff.domains.base import Example
-from sft_tradeoff.files import atomic_write_text, sha256_of
+from sft_tradeoff.files import sha256_of
 from sft_tradeoff.model_folder import weight_files
 from sft_tradeoff.models import load_tokenizer
-from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.specs import NAME_PATTERN, DomainSpec, LocalAsset
-from sft_tradeoff.tokenization import encode_rendered, render_prompt
+from sft_tradeoff.specs import NAME_PATTERN, DomainSpec
 from sft_tradeoff.tolerance import parse_tolerance
 
 logger = logging.getLogger("sft_tradeoff.own")
 
-TEMPLATE = Path("config/studies/own.yaml")
 TEST_SHARE = 5  # one prompt in five
 MIN_TEST = 2  # one item alone has no standard error
 EVERYTHING = 10**9
 LEAST_NEW_TOKENS = 64  # θ0 has not learned to be as brief as the responses
-TEMPLATE_TOKENS = 256  # more than chat templates add to a prompt
 LISTED_PROMPTS = 3
 HASH_DIGITS = 8
 T = TypeVar("T")
@@ -83,7 +79,7 @@ def own_study(
     Raises:
         UserError: Listing every problem of data, model and options.
     """
-    template: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    template = own_file.read_template()
     settings = template["domains"][0] | ({"metric": metric} if metric else {})
     problems: list[str] = []
     domain = _attempt(problems, lambda: check_data(data, settings))
@@ -99,8 +95,8 @@ def own_study(
         "description": f"{data.name} on {theta_0.name} (hash {fingerprint}).",
         "models": [theta_0.name],
         "domains": [domain],
-        **theta_0.entries,
     }
+    study |= {key: template.get(key, {}) | value for key, value in theta_0.entries.items()}
     source = f"{study['study']}.yaml"
     check_files(parse_study(study, source), source, BENCHMARKS)
     return study
@@ -128,6 +124,7 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """
     label = f"own-{_slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
+    _spec(entry)
     marked = jsonl.marked_splits(data)
     # Splits that the file marks are cut to these sizes; else one prompt is the least to test on.
     sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else 1}
@@ -245,130 +242,6 @@ def _check_name(name: str | None) -> None:
         raise UserError(f"name: {name!r} is not valid; use letters, digits, '-' and '_'")
 
 
-def check_lengths(study: Study, source: Path) -> None:
-    """Refuse prompts that leave no room for a response, as far as the tokenizer is here already.
-
-    Args:
-        study: What will run.
-        source: The file in which its limits can be raised.
-
-    Raises:
-        UserError: Listing the lines.
-    """
-    most = study.training.max_length - 1
-    for domain in study.domains:
-        n_new = domain.max_new_tokens or jsonl.DOMAIN.max_new_tokens["response"]
-        limits = {"train": most, "test": min(most, study.evaluation.max_length - n_new)}
-        unsure = [
-            (example, limits[split])
-            for split, examples in _generate(domain, source).items()
-            for example in examples
-            # No token is shorter than a byte, so that most files need no tokenizer.
-            if split in limits and len(example.prompt.encode()) + TEMPLATE_TOKENS > limits[split]
-        ]
-        problems = [line for model in study.models for line in _too_long(study, model, unsure)]
-        if problems:
-            raise UserError(
-                f"{jsonl.report(Path(str(domain.path)), problems)}\n  shorten or remove these "
-                f"lines, or raise training.max_length ({study.training.max_length}) and "
-                f"evaluation.max_length ({study.evaluation.max_length}) in {source}"
-            )
-
-
-def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
-    try:
-        return jsonl.generate(domain) if domain.name == "jsonl" else {}
-    except ValueError as error:
-        raise UserError(f"{source}: {error}") from error
-
-
-def _too_long(study: Study, model: str, unsure: list[tuple[Example, int]]) -> list[str]:
-    folder = _tokenizer_folder(study, model)
-    if folder is None or not unsure:
-        return []
-    tokenizer = load_tokenizer(folder)
-    problems = []
-    for example, limit in sorted(unsure, key=lambda pair: int(pair[0].meta["line"])):
-        n_tokens = len(encode_rendered(tokenizer, render_prompt(tokenizer, example.prompt)))
-        if n_tokens > limit:
-            problems.append(
-                f"line {example.meta['line']}: the prompt has {n_tokens} tokens, and more than "
-                f"{limit} leave no room for a response"
-            )
-    return problems
-
-
-def _tokenizer_folder(study: Study, model: str) -> Path | None:
-    """The model in the cache, or the user's own folder; None for one that is yet to be fetched."""
-    asset = study.assets.get(str(study.model_catalogue[model].asset))
-    folders = [cache_dir() / "models" / model]
-    if isinstance(asset, LocalAsset):
-        folders.append(Path(asset.path).expanduser())
-    return next((folder for folder in folders if (folder / "config.json").is_file()), None)
-
-
-def write_study(study: dict[str, Any], folder: Path) -> Path:
-    """Write a study file; one that exists for the same data and model stays as the user left it.
-
-    Raises:
-        UserError: If the name is taken by another study, or lines are too long for this one.
-    """
-    path = folder / f"{study['study']}.yaml"
-    if not path.exists():
-        check_lengths(parse_study(study, str(path)), TEMPLATE)
-        atomic_write_text(path, _as_yaml(study))
-        logger.info("%s written", path)
-        return path
-    existing = load_study(path)
-    if existing.description != study["description"]:
-        raise UserError(
-            f"name: {study['study']!r} is taken: {path} is for other data or another model "
-            f"({existing.description or 'no description'!r}); choose another name, or "
-            f"remove it and results/{study['study']}"
-        )
-    check_lengths(existing, path)
-    logger.info(
-        "%s is kept from an earlier call for these data and this model: change its settings "
-        "there; TOLERANCE, if given, counts instead of its own", path,
-    )  # fmt: skip
-    return path
-
-
-def _as_yaml(study: dict[str, Any]) -> str:
-    """The template with other values, so that its comments stay."""
-    template = TEMPLATE.read_text(encoding="utf-8")
-    old = yaml.safe_load(template)
-    before, after = old | old["domains"][0], study | study["domains"][0]
-    text = re.sub(r"\A(#.*\n)+", "", template)
-    for key in before.keys() - {"domains"}:
-        line = rf"(?m)^( *{key}: ).*?(?= *(?:#|$))"
-        if before[key] != after[key]:
-            new = _inline(after[key]).replace("\\", r"\\")
-            text = re.sub(line, rf"\g<1>{new}", text, count=1)
-    added = {key: value for key, value in study.items() if key not in old}
-    text += _block(added) if added else ""
-    if not _holds(text, study):  # the user wrote the template in another style
-        text = f"# Comments: {TEMPLATE}\n{_block(study)}"
-    return f"# Written by make own; change what you like. Keys: config/README.md.\n{text}"
-
-
-def _holds(text: str, study: dict[str, Any]) -> bool:
-    try:
-        return bool(yaml.safe_load(text) == study)
-    except yaml.YAMLError:
-        return False
-
-
-def _block(content: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
-
-
-def _inline(value: Any) -> str:
-    """A value on one line."""
-    listed = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)
-    return str(listed).strip()[1:-1]
-
-
 def main() -> None:
     """Check data and model, write their study file and print the study's name."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -377,14 +250,15 @@ def main() -> None:
     parser.add_argument("--metric", help="exact_match, numeric or choice; default: the template's")
     parser.add_argument("--name", help="name of the study; default: from the data and a hash")
     parser.add_argument("--tolerance", default="", help="checked only; see sft_tradeoff.recommend")
+    folder = own_file.TEMPLATE.parent
     parser.add_argument(
-        "--studies", type=Path, default=TEMPLATE.parent, help="folder of the study file to write"
+        "--studies", type=Path, default=folder, help="folder of the study file to write"
     )
     args = parser.parse_args()
     with run_main("own"):
         data = args.data.expanduser()
         study = own_study(data, args.model, args.metric, args.name, args.tolerance)
-        write_study(study, args.studies)
+        own_file.write_study(study, args.studies)
         print(study["study"])
 
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.mamba2.modeling_mamba2 import MambaRMSNormGated
 from transformers.models.olmo2.modeling_olmo2 import Olmo2RMSNorm
+from transformers.models.qwen3_next.modeling_qwen3_next import Qwen3NextRMSNormGated
 
 from sft_tradeoff import lean_layers
 from sft_tradeoff.lean_layers import GatedOutput, Norm, keep_less
@@ -126,13 +128,18 @@ class Scaled(torch.nn.Module):
         return LlamaRMSNorm.forward(self, x) * 1.01
 
 
-@pytest.mark.parametrize("norm", ["gemma", "olmo2", "scaled"])
+@pytest.mark.parametrize("norm", ["gemma", "olmo2", "scaled", "mamba2", "qwen3_next"])
 def test_another_norm_stays_as_it_is(norm):
-    """Gemma multiplies with 1 + w; OLMo 2 rounds after the product, which differs in bfloat16."""
+    """Gemma multiplies with 1 + w; OLMo 2 rounds after the product, which differs in bfloat16.
+
+    Those of hybrid models read a gate beside the hidden states, Mamba 2 only if one is given.
+    """
     module = {
         "gemma": GemmaRMSNorm(8),
         "olmo2": Olmo2RMSNorm(8),
         "scaled": Scaled(torch.rand(8)),
+        "mamba2": MambaRMSNormGated(8, group_size=8),
+        "qwen3_next": Qwen3NextRMSNormGated(8),
     }[norm]
     torch.nn.init.uniform_(module.weight)
     if norm == "gemma":

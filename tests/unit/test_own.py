@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 import yaml
 
-from sft_tradeoff import own
+from sft_tradeoff import own, own_file
 from sft_tradeoff.config import load_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
 from sft_tradeoff.models import load_tokenizer
-from sft_tradeoff.own import find_model, own_study, write_study
+from sft_tradeoff.own import find_model, own_study
+from sft_tradeoff.own_file import write_study
 from sft_tradeoff.runs import expand_runs
 from sft_tradeoff.tokenization import TokenizationError, tokenize_example
 
@@ -233,7 +234,7 @@ def test_prompts_that_leave_no_room_are_refused_by_their_lines(
         "  line 22: the prompt has 768 tokens, and more than 767 leave no room for a response\n"
         "  line 23: the prompt has 2017 tokens, and more than 767 leave no room for a response\n"
         "  shorten or remove these lines, or raise training.max_length (768) and "
-        "evaluation.max_length (1024) in config/studies/own.yaml"
+        "evaluation.max_length (1024, of which max_new_tokens takes 64) in config/studies/own.yaml"
     )
 
 
@@ -322,7 +323,7 @@ def test_an_unknown_metric(data: Path) -> None:
 def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path: Path) -> None:
     """All of them but those on top, at the same keys; only values differ."""
     path = write_study(own_study(data, str(random_model)), tmp_path)
-    template = own.TEMPLATE.read_text()
+    template = own_file.TEMPLATE.read_text()
     rest = template[template.index("study: ") :].splitlines()
     written = path.read_text().splitlines()[1:]
     for old, new in zip(rest, written, strict=False):
@@ -344,11 +345,11 @@ def test_values_that_need_care_in_yaml(tmp_path: Path) -> None:
 def test_a_template_in_another_style_still_gives_its_values(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: str
 ) -> None:
-    template = yaml.safe_load(own.TEMPLATE.read_text())
+    template = yaml.safe_load(own_file.TEMPLATE.read_text())
     del template["models"]
     own_template = tmp_path / "own.yaml"
     own_template.write_text(f"models: {models}\n" + yaml.safe_dump(template, width=30))
-    monkeypatch.setattr(own, "TEMPLATE", own_template)
+    monkeypatch.setattr(own_file, "TEMPLATE", own_template)
     study = own_study(data, MODEL)
     path = write_study(study, tmp_path)
     assert yaml.safe_load(path.read_text()) == study
@@ -370,10 +371,108 @@ def test_a_study_file_that_the_user_changed_is_kept(
     assert "TOLERANCE, if given, counts" in record.message
 
 
+def test_a_kept_study_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
+    """The same content elsewhere is asked for, while the kept study would read what is new."""
+    first, backup = tmp_path / "a.jsonl", tmp_path / "old/a.jsonl"
+    write(first, questions(20))
+    write(backup, questions(20))
+    path = write_study(own_study(first, MODEL), tmp_path)
+    assert write_study(own_study(backup, MODEL), tmp_path) == path
+    write(first, questions(21))
+    for _ in range(2):
+        with pytest.raises(UserError, match="have changed or gone; choose another name"):
+            write_study(own_study(backup, MODEL), tmp_path)
+        first.unlink(missing_ok=True)
+
+
+def test_a_kept_study_whose_model_has_changed_is_refused(
+    data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    first, second = (tmp_path / name / "net" for name in "ab")
+    for folder in (first, second):
+        shutil.copytree(random_model, folder)
+    path = write_study(own_study(data, str(first)), tmp_path)
+    assert write_study(own_study(data, str(second)), tmp_path) == path
+    (first / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(UserError, match="have changed or gone"):
+        write_study(own_study(data, str(second)), tmp_path)
+
+
+def test_the_same_data_under_another_file_name_are_the_same_study(tmp_path: Path) -> None:
+    one, other = (
+        write(tmp_path / name, questions(20)) for name in ("my data.jsonl", "my-data.jsonl")
+    )
+    assert write_study(own_study(one, MODEL), tmp_path) == write_study(
+        own_study(other, MODEL), tmp_path
+    )
+
+
+def test_another_metric_under_the_same_name_is_another_study(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.jsonl", [{"prompt": f"{i}?", "response": str(i)} for i in range(20)])
+    write_study(own_study(data, MODEL, name="mine"), tmp_path)
+    with pytest.raises(UserError, match="name: 'mine' is taken"):
+        write_study(own_study(data, MODEL, name="mine", metric="numeric"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "domains: []", "models: [x]", "domains: {", "- 1", "domains: [1]", None]
+)
+def test_a_template_that_is_no_study_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    template = tmp_path / "own.yaml"
+    if text is not None:
+        template.write_text(text)
+    monkeypatch.setattr(own_file, "TEMPLATE", template)
+    with pytest.raises(UserError, match=r"(?s)own.yaml: not a study file .*; correct it, or take"):
+        own_study(data, MODEL)
+
+
+def test_a_template_may_leave_out_what_has_a_default(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Templates of before `max_new_tokens` go on working; a value of a wrong kind is named."""
+    template = yaml.safe_load(own_file.TEMPLATE.read_text())
+    for key in ("metric", "n_train", "n_test", "max_new_tokens", "label"):
+        del template["domains"][0][key]
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(template))
+    monkeypatch.setattr(own_file, "TEMPLATE", path)
+    (domain,) = own_study(data, MODEL)["domains"]
+    assert (domain["metric"], domain["n_test"], domain["max_new_tokens"]) == ("exact_match", 10, 64)
+    template["domains"][0]["n_test"] = "many"
+    path.write_text(yaml.safe_dump(template))
+    assert "n_test" in problems_of(data)
+
+
+def test_assets_of_the_template_stay_with_a_model_folder(
+    data: Path, random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.yaml"
+    extra = "assets:\n  mine: {source: local, path: here}\n"
+    path.write_text(own_file.TEMPLATE.read_text() + extra)
+    monkeypatch.setattr(own_file, "TEMPLATE", path)
+    study = own_study(data, str(random_model))
+    assert "mine" in study["assets"] and len(study["assets"]) == 2
+
+
+def test_a_name_that_yaml_cannot_hold_is_refused(tmp_path: Path) -> None:
+    odd = write(tmp_path / "next\x85line.jsonl", questions(20))
+    with pytest.raises(UserError, match="characters that YAML cannot hold; rename them"):
+        write_study(own_study(odd, MODEL), tmp_path / "studies")
+
+
+def test_answers_that_fill_the_window_are_not_the_datas_fault(data: Path, tmp_path: Path) -> None:
+    study = own_study(data, MODEL)
+    study["domains"][0]["max_new_tokens"] = 1024
+    with pytest.raises(UserError, match=r"max_new_tokens \(1024\) leaves no room for a prompt"):
+        write_study(study, tmp_path)
+
+
 def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:
     write_study(own_study(data, MODEL, name="mine"), tmp_path)
     other = write(tmp_path / "other.jsonl", questions(12))
-    with pytest.raises(UserError, match=r"name: 'mine' is taken: .* or remove it and results/mine"):
+    with pytest.raises(UserError, match=r"name: 'mine' is taken: .* names other data or another"):
         write_study(own_study(other, MODEL, name="mine"), tmp_path)
     with pytest.raises(UserError, match="name: 'quick' is taken"):
         write_study(own_study(data, MODEL, name="quick"), Path("config/studies"))

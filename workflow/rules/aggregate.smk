@@ -11,7 +11,7 @@ rule run_table:
     conda:
         CONDA
     params:
-        study=spec_json(STUDY),
+        study=lambda w: spec_json(STUDY),
     shell:
         "python -m sft_tradeoff.runs --study {params.study:q} --out {output.table:q} 2> {log:q}"
 
