@@ -34,7 +34,9 @@ def test_a_study_with_an_unpinned_asset_starts_no_job(checkout):
     cache, path = checkout / "cache", checkout / "mine.yaml"
     study = yaml.safe_load((checkout / "config/studies/paper.yaml").read_text())
     own = {"source": "hub", "repo": "a/b", "repo_type": "dataset", "licence": "MIT"}
-    path.write_text(yaml.safe_dump(study | {"study": "mine", "assets": {"medcalc-bench": own}}))
+    # Braces are no wildcards, wherever they are in a study.
+    mine = {"study": "mine", "description": "{odd}", "assets": {"medcalc-bench": own}}
+    path.write_text(yaml.safe_dump(study | mine))
     planned = snakemake("-n", "--configfile", str(path), cwd=checkout, cache=cache)
     done = snakemake("material", "--configfile", str(path), cwd=checkout, cache=cache, check=False)
     assert done.returncode == 1
