@@ -37,7 +37,6 @@ from sft_tradeoff.generation import (
     has_plain_cache,
     is_plain_greedy,
 )
-from sft_tradeoff.lean_layers import keep_less
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.prefix_tree import PrefixTree, tree_layout
 from sft_tradeoff.token_loss import check_head, float_logits
@@ -334,7 +333,7 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
     if spec.backend == "vllm":
         return _load_vllm(folder, spec)
     keep_freed_memory()
-    model = keep_less(load_model(folder, getattr(torch, spec.dtype))).eval()
+    model = load_model(folder, getattr(torch, spec.dtype)).eval()
     check_head(model)
     # Plain greedy decoding on every backend: a model's own settings may add a repetition penalty.
     ids = {key: getattr(model.generation_config, key) for key in ("eos_token_id", "pad_token_id")}
