@@ -343,6 +343,7 @@ class Laboratory:
         # The environment that runs the suite, as if `make setup` had made it here.
         (folder / ".venv").mkdir()
         for path in Path(sys.prefix).iterdir():
-            (folder / ".venv" / path.name).symlink_to(path)
+            if path.suffix != ".lock":  # a checkout's own: else it would share and date that one's
+                (folder / ".venv" / path.name).symlink_to(path)
         shutil.copy(folder / "requirements.lock", folder / ".venv/installed.lock")
         return folder
