@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Examples are sorted by length within chunks of this many batches: enough to cut padding, few
 # enough that the composition of batches changes between epochs.
 BATCHES_PER_CHUNK = 16
-# Matrix units read tiles: products of odd widths take up to a fifth longer.
+# Matrix units read tiles: passes of odd widths take up to half as long again.
 WIDTH_UNIT = 8
 
 
@@ -59,6 +59,11 @@ def _epoch_batches(
         rows = rows[np.argsort(-lengths[rows], kind="stable")]
         batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def padded_width(longest: int) -> int:
+    """Columns of a batch whose longest row has so many tokens."""
+    return math.ceil(longest / WIDTH_UNIT) * WIDTH_UNIT
 
 
 def length_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
@@ -104,7 +109,7 @@ def collate(data: TokenizedData, rows: np.ndarray, first_sequence: int, pad_id: 
     """Pad examples to a :class:`Batch`; sequences are numbered from ``first_sequence``."""
     import torch
 
-    width = math.ceil(int(data.lengths[rows].max()) / WIDTH_UNIT) * WIDTH_UNIT
+    width = padded_width(int(data.lengths[rows].max()))
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)  # (B, T)
     supervised = np.zeros((len(rows), width), dtype=bool)  # (B, T)
     for i, row in enumerate(rows):

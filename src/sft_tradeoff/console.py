@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import os
 import sys
@@ -15,6 +16,21 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 
 class UserError(Exception):
     """Something the user can fix; the message names the field, the value and the fix."""
+
+
+@contextlib.contextmanager
+def quick_start() -> Iterator[None]:
+    """Import libraries and load a model without looking for garbage.
+
+    A million objects that stay would be looked through again and again, and once more at the end of
+    the process: together a fifth of the time of a process that does nothing else.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

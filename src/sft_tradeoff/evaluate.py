@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sft_tradeoff.analysis.stats import ratio_estimate
-from sft_tradeoff.console import UserError, run_main
+from sft_tradeoff.console import UserError, quick_start, run_main
 from sft_tradeoff.files import atomic_path, atomic_write_json, sha256_of
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
@@ -144,22 +144,23 @@ def evaluate(
     """
     # lm-eval's copies of the items stay in the project's cache; read when `datasets` is imported.
     os.environ.setdefault("HF_DATASETS_CACHE", str(cache_dir() / "datasets"))
-    from sft_tradeoff.lm import SharedPrefixLM, load_lm
-
     started = time.monotonic()
-    tokenizer = load_tokenizer(model_folder)
-    tasks = tasks_of(config, tokenizer, data)
-    window = config.evaluation.max_length
-    tokenized = [
-        load_tokens(*paths, window) for paths in zip(config.domains, data, tokens, strict=True)
-    ]
-    files = dict(zip((str(d.label) for d in config.domains), data, strict=True))
-    files |= {name: items_path(name) for name in config.evaluation.tasks}
-    # Of the files that are asked, not of what may be there an hour later.
-    facts = meta_info(base_model) | {
-        "test_sha256": {name: sha256_of(path) for name, path in files.items()}
-    }
-    lm = load_lm(model_folder, config.evaluation, tokenizer)
+    with quick_start():
+        from sft_tradeoff.lm import SharedPrefixLM, load_lm
+
+        tokenizer = load_tokenizer(model_folder)
+        tasks = tasks_of(config, tokenizer, data)
+        window = config.evaluation.max_length
+        tokenized = [
+            load_tokens(*paths, window) for paths in zip(config.domains, data, tokens, strict=True)
+        ]
+        files = dict(zip((str(d.label) for d in config.domains), data, strict=True))
+        files |= {name: items_path(name) for name in config.evaluation.tasks}
+        # Of the files that are asked, not of what may be there an hour later.
+        facts = meta_info(base_model) | {
+            "test_sha256": {name: sha256_of(path) for name, path in files.items()}
+        }
+        lm = load_lm(model_folder, config.evaluation, tokenizer)
     if isinstance(lm, SharedPrefixLM):
         for examples in tokenized:
             lm.expect(domain_nll_requests(examples))

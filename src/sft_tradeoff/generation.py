@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from sft_tradeoff.batching import length_batches
+from sft_tradeoff.batching import length_batches, padded_width
 from sft_tradeoff.token_loss import head_logits
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def end_tokens(model: PreTrainedModel, eos_token_id: int) -> set[int]:
 
 
 SPARE = 64  # columns that a full cache grows by
+WORTH_SHARING = 256  # tokens, about as many as a pass of its own costs the time of
 
 
 class GrowingLayer(DynamicLayer):
@@ -133,6 +134,14 @@ class Rows:
         for layer in _layers(self.cache):
             layer.keys = layer.keys[:, :, first:].index_select(0, index)
             layer.values = layer.values[:, :, first:].index_select(0, index)
+            layer.forget_room()
+
+    def repeat(self, n_rows: int) -> None:
+        """Make several rows of one."""
+        self.mask = self.mask.expand(n_rows, -1)
+        for layer in _layers(self.cache):
+            layer.keys = layer.keys.expand(n_rows, -1, -1, -1)
+            layer.values = layer.values.expand(n_rows, -1, -1, -1)
             layer.forget_room()
 
 
@@ -216,18 +225,35 @@ def greedy_decode(
     return answers
 
 
+def _n_shared(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens at the prompts' start are read once for all: templates, examples."""
+    lists = [list(prompt) for prompt in prompts]
+    first, last = min(lists), max(lists)  # all others begin with what these two share
+    longest = min(map(len, prompts)) - 1  # every prompt has a token of its own to go on from
+    pairs = zip(first[:longest], last, strict=False)
+    n_same = next((n for n, (a, b) in enumerate(pairs) if a != b), longest)
+    return n_same if n_same * (len(prompts) - 1) >= WORTH_SHARING else 0
+
+
 def _read(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], rows: list[int], look: Look | None
 ) -> Rows:
     """Read prompts into a new cache and predict the first token of each answer."""
-    width = max(len(prompts[row]) for row in rows)
+    n_shared = _n_shared([prompts[row] for row in rows])
+    rests = [prompts[row][n_shared:] for row in rows]
+    width = padded_width(max(map(len, rests)))
     ids = torch.zeros(len(rows), width, dtype=torch.long)  # (B, W)
     mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, width - len(prompts[row]) :] = torch.tensor(prompts[row])
-        mask[i, width - len(prompts[row]) :] = 1
+    for i, rest in enumerate(rests):
+        ids[i, width - len(rest) :] = torch.tensor(rest)
+        mask[i, width - len(rest) :] = 1
     empty = mask[:, :0].to(model.device)
     batch = Rows(rows, ids[:, -1], empty, _empty_cache(model))
+    if n_shared:
+        batch.mask = empty[:1]
+        beginning = torch.tensor([prompts[rows[0]][:n_shared]], device=model.device)
+        _states(model, beginning, batch)
+        batch.repeat(len(rows))
     states = _states(model, ids.to(model.device), batch, mask.to(model.device))[:, -1:]
     batch.tokens = head_logits(model, states[:, -1]).argmax(-1)
     if look:
@@ -247,7 +273,7 @@ def forced_states(
         answers: N tokens in all, none empty; the states come in their order.
     """
     longest, width = max(map(len, answers)), rows.mask.shape[1]
-    ids = torch.zeros(len(answers), longest - 1, dtype=torch.long)  # (B, T)
+    ids = torch.zeros(len(answers), padded_width(longest - 1), dtype=torch.long)  # (B, T)
     for i, answer in enumerate(answers):
         ids[i, : len(answer) - 1] = torch.tensor(answer[:-1])
     if longest > 1:  # padding on the right is read, but nothing looks back at it

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import (
@@ -26,7 +25,7 @@ from tqdm import tqdm
 from transformers import AutoConfig, GenerationConfig
 
 from sft_tradeoff.allocator import keep_freed_memory
-from sft_tradeoff.batching import length_batches
+from sft_tradeoff.batching import padded_width
 from sft_tradeoff.benchmarks.chat_task import RENDERED
 from sft_tradeoff.console import UserError
 from sft_tradeoff.generation import (
@@ -38,7 +37,7 @@ from sft_tradeoff.generation import (
     is_plain_greedy,
 )
 from sft_tradeoff.models import load_model, load_tokenizer
-from sft_tradeoff.prefix_tree import PrefixTree, tree_layout
+from sft_tradeoff.prefix_tree import PrefixTree, tree_batches, tree_layout
 from sft_tradeoff.token_loss import check_head, float_logits
 from sft_tradeoff.tokenization import encode_rendered
 
@@ -114,6 +113,8 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         keywords: Those of :class:`lm_eval.models.huggingface.HFLM`.
     """
 
+    batch_size_per_gpu: int
+
     def __init__(self, *, batch_tokens: int, **keywords: Any) -> None:
         super().__init__(**keywords)
         self.batch_tokens = batch_tokens
@@ -135,29 +136,26 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         """Score every sequence of every tree."""
         total = torch.zeros(n_sequences, dtype=torch.double)
         misses = torch.zeros(n_sequences, dtype=torch.long)
-        trees = [tree for tree in trees if len(tree)]
-        with tqdm(total=len(trees), desc="log-likelihood", disable=quiet or None) as bar:
-            for branching in (True, False):
-                group = [tree for tree in trees if tree.branches == branching]
-                lengths = np.array([len(tree) for tree in group], dtype=int)
-                for rows in length_batches(lengths, self.batch_tokens):
-                    batch = [group[row] for row in rows]
-                    sequence, log_likelihood, hit = self._score_batch(batch, branching)
-                    total.index_add_(0, sequence, log_likelihood)
-                    misses.index_add_(0, sequence, (~hit).long())
-                    bar.update(len(rows))
+        with tqdm(total=n_sequences, desc="log-likelihood", disable=quiet or None) as bar:
+            for batch in tree_batches(filter(len, trees), self.batch_tokens, fill=self._shares):
+                sequence, log_likelihood, hit = self._score_batch(batch)
+                total.index_add_(0, sequence, log_likelihood)
+                misses.index_add_(0, sequence, (~hit).long())
+                bar.update(len(sequence.unique()))
         return total.tolist(), (misses == 0).tolist()
 
     @torch.inference_mode()
     def _score_batch(
-        self, trees: list[PrefixTree], branching: bool
+        self, trees: list[PrefixTree]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Sequence, log-likelihood and greedy hit of every scored token [N], on the CPU."""
-        width = max(len(tree) for tree in trees)
+        width = padded_width(max(len(tree) for tree in trees))
         input_ids = torch.zeros(len(trees), width, dtype=torch.long)  # (B, T)
         for row, tree in enumerate(trees):
             input_ids[row, : len(tree)] = torch.tensor(tree.ids)
-        layout = tree_layout(trees, width, self.model.dtype, self.device) if branching else {}
+        layout = {}
+        if any(tree.branches for tree in trees):
+            layout = tree_layout(trees, width, self.model.dtype, self.device)
         states = self.model.base_model(
             input_ids=input_ids.to(self.device), use_cache=False, **layout
         ).last_hidden_state  # (B, T, H)
@@ -222,8 +220,12 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         return super().loglikelihood(requests, disable_tqdm or not sys.stderr.isatty())
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
-        """As stock, without a progress bar in log files."""
-        return super().loglikelihood_rolling(requests, disable_tqdm or not sys.stderr.isatty())
+        """As stock, all windows in one call, without a progress bar in log files."""
+        rows_at_a_time, self.batch_size_per_gpu = self.batch_size_per_gpu, sys.maxsize
+        try:
+            return super().loglikelihood_rolling(requests, disable_tqdm or not sys.stderr.isatty())
+        finally:
+            self.batch_size_per_gpu = rows_at_a_time
 
     def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
         """As stock; greedy requests run with batches that finished rows leave and new ones join."""
@@ -260,9 +262,11 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
             return any(stop in text for stop in stops)
 
         prompts = [self._encode_prompt(r.args[0], self.max_length - max_new) for r in requests]
+        widest = max(map(len, prompts)) + max_new
         with tqdm(total=len(prompts), desc="generation", disable=quiet or None) as bar:
             answers = greedy_decode(
-                self.model, prompts, finished=finished, batch_size=self.batch_size,
+                self.model, prompts, finished=finished,
+                batch_size=max(self.batch_size, self.batch_tokens // widest),
                 batch_tokens=self.batch_tokens, advance=bar.update,
                 look=lambda rows, states: self._score_expected(prompts, rows, states),
             )  # fmt: skip
@@ -314,8 +318,11 @@ def score_labels(
         label: [N] tokens.
     """
     log_probabilities = logits.log_softmax(-1)  # (P, V)
-    greedy = log_probabilities.argmax(-1)  # (P,), as stock after rounding
-    return log_probabilities[place, label], greedy[place] == label
+    nats = log_probabilities[place, label]
+    hit = nats == log_probabilities.amax(-1)[place]
+    # Of equal ones the first is chosen, as in stock; which is slow to find out.
+    hit[hit.clone()] = log_probabilities[place[hit]].argmax(-1) == label[hit]
+    return nats, hit
 
 
 def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
+
+from sft_tradeoff.batching import padded_width
+
+# Rows up to this width take in short trees where others end; attention over wider ones costs more
+# than less padding saves.
+FILLED_WIDTH = 512
 
 
 class PrefixTree:
@@ -45,6 +52,15 @@ class PrefixTree:
             self.depth.append(depth)
         return node
 
+    def absorb(self, other: PrefixTree) -> None:
+        """Take in another's sequences behind the own ones, sharing nothing with them."""
+        start = len(self)
+        self.ids += other.ids
+        self.parent += [parent + start if parent >= 0 else -1 for parent in other.parent]
+        self.depth += other.depth
+        self.targets += [(node + start, label, row) for node, label, row in other.targets]
+        self._children.clear()  # nothing is added to what has been put together
+
     def attention(self) -> np.ndarray:
         """[T, T] bool: which node attends to which."""
         allowed = np.eye(len(self), dtype=bool)
@@ -52,6 +68,29 @@ class PrefixTree:
             if parent >= 0:
                 allowed[node] |= allowed[parent]
         return allowed
+
+
+def tree_batches(
+    trees: Iterable[PrefixTree], batch_tokens: int, fill: bool
+) -> Iterator[list[PrefixTree]]:
+    """Batches of trees of like size, largest first, so that rows × largest ≤ ``batch_tokens``.
+
+    Args:
+        trees: One row each, none empty.
+        batch_tokens: Nodes per batch, padding included.
+        fill: Let small trees use the room behind others of a batch, instead of padding.
+    """
+    waiting = sorted(trees, key=len)
+    while waiting:
+        width = padded_width(len(waiting[-1]))
+        n_rows = max(1, batch_tokens // width)
+        waiting, rows = waiting[:-n_rows], waiting[-n_rows:]
+        lengths = [len(tree) for tree in waiting]
+        for row in rows if fill and width <= FILLED_WIDTH else ():  # the most room first
+            while place := bisect_right(lengths, width - len(row)):
+                del lengths[place - 1]
+                row.absorb(waiting.pop(place - 1))
+        yield rows
 
 
 def tree_layout(

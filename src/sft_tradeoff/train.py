@@ -7,24 +7,19 @@ import logging
 import os
 from pathlib import Path
 
-import torch
-
-from sft_tradeoff.adapters import merged_weights
-from sft_tradeoff.console import run_main
+from sft_tradeoff.console import quick_start, run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
-from sft_tradeoff.memory_limit import check_memory
 from sft_tradeoff.models import load_model, load_tokenizer, save_model
 from sft_tradeoff.provenance import meta_info, run_info
-from sft_tradeoff.reference import load_reference_nll
 from sft_tradeoff.resume import exclusive, state_key
 from sft_tradeoff.runs import RunConfig, read_config
-from sft_tradeoff.sharding import check_processes
 from sft_tradeoff.tokenization import TokenizedData
-from sft_tradeoff.trainer import Trainer
 
 
 def make_deterministic(seed: int) -> None:
     """The same seed gives the same weights, bit for bit on CPUs."""
+    import torch
+
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.backends.cuda.enable_cudnn_sdp(False)  # its backward pass is not deterministic
@@ -54,19 +49,28 @@ def train(
         TrainingDiverged: If the loss is not finite; nothing is written.
         UserError: If other than ``training.processes`` processes run.
     """
-    check_processes(config.training)
-    make_deterministic(config.seed)
-    data = TokenizedData.load(data_path)
-    n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
-    check_memory(base_model, config, int(data.lengths.max()), n_shards)
-    reference_nll = None
-    if reference_path is not None:
-        reference_nll = load_reference_nll(
-            reference_path, data_path, base_model, config.training.compute_type
-        )
-    tokenizer = load_tokenizer(base_model)
-    model = load_model(base_model, torch.float32)
-    trainer = Trainer(config, model, data, tokenizer.pad_token_id, reference_nll)
+    with quick_start():
+        import torch
+
+        from sft_tradeoff.adapters import merged_weights
+        from sft_tradeoff.memory_limit import check_memory
+        from sft_tradeoff.reference import load_reference_nll
+        from sft_tradeoff.sharding import check_processes
+        from sft_tradeoff.trainer import Trainer
+
+        check_processes(config.training)
+        make_deterministic(config.seed)
+        data = TokenizedData.load(data_path)
+        n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
+        check_memory(base_model, config, int(data.lengths.max()), n_shards)
+        reference_nll = None
+        if reference_path is not None:
+            reference_nll = load_reference_nll(
+                reference_path, data_path, base_model, config.training.compute_type
+            )
+        tokenizer = load_tokenizer(base_model)
+        model = load_model(base_model, torch.float32)
+        trainer = Trainer(config, model, data, tokenizer.pad_token_id, reference_nll)
     facts = meta_info(base_model) | {
         "data_sha256": sha256_of(data_path),
         "n_threads": torch.get_num_threads(),

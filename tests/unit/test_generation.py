@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from sft_tradeoff import generation
 from sft_tradeoff.generation import (
     SPARE,
     GrowingLayer,
@@ -98,16 +99,19 @@ def test_finished_rows_leave_and_waiting_ones_join(model, monkeypatch):
         model, prompts, finished=ends, batch_size=2, batch_tokens=100, advance=advanced.append
     )
     assert [len(answer) for answer in answers] == n
-    assert shapes == [(2, 9), (1, 1), (1, 7), (2, 1), (1, 1), (1, 6), (1, 5)]
+    assert shapes == [(2, 16), (1, 1), (1, 8), (2, 1), (1, 1), (1, 8), (1, 8)]
     assert advanced == [1, 1, 2, 1]
 
 
 def test_prompts_are_read_within_the_budget(model, monkeypatch):
-    """Lengths 9, 5, 4, 4 and 10 tokens a pass: 9 alone, then 5 + 5 padded, then 4."""
+    """Lengths 9, 5, 4, 4 and 10 tokens a pass: 9 alone, then 5 + 5 padded, then 4.
+
+    Each pass is wider by what makes it a multiple of eight.
+    """
     shapes = spy_on(model, monkeypatch)
     prompts = [[7] * n for n in (4, 9, 5, 4)]
     greedy_decode(model, prompts, finished=lambda t: True, batch_size=8, batch_tokens=10)
-    assert shapes == [(1, 9), (2, 5), (1, 4)]
+    assert shapes == [(1, 16), (2, 8), (1, 8)]
 
 
 def test_plain_caches_are_told_from_others(model):
@@ -139,7 +143,7 @@ def test_answers_end_at_the_tokenizers_and_the_settings_tokens(own, all_):
 
 
 def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):
-    """Prompts of 9 and 3; the long one ends first, then the other's cache holds 3 + 1 tokens."""
+    """Prompts of 9 (padded to 16) and 3; the long one ends first, the other's cache holds 3 + 1."""
     widths = []
     forward = model.base_model.forward
 
@@ -155,7 +159,34 @@ def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):
         return tokens is asked[0] or len(tokens) == 2
 
     greedy_decode(model, [[5] * 9, [6] * 3], finished=ends, batch_size=2, batch_tokens=99)
-    assert widths == [9, 4]
+    assert widths == [16, 4]
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    beginning=st.lists(st.integers(0, 39), min_size=1, max_size=9),
+    rests=st.lists(st.lists(st.integers(0, 39), max_size=6), min_size=2, max_size=6),
+)
+def test_a_common_beginning_read_once_does_not_change_answers(model, beginning, rests):
+    prompts = [beginning + rest for rest in rests]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "WORTH_SHARING", 1)
+        shapes = spy_on(model, patch)
+        found = greedy_decode(model, prompts, finished=finished, batch_size=4, batch_tokens=1000)
+    assert found == [naive(model, prompt) for prompt in prompts]
+    shared = min(map(len, prompts)) > 1
+    assert (shapes[0][0] == 1) == shared
+
+
+def test_a_common_beginning_is_read_once_if_it_pays(model, monkeypatch):
+    """Two prompts of 300 equal tokens and one of their own; 200 equal ones are fewer than 256."""
+    shapes = spy_on(model, monkeypatch)
+    for n_equal in (300, 200):
+        prompts = [[3] * n_equal + [own] for own in (4, 5)]
+        greedy_decode(model, prompts, finished=lambda t: True, batch_size=2, batch_tokens=999)
+    assert shapes == [(1, 300), (2, 8), (2, 208)]
 
 
 def test_rows_that_left_leave_no_memory_behind():

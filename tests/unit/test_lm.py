@@ -20,9 +20,11 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from sft_tradeoff.batching import padded_width
 from sft_tradeoff.benchmarks.chat_task import chat_task
-from sft_tradeoff.lm import PrefixTree, SharedPrefixLM, load_lm, score_labels
+from sft_tradeoff.lm import SharedPrefixLM, load_lm, score_labels
 from sft_tradeoff.models import load_model, load_tokenizer
+from sft_tradeoff.prefix_tree import PrefixTree, tree_batches
 from sft_tradeoff.specs import EvaluationSpec
 from sft_tradeoff.tokenization import render_prompt, tokenize_example
 
@@ -222,9 +224,9 @@ def test_a_sliding_window_is_left_to_the_plain_path(random_model):
 
 
 def test_choices_read_their_context_once(plain, monkeypatch):
-    """15 context bytes; of each choice all but the last byte: 3, 2 more, and none for a byte.
+    """19 context bytes; of each choice all but the last byte: 3, 2 more, and none for a byte.
 
-    "abcd" and "abxyz" share "ab": a, b, c and x, y are 5 nodes. 15 + 5 = 20 tokens are read.
+    "abcd" and "abxyz" share "ab": a, b, c and x, y are 5 nodes. 19 + 5 = 24 tokens are read.
     """
     ours, _ = plain
     seen = []
@@ -235,9 +237,9 @@ def test_choices_read_their_context_once(plain, monkeypatch):
         return forward(input_ids=input_ids, **keywords)
 
     monkeypatch.setattr(ours.model.base_model, "forward", spy)
-    pairs = [("exactly fifteen", c) for c in ("abcd", "abxyz", "?")]
+    pairs = [("exactly nineteen by", c) for c in ("abcd", "abxyz", "?")]
     ours.loglikelihood(instances("loglikelihood", pairs))
-    assert seen == [(1, 20)]
+    assert seen == [(1, 24)]
 
 
 def test_prefix_tree_by_hand():
@@ -258,6 +260,78 @@ def test_prefix_tree_by_hand():
         [1, 1, 0, 1, 0],
         [1, 1, 0, 1, 1],
     ]
+
+
+def chain(sequence, n):
+    """A tree of one sequence with n nodes, whose last token is scored."""
+    tree = PrefixTree()
+    tree.add(sequence, list(range(n + 1)), [n])
+    return tree
+
+
+def test_short_trees_fill_the_room_behind_long_ones():
+    """16 columns, two rows: 12 and 10 with 3 behind the 10; then 9, which fits nowhere."""
+    trees = [chain(i, n) for i, n in enumerate([9, 3, 12, 10])]
+    batches = list(tree_batches(trees, 32, fill=True))
+    assert [[len(tree) for tree in batch] for batch in batches] == [[13, 12], [9]]
+    filled = batches[0][0]
+    assert filled.parent == [*range(-1, 9), -1, 10, 11]
+    assert filled.depth == [*range(10), *range(3)]
+    assert filled.targets == [(9, 10, 3), (12, 3, 1)]
+    assert filled.branches
+
+
+@given(
+    sizes=st.lists(st.integers(1, 600), max_size=30),
+    batch_tokens=st.integers(1, 3000),
+    fill=st.booleans(),
+)
+@settings(deadline=None)
+def test_batches_hold_every_sequence_once_within_the_budget(sizes, batch_tokens, fill):
+    trees = [chain(i, n) for i, n in enumerate(sizes)]
+    batches = list(tree_batches(trees, batch_tokens, fill))
+    rows = [tree for batch in batches for tree in batch]
+    assert sorted(seq for tree in rows for *_, seq in tree.targets) == list(range(len(sizes)))
+    assert sum(map(len, rows)) == sum(sizes)
+    for batch in batches:
+        width = padded_width(max(map(len, batch)))
+        assert len(batch) == 1 or len(batch) * width <= batch_tokens
+    if not fill:
+        assert len(rows) == len(sizes)
+
+
+def test_texts_are_batched_together_whatever_the_batch_size(plain, monkeypatch):
+    """Texts of 100, 60 and 40 bytes are one pass of two rows: the last two share one."""
+    ours, _ = plain
+    seen = []
+    forward = ours.model.base_model.forward
+
+    def spy(input_ids, **keywords):
+        seen.append(tuple(input_ids.shape))
+        return forward(input_ids=input_ids, **keywords)
+
+    monkeypatch.setattr(ours.model.base_model, "forward", spy)
+    monkeypatch.setattr(ours, "batch_size_per_gpu", 1)
+    monkeypatch.setattr(ours, "batch_tokens", 208)
+    texts = [("a" * 100,), ("b" * 60,), ("c" * 40,)]
+    ours.loglikelihood_rolling(instances("loglikelihood_rolling", texts))
+    assert seen == [(2, 104)]
+    assert ours.batch_size == 1
+
+
+def test_more_prompts_than_the_batch_size_are_generated_together_if_they_fit(plain, monkeypatch):
+    """Prompts of 4 bytes and 12 new tokens: 96 tokens hold 6 rows, twice the batch size of 3."""
+    ours, _ = plain
+    seen = []
+    monkeypatch.setattr(
+        "sft_tradeoff.lm.greedy_decode",
+        lambda model, prompts, batch_size, **rest: seen.append(batch_size) or [[1]] * len(prompts),
+    )
+    monkeypatch.setattr(ours, "batch_tokens", 96)
+    ours.generate_until(instances("generate_until", [("abcd", dict(OPTIONS))] * 3))
+    monkeypatch.setattr(ours, "batch_tokens", 16)
+    ours.generate_until(instances("generate_until", [("abcd", dict(OPTIONS))] * 3))
+    assert seen == [6, 3]
 
 
 def naive(model, context, continuation, window):
