@@ -297,7 +297,9 @@ class EvaluationSpec(Strict):
     """General benchmark suite: task name -> number of items (null: all)."""
 
     tasks: dict[str, int | None] = Field(default_factory=dict)
-    batch_size: int = Field(32, ge=1, description="prompts generated together, if batch_tokens holds no more")
+    batch_size: int = Field(
+        32, ge=1, description="prompts generated together, if batch_tokens holds no more"
+    )
     batch_tokens: int = Field(
         4096, ge=1, description="tokens per scoring pass; scores depend on it in the last digits"
     )
