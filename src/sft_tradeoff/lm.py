@@ -321,7 +321,7 @@ def score_labels(
     nats = log_probabilities[place, label]
     hit = nats == log_probabilities.amax(-1)[place]
     # Of equal ones the first is chosen, as in stock; which is slow to find out.
-    hit[hit.clone()] = log_probabilities[place[hit]].argmax(-1) == label[hit]
+    hit[hit.clone()] = log_probabilities[place[hit]].max(-1).indices == label[hit]
     return nats, hit
 
 

@@ -220,10 +220,10 @@ def _ask(lm: Any, tasks: Sequence[Task], chat_template: bool) -> tuple[list[Item
     listed: list[Any] = [{"group": "general", "task": filed}] if filed else []
     loaded = manager.load(listed + [task.definition for task in tasks if not task.in_file])
     chosen = {task.name: task.chosen for task in tasks if task.chosen is not None}
-    _refuse_too_long(lm, loaded["tasks"], chosen, chat_template)
+    for name, task in loaded["tasks"].items():
+        _build_requests(lm, name, task, chosen.get(name), chat_template)
     # Not simple_evaluate: it adds seconds of environment details (host name included) to every job,
     # and seeds generators that nothing here draws from.
-    _seed(loaded["tasks"])
     found = evaluator.evaluate(
         lm,
         loaded,
@@ -248,39 +248,35 @@ def _ask(lm: Any, tasks: Sequence[Task], chat_template: bool) -> tuple[list[Item
     return [row for task in tasks for row in task.rows(found["samples"][task.name])], facts
 
 
-def _seed(loaded: Mapping[str, Any]) -> None:
-    """Make the next building of requests draw lm-eval's own worked examples."""
+def _build_requests(
+    lm: Any, name: str, task: Any, chosen: list[int] | None, chat_template: bool
+) -> None:
+    """Build a task's requests, once; refuse any that does not fit the window.
+
+    A prompt that loses its start is another question.
+    """
     from lm_eval.defaults import DEFAULT_OTHER_SEED
 
-    for task in loaded.values():
-        task.set_fewshot_seed(DEFAULT_OTHER_SEED)
-
-
-def _refuse_too_long(
-    lm: Any, loaded: Mapping[str, Any], chosen: Mapping[str, list[int]], chat_template: bool
-) -> None:
-    """Every request must fit the window: a prompt that loses its start is another question."""
-    _seed(loaded)
-    for name, task in loaded.items():
-        task.build_all_requests(
-            samples=chosen.get(name),
-            rank=lm.rank,
-            world_size=lm.world_size,
-            apply_chat_template=chat_template,
-            fewshot_as_multiturn=chat_template,
-            chat_template=lm.apply_chat_template if chat_template else None,
-            tokenizer_name=lm.tokenizer_name if chat_template else "",
-        )
-        for request in task.instances:
-            n_tokens = _window(lm, request)
-            if n_tokens > lm.max_length:
-                doc = request.doc
-                item = doc.get("id") or json.loads(doc["record"])["id"]
-                raise SuiteError(
-                    f"evaluation.max_length: {lm.max_length} is too small for task {name!r}, item "
-                    f"{item!r}, which needs {n_tokens} tokens; raise it as far as the model "
-                    "allows, generate less (max_new_tokens), or lower the task's limit"
-                )
+    task.set_fewshot_seed(DEFAULT_OTHER_SEED)  # draws lm-eval's own worked examples
+    task.build_all_requests(
+        samples=chosen,
+        rank=lm.rank,
+        world_size=lm.world_size,
+        apply_chat_template=chat_template,
+        fewshot_as_multiturn=chat_template,
+        chat_template=lm.apply_chat_template if chat_template else None,
+        tokenizer_name=lm.tokenizer_name if chat_template else "",
+    )
+    task.build_all_requests = lambda **keywords: None  # lm-eval would build the same again
+    for request in task.instances:
+        n_tokens = _window(lm, request)
+        if n_tokens > lm.max_length:
+            item = request.doc.get("id") or json.loads(request.doc["record"])["id"]
+            raise SuiteError(
+                f"evaluation.max_length: {lm.max_length} is too small for task {name!r}, item "
+                f"{item!r}, which needs {n_tokens} tokens; raise it as far as the model "
+                "allows, generate less (max_new_tokens), or lower the task's limit"
+            )
 
 
 def _window(lm: Any, request: Any) -> int:

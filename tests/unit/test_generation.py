@@ -174,7 +174,7 @@ def test_a_common_beginning_read_once_does_not_change_answers(model, beginning, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generation, "WORTH_SHARING", 1)
         shapes = spy_on(model, patch)
-        found = greedy_decode(model, prompts, finished=finished, batch_size=4, batch_tokens=1000)
+        found = greedy_decode(model, prompts, finished=finished, batch_size=6, batch_tokens=1000)
     assert found == [naive(model, prompt) for prompt in prompts]
     shared = min(map(len, prompts)) > 1
     assert (shapes[0][0] == 1) == shared
