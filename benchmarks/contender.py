@@ -20,6 +20,7 @@ import numpy as np
 
 from common import BenchmarkError, run_config
 from sft_tradeoff.batching import batch_schedule
+from sft_tradeoff.console import quick_start
 from sft_tradeoff.files import atomic_write_json
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.specs import TrainingSpec
@@ -72,16 +73,17 @@ def steps_of(data: TokenizedData, batch_size: int) -> list[np.ndarray]:
 
 def train_ours(options: argparse.Namespace, clock: Clock, settings: dict[str, Any]) -> Any:
     """Train with this project, set up as its ``train`` stage does; return losses and settings."""
-    import torch
-
-    from sft_tradeoff.train import make_deterministic
-    from sft_tradeoff.trainer import Trainer
-
-    make_deterministic(0)
-    data = TokenizedData.load(options.data)
     config = run_config(options.model, training_spec(options.batch_size, **settings))
-    pad_id = load_tokenizer(options.model).pad_token_id
-    trainer = Trainer(config, load_model(options.model, torch.float32), data, pad_id)
+    data = TokenizedData.load(options.data)
+    with quick_start():
+        import torch
+
+        from sft_tradeoff.train import make_deterministic
+        from sft_tradeoff.trainer import Trainer
+
+        make_deterministic(0)
+        pad_id = load_tokenizer(options.model).pad_token_id
+        trainer = Trainer(config, load_model(options.model, torch.float32), data, pad_id)
     losses = []
     clock.tick()
     for step in options.steps:

@@ -274,10 +274,13 @@ def forced_states(
     """
     longest, width = max(map(len, answers)), rows.mask.shape[1]
     ids = torch.zeros(len(answers), padded_width(longest - 1), dtype=torch.long)  # (B, T)
+    mask = torch.zeros_like(ids)
     for i, answer in enumerate(answers):
         ids[i, : len(answer) - 1] = torch.tensor(answer[:-1])
-    if longest > 1:  # padding on the right is read, but nothing looks back at it
-        states = torch.cat([states, _states(model, ids.to(model.device), rows)], dim=1)
+        mask[i, : len(answer) - 1] = 1
+    if longest > 1:
+        found = _states(model, ids.to(model.device), rows, mask.to(model.device))
+        states = torch.cat([states, found], dim=1)
         rows.mask = rows.mask[:, :width]
         for layer in _layers(rows.cache):
             layer.keys, layer.values = layer.keys[:, :, :width], layer.values[:, :, :width]

@@ -149,7 +149,9 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         self, trees: list[PrefixTree]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Sequence, log-likelihood and greedy hit of every scored token [N], on the CPU."""
-        width = padded_width(max(len(tree) for tree in trees))
+        longest = max(len(tree) for tree in trees)
+        # Padding gets positions, too, and a model with a table of them has none beyond its window.
+        width = min(padded_width(longest), max(longest, self.max_length))
         input_ids = torch.zeros(len(trees), width, dtype=torch.long)  # (B, T)
         for row, tree in enumerate(trees):
             input_ids[row, : len(tree)] = torch.tensor(tree.ids)

@@ -414,13 +414,20 @@ def test_long_choices_over_a_real_vocabulary_agree_with_stock(random_model):
     assert errors[0] < 1.25 * errors[1] + 2e-5
 
 
-def test_learned_positions_are_the_depths_in_the_tree(random_model):
-    """GPT-2 adds a vector for each position: a wrong one would change every later token."""
-    sizes = {"vocab_size": 259, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 256}
+@pytest.mark.parametrize("n_positions", [256, 125])
+def test_learned_positions_are_the_depths_in_the_tree(random_model, n_positions):
+    """GPT-2 adds a vector for each position: a wrong one would change every later token.
+
+    It has none beyond its window: of 125 tokens a pass cannot be padded to 128.
+    """
+    sizes = {"vocab_size": 259, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": n_positions}
     ids = {"bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
     model = loud(GPT2LMHeadModel(GPT2Config(**sizes, **ids)))
-    ours, stock = lms(model, load_tokenizer(random_model))
+    ours, stock = lms(model, load_tokenizer(random_model), max_length=min(128, n_positions))
     assert ours._shares
+    full = [(None, [1] * 60, [2] * 65)]  # the last token is only predicted
+    (found, _), (expected, _) = (lm._loglikelihood_tokens(full)[0] for lm in (ours, stock))
+    assert found == pytest.approx(expected)
     agree(ours, stock, PAIRS, 1e-4)
     generations_agree(ours, stock, [(prompt, OPTIONS) for prompt in PROMPTS])
 
