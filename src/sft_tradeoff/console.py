@@ -25,12 +25,14 @@ def quick_start() -> Iterator[None]:
     A million objects that stay would be looked through again and again, and once more at the end of
     the process: together a fifth of the time of a process that does nothing else.
     """
+    was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_on:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -266,7 +266,8 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
     )
     yield (
         f"Writing a token takes max(2P bytes / {h.bandwidth:g} GB/s, {h.step_s:g} s with backend "
-        f"hf) per batch of {study.evaluation.batch_size}; answers are as long as the reference, "
+        f"hf) per batch of {study.evaluation.batch_size} (the model takes more where "
+        "batch_tokens holds them); answers are as long as the reference, "
         f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite."
     )
     yield (

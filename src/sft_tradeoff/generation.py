@@ -35,12 +35,15 @@ HARMLESS = {
 def has_plain_cache(model: PreTrainedModel) -> bool:
     """Whether keys and values of all tokens stay, one row per sequence, and can be rearranged.
 
-    Sliding windows, recurrent states, ALiBi and attention kernels without a free mask cannot.
+    Sliding windows, recurrent states, ALiBi, attention kernels without a free mask and those that
+    count columns instead of positions (GPT-Neo's local layers) cannot.
     """
     layers = DynamicCache(config=model.config).layers
+    takes = inspect.signature(model.base_model.forward).parameters.keys()
     return (
         all(type(layer) is DynamicLayer for layer in layers)
-        and "position_ids" in inspect.signature(model.base_model.forward).parameters
+        and takes >= {"position_ids", "past_key_values"}
+        and "local" not in getattr(model.config, "attention_layers", ())
         and not getattr(model.config, "alibi", False)
         and model.config._attn_implementation in ("sdpa", "eager")
     )
@@ -211,7 +214,7 @@ def greedy_decode(
         # Joining copies the cache, so prompts wait until half of the rows are free.
         if waiting and 2 * n_free >= batch_size:
             chosen = [waiting.popleft() for _ in range(min(n_free, len(waiting)))]
-            lengths = np.array([len(prompts[row]) for row in chosen])
+            lengths = np.array([padded_width(len(prompts[row])) for row in chosen])
             for batch in length_batches(lengths, batch_tokens):
                 parts.append(_read(model, prompts, [chosen[i] for i in batch], look))
         active = _join(model, parts)

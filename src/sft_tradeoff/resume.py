@@ -26,7 +26,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from sft_tradeoff.files import atomic_path, atomic_write_text
@@ -64,6 +63,8 @@ class StateFile:
 
     def save(self, state: dict[str, Any], step: int) -> None:
         """Write this rank's part beside the previous resume point; see :meth:`keep_only`."""
+        import torch
+
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f".{self.key}.*.{self.part}of{self.n_parts}.*.tmp.pt"):
             leftover.unlink()  # of a killed process: as large as the resume point itself
@@ -81,6 +82,8 @@ class StateFile:
 
         None where there is no such point, or where it cannot be read.
         """
+        import torch
+
         found = Counter(int(path.name.split(".")[1]) for path in self._parts("*"))
         complete = [step for step, n_parts in found.items() if n_parts == self.n_parts]
         if not complete:

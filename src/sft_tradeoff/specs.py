@@ -298,10 +298,13 @@ class EvaluationSpec(Strict):
 
     tasks: dict[str, int | None] = Field(default_factory=dict)
     batch_size: int = Field(
-        32, ge=1, description="prompts generated together, if batch_tokens holds no more"
+        32, ge=1, description="prompts generated together at least; see batch_tokens"
     )
     batch_tokens: int = Field(
-        4096, ge=1, description="tokens per scoring pass; scores depend on it in the last digits"
+        4096,
+        ge=1,
+        description="tokens per pass, and of prompts and answers generated together if these are "
+        "more than batch_size; scores depend on it in the last digits",
     )
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     max_length: int = Field(1024, ge=8, description="window in tokens")

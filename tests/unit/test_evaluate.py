@@ -5,6 +5,7 @@ import math
 
 import pandas as pd
 import pytest
+from lm_eval.api.task import ConfigurableTask
 
 from sft_tradeoff.benchmarks import BenchmarkError
 from sft_tradeoff.benchmarks.human_eval import ExecutionNotAllowed
@@ -119,6 +120,20 @@ def test_generation_prompt_is_the_training_prompt(material, random_model, prompt
         n_prompt = example.response_mask.index(True)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert ids == example.input_ids[:n_prompt]
+
+
+def test_requests_are_built_once(material, random_model, monkeypatch):
+    """They are checked before lm-eval asks them, and are the same ones: 2 items, 2 contexts."""
+    built = []
+    context = ConfigurableTask.fewshot_context
+
+    def spy(task, doc, *args, **keywords):
+        built.extend([doc["id"]] if task.config.task == "piqa" else [])
+        return context(task, doc, *args, **keywords)
+
+    monkeypatch.setattr(ConfigurableTask, "fewshot_context", spy)
+    run(material, random_model, {"piqa": 2})
+    assert len(built) == len(set(built)) == 2
 
 
 @pytest.mark.parametrize("chat", [False, True])

@@ -4,7 +4,16 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+)
 
 from sft_tradeoff import generation
 from sft_tradeoff.generation import (
@@ -104,13 +113,10 @@ def test_finished_rows_leave_and_waiting_ones_join(model, monkeypatch):
 
 
 def test_prompts_are_read_within_the_budget(model, monkeypatch):
-    """Lengths 9, 5, 4, 4 and 10 tokens a pass: 9 alone, then 5 + 5 padded, then 4.
-
-    Each pass is wider by what makes it a multiple of eight.
-    """
+    """Lengths 9, 5, 4, 4 are 16, 8, 8, 8 columns; 16 tokens a pass: 9, then 5 and 4, then 4."""
     shapes = spy_on(model, monkeypatch)
     prompts = [[7] * n for n in (4, 9, 5, 4)]
-    greedy_decode(model, prompts, finished=lambda t: True, batch_size=8, batch_tokens=10)
+    greedy_decode(model, prompts, finished=lambda t: True, batch_size=8, batch_tokens=16)
     assert shapes == [(1, 16), (2, 8), (1, 8)]
 
 
@@ -125,6 +131,17 @@ def test_plain_caches_are_told_from_others(model):
     other.config.alibi = False
     other.config._attn_implementation = "flash_attention_2"
     assert not has_plain_cache(other)
+
+
+def test_kernels_that_count_columns_are_not_plain():
+    """GPT-Neo's local layers look back a number of columns, padding included; GPT has no cache."""
+    sizes = {"vocab_size": 40, "hidden_size": 32, "num_layers": 2, "num_heads": 2}
+    kinds = {"global": True, "local": False}
+    for kind, plain in kinds.items():
+        config = GPTNeoConfig(**sizes, attention_types=[[["global", kind], 1]])
+        assert has_plain_cache(GPTNeoForCausalLM(config)) == plain
+    config = OpenAIGPTConfig(vocab_size=40, n_embd=32, n_layer=1, n_head=2)
+    assert not has_plain_cache(OpenAIGPTLMHeadModel(config))
 
 
 def test_generation_settings_that_change_greedy_choices_are_seen():

@@ -281,6 +281,12 @@ def test_short_trees_fill_the_room_behind_long_ones():
     assert filled.branches
 
 
+def test_wide_rows_are_not_filled():
+    """600 nodes are more than 512 columns: the 3 of the other tree stay a row of their own."""
+    batches = list(tree_batches([chain(0, 600), chain(1, 3)], 2000, fill=True))
+    assert [[len(tree) for tree in batch] for batch in batches] == [[3, 600]]
+
+
 @given(
     sizes=st.lists(st.integers(1, 600), max_size=30),
     batch_tokens=st.integers(1, 3000),
@@ -559,6 +565,39 @@ def test_announced_answers_are_scored_while_generation_reads_their_prompts(
     assert passed == [len(other[0][1]) + len(other[0][2]) - 1]
 
 
+@pytest.mark.parametrize("kind", ["learned", "dynamic"])
+def test_a_long_prompt_beside_a_long_answer_stays_within_the_window(random_model, kind):
+    """Prompts of 108, 40, 30 tokens and answers of 5, 68, 9 fit 128; 108 + 68 would not.
+
+    GPT-2 has no vector beyond its window, and dynamic rotary angles change there for all tokens.
+    """
+    sizes = {"vocab_size": 259, "bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
+    if kind == "learned":
+        config = GPT2Config(**sizes, n_embd=32, n_layer=2, n_head=2, n_positions=128)
+        model = loud(GPT2LMHeadModel(config))
+    else:
+        layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+        rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+        config = LlamaConfig(
+            **sizes, **layers, hidden_size=32, intermediate_size=64, max_position_embeddings=128,
+            rope_parameters=rope,
+        )  # fmt: skip
+        model = loud(LlamaForCausalLM(config))
+    tokenizer = load_tokenizer(random_model)
+    asked, apart = (lms(model, tokenizer, batch_size=4, batch_tokens=4096)[0] for _ in range(2))
+    prompts, answers = ["a" * 108, "b" * 40, "c" * 30], ["x" * 5, "y" * 68, "z" * 9]
+    requests = [
+        (None, asked.tok_encode(p), asked.tok_encode(a))
+        for p, a in zip(prompts, answers, strict=True)
+    ]
+    expected = apart._loglikelihood_tokens(requests, disable_tqdm=True)
+    asked.expect(requests)
+    asked.generate_until(instances("generate_until", [(p, dict(OPTIONS)) for p in prompts]))
+    assert len(asked._known) == 3
+    found = asked._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert [f[0] for f in found] == pytest.approx([e[0] for e in expected], abs=1e-4)
+
+
 def test_scores_of_labels_by_hand():
     """Row 0: logits 0, log 3 → log ¼, log ¾. Row 1 ties: the first of equals is the greedy choice.
 
@@ -574,8 +613,8 @@ def test_scores_of_labels_by_hand():
 def test_gold_answers_longer_than_a_batch_are_scored_in_batches_of_their_own(
     random_model, model, monkeypatch
 ):
-    """Four prompts of some tokens and answers of 60: 240 tokens at once would exceed 100."""
-    ours = lms(model, load_tokenizer(random_model), batch_size=4, batch_tokens=100)[0]
+    """Four prompts of some tokens and answers of 60: 240 tokens at once would exceed 128."""
+    ours = lms(model, load_tokenizer(random_model), batch_size=4, batch_tokens=128)[0]
     requests = [(None, ours.tok_encode(p), ours.tok_encode("x" * 60)) for p in [*PROMPTS[:3], "q"]]
     ours.expect(requests)
     monkeypatch.setattr("sft_tradeoff.lm.forced_states", lambda *t: pytest.fail("one large pass"))
