@@ -282,9 +282,10 @@ def test_short_trees_fill_the_room_behind_long_ones():
 
 
 def test_wide_rows_are_not_filled():
-    """600 nodes are more than 512 columns: the 3 of the other tree stay a row of their own."""
-    batches = list(tree_batches([chain(0, 600), chain(1, 3)], 2000, fill=True))
-    assert [[len(tree) for tree in batch] for batch in batches] == [[3, 600]]
+    """Two rows of 600 columns: 3 would fit behind the 590, but 600 are more than 512."""
+    trees = [chain(i, n) for i, n in enumerate([600, 590, 3])]
+    batches = list(tree_batches(trees, 1200, fill=True))
+    assert [[len(tree) for tree in batch] for batch in batches] == [[590, 600], [3]]
 
 
 @given(
