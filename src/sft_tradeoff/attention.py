@@ -8,15 +8,22 @@ takes a third of that or less. Everywhere else this is Transformers' own ``sdpa`
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    DynamicCache,
+    PreTrainedModel,
+)
+from transformers.cache_utils import DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "sdpa_blocks"
-BLOCK = 64  # queries whose scores exist at one time
+BLOCK = 96  # queries whose scores exist at one time
 SPARE = 8  # columns for what is added to products: three, in a width that suits the CPU
 LONGEST = 1024  # tokens; from about here on PyTorch's kernel is as fast
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -25,8 +32,9 @@ _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 class BlockedAttention(torch.autograd.Function):
     """softmax(scale · Q Kᵀ + causal mask) V with PyTorch's forward pass and a blocked backward.
 
-    Queries [B, H, T, D], keys and values [B, K, T, D], where H is a multiple of K: each key head
-    serves the H/K query heads next to each other. Scores are never kept.
+    Queries [B, H, T, D], keys and values [B, K, P + T, D], where H is a multiple of K: each key
+    head serves the H/K query heads next to each other. The first P keys are seen by all queries.
+    Scores are never kept.
     """
 
     @staticmethod
@@ -34,7 +42,10 @@ class BlockedAttention(torch.autograd.Function):
         ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
         """Output [B, H, T, D]; keeps it, its inputs and the log-sum-exp [B, H, T]."""
-        output, logsumexp = _flash(query, key, value, 0.0, True, scale=scale)
+        mask = causal_mask(query, key)
+        output, logsumexp = _flash(
+            query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale
+        )
         ctx.save_for_backward(query, key, value, output, logsumexp)
         ctx.scale = scale
         return output
@@ -44,9 +55,9 @@ class BlockedAttention(torch.autograd.Function):
         """Gradients of queries, keys and values, in their types."""
         query, key, value, output, logsumexp = ctx.saved_tensors
         n_batch, n_heads, length, size = query.shape
-        n_keys = key.shape[1]
+        n_keys, before = key.shape[1], key.shape[2] - length
         exact = logsumexp.dtype  # float32 for bfloat16
-        key, value = (t.reshape(-1, length, size) for t in (key, value))  # (B·K, T, D)
+        key, value = (t.flatten(0, 1) for t in (key, value))  # (B·K, P + T, D)
         # What a row's scores lose so that their gradients sum to 0: Σ_d dO · O
         offset = (d_output.to(exact) * output).sum(-1)  # (B, H, T)
         wide_query = _with_shift(query, logsumexp / -ctx.scale)
@@ -58,20 +69,30 @@ class BlockedAttention(torch.autograd.Function):
         d_key, d_value = (torch.zeros(t.shape, dtype=exact) for t in (key, value))
         for start in range(0, length, BLOCK):
             end = min(start + BLOCK, length)
+            seen = before + end
             q, d_out = (_rows(t[:, :, start:end], n_keys) for t in (wide_query, wide_output))
-            # Probabilities of the block's rows: (B·K, R, end), where R = H/K · block
-            p = torch.bmm(q, wide_key[:, :end].mT).mul_(ctx.scale).exp_()
-            # A query sees no later key of its own block; earlier blocks it sees whole.
-            p.view(len(p), -1, end - start, end)[..., start:].tril_()
-            d_value[:, :end] += torch.bmm(p.mT, d_out[..., :size])
-            p.mul_(torch.bmm(d_out, wide_value[:, :end].mT))
+            # Probabilities of the block's rows: (B·K, R, seen), where R = H/K · block
+            p = torch.bmm(q, wide_key[:, :seen].mT).mul_(ctx.scale).exp_()
+            # A query sees no later key of its own block; earlier ones it sees whole.
+            p.view(len(p), -1, end - start, seen)[..., before + start :].tril_()
+            d_value[:, :seen] += torch.bmm(p.mT, d_out[..., :size])
+            p.mul_(torch.bmm(d_out, wide_value[:, :seen].mT))
             d_query[:, :, start:end] = (
-                torch.bmm(p, key[:, :end]).mul_(ctx.scale).view(n_batch, n_heads, -1, size)
+                torch.bmm(p, key[:, :seen]).mul_(ctx.scale).view(n_batch, n_heads, -1, size)
             )
-            d_key[:, :end] += torch.bmm(p.mT, q[..., :size])
-        shape = (n_batch, n_keys, length, size)
+            d_key[:, :seen] += torch.bmm(p.mT, q[..., :size])
+        shape = (n_batch, n_keys, before + length, size)
         d_key.mul_(ctx.scale)
         return d_query, d_key.to(q.dtype).view(shape), d_value.to(q.dtype).view(shape), None
+
+
+def causal_mask(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
+    """Additive mask [1, 1, T, P + T] for more keys than queries; None where they are as many."""
+    length, before = query.shape[2], key.shape[2] - query.shape[2]
+    if not before:
+        return None
+    hidden = query.new_full((length, before + length), -torch.inf).triu(before + 1)
+    return hidden[None, None]
 
 
 def _with_shift(rows: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -113,16 +134,58 @@ def attention(
 ) -> tuple[torch.Tensor, None]:
     """Attention as Transformers' models call it, [B, H, T, D] → [B, T, H, D]."""
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    plain = causal and attention_mask is None and dropout == 0 and not _asks_for_more(keywords)
-    if plain and _pays(query) and query.shape[2:] == key.shape[2:] == value.shape[2:]:
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        output: torch.Tensor = BlockedAttention.apply(query, key, value, scale)
-        return output.transpose(1, 2), None
+    same_size = query.shape[-1] == key.shape[-1] == value.shape[-1]
+    plain = causal and dropout == 0 and same_size and not _asks_for_more(keywords)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if attention_mask is not None and attention_mask.dtype == torch.long:
+        if not plain:
+            raise ValueError("this attention has options that shared beginnings do not know")
+        return _attend_shared(query, key, value, attention_mask, scale), None
+    if plain and attention_mask is None and query.shape[2] == key.shape[2] and _pays(query):
+        return _attend(query, key, value, scale).transpose(1, 2), None
     found: tuple[torch.Tensor, None] = sdpa_attention_forward(
         module, query, key, value, attention_mask,
         dropout=dropout, scaling=scaling, is_causal=is_causal, **keywords,
     )  # fmt: skip
     return found
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> torch.Tensor:
+    """Causal attention of the last T of P + T tokens: [B, H, T, D]."""
+    if _pays(query):
+        output: torch.Tensor = BlockedAttention.apply(query, key, value, scale)
+        return output
+    mask = causal_mask(query, key)
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, mask, is_causal=mask is None, scale=scale, enable_gqa=True
+    )
+
+
+def _attend_shared(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    layout: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """Attention of P tokens, of B rows of T tokens after them, and of a tail that means nothing.
+
+    All in one row of P + B·T + R tokens, as ``layout`` tells: (P, B, T). Output [1, N, H, D].
+    """
+    n_shared, n_rows, width = layout.flatten().tolist()
+    sizes = (n_shared, n_rows * width, query.shape[2] - n_shared - n_rows * width)
+    (q, rows, tail), (k, own_keys, _), (v, own_values, _) = (
+        (first, rest[0].unflatten(1, (n_rows, width)).transpose(0, 1), last)
+        for first, rest, last in (t.split(sizes, dim=2) for t in (query, key, value))
+    )
+    keys, values = (  # (B, K, P + T, D)
+        torch.cat((first.expand(n_rows, -1, -1, -1), own), dim=2)
+        for first, own in ((k, own_keys), (v, own_values))
+    )
+    parts = _attend(q, k, v, scale), _attend(rows, keys, values, scale), torch.zeros_like(tail)
+    return torch.cat([part.transpose(1, 2).flatten(0, 1) for part in parts])[None]
 
 
 def _asks_for_more(keywords: dict[str, Any]) -> bool:
@@ -138,6 +201,23 @@ def _pays(query: torch.Tensor) -> bool:
         and query.device.type == "cpu"
         and query.dtype == torch.bfloat16
         and query.shape[2] <= LONGEST
+    )
+
+
+def has_plain_cache(model: PreTrainedModel) -> bool:
+    """Whether keys and values of all tokens stay, one row per sequence, and can be rearranged.
+
+    Sliding windows, recurrent states, ALiBi, attention kernels without a free mask and those that
+    count columns instead of positions (GPT-Neo's local layers) cannot.
+    """
+    layers = DynamicCache(config=model.config).layers
+    takes = inspect.signature(model.base_model.forward).parameters.keys()
+    return (
+        all(type(layer) is DynamicLayer for layer in layers)
+        and takes >= {"position_ids", "past_key_values"}
+        and "local" not in getattr(model.config, "attention_layers", ())
+        and not getattr(model.config, "alibi", False)
+        and model.config._attn_implementation in ("sdpa", "eager", NAME)
     )
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BATCHES_PER_CHUNK = 16
 # Matrix units read tiles: passes of odd widths take up to half as long again.
 WIDTH_UNIT = 8
+# A beginning is read once if it is at least this share of the longest example; a shorter one saves
+# less than attention in two parts costs.
+WORTH_SHARING = 1 / 4
 
 
 def batch_schedule(
@@ -87,13 +90,15 @@ class Batch:
     from it, and no padded position is supervised.
 
     Args:
-        input_ids: [B, T] int64, padded on the right.
-        positions: [N] int64 into the flattened [B·T] hidden states that predict each label.
+        beginning: [P] int64, what all sequences begin with, so that it is read once; may be empty.
+        input_ids: [B, T] int64, what follows it, padded on the right.
+        positions: [N] int64 into the [P + B·T] hidden states, of which each predicts a label.
         labels: [N] int64.
         sequence: [N] int64, the label's sequence within the *global* batch.
         token: [N] int64, the label's place in ``TokenizedData.input_ids``.
     """
 
+    beginning: Tensor
     input_ids: Tensor
     positions: Tensor
     labels: Tensor
@@ -105,22 +110,59 @@ class Batch:
         return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
-def collate(data: TokenizedData, rows: np.ndarray, first_sequence: int, pad_id: int) -> Batch:
-    """Pad examples to a :class:`Batch`; sequences are numbered from ``first_sequence``."""
+def collate(
+    data: TokenizedData,
+    rows: np.ndarray,
+    first_sequence: int,
+    pad_id: int,
+    share_up_to: int = 0,
+) -> Batch:
+    """Pad examples to a :class:`Batch`; sequences are numbered from ``first_sequence``.
+
+    Args:
+        data: The examples.
+        rows: Those of this batch.
+        first_sequence: Number of the first one within the global batch.
+        pad_id: Token that fills rows.
+        share_up_to: What examples of at most so many tokens have in common at their beginning is
+            stored once, if it is worth it.
+    """
     import torch
 
-    width = padded_width(int(data.lengths[rows].max()))
+    examples = [data.example(int(row)) for row in rows]
+    longest = max(len(ids) for ids, _ in examples)
+    start = n_shared(examples, WORTH_SHARING * longest) if longest <= share_up_to else 0
+    width = padded_width(longest - start)
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)  # (B, T)
     supervised = np.zeros((len(rows), width), dtype=bool)  # (B, T)
-    for i, row in enumerate(rows):
-        ids, mask = data.example(int(row))
-        input_ids[i, : len(ids)] = ids
-        supervised[i, : len(ids)] = mask
+    for i, (ids, mask) in enumerate(examples):
+        input_ids[i, : len(ids) - start] = ids[start:]
+        supervised[i, : len(ids) - start] = mask[start:]
     sequence, column = np.nonzero(supervised)  # (N,), (N,)
     return Batch(
+        beginning=torch.from_numpy(examples[0][0][:start].astype(np.int64)),
         input_ids=torch.from_numpy(input_ids),
-        positions=torch.from_numpy(sequence * width + column - 1),
+        positions=torch.from_numpy(start + sequence * width + column - 1),
         labels=torch.from_numpy(input_ids[sequence, column]),
         sequence=torch.from_numpy(sequence + first_sequence),
-        token=torch.from_numpy(data.offsets[rows][sequence] + column),
+        token=torch.from_numpy(data.offsets[rows][sequence] + start + column),
     )
+
+
+def n_shared(examples: list[tuple[np.ndarray, np.ndarray]], least: float) -> int:
+    """Tokens that all examples begin with and that predict none of their labels.
+
+    A multiple of :data:`WIDTH_UNIT`, which leaves every example a token of its own.
+
+    Args:
+        examples: Token ids and response mask of each.
+        least: How many it must be; else 0 are shared, as of a single example.
+    """
+    # A label is predicted from one place before.
+    limit = min(int(np.argmax([*mask[:-1], True])) - 1 for _, mask in examples)
+    first = examples[0][0][: max(limit, 0)]
+    for ids, _ in examples[1:]:
+        same = first == ids[: len(first)]
+        first = first[: len(first) if same.all() else int(same.argmin())]
+    n = len(first) // WIDTH_UNIT * WIDTH_UNIT
+    return n if len(examples) > 1 and n >= least else 0

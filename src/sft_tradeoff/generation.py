@@ -6,7 +6,6 @@ tokens and of the one key-value cache that all rows share.
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,23 +29,6 @@ HARMLESS = {
     "max_length", "max_new_tokens", "use_cache", "transformers_version", "output_attentions",
     "output_hidden_states", "_from_model_config",
 }  # fmt: skip
-
-
-def has_plain_cache(model: PreTrainedModel) -> bool:
-    """Whether keys and values of all tokens stay, one row per sequence, and can be rearranged.
-
-    Sliding windows, recurrent states, ALiBi, attention kernels without a free mask and those that
-    count columns instead of positions (GPT-Neo's local layers) cannot.
-    """
-    layers = DynamicCache(config=model.config).layers
-    takes = inspect.signature(model.base_model.forward).parameters.keys()
-    return (
-        all(type(layer) is DynamicLayer for layer in layers)
-        and takes >= {"position_ids", "past_key_values"}
-        and "local" not in getattr(model.config, "attention_layers", ())
-        and not getattr(model.config, "alibi", False)
-        and model.config._attn_implementation in ("sdpa", "eager")
-    )
 
 
 def is_plain_greedy(model: PreTrainedModel) -> bool:

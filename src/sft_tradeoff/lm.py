@@ -25,6 +25,7 @@ from tqdm import tqdm
 from transformers import AutoConfig, GenerationConfig
 
 from sft_tradeoff.allocator import keep_freed_memory
+from sft_tradeoff.attention import has_plain_cache
 from sft_tradeoff.batching import padded_width
 from sft_tradeoff.benchmarks.chat_task import RENDERED
 from sft_tradeoff.console import UserError
@@ -33,7 +34,6 @@ from sft_tradeoff.generation import (
     end_tokens,
     forced_states,
     greedy_decode,
-    has_plain_cache,
     is_plain_greedy,
 )
 from sft_tradeoff.models import load_model, load_tokenizer

@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from sft_tradeoff.adapters import attach_adapter
 from sft_tradeoff.allocator import keep_freed_memory
-from sft_tradeoff.attention import speed_up_attention
+from sft_tradeoff.attention import LONGEST, speed_up_attention
 from sft_tradeoff.batching import Batch, batch_schedule, collate
 from sft_tradeoff.console import UserError
 from sft_tradeoff.global_batch import Known, gather, join, unlabelled
@@ -36,7 +36,7 @@ from sft_tradeoff.reference import median_sequence_nll
 from sft_tradeoff.resume import StateFile
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.sharding import LossModule, shard
-from sft_tradeoff.token_loss import TokenLoss, check_head
+from sft_tradeoff.token_loss import TokenLoss, can_share_beginnings, check_head
 from sft_tradeoff.tokenization import TokenizedData
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Trainer:
         if not self.sharded:
             self.model.to(self.accelerator.device)
         check_head(self.model)
+        self.share_up_to = LONGEST if can_share_beginnings(self.model) else 0
         self.model.train()  # for gradient checkpointing; nothing is random
         if self.method.adapter:
             attach_adapter(self.model, self.method.adapter(self.options))
@@ -252,7 +253,9 @@ class Trainer:
         for start in range(0, len(shares[0]), size):
             places = shares[self.accelerator.process_index][start : start + size]
             if len(places):
-                batch = collate(self.data, rows[places], int(places[0]), self.pad_id)
+                batch = collate(
+                    self.data, rows[places], int(places[0]), self.pad_id, self.share_up_to
+                )
             else:
                 batch = unlabelled(collate(self.data, rows[-1:], 0, self.pad_id))
             yield batch.to(self.accelerator.device)

@@ -4,45 +4,53 @@ import math
 
 import pytest
 import torch
+import transformers
 
 from sft_tradeoff import attention
 from sft_tradeoff.attention import BlockedAttention, speed_up_attention
+from sft_tradeoff.batching import Batch
 from sft_tradeoff.models import load_model
+from sft_tradeoff.token_loss import ROW_UNIT, can_share_beginnings, shared_inputs, token_nll
 
 
 def naive(query, key, value, scale):
-    """Softmax attention written out: later keys do not exist, heads in a row share a key head."""
+    """Softmax attention written out: later keys do not exist, heads in a row share a key head.
+
+    Queries are those of the last tokens.
+    """
     group = query.shape[1] // key.shape[1]
     key, value = (t.repeat_interleave(group, dim=1) for t in (key, value))
-    length = query.shape[2]
+    length, before = query.shape[2], key.shape[2] - query.shape[2]
     scores = scale * query @ key.mT
     for row in range(length):
-        scores[:, :, row, row + 1 :] = -math.inf
+        scores[:, :, row, before + row + 1 :] = -math.inf
     return scores.softmax(-1) @ value
 
 
-def tensors(n_batch, n_heads, n_keys, length, size, dtype):
+def tensors(n_batch, n_heads, n_keys, length, size, dtype, before=0):
     """Queries, keys, values, as a model makes them: heads are a transposed dimension."""
     torch.manual_seed(0)
     return [
-        torch.randn(n_batch, length, n, size, dtype=dtype).transpose(1, 2).requires_grad_()
-        for n in (n_heads, n_keys, n_keys)
+        torch.randn(n_batch, n_tokens, n, size, dtype=dtype).transpose(1, 2).requires_grad_()
+        for n, n_tokens in ((n_heads, length), (n_keys, before + length), (n_keys, before + length))
     ]
 
 
+@pytest.mark.parametrize("before", [0, 3])
 @pytest.mark.parametrize("heads", [(4, 2), (3, 1), (2, 2)])
 @pytest.mark.parametrize("block", [1, 2, 5, 7])
-def test_gradient_by_finite_differences(heads, block, monkeypatch):
-    """Five tokens in blocks that divide them, do not, or hold them all."""
+def test_gradient_by_finite_differences(heads, block, before, monkeypatch):
+    """Five tokens in blocks that divide them, do not, or hold them all; three before them."""
     monkeypatch.setattr(attention, "BLOCK", block)
-    inputs = tensors(2, *heads, 5, 4, torch.float64)
+    inputs = tensors(2, *heads, 5, 4, torch.float64, before)
     assert torch.autograd.gradcheck(lambda *t: BlockedAttention.apply(*t, 0.7), inputs)
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
-def test_bfloat16_is_as_near_to_the_exact_gradient_as_its_own_rounding(length):
+@pytest.mark.parametrize("before", [0, 72])
+def test_bfloat16_is_as_near_to_the_exact_gradient_as_its_own_rounding(length, before):
     """bfloat16 has 8 bits: 2⁻⁹ relative per rounding, and a score passes about three."""
-    inputs = tensors(2, 6, 2, length, 16, torch.bfloat16)
+    inputs = tensors(2, 6, 2, length, 16, torch.bfloat16, before)
     exact = [t.detach().double().requires_grad_() for t in inputs]
     d_output = torch.randn(2, length, 6, 16).transpose(1, 2)
     output = BlockedAttention.apply(*inputs, 0.25)
@@ -135,3 +143,104 @@ def test_another_attention_is_kept(random_model):
     model = load_model(random_model, torch.bfloat16)
     model.set_attn_implementation("eager")
     assert speed_up_attention(model).config._attn_implementation == "eager"
+
+
+def batch_of(rows, beginning=()):
+    """Rows of tokens after a beginning; of each, the last two tokens are predicted."""
+    rows = torch.tensor(rows)
+    n, width, start = len(rows), rows.shape[1], len(beginning)
+    last = torch.arange(n)[:, None] * width + torch.tensor([width - 3, width - 2])
+    labels = {name: rows[:, -2:].flatten() for name in ("labels", "sequence", "token")}
+    first = torch.tensor(beginning, dtype=torch.long)
+    return Batch(beginning=first, input_ids=rows, positions=start + last.flatten(), **labels)
+
+
+def losses_and_gradients(model, batch):
+    model.zero_grad()
+    loss = token_nll(model, batch)
+    loss.square().sum().backward()  # tokens weigh differently
+    return loss, torch.cat([p.grad.flatten().float() for p in model.parameters()])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)], ids=["float32", "bfloat16"]
+)
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("n_own", [5, 75])
+def test_a_shared_beginning_changes_neither_losses_nor_gradients(
+    dtype, near, checkpointing, n_own, random_model
+):
+    """Eight tokens before three rows; with 75 of their own rows fill more than one unit."""
+    torch.manual_seed(0)
+    model = speed_up_attention(load_model(random_model, dtype)).train()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(5 if parameter.ndim == 2 else 1)  # so that tokens look at each other
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    beginning, rows = list(range(40, 48)), torch.randint(3, 200, (3, n_own)).tolist()
+    whole = batch_of([beginning + row for row in rows])
+    shared = batch_of(rows, beginning)
+    expected, wanted = losses_and_gradients(model, whole)
+    found, gradient = losses_and_gradients(model, shared)
+    torch.testing.assert_close(found, expected, rtol=near, atol=near)
+    assert (gradient - wanted).norm() <= near * wanted.norm()
+    _, other = losses_and_gradients(model, batch_of(rows, beginning[::-1]))
+    assert (other - wanted).norm() > 5 * near * wanted.norm()  # the beginning matters
+
+
+def test_a_row_of_shared_tokens_has_a_length_that_suits_products(random_model):
+    for n_own in (5, 8, 64):
+        inputs = shared_inputs(batch_of([[7] * n_own] * 3, range(8)))
+        assert inputs["input_ids"].shape == inputs["position_ids"].shape
+        assert inputs["input_ids"].shape[1] == -(-(8 + 3 * n_own) // ROW_UNIT) * ROW_UNIT
+        depth = inputs["position_ids"][0, : 8 + 2 * n_own].tolist()
+        assert depth == [*range(8), *2 * list(range(8, 8 + n_own))]
+
+
+TINY = {
+    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "can"),
+    [
+        (transformers.LlamaConfig, {}, True),
+        (transformers.Qwen3Config, {}, True),
+        (transformers.GPTNeoXConfig, {}, True),
+        (transformers.GPT2Config, {}, True),
+        (transformers.MixtralConfig, {"num_local_experts": 2, "sliding_window": None}, True),
+        (transformers.MistralConfig, {"sliding_window": 8}, False),
+        (transformers.Gemma2Config, {}, False),
+        (transformers.GPTNeoConfig, {"attention_types": [[["global", "local"], 1]]}, False),
+        (transformers.BloomConfig, {}, False),
+        (transformers.MambaConfig, {"state_size": 4}, False),
+    ],
+)
+def test_which_models_share_beginnings(kind, options, can):
+    torch.manual_seed(0)
+    sizes = {**TINY, "num_layers": 2} if kind is transformers.GPTNeoConfig else TINY
+    model = transformers.AutoModelForCausalLM.from_config(kind(**sizes, **options)).eval()
+    assert not can_share_beginnings(model)  # PyTorch's attention does not know how
+    model = speed_up_attention(model)
+    assert can_share_beginnings(model) == can
+    if can:
+        beginning, rows = list(range(8)), [[9, 10, 11, 12], [13, 14, 15, 16]]
+        expected, wanted = losses_and_gradients(model, batch_of([beginning + r for r in rows]))
+        found, gradient = losses_and_gradients(model, batch_of(rows, beginning))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_attention_that_asks_for_more_refuses_shared_beginnings(random_model):
+    """Rather than ignoring, say, a soft cap."""
+    query = torch.randn(1, 2, 64, 8)
+    layout = torch.tensor([[[[8, 2, 16]]]])
+    module = torch.nn.Module()
+    attention.attention(module, query, query, query, layout)
+    with pytest.raises(ValueError, match="options"):
+        attention.attention(module, query, query, query, layout, softcap=30.0)
+    with pytest.raises(ValueError, match="options"):
+        attention.attention(module, query, query, query[..., :4], layout)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_tradeoff.batching import batch_schedule, collate, length_batches
+from sft_tradeoff.batching import batch_schedule, collate, length_batches, n_shared
 from sft_tradeoff.tokenization import TokenizedData, TokenizedExample
 
 
@@ -70,6 +70,61 @@ def test_collate_by_hand():
     assert batch.positions.tolist() == [0, 8 + 1, 8 + 2]
     assert batch.sequence.tolist() == [10, 11, 11]
     assert data.input_ids[batch.token].tolist() == [4, 7, 8]
+
+
+def examples_of(*examples):
+    """Data of (tokens, index of the first supervised one)."""
+    return TokenizedData.from_examples(
+        [
+            TokenizedExample(str(i), ids, [place >= first for place in range(len(ids))], False)
+            for i, (ids, first) in enumerate(examples)
+        ]
+    )
+
+
+def test_collate_stores_a_common_beginning_once():
+    """Ten tokens in common: eight are stored once, the others stay with their rows."""
+    common = [*range(20, 30)]
+    data = examples_of(([*common, 5, 6, 7], 11), ([*common, 8, 9], 11))
+    batch = collate(data, np.array([1, 0]), 0, 3, share_up_to=13)
+    assert batch.beginning.tolist() == common[:8]
+    assert batch.input_ids.tolist() == [[28, 29, 8, 9] + 4 * [3], [28, 29, 5, 6, 7] + 3 * [3]]
+    assert batch.labels.tolist() == [9, 6, 7]
+    # of eight states of the beginning and eight of each row; one before its label
+    assert batch.positions.tolist() == [8 + 2, 16 + 2, 16 + 3]
+    assert data.input_ids[batch.token].tolist() == [9, 6, 7]
+    for limit in (0, 12):  # an example is longer
+        assert collate(data, np.array([1, 0]), 0, 3, limit).beginning.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("examples", "n"),
+    [
+        # the label at 16 is predicted at 15, which stays with its row
+        (2 * [([*range(20)], 17)], 16),
+        (2 * [([*range(20)], 16)], 8),
+        (2 * [([*range(20)], 1)], 0),
+        (2 * [([*range(20)], 0)], 0),
+        # nothing supervised: every example keeps a token of its own
+        (2 * [([*range(17)], 17)], 8),
+        (2 * [([*range(18)], 18)], 16),
+        ([([*range(16), 1, 2], 17), ([*range(15), 1, 2, 3], 17)], 8),
+        ([([*range(40)], 39), ([*range(6)], 5)], 0),
+        ([([*range(20)], 18)], 0),  # alone
+        (3 * [([5], 1)], 0),
+    ],
+)
+def test_what_examples_share_predicts_no_label(examples, n):
+    data = examples_of(*examples)
+    assert n_shared([data.example(row) for row in range(len(data))], least=0) == n
+
+
+def test_a_short_beginning_stays_with_its_rows():
+    """Attention in two parts costs more than it saves."""
+    data = examples_of(*(([*range(8), *25 * [own]], 20) for own in (50, 51)))
+    assert not len(collate(data, np.arange(2), 0, 3, 100).beginning)  # 8 of 33
+    data = examples_of(*(([*range(8), *24 * [own]], 20) for own in (50, 51)))
+    assert len(collate(data, np.arange(2), 0, 3, 100).beginning) == 8  # of 32
 
 
 def test_empty_budget_never_loops_forever():

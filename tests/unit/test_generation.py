@@ -16,12 +16,12 @@ from transformers import (
 )
 
 from sft_tradeoff import generation
+from sft_tradeoff.attention import has_plain_cache
 from sft_tradeoff.generation import (
     SPARE,
     GrowingLayer,
     end_tokens,
     greedy_decode,
-    has_plain_cache,
     is_plain_greedy,
 )
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from sft_tradeoff import trainer as trainer_module
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.models import load_model
@@ -154,6 +155,28 @@ def micro_batches(trainer, size, rank, n_ranks):
         process_index=rank, num_processes=n_ranks, device=torch.device("cpu")
     )
     return list(trainer._micro_batches(0))
+
+
+def test_what_a_batch_begins_with_is_read_once_where_the_model_can(random_model, data, monkeypatch):
+    """With and without, six steps train the same weights; the tests of methods do so, too."""
+    plain = load_model(random_model, torch.float32)
+    plain.set_attn_implementation("eager")
+    apart = Trainer(run_config(), plain, data, 0)
+    once = Trainer(run_config(), load_model(random_model, torch.float32), data, 0)
+    assert [n_once(apart, step) for step in range(3)] == [0, 0, 0]
+    assert sorted(n_once(once, step) for step in range(3)) == [0, 16, 16]
+    monkeypatch.setattr(trainer_module, "LONGEST", 50)  # of 42, 50 and 59
+    shorter = Trainer(run_config(), load_model(random_model, torch.float32), data, 0)
+    assert sorted(n_once(shorter, step) for step in range(3)) == [0, 0, 16]
+    for trainer in (apart, once):
+        trainer.run()
+    for name, weight in once.weights.state().items():
+        torch.testing.assert_close(weight, apart.weights.state()[name], rtol=1e-4, atol=1e-5)
+
+
+def n_once(trainer, step):
+    (batch,) = trainer._micro_batches(step)
+    return len(batch.beginning)
 
 
 def test_divergence_is_an_error_that_names_the_fix(random_model, data):
