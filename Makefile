@@ -85,6 +85,8 @@ bench: $(VENV)/installed.bench  ## Time methods, evaluation and training against
 	snakemake material --cores $(CORES) --configfile config/studies/quick.yaml
 	python benchmarks/methods.py
 	python benchmarks/evaluation.py
+	python benchmarks/training.py --contenders trl_fp32 trainer_fp32 ours_fp32 --float32-steps 20 \
+	  --batch-size 2 --out results/bench/float32
 	python benchmarks/training.py
 	python benchmarks/linear_cost.py
 

@@ -269,7 +269,7 @@ def main() -> None:
     with run_main("bench training"), tempfile.TemporaryDirectory() as folder:
         if min(options.steps, options.float32_steps) < 2:
             raise BenchmarkError("--steps and --float32-steps must be at least 2: one warms up")
-        n_examples = options.batch_size * options.steps
+        n_examples = options.batch_size * max(options.steps, options.float32_steps)
         data = {name: Path(folder) / f"{name}.npz" for name in options.workloads}
         for name, path in data.items():
             training_data(WORKLOADS[name], n_examples, options.model).save(path)

@@ -31,7 +31,7 @@ from sft_tradeoff.plotting import (
 
 Y_LABELS = {
     "domain_score": "Domain accuracy\n(fraction correct)\nbetter →",
-    "domain_nll": "Domain NLL\n(nats per token)\n← better",
+    "domain_nll": "Domain NLL\n(nats per token, log)\n← better",
     "general_bits_per_byte_difference": "Δ general code length\n(bits per byte)\n← better",
     "general_score_difference": "Δ general accuracy\n(fraction correct)\nbetter →",
 }
