@@ -3,7 +3,8 @@
 PyTorch's CPU kernel takes 10 to 60 times as long backward as forward for a few hundred tokens in
 bfloat16. The same gradient as batched matrix products over blocks of queries (FlashAttention's
 recomputation, arXiv 2205.14135, algorithm 4, in products large enough for the CPU's matrix units)
-takes a third of that or less. Everywhere else this is Transformers' own ``sdpa``.
+takes a third of that or less. A batch whose sequences begin alike may come as one row, which holds
+the beginning once. Everywhere else this is Transformers' own ``sdpa``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from transformers.masking_utils import sdpa_mask
 NAME = "sdpa_blocks"
 BLOCK = 96  # queries whose scores exist at one time
 SPARE = 8  # columns for what is added to products: three, in a width that suits the CPU
-LONGEST = 1024  # tokens; from about here on PyTorch's kernel is as fast
+# Tokens; from about here on PyTorch's kernel is as fast. Sequences that share a beginning are no
+# longer, because their mask hides half of what PyTorch's forward pass then computes.
+LONGEST = 1024
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
@@ -137,12 +140,13 @@ def attention(
     same_size = query.shape[-1] == key.shape[-1] == value.shape[-1]
     plain = causal and dropout == 0 and same_size and not _asks_for_more(keywords)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    if attention_mask is not None and attention_mask.dtype == torch.long:
+    if attention_mask is not None and attention_mask.dtype == torch.long:  # no mask: a layout
         if not plain:
             raise ValueError("this attention has options that shared beginnings do not know")
         return _attend_shared(query, key, value, attention_mask, scale), None
     if plain and attention_mask is None and query.shape[2] == key.shape[2] and _pays(query):
-        return _attend(query, key, value, scale).transpose(1, 2), None
+        output: torch.Tensor = BlockedAttention.apply(query, key, value, scale)
+        return output.transpose(1, 2), None
     found: tuple[torch.Tensor, None] = sdpa_attention_forward(
         module, query, key, value, attention_mask,
         dropout=dropout, scaling=scaling, is_causal=is_causal, **keywords,

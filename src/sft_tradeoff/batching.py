@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 BATCHES_PER_CHUNK = 16
 # Matrix units read tiles: passes of odd widths take up to half as long again.
 WIDTH_UNIT = 8
-# A beginning is read once if it is at least this share of the longest example; a shorter one saves
-# less than attention in two parts costs.
-WORTH_SHARING = 1 / 4
+# A row of all sequences is as long as a multiple of this: products that sum over a batch's tokens
+# take up to a tenth longer otherwise.
+ROW_UNIT = 64
+# A beginning is read once where at most this share of the tokens remains; else attention in two
+# parts costs what is saved.
+READ_ONCE = 0.8
 
 
 def batch_schedule(
@@ -130,9 +133,7 @@ def collate(
     import torch
 
     examples = [data.example(int(row)) for row in rows]
-    longest = max(len(ids) for ids, _ in examples)
-    start = n_shared(examples, WORTH_SHARING * longest) if longest <= share_up_to else 0
-    width = padded_width(longest - start)
+    start, width = _columns(examples, share_up_to)
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)  # (B, T)
     supervised = np.zeros((len(rows), width), dtype=bool)  # (B, T)
     for i, (ids, mask) in enumerate(examples):
@@ -149,14 +150,28 @@ def collate(
     )
 
 
-def n_shared(examples: list[tuple[np.ndarray, np.ndarray]], least: float) -> int:
+def row_length(n_shared: int, n_rows: int, width: int) -> int:
+    """Tokens of one row that holds a beginning and what follows it in each sequence."""
+    return math.ceil((n_shared + n_rows * width) / ROW_UNIT) * ROW_UNIT
+
+
+def _columns(examples: list[tuple[np.ndarray, np.ndarray]], share_up_to: int) -> tuple[int, int]:
+    """Tokens that are stored once, and columns for the rest of each example."""
+    longest = max(len(ids) for ids, _ in examples)
+    whole = padded_width(longest)
+    start = n_shared(examples) if longest <= share_up_to else 0
+    width = padded_width(longest - start)
+    worth = row_length(start, len(examples), width) <= READ_ONCE * len(examples) * whole
+    return (start, width) if start and worth else (0, whole)
+
+
+def n_shared(examples: list[tuple[np.ndarray, np.ndarray]]) -> int:
     """Tokens that all examples begin with and that predict none of their labels.
 
     A multiple of :data:`WIDTH_UNIT`, which leaves every example a token of its own.
 
     Args:
         examples: Token ids and response mask of each.
-        least: How many it must be; else 0 are shared, as of a single example.
     """
     # A label is predicted from one place before.
     limit = min(int(np.argmax([*mask[:-1], True])) - 1 for _, mask in examples)
@@ -164,5 +179,4 @@ def n_shared(examples: list[tuple[np.ndarray, np.ndarray]], least: float) -> int
     for ids, _ in examples[1:]:
         same = first == ids[: len(first)]
         first = first[: len(first) if same.all() else int(same.argmin())]
-    n = len(first) // WIDTH_UNIT * WIDTH_UNIT
-    return n if len(examples) > 1 and n >= least else 0
+    return len(first) // WIDTH_UNIT * WIDTH_UNIT

@@ -172,7 +172,7 @@ def greedy_decode(
     """Continue every prompt with the likeliest token until it is finished.
 
     Args:
-        model: One that :func:`has_plain_cache` accepts.
+        model: One that :func:`sft_tradeoff.attention.has_plain_cache` accepts.
         prompts: Token ids, none empty.
         finished: Whether these new tokens are a whole answer.
         batch_size: Rows decoded together.

@@ -103,12 +103,12 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
-    """Set every dropout of a model to zero, in place.
+    """Set every dropout of a model, and the jitter of its routers, to zero, in place.
 
-    With dropout a result would depend on how batches are cut, and θ0 would not agree with itself.
+    With them a result would depend on how batches are cut, and θ0 would not agree with itself.
     """
     for module in model.modules():
-        for name in ("p", *(name for name in vars(module) if "drop" in name)):
+        for name in ("p", *(n for n in vars(module) if "drop" in n or "jitter" in n)):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
     return model

@@ -14,15 +14,13 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from sft_tradeoff.attention import NAME, has_plain_cache
-from sft_tradeoff.batching import Batch
+from sft_tradeoff.batching import Batch, row_length
 from sft_tradeoff.console import UserError
 from sft_tradeoff.objectives.eaft import TOP
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Products that sum over a batch's tokens are slower by up to a third at other numbers of them.
-ROW_UNIT = 64
 CHUNK = 512  # supervised tokens whose [CHUNK, V] float32 logits exist at one time
 Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -108,14 +106,13 @@ def supervised_hidden(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 def shared_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     """A batch with a beginning that is read once, as inputs of a model: one row.
 
-    Its length is a multiple of :data:`ROW_UNIT`. The mask only tells ``attention.py`` how the row
-    is cut; any other attention refuses integers.
+    The mask only tells ``attention.py`` how the row is cut; any other attention refuses integers.
     """
     n_shared, (n_rows, width) = len(batch.beginning), batch.input_ids.shape
     ids = torch.cat((batch.beginning, batch.input_ids.flatten()))  # (P + B·T)
     place = torch.arange(n_shared + width, device=ids.device)
     depth = torch.cat((place[:n_shared], place[n_shared:].repeat(n_rows)))
-    tail = (0, -len(ids) % ROW_UNIT)
+    tail = (0, row_length(n_shared, n_rows, width) - len(ids))
     return {
         "input_ids": torch.nn.functional.pad(ids, tail)[None],
         "position_ids": torch.nn.functional.pad(depth, tail)[None],
@@ -158,11 +155,9 @@ def check_head(model: PreTrainedModel) -> None:
 def can_share_beginnings(model: PreTrainedModel) -> bool:
     """Whether a batch's common beginning may be read once, tried on two rows of a few tokens.
 
-    On CPUs alone, and only by models whose tokens meet in plain attention.
+    Only by models whose tokens meet in plain attention, and in that of ``attention.py``.
     """
-    if model.device.type != "cpu" or model.config._attn_implementation != NAME:
-        return False
-    if not has_plain_cache(model):
+    if model.config._attn_implementation != NAME or not has_plain_cache(model):
         return False
     first, rows = torch.arange(1, 9), torch.arange(9, 15).view(2, 3)  # tokens
     labels = {name: rows.flatten() for name in ("labels", "sequence", "token")}

@@ -84,7 +84,8 @@ class Trainer:
         if not self.sharded:
             self.model.to(self.accelerator.device)
         check_head(self.model)
-        self.share_up_to = LONGEST if can_share_beginnings(self.model) else 0
+        on_cpu = self.accelerator.device.type == "cpu"  # a model to be sharded always is, as yet
+        self.share_up_to = LONGEST if on_cpu and can_share_beginnings(self.model) else 0
         self.model.train()  # for gradient checkpointing; nothing is random
         if self.method.adapter:
             attach_adapter(self.model, self.method.adapter(self.options))

@@ -6,11 +6,11 @@ import pytest
 import torch
 import transformers
 
-from sft_tradeoff import attention
+from sft_tradeoff import attention, token_loss
 from sft_tradeoff.attention import BlockedAttention, speed_up_attention
-from sft_tradeoff.batching import Batch
+from sft_tradeoff.batching import ROW_UNIT, Batch
 from sft_tradeoff.models import load_model
-from sft_tradeoff.token_loss import ROW_UNIT, can_share_beginnings, shared_inputs, token_nll
+from sft_tradeoff.token_loss import can_share_beginnings, shared_inputs, token_nll
 
 
 def naive(query, key, value, scale):
@@ -189,6 +189,29 @@ def test_a_shared_beginning_changes_neither_losses_nor_gradients(
     assert (other - wanted).norm() > 5 * near * wanted.norm()  # the beginning matters
 
 
+def test_both_parts_have_the_fast_backward_pass(random_model, calls):
+    model = speed_up_attention(load_model(random_model, torch.bfloat16)).train()
+    losses_and_gradients(model, batch_of([[7] * 20] * 3, range(8)))
+    assert len(calls) == 2 * 2  # layers
+
+
+def test_a_model_that_gives_other_states_does_not_share(random_model, monkeypatch):
+    """Found out by trying, here with positions that are wrong by one after the beginning."""
+    model = speed_up_attention(load_model(random_model, torch.float32))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(5 if parameter.ndim == 2 else 1)
+
+    def shifted(batch):
+        inputs = shared_inputs(batch)
+        inputs["position_ids"][:, 8:] += 1
+        return inputs
+
+    assert can_share_beginnings(model)
+    monkeypatch.setattr(token_loss, "shared_inputs", shifted)
+    assert not can_share_beginnings(model)
+
+
 def test_a_row_of_shared_tokens_has_a_length_that_suits_products(random_model):
     for n_own in (5, 8, 64):
         inputs = shared_inputs(batch_of([[7] * n_own] * 3, range(8)))
@@ -217,6 +240,7 @@ TINY = {
         (transformers.GPTNeoConfig, {"attention_types": [[["global", "local"], 1]]}, False),
         (transformers.BloomConfig, {}, False),
         (transformers.MambaConfig, {"state_size": 4}, False),
+        (transformers.DogeConfig, {}, False),  # its attention makes a mask of its own
     ],
 )
 def test_which_models_share_beginnings(kind, options, can):
@@ -242,5 +266,9 @@ def test_attention_that_asks_for_more_refuses_shared_beginnings(random_model):
     attention.attention(module, query, query, query, layout)
     with pytest.raises(ValueError, match="options"):
         attention.attention(module, query, query, query, layout, softcap=30.0)
+    with pytest.raises(ValueError, match="options"):
+        attention.attention(module, query, query, query, layout, dropout=0.1)
+    with pytest.raises(ValueError, match="options"):
+        attention.attention(module, query, query, query, layout, is_causal=False)
     with pytest.raises(ValueError, match="options"):
         attention.attention(module, query, query, query[..., :4], layout)

@@ -83,17 +83,17 @@ def examples_of(*examples):
 
 
 def test_collate_stores_a_common_beginning_once():
-    """Ten tokens in common: eight are stored once, the others stay with their rows."""
-    common = [*range(20, 30)]
-    data = examples_of(([*common, 5, 6, 7], 11), ([*common, 8, 9], 11))
-    batch = collate(data, np.array([1, 0]), 0, 3, share_up_to=13)
-    assert batch.beginning.tolist() == common[:8]
-    assert batch.input_ids.tolist() == [[28, 29, 8, 9] + 4 * [3], [28, 29, 5, 6, 7] + 3 * [3]]
+    """Fifty tokens in common: 48 are stored once, the others stay with their rows."""
+    common = [*range(20, 70)]
+    data = examples_of(([*common, 5, 6, 7], 51), ([*common, 8, 9], 51))
+    batch = collate(data, np.array([1, 0]), 0, 3, share_up_to=53)
+    assert batch.beginning.tolist() == common[:48]
+    assert batch.input_ids.tolist() == [[68, 69, 8, 9] + 4 * [3], [68, 69, 5, 6, 7] + 3 * [3]]
     assert batch.labels.tolist() == [9, 6, 7]
-    # of eight states of the beginning and eight of each row; one before its label
-    assert batch.positions.tolist() == [8 + 2, 16 + 2, 16 + 3]
+    # of 48 states of the beginning and eight of each row; one before its label
+    assert batch.positions.tolist() == [48 + 2, 56 + 2, 56 + 3]
     assert data.input_ids[batch.token].tolist() == [9, 6, 7]
-    for limit in (0, 12):  # an example is longer
+    for limit in (0, 52):  # an example is longer
         assert collate(data, np.array([1, 0]), 0, 3, limit).beginning.tolist() == []
 
 
@@ -110,21 +110,29 @@ def test_collate_stores_a_common_beginning_once():
         (2 * [([*range(18)], 18)], 16),
         ([([*range(16), 1, 2], 17), ([*range(15), 1, 2, 3], 17)], 8),
         ([([*range(40)], 39), ([*range(6)], 5)], 0),
-        ([([*range(20)], 18)], 0),  # alone
         (3 * [([5], 1)], 0),
     ],
 )
 def test_what_examples_share_predicts_no_label(examples, n):
     data = examples_of(*examples)
-    assert n_shared([data.example(row) for row in range(len(data))], least=0) == n
+    assert n_shared([data.example(row) for row in range(len(data))]) == n
 
 
-def test_a_short_beginning_stays_with_its_rows():
-    """Attention in two parts costs more than it saves."""
-    data = examples_of(*(([*range(8), *25 * [own]], 20) for own in (50, 51)))
-    assert not len(collate(data, np.arange(2), 0, 3, 100).beginning)  # 8 of 33
-    data = examples_of(*(([*range(8), *24 * [own]], 20) for own in (50, 51)))
-    assert len(collate(data, np.arange(2), 0, 3, 100).beginning) == 8  # of 32
+@pytest.mark.parametrize(
+    ("n_common", "n_own", "n_rows", "n_once"),
+    [
+        (72, 79, 8, 72),  # 72 + 8 · 80 = 712, so 768 of 8 · 152 = 1216 tokens
+        (24, 167, 8, 0),  # 24 + 8 · 168 = 1368, so 1408 of 8 · 192 = 1536: more than 80 %
+        (32, 95, 4, 0),  # 32 + 4 · 96 = 416, so 448 of 4 · 128 = 512
+        (32, 31, 4, 32),  # 32 + 4 · 32 = 160, so 192 of 4 · 64 = 256
+        (48, 15, 1, 0),  # nothing to share with
+    ],
+)
+def test_a_beginning_is_stored_once_where_that_saves_a_fifth(n_common, n_own, n_rows, n_once):
+    common = [*range(n_common)]
+    data = examples_of(*((common + n_own * [100 + i], n_common + 5) for i in range(n_rows)))
+    batch = collate(data, np.arange(n_rows), 0, 3, 1000)
+    assert len(batch.beginning) == n_once
 
 
 def test_empty_budget_never_loops_forever():

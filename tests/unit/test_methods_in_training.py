@@ -46,6 +46,9 @@ LEARNING_RATE = 3e-3
 
 @pytest.fixture
 def data(jsonl, examples):
+    """Of several examples together half of the tokens are a beginning that is read once."""
+    common = "Say again, in the same letters and order: "
+    examples = [{**example, "prompt": common + example["prompt"]} for example in examples]
     return tokenize_file(byte_tokenizer(), jsonl(examples), 200)
 
 

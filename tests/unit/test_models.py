@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from sft_tradeoff import models
@@ -23,6 +24,7 @@ from sft_tradeoff.models import (
     load_tokenizer,
     save_model,
     staged_folder,
+    without_dropout,
 )
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.specs import ModelSpec
@@ -343,3 +345,15 @@ def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: 
         torch.testing.assert_close(text(ids).logits, whole(ids).logits)
     assert text.generation_config.eos_token_id == [1, 106]
     assert not any("vision" in name for name, _ in text.named_parameters())
+
+
+def test_a_router_without_jitter_agrees_with_itself() -> None:
+    """Mixtral's multiplies its inputs by random numbers in training."""
+    sizes = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "num_local_experts": 2}
+    config = transformers.MixtralConfig(**sizes, **heads, router_jitter_noise=0.5)
+    model = transformers.AutoModelForCausalLM.from_config(config).train()
+    ids = torch.arange(1, 9)[None]
+    assert not torch.equal(model(ids).logits, model(ids).logits)
+    model = without_dropout(model)
+    assert torch.equal(model(ids).logits, model(ids).logits)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from sft_tradeoff import trainer as trainer_module
 from sft_tradeoff.files import sha256_of
@@ -157,21 +158,39 @@ def micro_batches(trainer, size, rank, n_ranks):
     return list(trainer._micro_batches(0))
 
 
-def test_what_a_batch_begins_with_is_read_once_where_the_model_can(random_model, data, monkeypatch):
+def test_what_a_batch_begins_with_is_read_once_where_the_model_can(
+    random_model, jsonl, examples, monkeypatch
+):
     """With and without, six steps train the same weights; the tests of methods do so, too."""
+    examples = [{**example, "prompt": 60 * "x" + example["prompt"]} for example in examples]
+    data = tokenize_file(byte_tokenizer(), jsonl(examples), 200)
     plain = load_model(random_model, torch.float32)
     plain.set_attn_implementation("eager")
     apart = Trainer(run_config(), plain, data, 0)
     once = Trainer(run_config(), load_model(random_model, torch.float32), data, 0)
     assert [n_once(apart, step) for step in range(3)] == [0, 0, 0]
-    assert sorted(n_once(once, step) for step in range(3)) == [0, 16, 16]
-    monkeypatch.setattr(trainer_module, "LONGEST", 50)  # of 42, 50 and 59
+    assert all(n_once(once, step) > 60 for step in range(3))
+    lengths = sorted(data.lengths[once.schedule[step]].max() for step in range(3))
+    monkeypatch.setattr(trainer_module, "LONGEST", lengths[1])
     shorter = Trainer(run_config(), load_model(random_model, torch.float32), data, 0)
-    assert sorted(n_once(shorter, step) for step in range(3)) == [0, 0, 16]
+    assert sum(n_once(shorter, step) > 0 for step in range(3)) == 2
     for trainer in (apart, once):
         trainer.run()
     for name, weight in once.weights.state().items():
         torch.testing.assert_close(weight, apart.weights.state()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_is_shared_on_a_gpu_where_a_model_to_be_sharded_is_not_yet(
+    random_model, data, monkeypatch
+):
+    class OnGpu(Accelerator):
+        device = torch.device("cuda")
+
+    monkeypatch.setattr(trainer_module, "Accelerator", OnGpu)
+    monkeypatch.setattr(trainer_module, "shard", lambda *_: None)
+    config = run_config(sharding="fsdp", processes=2, precision="fp32")
+    trainer = Trainer(config, load_model(random_model, torch.float32), data, 0)
+    assert trainer.model.device.type == "cpu" and trainer.share_up_to == 0
 
 
 def n_once(trainer, step):
