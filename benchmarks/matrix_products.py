@@ -1,4 +1,4 @@
-"""What a training step cannot avoid: its matrix products, counted and timed on their own."""
+"""The matrix products of a training step that reads every token, counted and timed on their own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def linear_shapes(model: Path) -> tuple[Counter[tuple[int, int]], tuple[int, int
 
 
 def useful_flops(model: Path, lengths: Sequence[np.ndarray], n_supervised: list[int]) -> list[int]:
-    """Floating-point operations that each step's data ask for, whoever computes them.
+    """Floating-point operations that each step's data ask for, if every token is read.
 
     A product of N tokens with a weight of P entries takes 2·P·N operations forward and twice that
     backward: 6·P·N, over all real tokens in the body and over supervised tokens in the head.
@@ -48,14 +48,17 @@ def useful_flops(model: Path, lengths: Sequence[np.ndarray], n_supervised: list[
 
 
 def bound_seconds(model: Path, n_tokens: int, n_supervised: int) -> dict[str, float]:
-    """Time of one step's matrix products in bfloat16 and of nothing else: a bound for any step.
+    """Time of one step's matrix products in bfloat16 and of nothing else.
+
+    A bound for any step that reads every token of every example. One that reads what examples
+    begin with once, as ours may, can stay below it.
 
     For every linear layer three products are timed, at the step's own number of real tokens (the
     head's at its supervised tokens): forward X·Wᵀ, and backward dY·W and dYᵀ·X. They are timed
     apart because a CPU takes longer over the last, whose long dimension is summed away. Each is
     the fastest of several, into memory that is there already; attention, norms, loss, casts,
     optimiser and data loading are left out. So bound / step time is the share of a step that was
-    spent on what no implementation in this precision can leave out.
+    spent on what no implementation that reads every token in this precision can leave out.
 
     Returns:
         Seconds of ``forward``, ``input_gradient`` and ``weight_gradient``, summed over layers.
