@@ -81,12 +81,12 @@ test-gpu: setup  ## Tests of a machine with a GPU; all others hide it
 test-slurm: setup  ## Run a study on a Slurm of its own, jobs killed and requeued (4 min; Debian, no root)
 	HF_HUB_OFFLINE=1 python -m pytest -m slurm tests/slurm
 
-bench: $(VENV)/installed.bench  ## Time methods, evaluation and training against what they are compared with (two hours)
+bench: $(VENV)/installed.bench  ## Time methods, evaluation and training against what they are compared with (two to three hours)
 	snakemake material --cores $(CORES) --configfile config/studies/quick.yaml
 	python benchmarks/methods.py
 	python benchmarks/evaluation.py
 	python benchmarks/training.py --contenders trl_fp32 trainer_fp32 ours_fp32 --float32-steps 20 \
-	  --batch-size 2 --out results/bench/float32
+	  --batch-size 4 --out results/bench/float32
 	python benchmarks/training.py
 	python benchmarks/linear_cost.py
 

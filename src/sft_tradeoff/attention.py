@@ -45,7 +45,7 @@ class BlockedAttention(torch.autograd.Function):
         ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
         """Output [B, H, T, D]; keeps it, its inputs and the log-sum-exp [B, H, T]."""
-        mask = causal_mask(query, key)
+        mask = _causal_mask(query, key)
         output, logsumexp = _flash(
             query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale
         )
@@ -89,7 +89,7 @@ class BlockedAttention(torch.autograd.Function):
         return d_query, d_key.to(q.dtype).view(shape), d_value.to(q.dtype).view(shape), None
 
 
-def causal_mask(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
+def _causal_mask(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:
     """Additive mask [1, 1, T, P + T] for more keys than queries; None where they are as many."""
     length, before = query.shape[2], key.shape[2] - query.shape[2]
     if not before:
@@ -161,7 +161,7 @@ def _attend(
     if _pays(query):
         output: torch.Tensor = BlockedAttention.apply(query, key, value, scale)
         return output
-    mask = causal_mask(query, key)
+    mask = _causal_mask(query, key)
     return torch.nn.functional.scaled_dot_product_attention(
         query, key, value, mask, is_causal=mask is None, scale=scale, enable_gqa=True
     )

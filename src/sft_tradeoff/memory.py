@@ -6,8 +6,8 @@ architectures resemble. For 18 runs on a CPU (135 million parameters, 1 to 8 seq
 500 tokens, all precisions, with and without checkpointing, adapters, θ0 beside the model) the
 estimate was 9 % below to 20 % above the peak of resident memory, 4 % above in the median; most is
 too much where few tokens are supervised. Since layers keep less, two runs were measured: batches of
-8 with up to 461 tokens (8 % below) and up to 159 (10 % above). That what a
-batch begins with may be read once, and so needs less, is left out.
+8 with up to 461 tokens (8 % below) and up to 159 (10 % above). That what a batch begins with may be
+read once, and so needs less, is left out.
 """
 
 from __future__ import annotations

@@ -69,11 +69,15 @@ def assert_same(a, b, rtol=1e-4, atol=1e-5):
 
 @pytest.mark.parametrize("label", TRAINED)
 def test_cutting_the_global_batch_changes_nothing(random_model, data, reference, label):
-    """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps, weights and everything that is logged."""
+    """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps, weights and everything that is logged.
+
+    Weights to a hundredth of one update: AdamW's have the size of the learning rate however small
+    a gradient is, so a few show how a sum was rounded.
+    """
     whole = trained(config_of(label), random_model, data, reference)
     for size in (4, 1):
         cut = trained(config_of(label, micro_batch_size=size), random_model, data, reference)
-        assert_same(whole.weights.state(), cut.weights.state())
+        assert_same(whole.weights.state(), cut.weights.state(), atol=LEARNING_RATE / 100)
         for a, b in zip(whole.log, cut.log, strict=True):
             assert a == pytest.approx(b, rel=2e-3, abs=1e-5)
 
