@@ -6,6 +6,7 @@ import torch
 from tests.unit.test_train import run_config, trained
 from tests.unit.train_in_processes import train_through_crashes
 
+from sft_tradeoff import trainer
 from sft_tradeoff.merge import merge_folders
 from sft_tradeoff.models import load_model, save_model
 from sft_tradeoff.objectives import interpolate
@@ -46,9 +47,6 @@ LEARNING_RATE = 3e-3
 
 @pytest.fixture
 def data(jsonl, examples):
-    """Of several examples together half of the tokens are a beginning that is read once."""
-    common = "Say again, in the same letters and order: "
-    examples = [{**example, "prompt": common + example["prompt"]} for example in examples]
     return tokenize_file(byte_tokenizer(), jsonl(examples), 200)
 
 
@@ -69,17 +67,46 @@ def assert_same(a, b, rtol=1e-4, atol=1e-5):
 
 @pytest.mark.parametrize("label", TRAINED)
 def test_cutting_the_global_batch_changes_nothing(random_model, data, reference, label):
-    """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps, weights and everything that is logged.
-
-    Weights to a hundredth of one update: AdamW's have the size of the learning rate however small
-    a gradient is, so a few show how a sum was rounded.
-    """
+    """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps, weights and everything that is logged."""
     whole = trained(config_of(label), random_model, data, reference)
     for size in (4, 1):
         cut = trained(config_of(label, micro_batch_size=size), random_model, data, reference)
-        assert_same(whole.weights.state(), cut.weights.state(), atol=LEARNING_RATE / 100)
+        assert_same(whole.weights.state(), cut.weights.state())
         for a, b in zip(whole.log, cut.log, strict=True):
             assert a == pytest.approx(b, rel=2e-3, abs=1e-5)
+
+
+def moved(config, model_folder, data, reference):
+    """A trainer away from θ0, where penalties have gradients, that keeps its gradients."""
+    torch.manual_seed(0)  # adapters begin at random
+    found = Trainer(config, load_model(model_folder, torch.float32), data, 0, reference)
+    generator = torch.Generator().manual_seed(0)
+    for master in found.weights.masters:  # in float32 the model's own weights
+        master += 0.02 * torch.randn(master.shape, generator=generator)
+    found._update = lambda step, record: None
+    return found
+
+
+@pytest.mark.parametrize("label", TRAINED)
+def test_reading_a_common_beginning_once_changes_no_gradient(
+    random_model, jsonl, examples, monkeypatch, label
+):
+    """More than half of every example is common; gradients of three steps, and what is logged."""
+    common = "Say again, in the same letters and order: "
+    alike = [{**example, "prompt": common + example["prompt"]} for example in examples]
+    data = tokenize_file(byte_tokenizer(), jsonl(alike), 200)
+    reference = reference_nll(load_model(random_model, torch.float32), data)
+    once = moved(config_of(label), random_model, data, reference)
+    monkeypatch.setattr(trainer, "LONGEST", 0)
+    apart = moved(config_of(label), random_model, data, reference)
+    for step in range(3):
+        assert all(len(batch.beginning) for batch in once._micro_batches(step))
+        assert not any(len(batch.beginning) for batch in apart._micro_batches(step))
+        assert once.optimiser_step(step) == pytest.approx(apart.optimiser_step(step), rel=1e-5)
+    found, wanted = (
+        torch.cat([master.grad.flatten() for master in t.weights.masters]) for t in (once, apart)
+    )
+    assert (found - wanted).norm() <= 1e-5 * wanted.norm()
 
 
 @pytest.mark.parametrize("label", TRAINED)

@@ -161,7 +161,7 @@ def micro_batches(trainer, size, rank, n_ranks):
 def test_what_a_batch_begins_with_is_read_once_where_the_model_can(
     random_model, jsonl, examples, monkeypatch
 ):
-    """With and without, six steps train the same weights; the tests of methods do so, too."""
+    """With and without, six steps train the same weights (gradients: the tests of methods)."""
     examples = [{**example, "prompt": 60 * "x" + example["prompt"]} for example in examples]
     data = tokenize_file(byte_tokenizer(), jsonl(examples), 200)
     plain = load_model(random_model, torch.float32)
