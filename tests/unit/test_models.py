@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from sft_tradeoff import models
 from sft_tradeoff.files import sha256_of
+from sft_tradeoff.model_folder import count_parameters
 from sft_tradeoff.models import (
     ModelError,
     build_model,
-    count_parameters,
     load_model,
     load_tokenizer,
     save_model,
@@ -274,14 +274,21 @@ def test_other_users_of_a_shared_cache_can_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_weights_that_are_no_numbers_are_refused(random_model: Path, tmp_path: Path, value) -> None:
+def test_weights_that_are_no_numbers_are_refused(
+    random_model: Path, copied: Path, tmp_path: Path, value: float
+) -> None:
     model = load_model(random_model, torch.float32)
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     name = next(reversed(weights))
     weights[name].view(-1)[-1] = value
-    save_model(model, weights, random_model, tmp_path / "final")
+    with pytest.raises(ModelError, match=f"'{name}' of the trained model holds NaN or infinity"):
+        save_model(model, weights, random_model, tmp_path / "final")
+    assert not (tmp_path / "final").exists()
+
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    (copied / "MODEL.json").unlink()
     with pytest.raises(ModelError, match=f"weight '{name}' holds NaN or infinity.* delete the f"):
-        load_model(tmp_path / "final", torch.float32)
+        load_model(copied, torch.float32)
 
 
 def test_largest_finite_weights_are_no_infinity(random_model: Path, tmp_path: Path) -> None:
