@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 ROPE_FACTORS = "rope_freqs.weight"
+ORIGINAL_WINDOW = "original_max_position_embeddings"
 INSTEAD = "use the model's safetensors folder instead"
-# Another value of these would need tensors of another shape or number, which are all compared; the
-# window is that of evaluation, and says nothing about the weights.
+# Another value of these would need tensors of another shape or number, which are all compared; or
+# it says nothing about the weights (the window, and how positions count in pictures).
 _IN_SHAPES = {
     "block_count", "context_length", "embedding_length", "expert_feed_forward_length",
-    "expert_shared_feed_forward_length", "feed_forward_length", "shortconv.l_cache",
-    "ssm.conv_kernel", "ssm.inner_size", "ssm.state_size", "ssm.time_step_rank", "vocab_size",
-    "rope.scaling.finetuned", "tensor_data_layout",
+    "expert_shared_feed_forward_length", "feed_forward_length", "full_attention_interval",
+    "nextn_predict_layers", "rope.dimension_sections", "rope.scaling.finetuned",
+    "shortconv.l_cache", "ssm.conv_kernel", "ssm.group_count", "ssm.inner_size", "ssm.state_size",
+    "ssm.time_step_rank", "tensor_data_layout", "vocab_size",
 }  # fmt: skip
 _EPSILONS = ("rms_norm_eps", "norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
 # Key -> names in Transformers' configurations, and in its RoPE parameters
@@ -51,9 +53,7 @@ _SAME_IN_ROPE: dict[str, Callable[[dict[str, Any]], Any]] = {
     "rope.scaling.type": lambda rope: rope["rope_type"].replace("default", "none"),
     "rope.scaling.factor": lambda rope: rope.get("factor", 1.0),
     "rope.scale_linear": lambda rope: rope.get("factor", 1.0),
-    "rope.scaling.original_context_length": lambda rope: rope.get(
-        "original_max_position_embeddings"
-    ),
+    "rope.scaling.original_context_length": lambda rope: rope.get(ORIGINAL_WINDOW),
 }
 
 
@@ -115,6 +115,7 @@ def _refuse_unread(file: Path, model: PreTrainedModel, names: set[str]) -> None:
 
 def _refuse_other_settings(file: Path, model: PreTrainedModel, reader: GGUFReader) -> None:
     """Refuse settings of the file that the built model does not have."""
+    config = model.config.get_text_config()
     prefix = f"{reader.fields['general.architecture'].contents()}."
     settings = {
         key.removeprefix(prefix): field.contents()
@@ -123,6 +124,8 @@ def _refuse_other_settings(file: Path, model: PreTrainedModel, reader: GGUFReade
     }
     for name, value in settings.items():
         stated = max(value) if isinstance(value, list) and value else value  # one per layer
+        if name.endswith("original_context_length") and _rope(config)["rope_type"] == "default":
+            continue  # nothing is scaled by it
         built = _built_value(name, model)
         if not _same(stated, built):
             raise ModelError(
@@ -148,7 +151,9 @@ def _built_value(name: str, model: PreTrainedModel) -> Any:
 
 
 def _same(stated: Any, built: Any) -> bool:
-    """Equal, as far as the file's float32 can say."""
+    """Equal, as far as the file's float32 can say; what is off may also be absent."""
+    if built is None:
+        return not stated
     if isinstance(stated, (int, float)) and isinstance(built, (int, float)):
         return math.isclose(stated, built, rel_tol=1e-6)
     return bool(stated == built)
@@ -186,7 +191,7 @@ def _scale_rope(file: Path, model: PreTrainedModel, reader: GGUFReader) -> None:
         "long_factor": factors[0],
         "factor": 1.0,
         "attention_factor": 1.0,
-        "original_max_position_embeddings": model.config.max_position_embeddings,
+        ORIGINAL_WINDOW: model.config.max_position_embeddings,
     }
 
 

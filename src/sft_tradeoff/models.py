@@ -202,8 +202,9 @@ def _refuse_other_model(
 
     loaded = _load(folder, "auto").eval()
     saved = type(model).from_pretrained(
-        None, config=loaded.config, state_dict=weights, dtype=loaded.dtype
+        None, config=model.config, state_dict=weights, dtype=loaded.dtype
     )
+    saved.set_attn_implementation(loaded.config._attn_implementation)  # training has its own
     if broken := _not_finite(saved):
         raise ModelError(
             f"weight {broken!r} of the trained model holds NaN or infinity: training went wrong; "

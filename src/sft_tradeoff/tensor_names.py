@@ -101,7 +101,7 @@ def load_whole(
     if found:
         raise ModelError(
             f"{source}: the weights are not those of the {type(model).__name__} that the "
-            f"configuration describes: {'; '.join(found)}; {_reason(model, list(stored))}"
+            f"configuration describes: {'; '.join(found)}; {_reason(source, model, list(stored))}"
         )
     return model
 
@@ -111,8 +111,13 @@ def _some(names: list[str]) -> str:
     return f"{len(names)} ({shown})"
 
 
-def _reason(model: PreTrainedModel, stored: list[str]) -> str:
+def _reason(source: Path, model: PreTrainedModel, stored: list[str]) -> str:
     """What wrote such names, or where the two sides differ, and what to do."""
+    if source.suffix == ".gguf":
+        return (
+            "Transformers does not read all that this file says; use the model's safetensors "
+            "folder instead"
+        )
     for part, (writer, fix) in _WRAPPERS.items():
         if any(f".{part}" in f".{name}" for name in stored):
             return f"{part!r} in the names was put there by {writer}: {fix}"

@@ -149,10 +149,11 @@ class Trainer:
         last_saved = last_logged = started = time.monotonic()
         before_s = self.time_s
         first = len(self.log)
+        buffers = {n: b.clone() for n, b in persistent_buffers(self.model).items()}
         while len(self.log) < len(self.schedule):
             self.log.append(self.optimiser_step(len(self.log)))
             if len(self.log) == first + 1:
-                self._refuse_changed_buffers()
+                self._refuse_changed_buffers(buffers)
             now = time.monotonic()
             self.time_s = before_s + now - started
             if now - last_logged >= LOG_EVERY_S or len(self.log) == len(self.schedule):
@@ -166,10 +167,10 @@ class Trainer:
                 state.keep_only(len(self.log))
                 last_saved = time.monotonic()
 
-    def _refuse_changed_buffers(self) -> None:
+    def _refuse_changed_buffers(self, before: dict[str, torch.Tensor]) -> None:
         """Buffers stay θ0's: what a forward pass changed would depend on how batches are cut."""
         for name, buffer in persistent_buffers(self.model).items():
-            if not torch.equal(buffer, self.untrained[name].to(buffer.device)):
+            if not torch.equal(buffer, before[name]):
                 raise UserError(
                     f"{type(self.model).__name__} changes {name!r} while it reads, as batch "
                     "normalisation does: the result would depend on how batches are cut; use "
