@@ -6,6 +6,7 @@ table that scrolls by. A study of such weights would look like any other.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LISTED = 3
+_OTHER_SENSES = re.compile(r"vision|visual|image|audio|speech|multi_?modal|projector")
+_NOTHING = re.compile(r"(?!)")
 _UNWRAP = "save the model inside it with save_pretrained and use that folder"
 _MERGE = "merge the adapter (merge_and_unload()), save the result with save_pretrained and use that"
 _WRAPPERS = {  # part of a tensor's name -> who put it there, what to do
@@ -48,18 +51,14 @@ def check_tensors(folder: Path) -> PreTrainedModel:
         ModelError: If a tensor is missing, too many or of another shape, or the configuration
             describes no model.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     shapes = tensor_shapes(folder)
-    stored = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        with torch.device("meta"):
-            architecture = type(AutoModelForCausalLM.from_config(config))
         return load_whole(
-            folder, shapes, architecture, None, config=config, state_dict=stored, device_map="meta"
-        )
+            folder, shapes, AutoModelForCausalLM, folder, device_map="meta",
+            local_files_only=True, use_safetensors=True, trust_remote_code=False,
+        )  # fmt: skip
     except ModelError:
         raise
     except Exception as error:  # from the folder's own values, anywhere in Transformers
@@ -92,18 +91,26 @@ def load_whole(
         *arguments, output_loading_info=True, ignore_mismatched_sizes=True, **keywords
     )
     other = [f"{name} is {list(a)}, not {list(b)}" for name, a, b in info["mismatched_keys"]]
+    # Of a model that also sees, the language model alone may be what Transformers loads.
+    apart = _OTHER_SENSES if _has_parts(source) else _NOTHING
     kinds = {
         "missing": sorted(info["missing_keys"]),
-        "not expected": sorted(info["unexpected_keys"]),
+        "not expected": sorted(n for n in info["unexpected_keys"] if not apart.search(n)),
         "of another shape": sorted(other),
     }
     found = [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
     if found:
         raise ModelError(
             f"{source}: the weights are not those of the {type(model).__name__} that the "
-            f"configuration describes: {'; '.join(found)}; {_reason(source, model, list(stored))}"
+            f"configuration describes: {'; '.join(found)}; "
+            f"{_reason(source, model, list(stored), kinds['missing'])}"
         )
     return model
+
+
+def _has_parts(source: Path) -> bool:
+    config = source / "config.json"
+    return config.is_file() and "text_config" in json.loads(config.read_text(encoding="utf-8"))
 
 
 def _some(names: list[str]) -> str:
@@ -111,7 +118,7 @@ def _some(names: list[str]) -> str:
     return f"{len(names)} ({shown})"
 
 
-def _reason(source: Path, model: PreTrainedModel, stored: list[str]) -> str:
+def _reason(source: Path, model: PreTrainedModel, stored: list[str], missing: list[str]) -> str:
     """What wrote such names, or where the two sides differ, and what to do."""
     if source.suffix == ".gguf":
         return (
@@ -127,6 +134,11 @@ def _reason(source: Path, model: PreTrainedModel, stored: list[str]) -> str:
         return (
             f"the weights have {len(layers)} layers, config.json says {wanted}: use the "
             "config.json that was saved with them, or the missing weights"
+        )
+    if missing == ["lm_head.weight"]:
+        return (
+            "if the head is the embedding, set tie_word_embeddings to true in config.json (within "
+            "its text_config, where it has one); else copy or save the whole model anew"
         )
     return (
         "use the config.json that was saved with these weights, or copy or save the whole model "

@@ -199,6 +199,15 @@ def test_no_end_of_sequence_token(copied: Path) -> None:
         load_tokenizer(copied)
 
 
+def test_only_sentencepiece_names_both_packages(copied: Path) -> None:
+    """Transformers asks for tiktoken, which cannot read the file."""
+    (copied / "tokenizer.json").unlink()
+    (copied / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
+    edit(copied / "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
+    with pytest.raises(ModelError, match="pip install sentencepiece protobuf"):
+        load_tokenizer(copied)
+
+
 def test_code_in_the_folder_never_runs(copied: Path) -> None:
     edit(copied / "config.json", model_type="own", auto_map={"AutoConfig": "evil.Config"})
     (copied / "evil.py").write_text("raise SystemExit('ran')")

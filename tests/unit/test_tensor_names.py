@@ -198,6 +198,51 @@ def test_the_check_reads_no_weights(copied: Path) -> None:
     assert {p.device.type for p in check_tensors(copied).parameters()} == {"meta"}
 
 
+# --- models that also see ----------------------------------------------------------------------
+
+
+def seeing(folder: Path, random_model: Path, tied: bool) -> Any:
+    """Llama 4, of which Transformers loads the language model alone."""
+    from transformers import Llama4Config, Llama4ForConditionalGeneration
+
+    text = SIZES | {"num_local_experts": 2, "intermediate_size_mlp": 48, "vocab_size": 259}
+    sight = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "patch_size": 7,
+        "num_attention_heads": 2, "image_size": 14, "vision_output_dim": 16,
+        "projector_input_dim": 16, "projector_output_dim": 16,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    text["tie_word_embeddings"] = tied
+    config = Llama4Config(text_config=text, vision_config=sight, tie_word_embeddings=tied)
+    whole = Llama4ForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.normal_(0, 0.1)
+    whole.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(random_model / name, folder / name)
+    return whole
+
+
+def test_what_sees_is_left_out(random_model: Path, tmp_path: Path) -> None:
+    whole = seeing(tmp_path / "whole", random_model, tied=False)
+    build_model("mine", SAFETENSORS, tmp_path / "whole", tmp_path / "text")
+    assert not any("vision" in name for name in load_file(tmp_path / "text" / "model.safetensors"))
+    assert torch.equal(logits(load_model(tmp_path / "text", torch.float32)), logits(whole))
+
+
+def test_a_language_model_that_does_not_say_that_it_is_tied(
+    random_model: Path, tmp_path: Path
+) -> None:
+    """Transformers reads the flag of the part that it loads, and would draw the head at random."""
+    folder = tmp_path / "whole"
+    seeing(folder, random_model, tied=False)
+    rewrite(folder, lambda weights: {n: t for n, t in weights.items() if "lm_head" not in n})
+    edit(folder, tie_word_embeddings=True)
+    for text in refusals(folder, tmp_path):
+        assert "1 (lm_head.weight) missing; if the head is the embedding, set tie_word" in text
+
+
 # --- a head of its own beside a tied flag ------------------------------------------------------
 
 
