@@ -146,7 +146,7 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     Transformers' ``all_special_tokens`` lists only those that have a name, such as EOS: not Gemma
     3's ``<end_of_turn>``.
     """
-    return _control_tokens(tokenizer, len(tokenizer))
+    return _control_tokens(tokenizer, len(tokenizer), *tokenizer.all_special_tokens)
 
 
 def decode_answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], mark: int | None) -> str:
@@ -173,7 +173,8 @@ def without_clock(template: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _control_tokens(tokenizer: PreTrainedTokenizerBase, size: int) -> tuple[str, ...]:
+def _control_tokens(tokenizer: PreTrainedTokenizerBase, *state: object) -> tuple[str, ...]:
+    """``state`` is what changes when tokens are added."""
     return tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
 
 
@@ -235,8 +236,8 @@ def _marked(
     for role, mark in (marks | {"assistant": _MARKS["assistant"]}).items():
         if whole.count(mark) != 1:
             raise ChatTemplateError(
-                f"the chat template writes the {_NAMES[role]} {whole.count(mark)} times instead of "
-                f"once; {_FIX}"
+                f"the chat template drops, repeats or rewrites the {_NAMES[role]}: a mark in its "
+                f"place appears {whole.count(mark)} times; {_FIX}"
             )
     if not whole.startswith(prompt):
         asked, learned = _where_they_part(prompt, whole)

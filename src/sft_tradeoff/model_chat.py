@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.chat import FIXED_DATE, ChatTemplateError, chat_format, without_clock
+from sft_tradeoff.chat import (
+    FIXED_DATE,
+    ChatTemplateError,
+    chat_format,
+    control_tokens,
+    without_clock,
+)
 from sft_tradeoff.files import atomic_write_json
 from sft_tradeoff.model_folder import ModelError
 
@@ -26,13 +32,17 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     today's date gets a fixed one.
 
     Raises:
-        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token.
+        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, or the
+            template does not render a conversation as prompt and answer.
     """
     tokenizer = _load(path)
     try:
         tokenizer.chat_template = without_clock(tokenizer.chat_template)
+        end = str(tokenizer.convert_ids_to_tokens(chat_format(tokenizer).end_of_turn))
     except ChatTemplateError as error:
         raise ModelError(f"{path}: {error}") from error
+    if end not in control_tokens(tokenizer):  # else it would be part of what was answered
+        tokenizer.add_special_tokens({"additional_special_tokens": [end]}, False)
     return tokenizer
 
 

@@ -345,7 +345,7 @@ def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: 
     ids = torch.arange(20)[None]
     with torch.no_grad():
         torch.testing.assert_close(text(ids).logits, whole(ids).logits)
-    assert text.generation_config.eos_token_id == [257, 1, 106]  # and the end of turn of its template
+    assert text.generation_config.eos_token_id == [257, 1, 106]  # and its template's end of turn
     assert not any("vision" in name for name, _ in text.named_parameters())
 
 
