@@ -100,6 +100,11 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
     digest = json.loads(records[1].read_text())["files"]["main/test-00000-of-00001.parquet"]
     assert f"main/test-00000-of-00001.parquet (sha256 `{digest['sha256']}`)" in card
     assert str(tmp_path) not in card
+    assert (
+        "- 0 of 12 training rows (0.00%) are left out: their question is in GSM8K's test.\n" in card
+    )
+    assert "- 3 calculator annotations (`<<48/2=24>>`) are removed from 3 of 3 test" in card
+    assert "- 3 of 3 test responses are right by the rule that grades.\n" in card
 
 
 def test_every_asset_must_be_given(tmp_path):
