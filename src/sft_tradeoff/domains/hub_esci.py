@@ -185,7 +185,7 @@ def _example(row: Row) -> Example:
     if label not in _DIGIT_OF:
         names = ", ".join(LABELS.values())
         raise row.error("esci_label", f"is {row.values['esci_label']!r}, none of {names}")
-    fields = {name: _shown(row.values[column]) for name, column in PRODUCT.items()}
+    fields = {name: _shown(row, column) for name, column in PRODUCT.items()}
     cut = [name for name, text in fields.items() if len(text) > LONGEST_FIELD]
     lines = [f"{name}: {text[:LONGEST_FIELD]}" for name, text in fields.items() if text]
     product = "\n".join(lines)
@@ -206,9 +206,14 @@ def _example(row: Row) -> Example:
     )
 
 
-def _shown(text: str | None) -> str:
+def _shown(row: Row, column: str) -> str:
     """A field on one line, as a browser shows it; many products lack some."""
-    text = _TAG.sub(" ", _HIDDEN.sub(" ", _unescaped(text or "")))
+    value = row.values[column]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise row.error(column, f"is {value!r}, not a text")
+    text = _TAG.sub(" ", _HIDDEN.sub(" ", _unescaped(value)))
     # Once more for what was escaped twice, such as "&amp;nbsp;".
     return " ".join(printable(_unescaped(text)).translate(_INVISIBLE).split())
 

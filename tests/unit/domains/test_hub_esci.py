@@ -98,6 +98,15 @@ def test_products_are_shown_as_in_a_browser(tmp_path, written, shown):
         assert all(f"\nDescription: {shown}\nReply" in example.prompt for example in examples)
 
 
+def test_a_product_field_that_is_no_text_is_named(tmp_path):
+    rows = [
+        esci_row(i, f"q {i}", split, product_color=7) for i, split in ((0, "train"), (1, "test"))
+    ]
+    source = write_esci(tmp_path / "e", rows, shards=1)
+    with pytest.raises(HubDataError, match=r"row 1: 'product_color' is 7, not a text"):
+        generate(spec(n_validation=0, n_test=1), source)
+
+
 def test_products_that_are_trained_on_with_another_query_are_counted(tmp_path):
     """Among what is drawn: of three test products two are in the data, and one is trained on."""
     rows = [esci_row(i, f"query {i}", "train", product_id=f"B{i}") for i in range(2)]
@@ -125,6 +134,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_how_rows_are_filed(tmp_path, so
         ({"esci_label": None}, "'esci_label' is None, not a text"),
         ({"split": "dev"}, "'split' is 'dev', neither 'train' nor 'test'"),
         ({"query": " "}, "'query' is ' ', not a text"),
+        ({"query": "\x00"}, "'query' is '\\x00', not a text"),
         (
             {"product_title": "", "product_bullet_point": None, "product_brand": None},
             "'product_title' is empty, and so is every other field",
