@@ -20,6 +20,7 @@ from sft_tradeoff.random_model import byte_tokenizer
 BY_FAMILY = {layout.family: layout for layout in LAYOUTS}
 TURNS = "{% for m in messages %}"
 TURN = "[{{ m.role }}] {{ m.content }}</s>"
+DROPPED = "the prompt: .* appears 0 times"
 OPENING = "{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
 
 
@@ -66,13 +67,13 @@ def test_a_template_that_changes_a_turn_is_refused(content, what, role):
     ("template", "what"),
     [
         (TURNS + "{% if m.role != 'user' %}" + TURN + "{% endif %}" + OPENING,
-         "the prompt: a mark in its place appears 0 times"),
-        (TURNS + TURN + "{{ m.content }}" + OPENING, "the prompt: a mark in its place appears 2 times"),
+         DROPPED),
+        (TURNS + TURN + "{{ m.content }}" + OPENING, "the prompt: .* appears 2 times"),
         (TURNS + TURN + "{% endfor %}{% if add_generation_prompt %}<think>{% endif %}",
          "opens an answer with '<think>'"),
         ("{% for m in messages | reverse %}" + TURN + OPENING, "opens an answer with"),
         (TURNS + "{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
-         + OPENING, "the prompt: a mark in its place appears 0 times"),
+         + OPENING, DROPPED),
         (TURNS + "{{ m.content", r"cannot be rendered \(TemplateSyntaxError"),
         (TURNS + "{{ m.contents.text }}{% endfor %}", r"cannot be rendered \(UndefinedError"),
         (TURNS + "{{ raise_exception('a system turn comes first') }}{% endfor %}",
