@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,12 @@ def settle_chat(folder: Path, variables: Mapping[str, bool | str]) -> dict[str, 
     """
     tokenizer = _load(folder)
     own = tokenizer.chat_template
+    for name in variables:
+        if not re.search(rf"\b{re.escape(name)}\b", own):
+            raise ModelError(
+                f"{folder.name}: chat_template_args: the chat template reads no variable {name!r}; "
+                "correct its name, or remove it"
+            )
     sets = [f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in variables.items()]
     try:
         tokenizer.chat_template = "".join(sets) + without_clock(own)
