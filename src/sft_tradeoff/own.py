@@ -66,6 +66,7 @@ def own_study(
     metric: str | None = None,
     name: str | None = None,
     tolerance: str = "",
+    numeric_tolerance: str = "",
 ) -> dict[str, Any]:
     """Content of the study file for these data and this model.
 
@@ -75,6 +76,7 @@ def own_study(
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
         tolerance: Only checked, because it is needed at the very end.
+        numeric_tolerance: Relative tolerance of the metric ``numeric``; default: the template's.
 
     Raises:
         UserError: Listing every problem of data, model and options.
@@ -82,13 +84,15 @@ def own_study(
     template = own_file.read_template()
     settings = template["domains"][0] | ({"metric": metric} if metric else {})
     problems: list[str] = []
+    _attempt(problems, lambda: settings.update(_numeric_tolerance(numeric_tolerance)))
     domain = _attempt(problems, lambda: check_data(data, settings))
     theta_0 = _attempt(problems, lambda: find_model(model))
     _attempt(problems, lambda: parse_tolerance(tolerance))
     _attempt(problems, lambda: _check_name(name))
     if domain is None or theta_0 is None or problems:
         raise UserError("\n".join(problems))
-    parts = sha256_of(data), theta_0.identity, domain["metric"]
+    parts = [sha256_of(data), theta_0.identity, domain["metric"]]
+    parts += [str(domain["tolerance"])] if domain.get("tolerance") else []
     fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:HASH_DIGITS]
     study = template | {
         "study": name or f"{domain['label']}-{fingerprint}",
@@ -100,6 +104,16 @@ def own_study(
     source = f"{study['study']}.yaml"
     check_files(parse_study(study, source), source, BENCHMARKS)
     return study
+
+
+def _numeric_tolerance(text: str) -> dict[str, float]:
+    try:
+        return {"tolerance": float(text)} if text else {}
+    except ValueError:
+        raise UserError(
+            f"numeric tolerance: {text!r} is not a number; give the relative error that counts as "
+            "right, e.g. 0.01"
+        ) from None
 
 
 def _attempt(problems: list[str], check: Callable[[], T]) -> T | None:
@@ -250,6 +264,7 @@ def main() -> None:
     parser.add_argument("--metric", help="exact_match, numeric or choice; default: the template's")
     parser.add_argument("--name", help="name of the study; default: from the data and a hash")
     parser.add_argument("--tolerance", default="", help="checked only; see sft_tradeoff.recommend")
+    parser.add_argument("--numeric-tolerance", default="", help="relative, of metric numeric")
     folder = own_file.TEMPLATE.parent
     parser.add_argument(
         "--studies", type=Path, default=folder, help="folder of the study file to write"
@@ -257,7 +272,9 @@ def main() -> None:
     args = parser.parse_args()
     with run_main("own"):
         data = args.data.expanduser()
-        study = own_study(data, args.model, args.metric, args.name, args.tolerance)
+        study = own_study(
+            data, args.model, args.metric, args.name, args.tolerance, args.numeric_tolerance
+        )
         own_file.write_study(study, args.studies)
         print(study["study"])
 
