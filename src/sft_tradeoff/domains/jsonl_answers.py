@@ -146,13 +146,10 @@ def equal_answers(lines: Sequence[Answered], meta: Mapping[str, Any]) -> tuple[s
     """
     metric = meta["metric"]
     line_of = {line.answer: line.number for line in reversed(lines)}
-    answers: dict[Any, str] = {}
-    for line in lines:  # of several spellings of one number the first
-        key = read_gold(line.answer).value if metric == "numeric" else line.answer
-        answers.setdefault(key, line.answer)
     found = find_equal_answers(
-        answers.values(),
+        (line.answer for line in lines),
         lambda gold, given: score({"answer": gold, "meta": meta}, given).correct,
+        meaning=(lambda answer: read_gold(answer).value) if metric == "numeric" else str,
     )
     if not found.pairs:
         return "", False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 SAMPLE = 80  # different answers, so at most 3,160 pairs
@@ -39,17 +39,21 @@ class EqualAnswers(NamedTuple):
 
 
 def find_equal_answers(
-    answers: Iterable[str], counts_as: Callable[[str, str], bool]
+    answers: Iterable[str],
+    counts_as: Callable[[str, str], bool],
+    meaning: Callable[[str], Hashable] = str,
 ) -> EqualAnswers:
     """Grade answers against each other.
 
     Args:
         answers: Gold answers; of more than :data:`SAMPLE` different ones, every n-th is taken.
         counts_as: Whether the second, given as the response, is right where the first is asked for.
+        meaning: What spellings of one answer have in common; they may count as each other.
     """
     different = list(dict.fromkeys(answers))
     step = -(-len(different) // SAMPLE) or 1
-    compared = list(itertools.combinations(different[::step], 2))
+    sample = {meaning(answer): answer for answer in reversed(different[::step])}
+    compared = list(itertools.combinations(reversed(sample.values()), 2))
     pairs = [(a, b) for a, b in compared if counts_as(a, b) or counts_as(b, a)]
     return EqualAnswers(pairs, len(compared))
 

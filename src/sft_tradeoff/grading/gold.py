@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from sft_tradeoff.grading.numbers import Number, find_number_words, find_runs, plain_text
@@ -19,6 +20,7 @@ jan feb mar apr jun jul aug sep sept oct nov dec
 monday tuesday wednesday thursday friday saturday sunday
 """
 _CHANGING = frozenset(_CHANGING_TEXT.split())
+_OPENING = ("(", "[", "{")
 _UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k, 7M)
 _CHANGING_SYMBOLS = re.compile(r"[+<>±≈~^√∞π×÷≤≥!?|…]|-(?!\w)|(?<!\w)-|/(?!\s?[^\W\d])")
 _LATEX_COMMAND = re.compile(
@@ -26,6 +28,7 @@ _LATEX_COMMAND = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def read_gold(text: str) -> Number:
     """Read a gold answer: one number, perhaps with currency, percent sign, unit or other words.
 
@@ -43,6 +46,8 @@ def read_gold(text: str) -> Number:
     before, after = plain[: run.start], plain[run.end :]
     if re.search(r"\d", before + after):
         raise ValueError("has digits beside the number")
+    if numbers[0].has_decimal_comma and before.endswith(_OPENING):
+        raise ValueError("may be several numbers, with a comma between them")
     if change := _change(before, after):
         raise ValueError(f"has {change!r} beside the number, which may change it")
     return numbers[0]

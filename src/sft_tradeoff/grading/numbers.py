@@ -70,6 +70,7 @@ _NUMBER = re.compile(
     rf"(?:/(?P<denominator>\d+)|[eE][-+]?\d+|{_TIMES_TEN})?)",
     re.ASCII,
 )
+_WITHOUT_MARKS = str.maketrans("", "", ",' _")
 _POWER = re.compile(r"(?:[eE]|\^ ?|\*\* ?)[({]? ?(?P<exponent>[-+]?\d+) ?[)}]?$", re.ASCII)
 _HEXADECIMAL = re.compile(r"[xX][0-9a-fA-F]", re.ASCII)
 # fmt: off
@@ -174,14 +175,15 @@ def _read(run: str) -> list[Number]:
 
 
 def _number(match: re.Match[str]) -> Number | None:
-    power = _POWER.search(match[0])
+    power = None if match[0].isdecimal() else _POWER.search(match[0])
     exponent = int(power["exponent"]) if power else 0
     if abs(exponent) > _LONGEST:
         return None
-    digits = re.sub(r"[,' _]", "", match["point"] or "1")
+    digits = (match["point"] or "1").translate(_WITHOUT_MARKS)
     if match["comma"]:
-        digits = re.sub(r"[.' _]", "", match["comma"]).replace(",", ".")
-    value = Fraction(digits) * Fraction(10) ** exponent
+        digits = match["comma"].replace(".", "").replace(",", ".").translate(_WITHOUT_MARKS)
+    value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
+    value = value * Fraction(10) ** exponent if exponent else value
     if match["denominator"]:
         if int(match["denominator"]) == 0:
             return None
@@ -229,6 +231,8 @@ def agrees(found: Fraction, gold: Number, tolerance: float = 0) -> bool:
         gold: The right one.
         tolerance: Relative; what is within it is right too.
     """
+    if found == gold.value:
+        return True
     rounding = Fraction(1, 2 * 10**gold.n_decimals) if gold.n_decimals else Fraction(0)
     allowed = max(rounding, Fraction(str(tolerance)) * abs(gold.value))
     return abs(found - gold.value) <= allowed

@@ -73,6 +73,7 @@ def test_one_plain_number(text: str, value: int | Fraction, n_decimals: int) -> 
             (text, "has digits beside the number")
             for text in ("60 mL/min/1.73 m²", "5 kg/m^2", "CO2: 5", "1h30", "5 on 2024-01-05")
         ],
+        *[(text, "may be several numbers") for text in ("(3,4)", "[1,5]", r"\{0,1\}")],
         ("5 million", "has 'million' beside the number, which may change it"),
         ("5k", "has 'k' beside"),
         ("7 M", "has 'M' beside"),
