@@ -67,7 +67,7 @@ _COMMA = (
 )
 _NUMBER = re.compile(
     rf"(?:{_TEN}|(?:(?P<whole>\d+) (?=\d+/))?(?:(?P<point>{_POINT})|(?P<comma>{_COMMA}))"
-    rf"(?:/(?P<denominator>\d+)|[eE][-+]?\d+|{_TIMES_TEN})?)",
+    rf"(?:/(?P<denominator>\d+(?:\.\d+)?)|[eE][-+]?\d+|{_TIMES_TEN})?)",
     re.ASCII,
 )
 _WITHOUT_MARKS = str.maketrans("", "", ",' _")
@@ -156,8 +156,10 @@ def _numbers(match: re.Match[str]) -> list[Number]:
 
 
 def _is_other(run: str, text: str, end: int) -> bool:
-    """Whether what follows makes it a power or a hexadecimal number."""
-    return text.startswith("^", end) or (run == "0" and _HEXADECIMAL.match(text, end) is not None)
+    """Whether what follows makes it a power, a quotient or a hexadecimal number."""
+    return text.startswith(("^", "/-"), end) or (
+        run == "0" and _HEXADECIMAL.match(text, end) is not None
+    )
 
 
 def _read(run: str) -> list[Number]:
@@ -185,9 +187,9 @@ def _number(match: re.Match[str]) -> Number | None:
     value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
     value = value * Fraction(10) ** exponent if exponent else value
     if match["denominator"]:
-        if int(match["denominator"]) == 0:
+        if not (denominator := Fraction(match["denominator"])):
             return None
-        value = value / int(match["denominator"]) + int(match["whole"] or 0)
+        value = value / denominator + int(match["whole"] or 0)
         return Number(value)
     if value > _LARGEST:
         return None

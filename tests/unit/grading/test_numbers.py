@@ -53,6 +53,7 @@ from sft_tradeoff.grading.numbers import (
         ("He has 15. He gives 6 away.\nThe answer is 9 pears.", 9),
         ("1,0000", 1),  # no thousands, so a decimal comma
         ("007", 7),
+        ("4/2.0", 2),
         ("about 3-4", 4),
         ("9-4", 4),
         ("5)-3", 3),
@@ -108,7 +109,7 @@ def test_last_number(text: str, number: int | Fraction) -> None:
     [
         *("", "\n", "nine apples", "H2O", "a.b", "$", "-", "a1b", "1e999", "5/0", "nan", "inf"),
         *("FIB-4", "m^2", "m²", "CO2", "x_1", "mL/min/1.73", "3.5.2", "2024-01-05", "01/05/2024"),
-        *("5:30", "3:4", "555-123-4567", "0x10", "2^10", "5'10"),
+        *("5:30", "3:4", "555-123-4567", "0x10", "2^10", "10/-2", "5'10"),
     ],
 )
 def test_no_number(text: str) -> None:
