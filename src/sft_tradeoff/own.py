@@ -68,6 +68,7 @@ def own_study(
     name: str | None = None,
     tolerance: str = "",
     chat_template_args: str = "",
+    numeric_tolerance: str = "",
 ) -> dict[str, Any]:
     """Content of the study file for these data and this model.
 
@@ -78,6 +79,7 @@ def own_study(
         name: Name of the study; default: from the data's name and a hash.
         tolerance: Only checked, because it is needed at the very end.
         chat_template_args: Variables of the model's chat template: ``name=value, ...`` or JSON.
+        numeric_tolerance: Relative tolerance of the metric ``numeric``; default: the template's.
 
     Raises:
         UserError: Listing every problem of data, model and options.
@@ -85,13 +87,15 @@ def own_study(
     template = own_file.read_template()
     settings = template["domains"][0] | ({"metric": metric} if metric else {})
     problems: list[str] = []
+    _attempt(problems, lambda: settings.update(_numeric_tolerance(numeric_tolerance)))
     domain = _attempt(problems, lambda: check_data(data, settings))
     theta_0 = _attempt(problems, lambda: find_model(model, template_variables(chat_template_args)))
     _attempt(problems, lambda: parse_tolerance(tolerance))
     _attempt(problems, lambda: _check_name(name))
     if domain is None or theta_0 is None or problems:
         raise UserError("\n".join(problems))
-    parts = sha256_of(data), theta_0.identity, domain["metric"]
+    parts = [sha256_of(data), theta_0.identity, domain["metric"]]
+    parts += [str(domain["tolerance"])] if domain.get("tolerance") else []
     fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:HASH_DIGITS]
     study = template | {
         "study": name or f"{domain['label']}-{fingerprint}",
@@ -103,6 +107,16 @@ def own_study(
     source = f"{study['study']}.yaml"
     check_files(parse_study(study, source), source, BENCHMARKS)
     return study
+
+
+def _numeric_tolerance(text: str) -> dict[str, float]:
+    try:
+        return {"tolerance": float(text)} if text else {}
+    except ValueError:
+        raise UserError(
+            f"numeric tolerance: {text!r} is not a number; give the relative error that counts as "
+            "right, e.g. 0.01"
+        ) from None
 
 
 def _attempt(problems: list[str], check: Callable[[], T]) -> T | None:
@@ -300,6 +314,7 @@ def main() -> None:
         default="",
         help="variables of the model's chat template: name=value, ... or JSON",
     )
+    parser.add_argument("--numeric-tolerance", default="", help="relative, of metric numeric")
     folder = own_file.TEMPLATE.parent
     parser.add_argument(
         "--studies", type=Path, default=folder, help="folder of the study file to write"
@@ -308,7 +323,9 @@ def main() -> None:
     with run_main("own"):
         data = args.data.expanduser()
         study = own_study(
-            data, args.model, args.metric, args.name, args.tolerance, args.chat_template_args
+            *(data, args.model, args.metric, args.name, args.tolerance),
+            chat_template_args=args.chat_template_args,
+            numeric_tolerance=args.numeric_tolerance,
         )
         own_file.write_study(study, args.studies)
         print(study["study"])

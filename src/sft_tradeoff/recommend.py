@@ -378,9 +378,10 @@ def main() -> None:
         table = read_over_seeds(args.tradeoff)
         runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.runs")
         tolerance = complete_tolerance(parse_tolerance(args.tolerance), table)
-        found = recommend(table, read_measured(runs, args.runs), tolerance)
+        measured = read_measured(runs, args.runs)
+        found = recommend(table, measured, tolerance)
         atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)))
-        atomic_write_text(args.out, to_markdown(found))
+        atomic_write_text(args.out, to_markdown(found, measured.grading))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sft_tradeoff.aggregate import CODE_LENGTH
@@ -34,13 +34,14 @@ WORDS = (
 )
 
 
-def to_markdown(found: Recommendation) -> str:
-    """Render the page: one part for each model and domain."""
+def to_markdown(found: Recommendation, grading: Mapping[str, str] | None = None) -> str:
+    """Render the page: a part for each model and domain, with what ``grading`` says of it."""
     parts = ["# Recommendation", _terms(found.tolerance), WORDS, _seeds(found.n_seeds)]
     for section in found.sections:
         parts += [
             f"## {section.model}, {section.domain}",
             headline(section, found.tolerance),
+            (grading or {}).get(section.domain, ""),
             _method_table(section),
             *([_rate_table(section, found.tolerance)] if found.tolerance else []),
             "\n".join(f"- {note}" for note in notes(section, found.tolerance)),

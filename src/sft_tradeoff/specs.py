@@ -161,7 +161,12 @@ class DomainSpec(Strict):
     metric: Literal["exact_match", "numeric", "choice"] = Field(
         "exact_match", description="jsonl only: how answers are graded"
     )
-    tolerance: float = Field(0.05, ge=0, description="jsonl, numeric: relative tolerance")
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="jsonl, numeric: relative tolerance; 0: exact to the gold answer's digits",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> DomainSpec:
@@ -171,6 +176,11 @@ class DomainSpec(Strict):
             object.__setattr__(self, "variant", "response")
         elif self.path is not None:
             raise ValueError(f"'path' belongs to domain 'jsonl', not {self.name!r}; remove it")
+        if self.tolerance and self.metric != "numeric":
+            raise ValueError(
+                f"'tolerance' belongs to metric 'numeric', not {self.metric!r}; remove it, or set "
+                "'metric: numeric'"
+            )
         if self.calculators is not None and self.name != "medcalc":
             raise ValueError(
                 f"'calculators' belongs to domain 'medcalc', not {self.name!r}; remove it"

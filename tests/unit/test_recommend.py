@@ -507,10 +507,40 @@ def test_what_is_read_from_the_runs(tmp_path: Path) -> None:
     }
 
 
+def write_domain(path: Path, **settings: Any) -> None:
+    """Settings of a domain in an evaluation's record."""
+    record = json.loads(path.read_text())
+    record["run_info"] = {"config": {"domains": [{"label": "d", **settings}]}}
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metric": "numeric", "tolerance": 0.05}, True),
+        ({"metric": "numeric", "tolerance": 0.0}, False),
+        ({"metric": "exact_match", "tolerance": 0.05}, False),  # which no other metric reads
+    ],
+)
+def test_a_tolerance_of_answers_is_on_the_page(
+    tmp_path: Path, settings: dict[str, Any], said: bool
+) -> None:
+    runs = write_runs(tmp_path)
+    write_domain(runs / str(RUNS[0][0]) / "eval.json", **settings)
+    measured = read_measured(pd.DataFrame(RUNS, columns=RUN_COLUMNS), runs)
+    page = to_markdown(recommend(*study({"sft": SFT}), CODE_ONLY), measured.grading)
+    text = "Answers count as right within 0.05 of the gold number (relative)"
+    assert (text in page) is said
+
+
 def test_the_command_writes_page_and_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_runs(tmp_path / "runs")
+    write_domain(
+        write_runs(tmp_path / "runs") / str(RUNS[0][0]) / "eval.json",
+        metric="numeric",
+        tolerance=0.05,
+    )
     pd.DataFrame(RUNS, columns=RUN_COLUMNS).to_csv(tmp_path / "run_table.csv", index=False)
     rows = [
         BASE.row("base", "base", NAN),
@@ -528,7 +558,8 @@ def test_the_command_writes_page_and_record(
     arguments = [x for name, path in paths.items() for x in (f"--{name}", str(tmp_path / path))]
     monkeypatch.setattr(sys, "argv", ["recommend", *arguments])
     module.main()
-    assert "**Train with sft at learning rate 1e-4.**" in (tmp_path / "r.md").read_text()
+    page = (tmp_path / "r.md").read_text()
+    assert "**Train with sft at learning rate 1e-4.**" in page and "within 0.05 of the gold" in page
     refuse = pytest.fail  # NaN and Infinity are no JSON
     record = json.loads((tmp_path / "r.json").read_text(), parse_constant=refuse)
     assert record["tolerance"] == {"bits_per_byte": 0.01}

@@ -90,7 +90,7 @@ def data_card(
 
 - **Source:** {domain.source}{"".join(map(_asset, records))}
 - **Licence:** {domain.licence}
-- **Target format:** {spec.variant}{_selection(spec)}
+- **Target format:** {spec.variant}{_selection(spec)}{_grading(spec)}
 - **Seed:** {spec.seed}
 
 | split | examples | mean prompt length (characters) | mean response length (characters) | sha256 |
@@ -143,6 +143,18 @@ def _selection(spec: DomainSpec) -> str:
         return ""
     ids = ", ".join(map(str, spec.calculators))
     return f"\n- **Selection:** only the calculators with ids {ids}"
+
+
+def _grading(spec: DomainSpec) -> str:
+    """Say how answers are graded where that is the user's choice."""
+    if spec.name != "jsonl":
+        return ""
+    rule = f"\n- **Grading:** {spec.metric}"
+    if spec.metric != "numeric":
+        return rule
+    if spec.tolerance:
+        return f"{rule}, relative tolerance {spec.tolerance:g}: not exact"
+    return f"{rule}, exact to the digits of the gold answer"
 
 
 def main() -> None:

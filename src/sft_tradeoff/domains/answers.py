@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
 
-# A number that stands alone: "FIB-4", "m^2" and "CO2" hold none, "3-4" holds 3 and not -4.
-_NUMBER = re.compile(
-    r"(?<![\w.^\-])[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-)
 _FINAL_ANSWER = re.compile(r"final answer[\s*_`]*:(.*)", re.IGNORECASE)
 
 
@@ -30,18 +25,6 @@ def final_answer(text: str) -> str | None:
         lines = [_plain(line) for line in text[matches[-1].end() :].splitlines()]
         answer = next((line for line in lines if line), "")
     return answer.removesuffix(".").rstrip()
-
-
-def last_number(text: str) -> float | None:
-    """The last number that stands alone in a text, or None; infinite values count as none.
-
-    Thousands separators, signs and exponents are read; words such as ``nan`` are not numbers.
-    """
-    matches = _NUMBER.findall(text.replace("−", "-"))
-    if not matches:
-        return None
-    value = float(matches[-1].replace(",", ""))
-    return value if math.isfinite(value) else None
 
 
 def _plain(text: str) -> str:

@@ -22,10 +22,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number, normalise
+from sft_tradeoff.domains.answers import normalise
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
 from sft_tradeoff.domains.hub import Row, data_files, draw_examples, left_out, read_rows
 from sft_tradeoff.domains.medcalc_grading import question_text, score
+from sft_tradeoff.grading.numbers import last_number
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
@@ -141,7 +142,7 @@ def _limit(row: Row, column: str) -> float:
     value = last_number(row.text(column))
     if value is None:
         raise row.error(column, f"is {row.text(column)!r}, not a number")
-    return value
+    return float(value)
 
 
 DOMAIN = Domain(

@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number, normalise
+from sft_tradeoff.domains.answers import normalise
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score, Splits
 from sft_tradeoff.domains.hub import Row, data_files, draw_examples, left_out, read_rows
+from sft_tradeoff.grading.gold import read_gold
+from sft_tradeoff.grading.numbers import first_number, last_number
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
@@ -98,10 +100,13 @@ def _train_example(row: Row) -> Example:
 def _test_example(row: Row) -> Example:
     question, answer = row.text("question"), row.text("answer")
     gold = _GOLD.search(answer)
-    value = last_number(gold[1]) if gold else None
-    if value is None:
-        raise row.error("answer", f"does not end in '#### <number>' but in {answer[-40:]!r}")
-    number = f"{value:.15g}"
+    try:
+        value = read_gold(gold[1] if gold else "").value
+    except ValueError:
+        raise row.error(
+            "answer", f"does not end in '#### <number>' but in {answer[-40:]!r}"
+        ) from None
+    number = f"{float(value):.15g}"
     solution, removed = _without_annotations(answer)
     return Example(
         id=f"gsm8k-test-{row.number:05d}",
@@ -123,14 +128,13 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     """
     value = None
     for tail in reversed(_MARKED.findall(generation)):
-        words = [word for word in tail.split() if re.search(r"\d", word)]
-        value = last_number(words[0].strip("$€£")) if words else None
+        value = first_number(tail)
         if value is not None:
             break
     value = last_number(generation) if value is None else value
     if value is None:
         return Score(correct=False, parsed=None)
-    parsed = f"{value:.15g}"
+    parsed = f"{float(value):.15g}"
     return Score(correct=parsed == record["answer"], parsed=parsed)
 
 

@@ -8,26 +8,28 @@ are reported together, by line; a file of another kind is one problem, with the 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import re
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number, normalise
-from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
+from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.base import SPLITS, Domain, Example
+from sft_tradeoff.domains.jsonl_answers import equal_answers, score, ungradable
 from sft_tradeoff.domains.jsonl_kinds import other_kind
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
 
+logger = logging.getLogger(__name__)
+
 MAX_LISTED = 20
-MAX_LABELS = 50
 MIN_EXAMPLES = 3
-ABSOLUTE_TOLERANCE = 1e-9
 _SPLIT_ORDER = ("test", "validation", "train")
 _FEW = "at least {} are needed: one to train on, and two to test on, as one alone has no interval"
 _MEND = "correct or remove the line"
@@ -58,64 +60,30 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     lines = _read(path, problems)
     splits = _assign(lines, spec, problems)
     labels = sorted({line.answer for line in lines}) if spec.metric == "choice" else []
-    problems += _ungradable(lines, labels, spec)
+    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
+    problems += ungradable(lines, meta)
+    equal, are_most = equal_answers(lines, meta) if not problems else ("", False)
+    problems += [equal] * are_most
     if problems:
         raise ValueError(report(path, problems))
+    _say_once(path, (equal,) * bool(equal))
     sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
-    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
     return {
         split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]
         for split, size in sizes.items()
     }
 
 
+@functools.cache
+def _say_once(path: Path, remarks: tuple[str, ...]) -> None:
+    """Log remarks; `make own` reads one file several times."""
+    for remark in remarks:
+        logger.warning("warning: %s: %s", path, remark)
+
+
 def marked_splits(path: Path) -> Counter[str]:
     """How many lines the file itself marks for each split; empty if it leaves that to us."""
     return Counter(line.split for line in _read(path, []) if line.split is not None)
-
-
-def score(record: Mapping[str, Any], generation: str) -> Score:
-    """Grade one generation by the metric that the record's ``meta`` names.
-
-    * ``exact_match``: the whole text equals the answer up to case and white space.
-    * ``numeric``: the last number of the text is within the relative tolerance of the answer.
-    * ``choice``: the first label that stands alone in the text is the answer.
-    """
-    meta = record["meta"]
-    if meta["metric"] == "numeric":
-        return _score_numeric(record["answer"], generation, meta["tolerance"])
-    if meta["metric"] == "choice":
-        label = _first_label(generation, meta["labels"])
-        right = label is not None and normalise(label) == normalise(record["answer"])
-        return Score(right, label)
-    parsed = normalise(generation)
-    return Score(parsed == normalise(record["answer"]), parsed or None)
-
-
-def _score_numeric(answer: str, generation: str, tolerance: float) -> Score:
-    found, truth = last_number(generation), last_number(answer)
-    if found is None or truth is None:
-        return Score(False, None)
-    allowed = tolerance * abs(truth) + ABSOLUTE_TOLERANCE
-    return Score(abs(found - truth) <= allowed, f"{found:.10g}")
-
-
-def _first_label(text: str, labels: Sequence[str]) -> str | None:
-    """The first label in a text: as written or, if there is none, in other letter case.
-
-    Single letters count as written only: "a" is a word of most sentences. Of labels that start at
-    one place the longest counts.
-    """
-    longest_first = sorted(labels, key=len, reverse=True)
-    exact = _label_at(text, longest_first, 0)
-    return exact or _label_at(text, [x for x in longest_first if len(x) > 1], re.IGNORECASE)
-
-
-def _label_at(text: str, labels: list[str], flags: int) -> str | None:
-    pattern = "|".join(f"({re.escape(label)})" for label in labels)
-    standing_alone = rf"(?<!\w)(?<!\d[.,])(?:{pattern})(?!\w|[.,]\d)"
-    found = re.search(standing_alone, text, flags) if labels else None
-    return labels[found.lastindex - 1] if found and found.lastindex else None
 
 
 def _read(path: Path, problems: list[str]) -> list[_Line]:
@@ -274,25 +242,6 @@ def _too_few(n_prompts: int, spec: DomainSpec) -> str | None:
         f"{n_prompts} different prompts, but n_test {spec.n_test} + n_validation "
         f"{spec.n_validation} + at least 1 to train on need {needed}; lower n_test or n_validation"
     )
-
-
-def _ungradable(lines: list[_Line], labels: list[str], spec: DomainSpec) -> Iterator[str]:
-    """Lines whose own response would be graded wrong: the metric does not fit them."""
-    if len(labels) > MAX_LABELS:
-        yield (
-            f"metric 'choice' needs at most {MAX_LABELS} different answers, the file has "
-            f"{len(labels)}; use metric 'exact_match', or give each line its label as 'answer'"
-        )
-        return
-    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
-    for line in lines:
-        grade = score({"answer": line.answer, "meta": meta}, line.response)
-        if not grade.correct:
-            yield (
-                f"line {line.number}: metric {spec.metric!r} would grade the line's own response "
-                f"as wrong (answer {line.answer[:40]!r}, read {str(grade.parsed)[:40]!r}); change "
-                "the metric or the answer, or remove the line"
-            )
 
 
 def report(path: Path, problems: Sequence[str]) -> str:
