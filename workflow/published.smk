@@ -12,11 +12,14 @@ from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.console import UserError
 from sft_tradeoff.publish import published_tolerance, verified_studies, with_runs
+from sft_tradeoff.strict_yaml import read_yaml
 
 PUBLISHED = "results/published"
 CONDA = "../environment.yml"
 FIGURES = glob_wildcards(r"src/sft_tradeoff/figures/{figure,[a-z]\w*}.py").figure
 try:
+    for file in workflow.configfiles:
+        read_yaml(file)  # refuses doubled keys, of which Snakemake's own reader keeps the last
     STUDIES = verified_studies(Path(PUBLISHED), config.get("study"))
     RECOMMENDED = with_runs(Path(PUBLISHED), STUDIES)
 except UserError as error:

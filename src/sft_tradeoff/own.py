@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from sft_tradeoff import own_file
 from sft_tradeoff.benchmarks import BENCHMARKS
-from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study
+from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study, read_catalogue
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import jsonl
@@ -31,7 +30,7 @@ from sft_tradeoff.domains.base import Example
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.model_folder import weight_files
 from sft_tradeoff.models import load_tokenizer
-from sft_tradeoff.specs import NAME_PATTERN, DomainSpec
+from sft_tradeoff.specs import LONGEST_NAME, NAME_PATTERN, DomainSpec
 from sft_tradeoff.tolerance import parse_tolerance
 
 logger = logging.getLogger("sft_tradeoff.own")
@@ -202,7 +201,7 @@ def find_model(model: str) -> Model:
     Raises:
         UserError: If there is no such model, or the folder cannot be used.
     """
-    catalogue = yaml.safe_load(CATALOGUE_PATH.read_text(encoding="utf-8"))["models"]
+    catalogue = read_catalogue()["models"]
     if model in catalogue:
         return Model(model, model)
     folder = Path(model).expanduser()
@@ -238,8 +237,12 @@ def _slug(text: str) -> str:
 
 
 def _check_name(name: str | None) -> None:
-    if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise UserError(f"name: {name!r} is not valid; use letters, digits, '-' and '_'")
+    if name is None:
+        return
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
+        raise UserError(
+            f"name: {name!r} is not valid; use letters, digits, '-' and '_', at most {LONGEST_NAME}"
+        )
 
 
 def main() -> None:

@@ -29,11 +29,14 @@ from sft_tradeoff.lease import n_visible
 from sft_tradeoff.runs import evaluation_configs, expand_runs
 from sft_tradeoff.sources import asset_path, cache_dir
 from sft_tradeoff.specs import DOMAIN_ASSETS
+from sft_tradeoff.strict_yaml import read_yaml
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
     raise WorkflowError("No study given; add --configfile config/studies/quick.yaml")
 try:
+    for file in workflow.configfiles:
+        read_yaml(file)  # refuses what Snakemake's own reader drops or reads otherwise
     STUDY = parse_study(config, STUDY_FILES)
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
     check_domains(STUDY, STUDY_FILES)
