@@ -32,6 +32,7 @@ from sft_tradeoff.specs import (
     Name,
     Seed,
     Settings,
+    SmallestGainSpec,
     ToleranceSpec,
     TrainingSpec,
 )
@@ -39,6 +40,7 @@ from sft_tradeoff.strict_yaml import read_yaml
 
 SCHEMA_PATH = Path("workflow/schemas/study.schema.json")
 CATALOGUE_PATH = Path("config/catalogue.yaml")
+SUITE = "general"  # name of the group of tasks in lm-eval
 
 
 class Study(Settings):
@@ -56,8 +58,14 @@ class Study(Settings):
     keep_models: bool = Field(False, description="keep the weights of every run")
     tolerance: ToleranceSpec = Field(
         {},
-        exclude=True,  # like the next: no run depends on it
+        exclude=True,  # like the next two: no run depends on it
         description="largest general loss allowed: bits_per_byte and/or accuracy (a fraction)",
+    )
+    smallest_gain: SmallestGainSpec = Field(
+        {},
+        exclude=True,
+        description="smallest gain on the domain for which one method is preferred to another: "
+        "accuracy (a fraction) and/or nll (nats per token)",
     )
     results_source: Literal["fresh", "published"] = Field(
         "fresh", exclude=True, description="published: draw results/published, compute nothing"
@@ -248,10 +256,11 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 "out, or add a task that does"
             )
     for i, domain in enumerate(study.domains):
-        if domain.label in benchmarks:
+        if domain.label in {*benchmarks, SUITE}:
             raise ConfigError(
-                f"{source}: domains.{i}.label: {domain.label!r} is the name of a task, with whose "
-                "scores the domain's would be mixed up; give it another label"
+                f"{source}: domains.{i}.label: {domain.label!r} is the name of a task or of the "
+                "whole suite, whose scores would be mixed up with the domain's; give it another "
+                "label"
             )
         if domain.path is not None and not Path(domain.path).is_file():
             raise ConfigError(

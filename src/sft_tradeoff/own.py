@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from sft_tradeoff import own_file
 from sft_tradeoff.benchmarks import BENCHMARKS
+from sft_tradeoff.comparison import parse_smallest_gain
 from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study, read_catalogue
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError, run_main
@@ -65,6 +66,7 @@ def own_study(
     metric: str | None = None,
     name: str | None = None,
     tolerance: str = "",
+    smallest_gain: str = "",
 ) -> dict[str, Any]:
     """Content of the study file for these data and this model.
 
@@ -73,7 +75,8 @@ def own_study(
         model: Name in the catalogue, or a folder of safetensors.
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
-        tolerance: Only checked, because it is needed at the very end.
+        tolerance: Only checked, because it is needed at the very end; so is the next.
+        smallest_gain: Smallest gain worth having.
 
     Raises:
         UserError: Listing every problem of data, model and options.
@@ -84,6 +87,7 @@ def own_study(
     domain = _attempt(problems, lambda: check_data(data, settings))
     theta_0 = _attempt(problems, lambda: find_model(model))
     _attempt(problems, lambda: parse_tolerance(tolerance))
+    _attempt(problems, lambda: parse_smallest_gain(smallest_gain))
     _attempt(problems, lambda: _check_name(name))
     if domain is None or theta_0 is None or problems:
         raise UserError("\n".join(problems))
@@ -253,6 +257,7 @@ def main() -> None:
     parser.add_argument("--metric", help="exact_match, numeric or choice; default: the template's")
     parser.add_argument("--name", help="name of the study; default: from the data and a hash")
     parser.add_argument("--tolerance", default="", help="checked only; see sft_tradeoff.recommend")
+    parser.add_argument("--smallest-gain", default="", help="checked only, like --tolerance")
     folder = own_file.TEMPLATE.parent
     parser.add_argument(
         "--studies", type=Path, default=folder, help="folder of the study file to write"
@@ -260,7 +265,9 @@ def main() -> None:
     args = parser.parse_args()
     with run_main("own"):
         data = args.data.expanduser()
-        study = own_study(data, args.model, args.metric, args.name, args.tolerance)
+        study = own_study(
+            data, args.model, args.metric, args.name, args.tolerance, args.smallest_gain
+        )
         own_file.write_study(study, args.studies)
         print(study["study"])
 

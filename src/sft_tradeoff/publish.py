@@ -87,16 +87,17 @@ def with_runs(published: Path, studies: Sequence[str]) -> list[str]:
     return [name for name in studies if _read_record(published / name / MANIFEST)["runs_included"]]
 
 
-def published_tolerance(folder: Path) -> str:
-    """Tolerance of a published study, as the recommendation reads it; empty: the default.
+def published_measures(folder: Path, key: str) -> str:
+    """Tolerance or smallest gain of a published study, as the recommendation reads it.
 
+    Empty: the default.
     Of the frozen file nothing else is read: it may name models that the catalogue no longer has.
     """
     study = read_yaml(folder / "study.yaml")
-    allowed: Mapping[str, float] | str = study.get("tolerance", "")
-    if isinstance(allowed, str):
-        return allowed
-    return " ".join(f"{measure}={number}" for measure, number in allowed.items())
+    found: Mapping[str, float] | str = study.get(key, "")
+    if isinstance(found, str):
+        return found
+    return " ".join(f"{measure}={number}" for measure, number in found.items())
 
 
 def verify(folder: Path) -> None:

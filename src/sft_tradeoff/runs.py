@@ -113,10 +113,10 @@ def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
     for run in runs:
         if len(run.run) > LONGEST_RUN_NAME:
             raise ConfigError(
-                f"study {study.study!r}: the name of run {run.run!r} has {len(run.run)} letters, and "
-                f"a folder is called after it; with shorter names of model ({run.model!r}), domain "
-                f"({run.domain.label!r}) and method ({run.method.label!r}, set by 'label') bring it "
-                f"to at most {LONGEST_RUN_NAME}"
+                f"study {study.study!r}: the name of run {run.run!r} has {len(run.run)} letters, "
+                f"more than {LONGEST_RUN_NAME}, and a folder is called after it; shorten the name "
+                f"of model {run.model!r}, or set a shorter 'label' for domain {run.domain.label!r} "
+                f"or method {run.method.label!r}"
             )
         content = run.model_copy(
             update={

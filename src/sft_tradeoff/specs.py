@@ -168,12 +168,23 @@ def _measures(value: Any) -> Any:
     """Read ``bits_per_byte=0.01 accuracy=0.02`` as a mapping, as on the command line."""
     if not isinstance(value, str):
         return value
-    return dict(part.partition("=")[::2] for part in value.replace(",", " ").split())
+    found: dict[str, str] = {}
+    for part in value.replace(",", " ").split():
+        name, _, number = part.partition("=")
+        if name in found:
+            raise ValueError(f"{name} is given twice; remove {part!r}")
+        found[name] = number
+    return found
 
 
-_Tolerance = dict[Literal["bits_per_byte", "accuracy"], Annotated[float, Field(ge=0, le=1)]]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Tolerance = dict[Literal["bits_per_byte", "accuracy"], _Share]
+_SmallestGain = dict[Literal["accuracy", "nll"], _Share]
 ToleranceSpec = Annotated[
     _Tolerance, BeforeValidator(_measures, json_schema_input_type=_Tolerance | str)
+]
+SmallestGainSpec = Annotated[
+    _SmallestGain, BeforeValidator(_measures, json_schema_input_type=_SmallestGain | str)
 ]
 
 

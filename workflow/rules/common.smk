@@ -108,9 +108,9 @@ def memory_mb(smallest, bytes_per_parameter, processes=1):
     return needed
 
 
-def tolerance_text(tolerance):
-    """A study's tolerance as the recommendation reads it."""
-    return " ".join(f"{measure}={allowed}" for measure, allowed in tolerance.items())
+def measures_text(numbers):
+    """Numbers by measure, as the recommendation reads them."""
+    return " ".join(f"{measure}={number}" for measure, number in numbers.items())
 
 
 def asset_record(name):
