@@ -244,6 +244,12 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 f"{source}: evaluation.chat_template: {str(not wanted).lower()}, but the prompts "
                 f"of task {name!r} need {str(wanted).lower()}; set it, or choose another task"
             )
+    _check_tolerance(study, source, benchmarks)
+    _check_domains(study, source, benchmarks)
+    _check_expected(study, source, benchmarks)
+
+
+def _check_tolerance(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
     suite = [benchmarks[name] for name in study.evaluation.tasks]
     measured = {
         "bits_per_byte": any(task.kind == "text" for task in suite),
@@ -255,6 +261,9 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 f"{source}: tolerance: {measure} is measured by none of evaluation.tasks; take it "
                 "out, or add a task that does"
             )
+
+
+def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
     for i, domain in enumerate(study.domains):
         if domain.label in {*benchmarks, SUITE}:
             raise ConfigError(
@@ -267,6 +276,18 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 f"{source}: domains.{i}.path: {domain.path!r} is not a file; correct the path "
                 "(relative to the folder where the command runs)"
             )
+
+
+def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
+    """A range of a score that does not exist would never be looked at."""
+    for model in study.models:
+        for key in study.model_catalogue[model].expected:
+            benchmark, _, metric = key.partition(".")
+            if benchmark not in benchmarks or not metric:
+                raise ConfigError(
+                    f"{source}: model_catalogue.{model}.expected: {key!r} is not task.metric, e.g. "
+                    f"piqa.acc_norm; {closest(benchmark, benchmarks)}"
+                )
 
 
 def study_schema() -> str:

@@ -213,9 +213,15 @@ class DomainSpec(Settings):
         if self.name == "jsonl":
             if self.path is None:
                 raise ValueError("domain 'jsonl' needs 'path: <file>.jsonl'")
+            if "variant" in self.model_fields_set and self.variant not in DOMAINS["jsonl"]:
+                raise ValueError(f"variant {self.variant!r}: domain 'jsonl' has none; remove it")
             object.__setattr__(self, "variant", "response")
         elif self.path is not None:
             raise ValueError(f"'path' belongs to domain 'jsonl', not {self.name!r}; remove it")
+        if self.name != "jsonl" and self.metric != "exact_match":
+            raise ValueError(f"'metric' belongs to domain 'jsonl', not {self.name!r}; remove it")
+        if self.calculators and len(set(self.calculators)) < len(self.calculators):
+            raise ValueError(f"calculators: {list(self.calculators)} names one twice; remove it")
         if self.calculators is not None and self.name != "medcalc":
             raise ValueError(
                 f"'calculators' belongs to domain 'medcalc', not {self.name!r}; remove it"
@@ -297,7 +303,7 @@ class LearningRates(Settings):
 class TrainingSpec(Settings):
     """Budget and optimiser of one training run."""
 
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(1.0, gt=0, le=10_000)
     batch_size: int = Field(8, ge=1, description="sequences per optimiser step, over all ranks")
     micro_batch_size: int = Field(8, ge=1, description="sequences per forward pass and rank")
     max_length: int = Field(1024, ge=8, description="tokens; longer examples are truncated")
@@ -305,7 +311,7 @@ class TrainingSpec(Settings):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.999)
-    epsilon: float = Field(1e-8, gt=0)
+    epsilon: float = Field(1e-8, gt=0, le=1)
     max_grad_norm: float = Field(1.0, gt=0)
     precision: Literal["fp32", "fp32_master", "bf16_pure"] = Field(
         "fp32_master",

@@ -189,8 +189,8 @@ def test_a_gain_that_is_not_worth_having_changes_nothing(smallest: float, chosen
         == {
             "talr": "talr buys more than sft within the tolerance: gain +0.100 [0.098, 0.102] in "
             "domain NLL.",
-            "sft": "talr and sft buy alike within the tolerance: gain +0.100 [0.098, 0.102] in domain "
-            "NLL, where 0.2 would be worth having.",
+            "sft": "talr and sft buy alike within the tolerance: gain +0.100 [0.098, 0.102] in "
+            "domain NLL, where 0.2 would be worth having.",
         }[chosen]
     )
 
