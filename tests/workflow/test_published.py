@@ -47,7 +47,7 @@ def clone(checkout, monkeypatch):
     shutil.rmtree(checkout / "results")
     study_file, results = make_finished_study(checkout)
     with study_file.open("a") as file:
-        file.write("tolerance: bits_per_byte=0.9\n")
+        file.write("tolerance: bits_per_byte=0.9\nsmallest_gain: {nll: 0.07}\n")
     publish(study_file, results, checkout / "results/published/tiny")
     shutil.rmtree(results)
     (checkout / "src/sitecustomize.py").write_text(BLOCKED)  # on the path of every job
@@ -92,6 +92,7 @@ def test_random_file_times_draw_everything_and_train_nothing(clone):
     first = drawn_files(clone)
     assert b"| sft |" in first["tables/tradeoff.md"] and len(first["tradeoff.png"]) > 1000
     assert b"0.9 bits" in first["recommendation.md"], "the tolerance of the published study"
+    assert b"0.07 nats" in first["recommendation.md"], "and its smallest gain"
 
     (clone / "figures/tiny/tradeoff.csv").write_text("spoiled\n")
     shuffle_times(clone, seed=2)
