@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from sft_tradeoff import own_file
 from sft_tradeoff.benchmarks import BENCHMARKS
-from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study
+from sft_tradeoff.comparison import parse_smallest_gain
+from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study, read_catalogue
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import jsonl
@@ -32,7 +32,7 @@ from sft_tradeoff.domains.base import Example
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.model_folder import weight_files
-from sft_tradeoff.specs import NAME_PATTERN, DomainSpec
+from sft_tradeoff.specs import LONGEST_NAME, NAME_PATTERN, DomainSpec
 from sft_tradeoff.tolerance import parse_tolerance
 
 logger = logging.getLogger("sft_tradeoff.own")
@@ -67,6 +67,7 @@ def own_study(
     metric: str | None = None,
     name: str | None = None,
     tolerance: str = "",
+    smallest_gain: str = "",
     chat_template_args: str = "",
     numeric_tolerance: str = "",
 ) -> dict[str, Any]:
@@ -77,7 +78,8 @@ def own_study(
         model: Name in the catalogue, or a folder of safetensors.
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
-        tolerance: Only checked, because it is needed at the very end.
+        tolerance: Only checked, because it is needed at the very end; so is the next.
+        smallest_gain: Smallest gain worth having.
         chat_template_args: Variables of the model's chat template: ``name=value, ...`` or JSON.
         numeric_tolerance: Relative tolerance of the metric ``numeric``; default: the template's.
 
@@ -91,6 +93,7 @@ def own_study(
     domain = _attempt(problems, lambda: check_data(data, settings))
     theta_0 = _attempt(problems, lambda: find_model(model, template_variables(chat_template_args)))
     _attempt(problems, lambda: parse_tolerance(tolerance))
+    _attempt(problems, lambda: parse_smallest_gain(smallest_gain))
     _attempt(problems, lambda: _check_name(name))
     if domain is None or theta_0 is None or problems:
         raise UserError("\n".join(problems))
@@ -251,7 +254,7 @@ def find_model(model: str, variables: Mapping[str, bool | str] | None = None) ->
     Raises:
         UserError: If there is no such model, or the folder cannot be used.
     """
-    catalogue = yaml.safe_load(CATALOGUE_PATH.read_text(encoding="utf-8"))["models"]
+    catalogue = read_catalogue()["models"]
     if model in catalogue:
         if not variables:
             return Model(model, model)
@@ -297,8 +300,12 @@ def _slug(text: str) -> str:
 
 
 def _check_name(name: str | None) -> None:
-    if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise UserError(f"name: {name!r} is not valid; use letters, digits, '-' and '_'")
+    if name is None:
+        return
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
+        raise UserError(
+            f"name: {name!r} is not valid; use letters, digits, '-' and '_', at most {LONGEST_NAME}"
+        )
 
 
 def main() -> None:
@@ -315,6 +322,7 @@ def main() -> None:
         help="variables of the model's chat template: name=value, ... or JSON",
     )
     parser.add_argument("--numeric-tolerance", default="", help="relative, of metric numeric")
+    parser.add_argument("--smallest-gain", default="", help="checked only, like --tolerance")
     folder = own_file.TEMPLATE.parent
     parser.add_argument(
         "--studies", type=Path, default=folder, help="folder of the study file to write"
@@ -323,7 +331,7 @@ def main() -> None:
     with run_main("own"):
         data = args.data.expanduser()
         study = own_study(
-            *(data, args.model, args.metric, args.name, args.tolerance),
+            *(data, args.model, args.metric, args.name, args.tolerance, args.smallest_gain),
             chat_template_args=args.chat_template_args,
             numeric_tolerance=args.numeric_tolerance,
         )

@@ -15,6 +15,7 @@ import yaml
 
 from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.config import Study, load_study, parse_study
+from sft_tradeoff.config_errors import ConfigError
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.base import Example
@@ -23,6 +24,7 @@ from sft_tradeoff.model_folder import weight_files
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.specs import DomainSpec, LocalAsset
+from sft_tradeoff.strict_yaml import parse_yaml, read_yaml
 from sft_tradeoff.tokenization import encode_rendered
 
 logger = logging.getLogger("sft_tradeoff.own")
@@ -40,9 +42,9 @@ def read_template() -> dict[str, Any]:
         UserError: If it is gone, or is no study with one domain.
     """
     try:
-        template = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+        template = read_yaml(TEMPLATE)
         domain = {key: value for key, value in template["domains"][0].items() if value is not None}
-    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ConfigError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f"{TEMPLATE}: not a study file with a domain ({error}); correct it, or take the "
             "repository's own again: git checkout -- " + str(TEMPLATE)
@@ -170,7 +172,7 @@ def _digest(path: Path) -> str:
 def _as_yaml(study: dict[str, Any]) -> str:
     """The template with other values, so that its comments stay."""
     template = TEMPLATE.read_text(encoding="utf-8")
-    old = yaml.safe_load(template)
+    old = parse_yaml(template, TEMPLATE)
     before, after = old | old["domains"][0], study | study["domains"][0]
     text = re.sub(r"\A(#.*\n)+", "", template)
     for key in before.keys() - {"domains"}:
@@ -191,8 +193,8 @@ def _as_yaml(study: dict[str, Any]) -> str:
 
 def _holds(text: str, study: dict[str, Any]) -> bool:
     try:
-        return bool(yaml.safe_load(text) == study)
-    except yaml.YAMLError:
+        return bool(parse_yaml(text, TEMPLATE) == study)
+    except ConfigError:
         return False
 
 

@@ -354,13 +354,14 @@ def test_a_model_in_the_cache_is_asked_and_one_that_is_not_fetched_is_not(
 def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     lines: list[Line | str] = [*questions(16), '{"prompt": "x"', {"prompt": "y", "response": " "}]
     data = write(tmp_path / "bad.jsonl", lines)
-    text = problems_of(data, "nosuch", name="a/b", tolerance="acuracy=1")
+    text = problems_of(data, "nosuch", name="a/b", tolerance="acuracy=1", smallest_gain="nll=2")
     assert [line.split(" is ")[0].split(" '")[0].strip()[:20] for line in text.split("\n")] == [
         "path:",
         "line 17: not valid J",
         "line 18:",
         "model:",
         "tolerance:",
+        "smallest_gain:",
         "name:",
     ]
     assert str(data) in text
