@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
 # configuration, so that Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
-EVALUATE_RECIPE_VERSION = 3
+EVALUATE_RECIPE_VERSION = 4
 
 
 C = TypeVar("C", bound=Strict)

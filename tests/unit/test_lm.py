@@ -137,8 +137,9 @@ def test_loglikelihood_in_bfloat16_agrees_with_stock(random_model):
     agree(*lms(model, load_tokenizer(random_model)), PAIRS, 5e-2)
 
 
-def test_rolling_agrees_with_stock(both):
-    ours, stock = both
+def test_rolling_agrees_with_stock(plain):
+    """Where the tokenizer adds nothing; test_prompt_encoding.py has the others."""
+    ours, stock = plain
     texts = [("short",), ("a much longer text, several windows long. " * 12,), ("x",)]
     found = ours.loglikelihood_rolling(instances("loglikelihood_rolling", texts))
     expected = stock.loglikelihood_rolling(
