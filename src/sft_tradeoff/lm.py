@@ -65,12 +65,13 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
 
     def expect(self, requests: Scored) -> None:
-        """Say what will be scored later: where generation reads the context, it is done on the way.
+        """Say what will be scored next: where generation reads the context, it is done on the way.
 
         A domain asks for an answer to a prompt and for the loss of the gold one: the prompt is read
-        once.
+        once. What was announced before is forgotten: another domain may have the same prompts.
         """
-        self._expected |= {tuple(context): gold for _, context, gold in requests}
+        self._expected = {tuple(context): gold for _, context, gold in requests}
+        self._known.clear()
 
     def _score(
         self, trees: list[PrefixTree], n_sequences: int, quiet: bool

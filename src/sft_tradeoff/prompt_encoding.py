@@ -40,6 +40,9 @@ class PromptEncoding:
         self._rendered.add(text)
         return text
 
+    def expect(self, requests: Scored) -> None:
+        """Announce what will be scored next; a backend may do it while it reads the contexts."""
+
     @cached_property
     def _beginning(self) -> list[int]:
         """What the tokenizer puts before every text, by itself."""
@@ -104,15 +107,15 @@ class PromptEncoding:
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
         """As stock, each group of requests with the same options and encoding on its own."""
         quiet = disable_tqdm or not sys.stderr.isatty()
-        self._rendered |= {request.args[0] for request in requests if request.doc.get(RENDERED)}
         answers = [""] * len(requests)
         groups: dict[tuple[str, bool], list[int]] = {}
         for i, request in enumerate(requests):
             prompt, options = request.args
-            groups.setdefault((repr(options), prompt in self._rendered), []).append(i)
-        for rows in groups.values():
+            rendered = bool(request.doc.get(RENDERED)) or prompt in self._rendered
+            groups.setdefault((repr(options), rendered), []).append(i)
+        for (_, rendered), rows in groups.items():
             group = [requests[i] for i in rows]
-            with self._encoding(group[0].args[0]):
+            with self._encoding(rendered):
                 for i, text in zip(rows, self.generate_alike(group, quiet), strict=True):
                     answers[i] = text
         return answers
@@ -123,15 +126,15 @@ class PromptEncoding:
         return answers
 
     @contextmanager
-    def _encoding(self, prompt: str) -> Iterator[None]:
-        """Encode as this prompt must be."""
+    def _encoding(self, rendered: bool) -> Iterator[None]:
+        """Encode as prompts must be that a chat template rendered, or did not."""
         stock = self.add_bos_token
-        self.add_bos_token: bool | None = False if prompt in self._rendered else stock
+        self.add_bos_token: bool | None = False if rendered else stock
         try:
             yield
         finally:
             self.add_bos_token = stock
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        with self._encoding(context):
+        with self._encoding(context in self._rendered):
             return super()._encode_pair(context, continuation)  # type: ignore[misc]

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sft_tradeoff.benchmarks.dataset import in_memory
+
 Record = Mapping[str, Any]
 RENDERED = "rendered_by_chat_template"  # key of a doc whose prompt is, and needs no BOS beyond it
 
@@ -28,23 +30,18 @@ def chat_task(
         higher_is_better: By metric, all that ``grade`` gives.
         max_gen_toks: Tokens that may be generated.
     """
-
-    def load(**_: Any) -> dict[str, Any]:
-        from datasets import Dataset
-
-        # As text: a table would fill every record's columns with those of all the others.
-        rows = [
-            {"prompt": render_prompt(r["prompt"]), "record": json.dumps(r), RENDERED: True}
-            for r in records
-        ]
-        return {"test": Dataset.from_list(rows)}
+    # As text: a table would fill every record's columns with those of all the others.
+    rows = [
+        {"prompt": render_prompt(r["prompt"]), "record": json.dumps(r), RENDERED: True}
+        for r in records
+    ]
 
     def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
         return grade(json.loads(doc["record"]), results[0])
 
     return {
         "task": name,
-        "custom_dataset": load,
+        "custom_dataset": in_memory({"test": rows}),
         "test_split": "test",
         "num_fewshot": 0,
         "output_type": "generate_until",
