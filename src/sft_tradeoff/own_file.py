@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.config import Study, load_study, parse_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
@@ -22,7 +23,7 @@ from sft_tradeoff.model_folder import weight_files
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.specs import DomainSpec, LocalAsset
-from sft_tradeoff.tokenization import encode_rendered, render_prompt
+from sft_tradeoff.tokenization import encode_rendered
 
 logger = logging.getLogger("sft_tradeoff.own")
 

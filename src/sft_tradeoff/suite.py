@@ -32,7 +32,6 @@ from sft_tradeoff.domains import get_domain
 from sft_tradeoff.execution import Limits
 from sft_tradeoff.files import open_hashed
 from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.tokenization import render_prompt
 
 if TYPE_CHECKING:
     from sft_tradeoff.runs import EvaluationConfig
@@ -119,8 +118,7 @@ def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: 
         definition = stock_task(name, items, execute_code=spec.execute_code)
         return Task(name, name, definition, partial(stock_rows, name), sha256, chosen)
     if name == "ifeval_generated":
-        render = partial(render_prompt, tokenizer)
-        definition = instruction_following_task(name, items, render, MAX_NEW_TOKENS)
+        definition = instruction_following_task(name, items, tokenizer, MAX_NEW_TOKENS)
         rows = partial(instruction_following_rows, name)
         return Task(name, name, definition, rows, sha256, chosen, rendered=True)
     definition = {"task": name}
@@ -154,7 +152,7 @@ def domain_task(spec: DomainSpec, test: ItemFile, tokenized: TokenizedData, toke
     definition = chat_task(
         name,
         test.items,
-        partial(render_prompt, tokenizer),
+        tokenizer,
         grade,
         {"correct": True, "format_failure": False},
         spec.max_new_tokens or domain.max_new_tokens[spec.variant],

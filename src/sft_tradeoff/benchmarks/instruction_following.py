@@ -342,18 +342,18 @@ def score(item: Mapping[str, Any], response: str) -> dict[str, float]:
 
 
 def instruction_following_task(
-    name: str, items: Sequence[Item], render_prompt: Callable[[str], str], max_gen_toks: int
+    name: str, items: Sequence[Item], tokenizer: Any, max_gen_toks: int
 ) -> dict[str, Any]:
     """lm-eval task: chat prompt, greedy generation, lm-eval's checkers as metrics.
 
     Args:
         name: The task's name.
         items: See :func:`build`.
-        render_prompt: User message -> text that the model continues (the chat template).
+        tokenizer: With the chat template of the model.
         max_gen_toks: Tokens that may be generated.
     """
     better = dict.fromkeys(METRICS, True)
-    return chat_task(name, items, render_prompt, score, better, max_gen_toks)
+    return chat_task(name, items, tokenizer, score, better, max_gen_toks)
 
 
 def instruction_following_rows(
