@@ -8,6 +8,7 @@ batches are filled by tokens, not by requests.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,17 +207,7 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         max_new = wanted["max_gen_toks"]
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         until = handle_stop_sequences(wanted["until"], eos=eos)
-        stops = [stop for stop in until if stop != eos]
-        ends = {self.eot_token_id, *end_tokens(self.model.generation_config)}
-        # A stop string may come as other tokens than its own encoding; stock looks back as far.
-        n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
-
-        def finished(tokens: list[int]) -> bool:
-            if tokens[-1] in ends or len(tokens) == max_new:
-                return True
-            text = self.tok_decode(tokens[-n_back:], skip_special_tokens=False) if stops else ""
-            return any(stop in text for stop in stops)
-
+        finished = self._finished(until, max_new)
         prompts = [self._encode_prompt(r.args[0], self.max_length - max_new) for r in requests]
         widest = max(map(len, prompts)) + max_new
         with tqdm(total=len(prompts), desc="generation", disable=quiet or None) as bar:
@@ -233,6 +224,39 @@ class SharedPrefixLM(PromptEncoding, HFLM):
             self.cache_hook.add_partial("generate_until", request.args, text)
             texts.append(text)
         return texts
+
+    def _finished(self, until: list[str], max_new: int) -> Callable[[list[int]], bool]:
+        """Whether new tokens are a whole answer."""
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stops = [stop for stop in until if stop != eos]
+        ends = {self.eot_token_id, *end_tokens(self.model.generation_config)}
+        # A stop string may come as other tokens than its own encoding; stock looks back as far.
+        n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
+
+        def finished(tokens: list[int]) -> bool:
+            if tokens[-1] in ends or len(tokens) == max_new:
+                return True
+            text = self.tok_decode(tokens[-n_back:], skip_special_tokens=False) if stops else ""
+            return any(stop in text for stop in stops)
+
+        return finished
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **keywords: Any
+    ) -> torch.Tensor:
+        """As stock, [B, T]; behind the end of its own answer a row is padding.
+
+        Stock's finished rows go on until the batch is done, and what follows a stop string is cut
+        from the decoded text, where one that is a special token cannot be found any more.
+        """
+        found: torch.Tensor = super()._model_generate(context, max_length, stop, **keywords)
+        n_read = context.shape[1]
+        finished = self._finished(stop, max_length - n_read)
+        for row in found:
+            new = row[n_read:].tolist()
+            end = next((n for n in range(1, len(new)) if finished(new[:n])), len(new))
+            row[n_read + end :] = self.tokenizer.pad_token_id
+        return found
 
     def _score_expected(self, prompts: list[list[int]], rows: Rows, states: torch.Tensor) -> None:
         """Score the gold answers of prompts just read, if all were announced and fit a batch."""
