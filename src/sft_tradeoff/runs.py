@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 # Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
 # configuration, so that Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
-EVALUATE_RECIPE_VERSION = 3
+EVALUATE_RECIPE_VERSION = 4
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are longer by up to 30
+
 
 C = TypeVar("C", bound=Strict)
 

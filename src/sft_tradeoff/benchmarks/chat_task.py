@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sft_tradeoff.benchmarks.dataset import in_memory
 from sft_tradeoff.chat import chat_format, render_prompt
 
 Record = Mapping[str, Any]
@@ -32,27 +33,22 @@ def chat_task(
         higher_is_better: By metric, all that ``grade`` gives.
         max_gen_toks: Tokens that may be generated.
     """
-
-    def load(**_: Any) -> dict[str, Any]:
-        from datasets import Dataset
-
-        # As text: a table would fill every record's columns with those of all the others.
-        rows = [
-            {
-                "prompt": render_prompt(tokenizer, r["prompt"], r.get("system")),
-                "record": json.dumps(r),
-                RENDERED: True,
-            }
-            for r in records
-        ]
-        return {"test": Dataset.from_list(rows)}
+    # As text: a table would fill every record's columns with those of all the others.
+    rows = [
+        {
+            "prompt": render_prompt(tokenizer, r["prompt"], r.get("system")),
+            "record": json.dumps(r),
+            RENDERED: True,
+        }
+        for r in records
+    ]
 
     def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
         return grade(json.loads(doc["record"]), chat_format(tokenizer).answer(results[0]))
 
     return {
         "task": name,
-        "custom_dataset": load,
+        "custom_dataset": in_memory({"test": rows}),
         "test_split": "test",
         "num_fewshot": 0,
         "output_type": "generate_until",
