@@ -22,6 +22,7 @@ from sft_tradeoff.console import UserError, quick_start, run_main
 from sft_tradeoff.files import atomic_path, atomic_write_json, sha256_of
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
+from sft_tradeoff.room import room_for_answers
 from sft_tradeoff.runs import EvaluationConfig, read_config
 from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.suite import Item, items_path, read_records, run_tasks, tasks_of
@@ -149,11 +150,15 @@ def evaluate(
         from sft_tradeoff.lm import SharedPrefixLM, load_lm
 
         tokenizer = load_tokenizer(model_folder)
-        tasks = tasks_of(config, tokenizer, data)
         window = config.evaluation.max_length
         tokenized = [
             load_tokens(*paths, window) for paths in zip(config.domains, data, tokens, strict=True)
         ]
+        rooms = [
+            room_for_answers(spec, examples, window)
+            for spec, examples in zip(config.domains, tokenized, strict=True)
+        ]
+        tasks = tasks_of(config, tokenizer, data, rooms)
         files = dict(zip((str(d.label) for d in config.domains), data, strict=True))
         files |= {name: items_path(name) for name in config.evaluation.tasks}
         # Of the files that are asked, not of what may be there an hour later.
@@ -177,6 +182,10 @@ def evaluate(
     info = {
         "metrics": metrics,
         "tasks": asked,
+        "n_truncated": {
+            str(domain.label): int(examples.truncated.sum())
+            for domain, examples in zip(config.domains, tokenized, strict=True)
+        },
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }

@@ -63,13 +63,16 @@ class Task:
     rendered: bool = False
 
 
-def tasks_of(config: EvaluationConfig, tokenizer: Any, data: Sequence[Path]) -> list[Task]:
+def tasks_of(
+    config: EvaluationConfig, tokenizer: Any, data: Sequence[Path], rooms: Sequence[int]
+) -> list[Task]:
     """Build every task of an evaluation, after checking each item of the general suite.
 
     Args:
         config: What to evaluate.
         tokenizer: With the chat template of the model.
         data: ``test.jsonl`` of each of the config's domains.
+        rooms: Tokens of an answer in each of them, see :func:`sft_tradeoff.room.room_for_answers`.
 
     Raises:
         BenchmarkError: If a file is missing or an item cannot be asked.
@@ -80,7 +83,7 @@ def tasks_of(config: EvaluationConfig, tokenizer: Any, data: Sequence[Path]) -> 
         for name, limit in config.evaluation.tasks.items()
     ]
     domains = [
-        domain_task(spec, path, tokenizer) for spec, path in zip(config.domains, data, strict=True)
+        domain_task(*parts, tokenizer) for parts in zip(config.domains, data, rooms, strict=True)
     ]
     return general + domains
 
@@ -124,7 +127,7 @@ def general_rows(name: str, samples: Samples) -> Iterable[Item]:
                 yield name, item, metric, float(value), 1.0
 
 
-def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
+def domain_task(spec: DomainSpec, test_path: Path, room: int, tokenizer: Any) -> Task:
     """Task of a domain: chat prompt, greedy generation, the domain's rule as metric."""
     domain = get_domain(spec.name)
     name = f"domain_{spec.label}"
@@ -139,7 +142,7 @@ def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
         partial(render_prompt, tokenizer),
         grade,
         {"correct": True, "format_failure": False},
-        spec.max_new_tokens or domain.max_new_tokens[spec.variant],
+        room,
     )
     return Task(name, definition, partial(domain_rows, spec), rendered=True)
 

@@ -65,8 +65,9 @@ def tokenize_example(
         TokenizationError: If no response token fits, or the template does not render the
             conversation as prompt followed by response.
     """
-    head = render_prompt(tokenizer, record["prompt"])
-    full = _render(tokenizer, [_user(record["prompt"]), _assistant(record["response"])])
+    before = _before_answer(record["prompt"], record.get("system"))
+    head = _render(tokenizer, before, add_generation_prompt=True)
+    full = _render(tokenizer, [*before, _assistant(record["response"])])
     if not full.startswith(head):
         raise TokenizationError(
             f"{_name(record)}: the chat template does not render the conversation as "
@@ -90,9 +91,11 @@ def tokenize_example(
     )
 
 
-def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """Text of a user message as the model sees it before it answers."""
-    return _render(tokenizer, [_user(prompt)], add_generation_prompt=True)
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None
+) -> str:
+    """Text of a user message, after a system message, as the model sees it before it answers."""
+    return _render(tokenizer, _before_answer(prompt, system), add_generation_prompt=True)
 
 
 def encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -111,8 +114,9 @@ def _name(record: dict[str, Any]) -> str:
     return f"example {record['id']!r}" + (f" (line {line} of your data file)" if line else "")
 
 
-def _user(content: str) -> dict[str, str]:
-    return {"role": "user", "content": content}
+def _before_answer(prompt: str, system: str | None) -> list[dict[str, str]]:
+    turns = [("system", system)] * bool(system) + [("user", prompt)]
+    return [{"role": role, "content": str(content)} for role, content in turns]
 
 
 def _assistant(content: str) -> dict[str, str]:
@@ -163,11 +167,13 @@ class TokenizedData:
         input_ids: [ΣT] int32.
         response_mask: [ΣT] bool.
         offsets: [n + 1] int64; example i is ``input_ids[offsets[i]:offsets[i + 1]]``.
+        truncated: [n] bool; the end of the response did not fit.
     """
 
     input_ids: np.ndarray
     response_mask: np.ndarray
     offsets: np.ndarray
+    truncated: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -177,6 +183,13 @@ class TokenizedData:
         """[n] tokens per example."""
         lengths: np.ndarray = np.diff(self.offsets)
         return lengths
+
+    @property
+    def n_supervised(self) -> np.ndarray:
+        """[n] tokens of each response, its end of turn included."""
+        before = np.concatenate([[0], np.cumsum(self.response_mask)])
+        n_supervised: np.ndarray = np.diff(before[self.offsets])
+        return n_supervised
 
     def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(input_ids [T], response_mask [T])`` of one example."""
@@ -191,6 +204,7 @@ class TokenizedData:
             input_ids=np.array([i for e in examples for i in e.input_ids], dtype=np.int32),
             response_mask=np.array([m for e in examples for m in e.response_mask], dtype=bool),
             offsets=np.cumsum([0, *(len(e.input_ids) for e in examples)]),
+            truncated=np.array([e.truncated for e in examples], dtype=bool),
         )
 
     @classmethod

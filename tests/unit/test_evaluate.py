@@ -26,7 +26,7 @@ from sft_tradeoff.suite import SuiteError, read_records
 from sft_tradeoff.tokenization import read_jsonl, tokenize_example, tokenize_file
 
 DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
-                    max_new_tokens=4)  # fmt: skip
+                    max_new_tokens=20)  # fmt: skip
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -487,7 +488,7 @@ def test_generation_reads_the_prompt_tokens_of_training(
     assert example.input_ids[: example.response_mask.index(True)] == wanted
     assert wanted.count(tokenizer.bos_token_id) == bool(template_bos)
 
-    task = chat_task("t", [record], lambda p: render_prompt(tokenizer, p), dict, {}, 2)
+    task = chat_task("t", [record], partial(render_prompt, tokenizer), dict, {}, 2)
     (doc,) = task["custom_dataset"]()["test"]
     options = {**task["generation_kwargs"], **({"num_beams": 1} if decoding == "stock's" else {})}
     requests = [Instance("generate_until", doc, (doc["prompt"], options), 0)]

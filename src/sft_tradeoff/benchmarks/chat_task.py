@@ -13,7 +13,7 @@ RENDERED = "rendered_by_chat_template"  # key of a doc whose prompt is, and need
 def chat_task(
     name: str,
     records: Sequence[Record],
-    render_prompt: Callable[[str], str],
+    render_prompt: Callable[[str, str | None], str],
     grade: Callable[[Record, str], dict[str, float]],
     higher_is_better: Mapping[str, bool],
     max_gen_toks: int,
@@ -22,8 +22,8 @@ def chat_task(
 
     Args:
         name: The task's name.
-        records: Each with a ``prompt``; the logged ``doc`` holds the whole one as JSON.
-        render_prompt: User message -> text that the model continues (the chat template).
+        records: Each with ``prompt``, perhaps ``system``; the logged ``doc`` holds it all as JSON.
+        render_prompt: User and system message -> text that the model continues (chat template).
         grade: Record and response -> metrics.
         higher_is_better: By metric, all that ``grade`` gives.
         max_gen_toks: Tokens that may be generated.
@@ -34,7 +34,11 @@ def chat_task(
 
         # As text: a table would fill every record's columns with those of all the others.
         rows = [
-            {"prompt": render_prompt(r["prompt"]), "record": json.dumps(r), RENDERED: True}
+            {
+                "prompt": render_prompt(r["prompt"], r.get("system")),
+                "record": json.dumps(r),
+                RENDERED: True,
+            }
             for r in records
         ]
         return {"test": Dataset.from_list(rows)}

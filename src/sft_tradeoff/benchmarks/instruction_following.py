@@ -342,14 +342,17 @@ def score(item: Mapping[str, Any], response: str) -> dict[str, float]:
 
 
 def instruction_following_task(
-    name: str, items_path: Path, render_prompt: Callable[[str], str], max_gen_toks: int
+    name: str,
+    items_path: Path,
+    render_prompt: Callable[[str, str | None], str],
+    max_gen_toks: int,
 ) -> dict[str, Any]:
     """lm-eval task: chat prompt, greedy generation, lm-eval's checkers as metrics.
 
     Args:
         name: The task's name.
         items_path: JSONL of :func:`build`'s items.
-        render_prompt: User message -> text that the model continues (the chat template).
+        render_prompt: As :func:`sft_tradeoff.benchmarks.chat_task.chat_task` takes it.
         max_gen_toks: Tokens that may be generated.
     """
     from sft_tradeoff.tokenization import read_jsonl

@@ -1,77 +1,71 @@
 """The user's own domain: one JSON object per line, with a prompt and a response or a chat.
 
 Accepted keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one
-user turn, the assistant's turn); and, optionally, ``answer`` (what is graded; default: the
-response), ``split`` (on all lines or on none). Other keys are ignored. All problems of the file
-are reported together, by line; a file of another kind is one problem, with the way to convert it.
+user turn, the assistant's turn); and, optionally, ``system``, ``answer`` (what is graded; default:
+the response), ``split`` (on all lines or on none). Keys that would change what is learned are
+refused, others counted in the log. All problems of the file are reported together, by line; a file
+of another kind is one problem, with the way to convert it.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
+import itertools
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number, normalise
+from sft_tradeoff.domains.answers import composed, last_number, normalise
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
 from sft_tradeoff.domains.jsonl_kinds import other_kind
+from sft_tradeoff.domains.jsonl_lines import LISTED, Line, parse_line, shown
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
 
+logger = logging.getLogger(__name__)
+
 MAX_LISTED = 20
 MAX_LABELS = 50
 MIN_EXAMPLES = 3
+MIN_TEST = 2  # one item alone has no standard error
 ABSOLUTE_TOLERANCE = 1e-9
-_SPLIT_ORDER = ("test", "validation", "train")
 _FEW = "at least {} are needed: one to train on, and two to test on, as one alone has no interval"
-_MEND = "correct or remove the line"
-
-
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    prompt: str
-    response: str
-    answer: str
-    split: str | None
 
 
 def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     """Read the file and split it.
 
-    Lines without ``split`` are divided by a hash of the seed and the prompt (up to case and white
-    space), so that copies of a prompt stay together: first the test split is filled, then
-    validation, then training. ``n_test`` and ``n_validation`` are met exactly there, and are
-    upper limits where the file gives the splits; ``n_train`` is always an upper limit.
+    Lines without ``split`` are divided by a hash of the seed and the prompt (up to case, white
+    space and normal form): first the test split is filled, then validation, each with one line of
+    a prompt, then training with all lines of the other prompts. ``n_test`` and ``n_validation``
+    are met exactly there, and are upper limits where the file gives the splits; ``n_train`` is
+    always an upper limit.
 
     Raises:
         ValueError: Listing all problems of the file, or naming the size to lower.
     """
     path = Path(str(spec.path))
     problems: list[str] = []
-    lines = _read(path, problems)
+    lines = read_lines(path, problems)
     splits = _assign(lines, spec, problems)
     labels = sorted({line.answer for line in lines}) if spec.metric == "choice" else []
     problems += _ungradable(lines, labels, spec)
+    if not problems:
+        problems += _too_few_to_test(splits["test"][: spec.n_test], spec)
     if problems:
         raise ValueError(report(path, problems))
+    _say_once(path, _remarks(lines))
     sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
     meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
     return {
         split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]
         for split, size in sizes.items()
     }
-
-
-def marked_splits(path: Path) -> Counter[str]:
-    """How many lines the file itself marks for each split; empty if it leaves that to us."""
-    return Counter(line.split for line in _read(path, []) if line.split is not None)
 
 
 def score(record: Mapping[str, Any], generation: str) -> Score:
@@ -85,7 +79,7 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     if meta["metric"] == "numeric":
         return _score_numeric(record["answer"], generation, meta["tolerance"])
     if meta["metric"] == "choice":
-        label = _first_label(generation, meta["labels"])
+        label = _first_label(composed(generation), [composed(label) for label in meta["labels"]])
         right = label is not None and normalise(label) == normalise(record["answer"])
         return Score(right, label)
     parsed = normalise(generation)
@@ -118,7 +112,12 @@ def _label_at(text: str, labels: list[str], flags: int) -> str | None:
     return labels[found.lastindex - 1] if found and found.lastindex else None
 
 
-def _read(path: Path, problems: list[str]) -> list[_Line]:
+def read_lines(path: Path, problems: list[str]) -> list[Line]:
+    """All usable lines of a file; what is wrong with others is added to ``problems``.
+
+    Raises:
+        ValueError: If it cannot be read, or is no JSONL file.
+    """
     try:
         raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
@@ -132,83 +131,43 @@ def _read(path: Path, problems: list[str]) -> list[_Line]:
     for number, content in enumerate(raw.split(b"\n"), start=1):
         if content.strip():
             try:
-                lines.append(_parse(number, content))
+                lines.append(parse_line(number, content))
             except ValueError as error:
                 problems.append(f"line {number}: {error}")
     return lines
 
 
-def _parse(number: int, content: bytes) -> _Line:
-    try:
-        data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        what = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
-        raise ValueError(f"not valid JSON: {what}; {_MEND}") from None
-    except RecursionError:
-        raise ValueError(f"not valid JSON: nested too deeply; {_MEND}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"expected a JSON object, got {type(data).__name__}; {_MEND}")
-    if "messages" in data:
-        prompt, response = _from_messages(data)
-    else:
-        prompt, response = _text(data, "prompt"), _text(data, "response")
-    answer = _text(data, "answer").strip() if "answer" in data else response.strip()
-    split = data.get("split")
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split: {split!r} is unknown; use one of {', '.join(SPLITS)}")
-    return _Line(number, prompt, response, answer, split)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"not valid JSON: {name}; {_MEND}")
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    """A text that is not empty; a number is taken as its text."""
-    if key not in data:
-        known = ", ".join(data) or "none"
-        raise ValueError(f"{key!r} is missing (keys: {known}); add it, or use 'messages'")
-    value = data[key]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{key!r} must be a text, got {type(value).__name__}; {_MEND}")
-    if not value.strip():
-        raise ValueError(f"{key!r} is empty; {_MEND}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(
-            f"{key!r} holds half of a surrogate pair, which no file can store; {_MEND}"
+def _remarks(lines: Sequence[Line]) -> tuple[str, ...]:
+    """What the user should know of a file that can be used."""
+    remarks = []
+    unread = Counter(name for line in lines for name in line.unread)
+    if unread:
+        names = [f"{name} ({n})" for name, n in unread.most_common(LISTED)]
+        names += [f"{len(unread) - LISTED} more"] * (len(unread) > LISTED)
+        remarks.append(f"keys that are not read, with their numbers of lines: {', '.join(names)}")
+    lost = [
+        line.number for line in lines if "\ufffd" in f"{line.system}{line.prompt}{line.response}"
+    ]
+    if lost:
+        remarks.append(
+            f"{len(lost)} lines hold U+FFFD (line {lost[0]} first), which stands for a character "
+            "that an earlier conversion lost"
         )
-    return value
+    return tuple(remarks)
 
 
-def _from_messages(data: Mapping[str, Any]) -> tuple[str, str]:
-    """Prompt and response of a chat of one user turn; a system turn comes first in the prompt."""
-    if "prompt" in data or "response" in data:
-        raise ValueError("give either 'messages' or 'prompt' and 'response', not both")
-    turns = data["messages"]
-    if not (isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns)):
-        raise ValueError("'messages' must be a list of objects with 'role' and 'content'")
-    roles = [turn.get("role") for turn in turns]
-    if roles[-1] != "assistant":
-        raise ValueError(
-            f"'messages' ends with the role {roles[-1]}; the last turn must be the assistant's, "
-            "which is what is learned"
-        )
-    if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
-        raise ValueError(
-            f"'messages' has the roles {', '.join(map(str, roles))}; only [system,] user, "
-            "assistant is supported: split a conversation of several turns into several lines"
-        )
-    *before, response = (_text(turn, "content") for turn in turns)
-    return "\n\n".join(before), response
+@functools.cache
+def _say_once(path: Path, remarks: tuple[str, ...]) -> None:
+    """Log remarks; `make own` reads one file several times."""
+    for remark in remarks:
+        logger.warning("warning: %s: %s", path, remark)
 
 
-def _assign(lines: list[_Line], spec: DomainSpec, problems: list[str]) -> Mapping[str, list[_Line]]:
+def _assign(lines: list[Line], spec: DomainSpec, problems: list[str]) -> Mapping[str, list[Line]]:
     """Lines of each split, in the order of their hash."""
-    copies: defaultdict[str, list[_Line]] = defaultdict(list)
+    copies: defaultdict[str, list[Line]] = defaultdict(list)
     for line in lines:
-        copies[normalise(line.prompt)].append(line)
+        copies[line.key].append(line)
     groups = [copies[prompt] for prompt in sorted(copies, key=lambda p: _digest(spec.seed, p))]
     given = {line.split is not None for line in lines}
     if given == {True, False}:
@@ -221,6 +180,8 @@ def _assign(lines: list[_Line], spec: DomainSpec, problems: list[str]) -> Mappin
         splits = _by_given_split(groups)
         problems += _empty_splits(splits, spec)
         return splits
+    elif len(groups) < MIN_EXAMPLES:
+        problems.append(f"different prompts: {len(groups)}; {_FEW.format(MIN_EXAMPLES)}")
     elif problem := _too_few(len(groups), spec):
         problems.append(problem)
     return _by_hash(groups, spec)
@@ -230,22 +191,19 @@ def _digest(seed: int, prompt: str) -> str:
     return hashlib.sha256(f"{seed}\n{prompt}".encode()).hexdigest()
 
 
-def _by_given_split(groups: list[list[_Line]]) -> dict[str, list[_Line]]:
+def _by_given_split(groups: list[list[Line]]) -> dict[str, list[Line]]:
     return {s: [line for group in groups for line in group if line.split == s] for s in SPLITS}
 
 
-def _by_hash(groups: list[list[_Line]], spec: DomainSpec) -> dict[str, list[_Line]]:
-    """Fill test, validation and train in turn with whole groups; copies may overfill a split."""
-    splits: dict[str, list[_Line]] = {split: [] for split in SPLITS}
-    remaining: Iterator[list[_Line]] = iter(groups)
-    for split in _SPLIT_ORDER:
-        size = getattr(spec, f"n_{split}")
-        while len(splits[split]) < size and (group := next(remaining, None)) is not None:
-            splits[split] += group
-    return splits
+def _by_hash(groups: list[list[Line]], spec: DomainSpec) -> dict[str, list[Line]]:
+    """Fill test and validation with different prompts, and train with all lines of the others."""
+    remaining = iter(groups)
+    test = [first for first, *_ in itertools.islice(remaining, spec.n_test)]
+    validation = [first for first, *_ in itertools.islice(remaining, spec.n_validation)]
+    return {"train": list(itertools.chain(*remaining)), "validation": validation, "test": test}
 
 
-def _leaks(groups: list[list[_Line]]) -> Iterator[str]:
+def _leaks(groups: list[list[Line]]) -> Iterator[str]:
     for group in groups:
         first = group[0]
         for line in group[1:]:
@@ -256,7 +214,7 @@ def _leaks(groups: list[list[_Line]]) -> Iterator[str]:
                 )
 
 
-def _empty_splits(splits: Mapping[str, list[_Line]], spec: DomainSpec) -> Iterator[str]:
+def _empty_splits(splits: Mapping[str, list[Line]], spec: DomainSpec) -> Iterator[str]:
     for split in SPLITS:
         if getattr(spec, f"n_{split}") and not splits[split]:
             unread = ", set n_validation: 0" if split == "validation" else ""
@@ -276,7 +234,34 @@ def _too_few(n_prompts: int, spec: DomainSpec) -> str | None:
     )
 
 
-def _ungradable(lines: list[_Line], labels: list[str], spec: DomainSpec) -> Iterator[str]:
+def _too_few_to_test(test: Sequence[Line], spec: DomainSpec) -> Iterator[str]:
+    reason = f"test on at least {MIN_TEST} different prompts, as a single one has no interval"
+    if spec.n_test < MIN_TEST:
+        yield f"n_test: {spec.n_test} is too small; {reason}"
+    elif (n_prompts := len({line.key for line in test})) < MIN_TEST:
+        yield f"the lines with 'split': 'test' have {n_prompts} different prompt; {reason}"
+
+
+def _bad_labels(lines: list[Line], labels: list[str]) -> Iterator[str]:
+    """Labels that make every answer right, or that cannot be told apart when graded."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        alike[normalise(label)].append(label)
+    if len(alike) < 2:
+        yield (
+            f"metric 'choice' needs at least 2 different answers, the file has {len(alike)} "
+            f"({shown(labels[0])}): every choice of it would be right"
+        )
+    first = {line.answer: line.number for line in reversed(lines)}
+    for one, *others in alike.values():
+        for other in others:
+            yield (
+                f"line {first[other]}: the answer {shown(other)} counts as {shown(one)} of line "
+                f"{first[one]}; write both alike"
+            )
+
+
+def _ungradable(lines: list[Line], labels: list[str], spec: DomainSpec) -> Iterator[str]:
     """Lines whose own response would be graded wrong: the metric does not fit them."""
     if len(labels) > MAX_LABELS:
         yield (
@@ -284,6 +269,8 @@ def _ungradable(lines: list[_Line], labels: list[str], spec: DomainSpec) -> Iter
             f"{len(labels)}; use metric 'exact_match', or give each line its label as 'answer'"
         )
         return
+    if labels:
+        yield from _bad_labels(lines, labels)
     meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
     for line in lines:
         grade = score({"answer": line.answer, "meta": meta}, line.response)
@@ -303,13 +290,14 @@ def report(path: Path, problems: Sequence[str]) -> str:
     return "\n".join([f"path: {str(path)!r} cannot be used:", *listed])
 
 
-def _example(split: str, index: int, line: _Line, meta: Mapping[str, Any]) -> Example:
+def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Example:
     return Example(
         id=f"jsonl-{split}-{index:05d}",
         prompt=line.prompt,
         response=line.response,
         answer=line.answer,
         meta={**meta, "line": line.number},
+        system=line.system,
     )
 
 
@@ -321,5 +309,5 @@ DOMAIN = Domain(
     licence="as stated by the user",
     generate=generate,
     score=score,
-    max_new_tokens={"response": 256},
+    max_new_tokens={"response": None},
 )
