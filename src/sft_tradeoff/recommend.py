@@ -42,6 +42,7 @@ from sft_tradeoff.tolerance import (
     no_change_bound,
     parse_tolerance,
 )
+from sft_tradeoff.truncation import paragraph, read_cuts, record
 
 NLL = "nll"
 AllItems = Mapping[Setting, Sequence[Items]]
@@ -379,8 +380,9 @@ def main() -> None:
         runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.runs")
         tolerance = complete_tolerance(parse_tolerance(args.tolerance), table)
         found = recommend(table, read_measured(runs, args.runs), tolerance)
-        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)))
-        atomic_write_text(args.out, to_markdown(found))
+        cuts = read_cuts(runs, args.runs)
+        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(cuts))
+        atomic_write_text(args.out, to_markdown(found, paragraph(cuts)))
 
 
 if __name__ == "__main__":

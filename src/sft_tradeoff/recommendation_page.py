@@ -34,9 +34,9 @@ WORDS = (
 )
 
 
-def to_markdown(found: Recommendation) -> str:
-    """Render the page: one part for each model and domain."""
-    parts = ["# Recommendation", _terms(found.tolerance), WORDS, _seeds(found.n_seeds)]
+def to_markdown(found: Recommendation, warning: str = "") -> str:
+    """Render the page: one part for each model and domain, after a warning about the data."""
+    parts = ["# Recommendation", warning, _terms(found.tolerance), WORDS, _seeds(found.n_seeds)]
     for section in found.sections:
         parts += [
             f"## {section.model}, {section.domain}",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_path
+from sft_tradeoff.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -250,16 +250,20 @@ def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: in
 def main() -> None:
     """Tokenise one split of a domain for one model."""
     from sft_tradeoff.models import load_tokenizer
+    from sft_tradeoff.token_card import token_card
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--data", type=Path, required=True, help="JSONL with prompt and response")
     parser.add_argument("--max-length", type=int, required=True, help="tokens per example")
-    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--out", type=Path, required=True, help=".npz to write, and a card beside")
     args = parser.parse_args()
     with run_main(__name__):
         tokenizer = load_tokenizer(args.model)
-        tokenize_file(tokenizer, args.data, args.max_length).save(args.out)
+        tokens = tokenize_file(tokenizer, args.data, args.max_length)
+        title = f"{args.model.name}, {args.data.parent.name}, {args.data.stem}"
+        atomic_write_text(args.out.with_suffix(".md"), token_card(tokens, title, args.max_length))
+        tokens.save(args.out)
 
 
 if __name__ == "__main__":

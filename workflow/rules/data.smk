@@ -91,8 +91,10 @@ rule tokenize:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
         module="src/sft_tradeoff/tokenization.py",
+        card_module="src/sft_tradeoff/token_card.py",
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
+        card=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.md",
     log:
         f"{RESULTS}/logs/tokenize/{{model}}.{{domain}}.{{split}}.log",
     benchmark:
