@@ -28,15 +28,16 @@ from sft_tradeoff.allocator import keep_freed_memory
 from sft_tradeoff.attention import has_plain_cache
 from sft_tradeoff.batching import padded_width
 from sft_tradeoff.benchmarks.chat_task import RENDERED
+from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens, decode_answer
 from sft_tradeoff.console import UserError
 from sft_tradeoff.generation import (
     Rows,
-    end_tokens,
     forced_states,
     greedy_decode,
     is_plain_greedy,
 )
-from sft_tradeoff.models import load_model, load_tokenizer
+from sft_tradeoff.model_chat import end_tokens, load_tokenizer
+from sft_tradeoff.models import load_model
 from sft_tradeoff.prefix_tree import PrefixTree, tree_batches, tree_layout
 from sft_tradeoff.token_loss import check_head, float_logits
 from sft_tradeoff.tokenization import encode_rendered
@@ -239,7 +240,7 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         wanted = normalize_gen_kwargs(options, self.max_gen_toks)
         return (
             self._shares
-            and self.think_end_token is None
+            and not isinstance(self.think_end_token, str)
             and not wanted["do_sample"]
             and wanted.keys() <= {"until", "max_gen_toks", "do_sample", "temperature"}
             and 0 < wanted["max_gen_toks"] < self.max_length
@@ -253,7 +254,7 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         until = handle_stop_sequences(wanted["until"], eos=eos)
         stops = [stop for stop in until if stop != eos]
-        ends = end_tokens(self.model, self.eot_token_id)
+        ends = {self.eot_token_id, *end_tokens(self.model.generation_config)}
         # A stop string may come as other tokens than its own encoding; stock looks back as far.
         n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
 
@@ -274,7 +275,8 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
             )  # fmt: skip
         texts = []
         for request, tokens in zip(requests, answers, strict=True):
-            text = postprocess_generated_text(self.tok_decode(tokens), until, None)
+            text = decode_answer(self.tokenizer, tokens, self.think_end_token)
+            text = postprocess_generated_text(text, until, None)
             self.cache_hook.add_partial("generate_until", request.args, text)
             texts.append(text)
         return texts
@@ -339,17 +341,22 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
         UserError: If the backend is not installed.
     """
     _refuse_wider_than_the_model(folder, spec)
+    tokenizer = tokenizer or load_tokenizer(folder)
+    chat = chat_format(tokenizer)
     if spec.backend == "vllm":
-        return _load_vllm(folder, spec)
+        return _load_vllm(folder, spec, _mark_for_vllm(tokenizer, chat))
     keep_freed_memory()
     model = load_model(folder, getattr(torch, spec.dtype)).eval()
     check_head(model)
     # Plain greedy decoding on every backend: a model's own settings may add a repetition penalty.
-    ids = {key: getattr(model.generation_config, key) for key in ("eos_token_id", "pad_token_id")}
-    model.generation_config = GenerationConfig(**ids)
+    model.generation_config = GenerationConfig(
+        eos_token_id=sorted({chat.end_of_turn, *end_tokens(model.generation_config)}),
+        pad_token_id=model.generation_config.pad_token_id,
+    )
     return SharedPrefixLM(
         pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
-        tokenizer=tokenizer or load_tokenizer(folder),
+        tokenizer=tokenizer,
+        think_end_token=chat.answer_mark,
         backend="causal",
         batch_size=spec.batch_size,
         batch_tokens=spec.batch_tokens,
@@ -367,7 +374,20 @@ def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:
         )
 
 
-def _load_vllm(folder: Path, spec: EvaluationSpec) -> Any:
+def _mark_for_vllm(tokenizer: Any, chat: ChatFormat) -> str | None:
+    """The answer's mark as lm-eval takes it for vLLM, whose texts have no special tokens."""
+    if chat.answer_mark is None:
+        return None
+    mark = str(tokenizer.convert_ids_to_tokens(chat.answer_mark))
+    if mark in control_tokens(tokenizer):
+        raise UserError(
+            f"evaluation.backend: with vllm, answers of this model cannot be told from what it "
+            f"writes before {mark!r}, which vLLM leaves out of its texts; set it to hf"
+        )
+    return mark
+
+
+def _load_vllm(folder: Path, spec: EvaluationSpec, answer_mark: str | None) -> Any:
     if find_spec("vllm") is None:
         raise UserError(
             "evaluation.backend: vllm needs the package vllm, which is not installed; on a "
@@ -379,5 +399,9 @@ def _load_vllm(folder: Path, spec: EvaluationSpec) -> Any:
         """Under vLLM, prompts are encoded as here."""
 
     return RenderedPromptsVLLM(
-        pretrained=str(folder), dtype=spec.dtype, max_model_len=spec.max_length, batch_size="auto"
+        pretrained=str(folder),
+        dtype=spec.dtype,
+        max_model_len=spec.max_length,
+        batch_size="auto",
+        think_end_token=answer_mark,
     )

@@ -19,6 +19,8 @@ from pydantic import ValidationError
 
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json
+from sft_tradeoff.model_chat import TEMPLATE_NAME, settle_chat
+from sft_tradeoff.model_chat import load_tokenizer as load_tokenizer
 from sft_tradeoff.model_folder import (
     INDEX_NAME,
     RECORD_NAME,
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger("sft_tradeoff.models")
-
-TEMPLATE_NAME = "chat_template.jinja"
 
 
 def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
@@ -68,38 +68,6 @@ def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTra
         raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
     _refuse_not_finite(path, model)
     return model
-
-
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder, with a chat template and a pad token.
-
-    Without a pad token the end-of-sequence token pads; masks tell the two apart. The padding side
-    stays as the model gives it.
-
-    Raises:
-        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False
-        )
-    except (ValueError, OSError) as error:
-        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {error}") from error
-    if not tokenizer.chat_template:
-        raise ModelError(
-            f"{path}: the tokenizer has no chat template; set 'chat_template' (Jinja) in the "
-            "model's catalogue entry"
-        )
-    if tokenizer.eos_token is None:
-        raise ModelError(
-            f"{path}: the tokenizer has no end-of-sequence token; add 'eos_token' to its "
-            "tokenizer_config.json"
-        )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
@@ -176,18 +144,10 @@ def build_model(
             _BUILDERS[spec.format](spec, source, folder)
             if spec.chat_template is not None:
                 (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
-            template = load_tokenizer(folder).chat_template
-            if spec.chat_template_args:
-                (folder / TEMPLATE_NAME).write_text(_fixed(spec) + template, encoding="utf-8")
+            chat = settle_chat(folder, spec.chat_template_args)
             licence = origin.get("licence", "none: untrained weights")
-            facts = {"name": name, "licence": licence, "built_from": built_from}
+            facts = {"name": name, "licence": licence, "built_from": built_from, "chat": chat}
             atomic_write_json(folder / RECORD_NAME, {**facts, **describe_weights(folder)})
-
-
-def _fixed(spec: ModelSpec) -> str:
-    """Start of a template that fixes some of its variables for every reader of the folder."""
-    values = spec.chat_template_args.items()
-    return "".join(f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in values)
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:

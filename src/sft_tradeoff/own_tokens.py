@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sft_tradeoff.chat import control_tokens
 from sft_tradeoff.config import Study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.base import Example
-from sft_tradeoff.models import load_tokenizer
+from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.specs import DomainSpec, LocalAsset
 from sft_tradeoff.tokenization import (
     TokenizationError,
-    encode_rendered,
-    render_prompt,
+    example_name,
     tokenize_example,
 )
 
@@ -121,24 +119,15 @@ def _measure(
     problems: list[tuple[int, str]],
 ) -> Iterator[_Measured]:
     """Count tokens; what cannot be tokenised is noted as a problem of its line."""
-    controls = control_tokens(tokenizer)
     for example in examples:
-        line = int(example.meta["line"])
-        texts = {"prompt": example.prompt, "response": example.response}
-        texts |= {"system text": example.system} if example.system else {}
-        found = [f"{c!r} in the {name}" for name, t in texts.items() for c in controls if c in t]
-        if found:
-            what = "which the model's tokenizer reads as a control token, not as text"
-            problems.append((line, f"{found[0]}, {what}"))
-            continue
+        line, record = int(example.meta["line"]), example.to_dict()
         try:
-            head = render_prompt(tokenizer, example.prompt, example.system)
-            n_prompt = len(encode_rendered(tokenizer, head))
-            whole = tokenize_example(tokenizer, example.to_dict(), UNLIMITED)
+            whole = tokenize_example(tokenizer, record, UNLIMITED)
         except TokenizationError as error:
-            problems.append((line, str(error)))
+            problems.append((line, str(error).removeprefix(f"{example_name(record)}: ")))
         else:
-            yield _Measured(line, n_prompt, len(whole.input_ids) - n_prompt)
+            n_response = sum(whole.response_mask)
+            yield _Measured(line, len(whole.input_ids) - n_response, n_response)
 
 
 def _too_long(

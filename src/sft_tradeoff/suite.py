@@ -27,7 +27,6 @@ from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.execution import Limits
 from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.tokenization import render_prompt
 
 if TYPE_CHECKING:
     from sft_tradeoff.runs import EvaluationConfig
@@ -105,8 +104,7 @@ def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: 
         definition = stock_task(name, path, execute_code=spec.execute_code)
         return Task(name, definition, partial(stock_rows, name), chosen)
     if name == "ifeval_generated":
-        render = partial(render_prompt, tokenizer)
-        definition = instruction_following_task(name, path, render, MAX_NEW_TOKENS)
+        definition = instruction_following_task(name, path, tokenizer, MAX_NEW_TOKENS)
         rows = partial(instruction_following_rows, name)
         return Task(name, definition, rows, chosen, rendered=True)
     definition = {"task": name, "dataset_kwargs": {"data_files": {"test": str(path)}}}
@@ -139,7 +137,7 @@ def domain_task(spec: DomainSpec, test_path: Path, room: int, tokenizer: Any) ->
     definition = chat_task(
         name,
         read_records(spec, test_path),
-        partial(render_prompt, tokenizer),
+        tokenizer,
         grade,
         {"correct": True, "format_failure": False},
         room,

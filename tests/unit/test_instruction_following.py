@@ -396,7 +396,7 @@ def evaluate(model, path, max_gen_toks=8):
     from sft_tradeoff.lm import load_lm
 
     lm = load_lm(model, EvaluationSpec(dtype="float32"))
-    task = instruction_following_task("t", path, lambda prompt: f"<{prompt}>", max_gen_toks)
+    task = instruction_following_task("t", path, lm.tokenizer, max_gen_toks)
     tasks = TaskManager(include_defaults=False).load([task])
     return evaluator.evaluate(lm, tasks, samples={"t": [0, 1, 2]}, bootstrap_iters=0)
 
@@ -408,7 +408,7 @@ def test_task_runs_in_lm_eval(items, jsonl, random_model):
     samples = evaluate(random_model, path)["samples"]["t"]
     assert len(samples) == 3
     for sample, item in zip(samples, chosen, strict=False):
-        assert sample["arguments"][0][0] == f"<{item['prompt']}>"
+        assert sample["arguments"][0][0] == f"<s>[USER] {item['prompt']} [/USER] "
         assert {m: sample[m] for m in METRICS} == score(item, sample["filtered_resps"][0])
     rows = instruction_following_rows("t", samples)
     assert [r[:3] for r in rows] == [("t", i["id"], m) for i in chosen[:3] for m in METRICS]

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -27,7 +26,7 @@ from sft_tradeoff.lm import SharedPrefixLM, load_lm, score_labels
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.prefix_tree import PrefixTree, tree_batches
 from sft_tradeoff.specs import EvaluationSpec
-from sft_tradeoff.tokenization import render_prompt, tokenize_example
+from sft_tradeoff.tokenization import tokenize_example
 
 PAIRS = [
     ("Question: why?\nAnswer:", " because"),
@@ -488,7 +487,7 @@ def test_generation_reads_the_prompt_tokens_of_training(
     assert example.input_ids[: example.response_mask.index(True)] == wanted
     assert wanted.count(tokenizer.bos_token_id) == bool(template_bos)
 
-    task = chat_task("t", [record], partial(render_prompt, tokenizer), dict, {}, 2)
+    task = chat_task("t", [record], tokenizer, dict, {}, 2)
     (doc,) = task["custom_dataset"]()["test"]
     options = {**task["generation_kwargs"], **({"num_beams": 1} if decoding == "stock's" else {})}
     requests = [Instance("generate_until", doc, (doc["prompt"], options), 0)]

@@ -50,12 +50,14 @@ def test_control_tokens_are_refused_by_line(check: Check) -> None:
         {"prompt": "c", "response": "ok", "system": "Be <s>brief"},
         {"prompt": "< s >", "response": "</ s> &lt;s&gt;"},
     ]
-    what = "which the model's tokenizer reads as a control token, not as text"
-    assert problems_of(check, lines) == [
-        f"line 11: '</s>' in the response, {what}",
-        f"line 12: '<s>' in the prompt, {what}",
-        f"line 13: '<s>' in the system text, {what}",
+    what = "a control token of this model; remove it (the chat template writes what begins and ends"
+    expected = [
+        f"line 11: the response contains '</s>', {what}",
+        f"line 12: the prompt contains '<s>', {what}",
+        f"line 13: the system contains '<s>', {what}",
     ]
+    for problem, start in zip(problems_of(check, lines), expected, strict=True):
+        assert problem.startswith(start)
     check([*lines[:10], lines[13]])
 
 

@@ -22,12 +22,16 @@ def test_the_stage_writes_tokens_and_card(
     cut: str,
 ) -> None:
     """`<s>[USER] Hi? [/USER] ` has 20 tokens, and the responses 3 and 11 with their ends."""
-    lines = [{"id": r, "prompt": "Hi?", "response": r} for r in ("yy", "y" * 10)]
+    meta = {"metric": "exact_match"}
+    lines = [
+        {"id": r, "prompt": "Hi?", "response": r, "answer": r, "meta": meta}
+        for r in ("yy", "y" * 10)
+    ]
     data, out = tmp_path / "own/train.jsonl", tmp_path / "tokens/train.npz"
     data.parent.mkdir()
     data.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = ["tokenization", "--model", str(random_model), "--data", str(data)]
-    command += ["--max-length", str(max_length), "--out", str(out)]
+    command = ["tokenization", "--model", str(random_model), "--domain", "jsonl"]
+    command += ["--data", str(data), "--max-length", str(max_length), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", command)
     tokenization.main()
     card = out.with_suffix(".md").read_text()

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from tokenizers.processors import TemplateProcessing
 
+from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.tokenization import (
     TokenizationError,
     TokenizedData,
     encode_rendered,
-    render_prompt,
     tokenize_example,
     tokenize_file,
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
 from sft_tradeoff.domains.answers import question_key
-from sft_tradeoff.domains.base import SPLITS
+from sft_tradeoff.domains.base import SPLITS, Splits
 from sft_tradeoff.files import atomic_path, atomic_write_text, sha256_of
 from sft_tradeoff.specs import DOMAIN_ASSETS, DomainSpec
+
+logger = logging.getLogger("sft_tradeoff.domains")
 
 
 def write_domain(
@@ -97,7 +100,7 @@ def data_card(
 
 No prompt appears in two splits (checked when the files were written). What a model's tokenizer
 makes of the examples, and how many responses are cut: `tokenized/<model>/{spec.label}/<split>.md`.
-
+{_remarks(domain, splits)}
 ## First training example
 {_system_text(example)}
 Prompt:
@@ -116,6 +119,17 @@ Response:
 
 def _system_text(example: Example) -> str:
     return f"\nSystem:\n\n```text\n{example.system}\n```\n" if example.system else ""
+
+
+def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
+    """What the domain says about its splits, and whether their own responses would count."""
+    test = splits["test"]
+    n_right = sum(domain.score(example.to_dict(), example.response).correct for example in test)
+    if n_right < len(test):
+        logger.warning("%d test responses are wrong by the rule that grades", len(test) - n_right)
+    said = splits.remarks if isinstance(splits, Splits) else ()
+    lines = [*said, f"{n_right} of {len(test)} test responses are right by the rule that grades."]
+    return "\n".join(["", *(f"- {line}" for line in lines), ""])
 
 
 def _asset(record: Path) -> str:

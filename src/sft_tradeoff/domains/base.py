@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,6 +35,19 @@ class Example:
         if self.system is None:
             del record["system"]
         return record
+
+
+class Splits(dict[str, list[Example]]):
+    """The three splits of a domain that is read from a data set.
+
+    Args:
+        splits: Split name -> examples.
+        remarks: Sentences for the data card: what was left out or changed, with counts.
+    """
+
+    def __init__(self, splits: Mapping[str, list[Example]], remarks: Sequence[str] = ()) -> None:
+        super().__init__(splits)
+        self.remarks = tuple(remarks)
 
 
 @dataclass(frozen=True)

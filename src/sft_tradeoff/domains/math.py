@@ -231,5 +231,5 @@ DOMAIN = Domain(
     licence="Apache-2.0",
     generate=generate,
     score=score,
-    max_new_tokens={"cot": 256, "label_only": 16},
+    max_new_tokens={"cot": 320, "label_only": 16},
 )
