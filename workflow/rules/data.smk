@@ -91,7 +91,8 @@ rule tokenize:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
         modules=expand(
-            "src/sft_tradeoff/{module}.py", module=["chat", "proof", "token_card", "tokenization"]
+            "src/sft_tradeoff/{module}.py",
+            module=["chat", "proof", "token_card", "tokenization"],
         ),
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",

@@ -9,25 +9,22 @@ of another kind is one problem, with the way to convert it.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
-import logging
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sft_tradeoff.domains import jsonl_remarks
 from sft_tradeoff.domains.answers import composed, last_number, normalise
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
 from sft_tradeoff.domains.jsonl_kinds import other_kind
-from sft_tradeoff.domains.jsonl_lines import LISTED, Line, parse_line, shown
+from sft_tradeoff.domains.jsonl_lines import Line, parse_line, shown
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
-
-logger = logging.getLogger(__name__)
 
 MAX_LISTED = 20
 MAX_LABELS = 50
@@ -59,7 +56,7 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
         problems += _too_few_to_test(splits["test"][: spec.n_test], spec)
     if problems:
         raise ValueError(report(path, problems))
-    _say_once(path, _remarks(lines))
+    jsonl_remarks.tell(path, lines)
     sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
     meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
     return {
@@ -135,32 +132,6 @@ def read_lines(path: Path, problems: list[str]) -> list[Line]:
             except ValueError as error:
                 problems.append(f"line {number}: {error}")
     return lines
-
-
-def _remarks(lines: Sequence[Line]) -> tuple[str, ...]:
-    """What the user should know of a file that can be used."""
-    remarks = []
-    unread = Counter(name for line in lines for name in line.unread)
-    if unread:
-        names = [f"{name} ({n})" for name, n in unread.most_common(LISTED)]
-        names += [f"{len(unread) - LISTED} more"] * (len(unread) > LISTED)
-        remarks.append(f"keys that are not read, with their numbers of lines: {', '.join(names)}")
-    lost = [
-        line.number for line in lines if "\ufffd" in f"{line.system}{line.prompt}{line.response}"
-    ]
-    if lost:
-        remarks.append(
-            f"{len(lost)} lines hold U+FFFD (line {lost[0]} first), which stands for a character "
-            "that an earlier conversion lost"
-        )
-    return tuple(remarks)
-
-
-@functools.cache
-def _say_once(path: Path, remarks: tuple[str, ...]) -> None:
-    """Log remarks; `make own` reads one file several times."""
-    for remark in remarks:
-        logger.warning("warning: %s: %s", path, remark)
 
 
 def _assign(lines: list[Line], spec: DomainSpec, problems: list[str]) -> Mapping[str, list[Line]]:

@@ -62,6 +62,11 @@ class Line:
         """Equal for lines that ask the same."""
         return question_key(self.prompt, self.system)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All that the model reads and writes."""
+        return self.prompt, self.response, self.system or ""
+
 
 class _Number(str):
     """A JSON number with its digits as they are written: 19.90 stays so, and none is too large."""

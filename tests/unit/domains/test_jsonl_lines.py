@@ -194,15 +194,34 @@ def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFi
     )
 
 
-def test_characters_that_were_lost_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        (
+            "r\ufffd",
+            "lines with U+FFFD, which stands for a character that an earlier conversion los",
+        ),
+        ("cafÃ©", "lines with text in UTF-8 that was read as Windows-1252"),
+        ("itâ€™s", "lines with text in UTF-8 that was read as Windows-1252"),
+        ("[INST] r [/INST]", "lines with marks of a chat template"),
+        ("r<|eot_id|>", "lines with marks of a chat template"),
+        ("r</s>", "lines with marks of a chat template"),
+        ("Solve.\n### Response:\nr", "lines with marks of a chat template"),
+        ("café, 5 €, “r” 한국 Ã <b>x</b> [1] ###", None),
+    ],
+)
+def test_signs_of_something_wrong_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, remark: str | None
 ) -> None:
-    rows = [{"prompt": f"q{i}", "response": "r\ufffd" if i > 2 else "r"} for i in range(6)]
+    rows = [{"prompt": f"q{i}", "response": text if i > 2 else "r"} for i in range(6)]
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     generate(DomainSpec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
-    (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
-    assert "3 lines hold U+FFFD (line 4 first)" in warning
+    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(told) == (remark is not None)
+    if remark:
+        assert told[0].startswith(f"warning: {path}: {remark}")
+        assert told[0].endswith(": 3 (line 4 first)")
 
 
 @pytest.mark.parametrize(
