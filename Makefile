@@ -48,10 +48,10 @@ cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300
 	@python -m sft_tradeoff.cost --study config/studies/$(STUDY).yaml $(COST)
 
 own: export MODEL ?= smollm2-135m-instruct
-own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, TOLERANCE=)
+own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, TOLERANCE=, CHAT_TEMPLATE_ARGS=)
 	@$(if $(DATA),,$(error DATA is missing; run make own DATA=file.jsonl))\
 	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" \
-	  $(if $(METRIC),--metric "$$METRIC") $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
+	  $(if $(METRIC),--metric "$$METRIC") --chat-template-args "$$CHAT_TEMPLATE_ARGS" $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
 	$(MAKE) --no-print-directory study STUDY="$$study" && echo && cat "results/$$study/recommendation.md" && \
 	printf '\nThis page: %s; beside it figures, tables and scores. Settings: %s\n' "results/$$study/recommendation.md" "config/studies/$$study.yaml"
 

@@ -9,6 +9,7 @@ template that drops, moves or rewrites a turn is an error.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -170,6 +171,22 @@ def without_clock(template: str) -> str:
             "chat_template.jinja in the model's folder"
         )
     return fixed
+
+
+def with_variables(template: str, variables: Mapping[str, bool | str]) -> str:
+    """Return a chat template that sets some of its variables itself, for whoever renders it.
+
+    Raises:
+        ChatTemplateError: If it reads no variable of that name.
+    """
+    for name in variables:
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise ChatTemplateError(
+                f"chat_template_args: the chat template reads no variable {name!r}; correct its "
+                "name, or remove it"
+            )
+    sets = (f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in variables.items())
+    return "".join(sets) + template
 
 
 @lru_cache(maxsize=16)

@@ -26,6 +26,7 @@ from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.specs import (
+    MODEL_RECIPE_VERSION,
     Asset,
     DomainSpec,
     EvaluationSpec,
@@ -129,7 +130,7 @@ class Study(Strict):
         """Hash of what a model is made of, so that another θ0 repeats whatever used it."""
         spec = self.model_catalogue[name]
         asset = self.assets[spec.asset] if spec.asset else None
-        text = spec.model_dump_json(exclude={"expected"})
+        text = f"{MODEL_RECIPE_VERSION} {spec.model_dump_json(exclude={'expected'})}"
         text += asset.model_dump_json() if asset else ""
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

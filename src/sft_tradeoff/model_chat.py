@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.chat import (
@@ -12,6 +12,7 @@ from sft_tradeoff.chat import (
     ChatTemplateError,
     chat_format,
     control_tokens,
+    with_variables,
     without_clock,
 )
 from sft_tradeoff.files import atomic_write_json
@@ -24,12 +25,18 @@ TEMPLATE_NAME = "chat_template.jinja"
 SETTINGS_NAME = "generation_config.json"
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(
+    path: str | Path, variables: Mapping[str, bool | str] = MappingProxyType({})
+) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder, with a chat template and a pad token.
 
     Without a pad token the end-of-sequence token pads; masks tell the two apart. The padding side
     stays as the model gives it. Of several templates the default one counts, and one that writes
     today's date gets a fixed one.
+
+    Args:
+        path: The folder.
+        variables: Values of the template's variables, by name.
 
     Raises:
         ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, or the
@@ -37,7 +44,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """
     tokenizer = _load(path)
     try:
-        tokenizer.chat_template = without_clock(tokenizer.chat_template)
+        tokenizer.chat_template = with_variables(without_clock(tokenizer.chat_template), variables)
         end = str(tokenizer.convert_ids_to_tokens(chat_format(tokenizer).end_of_turn))
     except ChatTemplateError as error:
         raise ModelError(f"{path}: {error}") from error
@@ -61,16 +68,11 @@ def settle_chat(folder: Path, variables: Mapping[str, bool | str]) -> dict[str, 
     Raises:
         ModelError: If the template cannot be used.
     """
-    tokenizer = _load(folder)
-    own = tokenizer.chat_template
-    sets = [f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in variables.items()]
-    try:
-        tokenizer.chat_template = "".join(sets) + without_clock(own)
-        chat = chat_format(tokenizer)
-    except ChatTemplateError as error:
-        raise ModelError(f"{folder.name}: {error}") from error
+    own = _load(folder).chat_template
+    tokenizer = load_tokenizer(folder, variables)
     if tokenizer.chat_template != own:
         (folder / TEMPLATE_NAME).write_text(tokenizer.chat_template, encoding="utf-8")
+    chat = chat_format(tokenizer)
     _name_end_of_turn(folder, chat.end_of_turn)
     return {
         "header": chat.header,

@@ -33,7 +33,7 @@ from sft_tradeoff.model_folder import (
     staged_folder,
     weight_files,
 )
-from sft_tradeoff.specs import ModelSpec
+from sft_tradeoff.specs import MODEL_RECIPE_VERSION, ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -135,7 +135,11 @@ def build_model(
     # SOURCE.json may list thousands of files; name, version and hash identify the asset.
     origin = {key: value for key, value in (asset or {}).items() if key != "files"}
     parts = {"format", "file", "chat_template", "chat_template_args"}
-    built_from = {**spec.model_dump(include=parts), "asset": origin}
+    built_from = {
+        **spec.model_dump(include=parts),
+        "asset": origin,
+        "recipe_version": MODEL_RECIPE_VERSION,
+    }
     with FileLock(f"{out}.lock"):
         if _is_built(out, built_from):
             logger.info("model %s: already there", name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,8 +30,8 @@ from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.answers import normalise
 from sft_tradeoff.domains.jsonl_lines import Line
 from sft_tradeoff.files import sha256_of
+from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.model_folder import weight_files
-from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.specs import NAME_PATTERN, DomainSpec
 from sft_tradeoff.tolerance import parse_tolerance
 
@@ -64,6 +65,7 @@ def own_study(
     metric: str | None = None,
     name: str | None = None,
     tolerance: str = "",
+    chat_template_args: str = "",
 ) -> dict[str, Any]:
     """Content of the study file for these data and this model.
 
@@ -73,6 +75,7 @@ def own_study(
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
         tolerance: Only checked, because it is needed at the very end.
+        chat_template_args: Variables of the model's chat template: ``name=value, ...`` or JSON.
 
     Raises:
         UserError: Listing every problem of data, model and options.
@@ -81,7 +84,7 @@ def own_study(
     settings = template["domains"][0] | ({"metric": metric} if metric else {})
     problems: list[str] = []
     domain = _attempt(problems, lambda: check_data(data, settings))
-    theta_0 = _attempt(problems, lambda: find_model(model))
+    theta_0 = _attempt(problems, lambda: find_model(model, template_variables(chat_template_args)))
     _attempt(problems, lambda: parse_tolerance(tolerance))
     _attempt(problems, lambda: _check_name(name))
     if domain is None or theta_0 is None or problems:
@@ -173,29 +176,71 @@ def _spec(entry: dict[str, Any]) -> DomainSpec:
         raise UserError(explain(error, DomainSpec.model_json_schema())) from None
 
 
-def find_model(model: str) -> Model:
+def template_variables(text: str) -> dict[str, bool | str]:
+    """Read variables of a chat template, such as ``enable_thinking=false``.
+
+    Raises:
+        UserError: If it is neither ``name=value, ...`` nor a JSON object of texts and truth values.
+    """
+    pairs: Any = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
+    try:
+        values = json.loads(text) if text.lstrip().startswith("{") else dict(pairs)
+    except ValueError:
+        values = {"": text}
+    truth = {"true": True, "false": False}
+    found = {
+        str(name).strip(): truth.get(value.strip().lower(), value.strip())
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
+    for name, value in found.items():
+        if not name.isidentifier() or value == "" or not isinstance(value, bool | str):
+            raise UserError(
+                f"chat_template_args: {text!r} is not understood; write name=value, with commas "
+                "between several (enable_thinking=false), or a JSON object"
+            )
+    return found
+
+
+def find_model(model: str, variables: Mapping[str, bool | str] | None = None) -> Model:
     """Find a model in the catalogue, or check the folder that holds one.
 
-    A folder is named after its content, because models are cached by name.
+    A folder is named after its content, because models are cached by name; so is a model of the
+    catalogue whose chat template gets other variables.
+
+    Args:
+        model: Name in the catalogue, or a folder of safetensors.
+        variables: Of its chat template.
 
     Raises:
         UserError: If there is no such model, or the folder cannot be used.
     """
     catalogue = yaml.safe_load(CATALOGUE_PATH.read_text(encoding="utf-8"))["models"]
     if model in catalogue:
-        return Model(model, model)
+        if not variables:
+            return Model(model, model)
+        values = {**catalogue[model].get("chat_template_args", {}), **variables}
+        identity = json.dumps([model, values], sort_keys=True)
+        name = f"{model}-{hashlib.sha256(identity.encode()).hexdigest()[:HASH_DIGITS]}"
+        changed = catalogue[model] | {"chat_template_args": values}
+        return Model(name, identity, {"model_catalogue": {name: changed}})
     folder = Path(model).expanduser()
     if not (folder / "config.json").is_file():
         raise UserError(_no_model(model, folder, catalogue))
-    load_tokenizer(folder)
+    load_tokenizer(folder, variables or {})
     small = [path for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".model")]
     files = sorted({*weight_files(folder), *small})
     listing = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
+    listing += json.dumps(variables, sort_keys=True) if variables else ""
     identity = hashlib.sha256(listing.encode()).hexdigest()
     name = f"{_slug(folder.resolve().name)}-{identity[:HASH_DIGITS]}"
+    entry: dict[str, Any] = {"asset": name, "format": "safetensors"}
+    if variables:
+        entry["chat_template_args"] = dict(variables)
     entries = {
         "assets": {name: {"source": "local", "path": str(folder)}},
-        "model_catalogue": {name: {"asset": name, "format": "safetensors"}},
+        "model_catalogue": {name: entry},
     }
     return Model(name, identity, entries)
 
@@ -229,6 +274,11 @@ def main() -> None:
     parser.add_argument("--metric", help="exact_match, numeric or choice; default: the template's")
     parser.add_argument("--name", help="name of the study; default: from the data and a hash")
     parser.add_argument("--tolerance", default="", help="checked only; see sft_tradeoff.recommend")
+    parser.add_argument(
+        "--chat-template-args",
+        default="",
+        help="variables of the model's chat template: name=value, ... or JSON",
+    )
     folder = own_file.TEMPLATE.parent
     parser.add_argument(
         "--studies", type=Path, default=folder, help="folder of the study file to write"
@@ -236,7 +286,9 @@ def main() -> None:
     args = parser.parse_args()
     with run_main("own"):
         data = args.data.expanduser()
-        study = own_study(data, args.model, args.metric, args.name, args.tolerance)
+        study = own_study(
+            data, args.model, args.metric, args.name, args.tolerance, args.chat_template_args
+        )
         own_file.write_study(study, args.studies)
         print(study["study"])
 

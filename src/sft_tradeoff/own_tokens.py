@@ -61,8 +61,8 @@ def check_tokens(study: Study, source: Path) -> None:
                 f"evaluation.max_length ({window}); lower it, or raise that"
             )
         splits = _generate(domain, source)
-        for folder in filter(None, (_tokenizer_folder(study, model) for model in study.models)):
-            _check_domain(study, domain, source, splits, load_tokenizer(folder))
+        for tokenizer in filter(None, (_tokenizer(study, model) for model in study.models)):
+            _check_domain(study, domain, source, splits, tokenizer)
 
 
 def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
@@ -72,13 +72,15 @@ def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
         raise UserError(f"{source}: {error}") from error
 
 
-def _tokenizer_folder(study: Study, model: str) -> Path | None:
-    """The model in the cache, or the user's own folder; None for one that is yet to be fetched."""
-    asset = study.assets.get(str(study.model_catalogue[model].asset))
+def _tokenizer(study: Study, model: str) -> PreTrainedTokenizerBase | None:
+    """That of the model in the cache, or in the user's folder; None if it is yet to be fetched."""
+    entry = study.model_catalogue[model]
+    asset = study.assets.get(str(entry.asset))
     folders = [cache_dir() / "models" / model]
     if isinstance(asset, LocalAsset):
         folders.append(Path(asset.path).expanduser())
-    return next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    found = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    return load_tokenizer(found, entry.chat_template_args) if found else None
 
 
 def _check_domain(

@@ -92,6 +92,10 @@ class LocalAsset(Strict):
 Asset = Annotated[WheelAsset | HubAsset | LocalAsset, Field(discriminator="source")]
 
 
+# Raised by hand when the same material becomes another model folder: repeats all that used it.
+MODEL_RECIPE_VERSION = 2
+
+
 class ModelSpec(Strict):
     """A pretrained model θ0.
 

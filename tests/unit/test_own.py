@@ -15,13 +15,16 @@ import pytest
 import yaml
 
 from sft_tradeoff import own, own_file
+from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.config import load_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
-from sft_tradeoff.models import load_tokenizer
+from sft_tradeoff.model_chat import load_tokenizer
+from sft_tradeoff.models import build_model
 from sft_tradeoff.own import find_model, own_study
 from sft_tradeoff.own_file import write_study
 from sft_tradeoff.runs import expand_runs
+from sft_tradeoff.specs import ModelSpec
 from sft_tradeoff.tokenization import TokenizationError, tokenize_example
 
 MODEL = "random-2layer"
@@ -162,6 +165,46 @@ def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
 
 
 # --- The model -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("", {}),
+        ("enable_thinking=false", {"enable_thinking": False}),
+        ("a = True, date_string=26 Jul 2024", {"a": True, "date_string": "26 Jul 2024"}),
+        ('{"enable_thinking": false, "x": "a, b"}', {"enable_thinking": False, "x": "a, b"}),
+    ],
+)
+def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> None:
+    assert own.template_variables(text) == values
+
+
+@pytest.mark.parametrize("text", ["false", "a=", "=a", "a b=c", "{", '{"a": 1}', '{"a": [true]}'])
+def test_variables_that_are_not_understood(text: str) -> None:
+    with pytest.raises(UserError, match="write name=value"):
+        own.template_variables(text)
+
+
+def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
+    """They are in the study file, are those of the built model, and name it apart."""
+    folder = tmp_path / "thinker"
+    shutil.copytree(random_model, folder)
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").write_text("{{ 'Be ' + mood }} " + template)
+    study = own_study(data, str(folder), chat_template_args="mood=kind")
+    (name,) = study["models"]
+    entry = study["model_catalogue"][name]
+    assert entry["chat_template_args"] == {"mood": "kind"}
+    assert find_model(str(folder), {"mood": "cross"}).name != name
+    build_model(name, ModelSpec(**entry), folder, tmp_path / name)
+    assert render_prompt(load_tokenizer(tmp_path / name), "Hi").startswith("Be kind <s>[USER] Hi")
+
+    assert "reads no variable 'modo'" in problems_of(data, str(folder), chat_template_args="modo=x")
+    of_catalogue = own_study(data, MODEL, chat_template_args="mood=kind")
+    (name,) = of_catalogue["models"]
+    assert name.startswith(f"{MODEL}-")
+    assert of_catalogue["model_catalogue"][name]["chat_template_args"] == {"mood": "kind"}
 
 
 def test_a_folder_is_named_after_its_content(random_model: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from sft_tradeoff.files import sha256_of
 from sft_tradeoff.lease import n_visible
 from sft_tradeoff.runs import evaluation_configs, expand_runs
 from sft_tradeoff.sources import asset_path, cache_dir
-from sft_tradeoff.specs import DOMAIN_ASSETS
+from sft_tradeoff.specs import DOMAIN_ASSETS, MODEL_RECIPE_VERSION
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
