@@ -146,6 +146,10 @@ def evaluate(
     info = {
         "metrics": metrics,
         "tasks": asked,
+        "n_truncated": {
+            str(domain.label): int(examples.truncated.sum())
+            for domain, (_, examples) in zip(config.domains, tests, strict=True)
+        },
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.answers import normalise
-from sft_tradeoff.domains.base import Example
+from sft_tradeoff.domains.jsonl_lines import Line
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.model_folder import weight_files
@@ -38,9 +38,7 @@ from sft_tradeoff.tolerance import parse_tolerance
 logger = logging.getLogger("sft_tradeoff.own")
 
 TEST_SHARE = 5  # one prompt in five
-MIN_TEST = 2  # one item alone has no standard error
 EVERYTHING = 10**9
-LEAST_NEW_TOKENS = 64  # θ0 has not learned to be as brief as the responses
 LISTED_PROMPTS = 3
 HASH_DIGITS = 8
 T = TypeVar("T")
@@ -136,8 +134,7 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         data: The user's file.
-        settings: The template's entry; its ``n_train``, ``n_test`` and ``max_new_tokens`` are
-            upper limits.
+        settings: The template's entry; its ``n_train`` and ``n_test`` are upper limits.
 
     Raises:
         ValueError: Listing all problems of the file.
@@ -145,37 +142,34 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     label = f"own-{_slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
     _spec(entry)
-    marked = jsonl.marked_splits(data)
-    # Splits that the file marks are cut to these sizes; else one prompt is the least to test on.
-    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else 1}
-    splits = jsonl.generate(_spec(entry | sizes))
-    examples = splits["train"] + splits["test"]
-    n_test = len(splits["test"]) if marked else _n_prompts(examples) // TEST_SHARE
-    if n_test < MIN_TEST:
-        raise ValueError(_too_few(data, bool(marked), examples))
-    entry |= {
-        "n_test": min(entry["n_test"], n_test),
-        "max_new_tokens": _new_tokens(examples, entry["max_new_tokens"]),
-    }
+    lines = jsonl.read_lines(data, [])  # what is wrong with others is told next
+    marked = Counter(line.split for line in lines if line.split is not None)
+    # Splits that the file marks are cut to these sizes; else two prompts are the least to test on.
+    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else jsonl.MIN_TEST}
+    jsonl.generate(_spec(entry | sizes))
+    n_prompts = len({line.key for line in lines})
+    n_test = marked["test"] if marked else n_prompts // TEST_SHARE
+    if n_test < jsonl.MIN_TEST:
+        raise ValueError(_too_few(data, n_prompts))
+    entry |= {"n_test": min(entry["n_test"], n_test)}
     splits = jsonl.generate(_spec(entry))
     unread = marked["validation"]
     used = len(splits["train"]), len(splits["test"])
-    left_out = len(examples) + unread - sum(used)
     why = f" ({unread} marked 'validation', which this study does not read)" if unread else ""
     text = "%s: %d examples to train on, %d to test on, %d left out%s"
-    logger.info(text, data, *used, left_out, why)
-    _warn_of_contradictions(data, examples)
+    logger.info(text, data, *used, len(lines) - sum(used), why)
+    _warn_of_contradictions(data, [line for line in lines if line.split != "validation"])
     return entry
 
 
-def _warn_of_contradictions(data: Path, examples: list[Example]) -> None:
+def _warn_of_contradictions(data: Path, lines: list[Line]) -> None:
     """One prompt may well have several answers, which is why this is no error."""
-    groups: defaultdict[str, list[Example]] = defaultdict(list)
-    for example in sorted(examples, key=lambda example: int(example.meta["line"])):
-        groups[normalise(example.prompt)].append(example)
+    groups: defaultdict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[line.key].append(line)
     differing = [g for g in groups.values() if len({normalise(e.answer) for e in g}) > 1]
     if differing:
-        listed = [" and ".join(str(e.meta["line"]) for e in g) for g in differing[:LISTED_PROMPTS]]
+        listed = [" and ".join(str(e.number) for e in g) for g in differing[:LISTED_PROMPTS]]
         listed += ["..."] * (len(differing) > LISTED_PROMPTS)
         logger.warning(
             "warning: %s: prompts with answers that differ: %d (lines %s); a model gives one of "
@@ -184,16 +178,11 @@ def _warn_of_contradictions(data: Path, examples: list[Example]) -> None:
         )  # fmt: skip
 
 
-def _too_few(data: Path, marked: bool, examples: list[Example]) -> str:
-    reason = "a single test item has no interval"
-    if marked:
-        return (
-            f"path: {str(data)!r} has 1 line with split 'test'; mark {MIN_TEST} or more: {reason}"
-        )
+def _too_few(data: Path, n_prompts: int) -> str:
     return (
-        f"path: {str(data)!r} has {_n_prompts(examples)} different prompts; at least "
-        f"{MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
-        f"{reason}"
+        f"path: {str(data)!r} has {n_prompts} different prompts; at least "
+        f"{jsonl.MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
+        "a single test item has no interval"
     )
 
 
@@ -202,16 +191,6 @@ def _spec(entry: dict[str, Any]) -> DomainSpec:
         return DomainSpec.model_validate(entry)
     except ValidationError as error:
         raise UserError(explain(error, DomainSpec.model_json_schema())) from None
-
-
-def _n_prompts(examples: list[Example]) -> int:
-    return len({normalise(example.prompt) for example in examples})
-
-
-def _new_tokens(examples: list[Example], most: int) -> int:
-    """Room for the longest response: a token is rarely shorter than two bytes."""
-    longest = max(len(example.response.encode()) for example in examples)
-    return min(most, max(LEAST_NEW_TOKENS, longest // 2 + 8))
 
 
 def template_variables(text: str) -> dict[str, bool | str]:

@@ -45,6 +45,7 @@ from sft_tradeoff.tolerance import (
     loss_of,
     parse_tolerance,
 )
+from sft_tradeoff.truncation import paragraph, read_cuts, record
 
 
 @dataclass(frozen=True)
@@ -340,8 +341,9 @@ def main() -> None:
         smallest = parse_smallest_gain(args.smallest_gain)
         measured = read_measured(runs, args.runs)
         found = recommend(table, measured, tolerance, smallest)
-        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)))
-        atomic_write_text(args.out, to_markdown(found, measured.grading))
+        cuts = read_cuts(runs, args.runs)
+        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(cuts))
+        atomic_write_text(args.out, to_markdown(found, measured.grading, paragraph(cuts)))
 
 
 if __name__ == "__main__":

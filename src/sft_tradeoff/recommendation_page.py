@@ -36,10 +36,19 @@ WORDS = (
 )
 
 
-def to_markdown(found: Recommendation, grading: Mapping[str, str] | None = None) -> str:
-    """Render the page: a part for each model and domain, with what ``grading`` says of it."""
+def to_markdown(
+    found: Recommendation, grading: Mapping[str, str] | None = None, warning: str = ""
+) -> str:
+    """Render the page: a part for each model and domain.
+
+    Args:
+        found: What is recommended.
+        grading: What to say about how a domain is graded, by its label.
+        warning: About the data, first of all.
+    """
     parts = [
         "# Recommendation",
+        warning,
         _terms(found.tolerance),
         _worth_having(found.smallest_gain),
         WORDS,

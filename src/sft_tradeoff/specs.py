@@ -202,7 +202,11 @@ class DomainSpec(Settings):
     n_validation: int = Field(50, ge=0)
     n_test: int = Field(100, ge=1)
     seed: Seed = 0
-    max_new_tokens: int | None = Field(None, ge=1, description="default: the domain's own")
+    max_new_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="tokens of an answer; default: the domain's own, or what test responses need",
+    )
     calculators: tuple[int, ...] | None = Field(
         None, min_length=1, description="medcalc only: ids of the calculators; default all"
     )

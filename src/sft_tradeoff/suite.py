@@ -31,6 +31,7 @@ from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.execution import Limits
 from sft_tradeoff.files import open_hashed
+from sft_tradeoff.room import room_for_answers
 from sft_tradeoff.sources import cache_dir
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def tasks_of(
         for name, limit in config.evaluation.tasks.items()
     ]
     domains = [
-        domain_task(spec, *test, tokenizer)
+        domain_task(spec, *test, tokenizer, config.evaluation.max_length)
         for spec, test in zip(config.domains, tests, strict=True)
     ]
     return general + domains
@@ -140,7 +141,9 @@ def general_rows(name: str, samples: Samples) -> Iterable[Item]:
                 yield name, item, metric, float(value), 1.0
 
 
-def domain_task(spec: DomainSpec, test: ItemFile, tokenized: TokenizedData, tokenizer: Any) -> Task:
+def domain_task(
+    spec: DomainSpec, test: ItemFile, tokenized: TokenizedData, tokenizer: Any, max_length: int
+) -> Task:
     """Task of a domain: chat prompt, greedy generation, the domain's rule as metric; gold loss."""
     domain = get_domain(spec.name)
     name = f"domain_{spec.label}"
@@ -155,7 +158,7 @@ def domain_task(spec: DomainSpec, test: ItemFile, tokenized: TokenizedData, toke
         tokenizer,
         grade,
         {"correct": True, "format_failure": False},
-        spec.max_new_tokens or domain.max_new_tokens[spec.variant],
+        room_for_answers(spec, tokenized, max_length),
     )
     return Task(
         name,

@@ -27,7 +27,7 @@ from sft_tradeoff.chat import (
 )
 from sft_tradeoff.chat import render_prompt as render_prompt
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_path
+from sft_tradeoff.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -170,6 +170,13 @@ class TokenizedData:
         lengths: np.ndarray = np.diff(self.offsets)
         return lengths
 
+    @property
+    def n_supervised(self) -> np.ndarray:
+        """[n] tokens of each response, its end of turn included."""
+        before = np.concatenate([[0], np.cumsum(self.response_mask)])
+        n_supervised: np.ndarray = np.diff(before[self.offsets])
+        return n_supervised
+
     def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(input_ids [T], response_mask [T])`` of one example."""
         rows = slice(self.offsets[index], self.offsets[index + 1])
@@ -231,19 +238,22 @@ def main() -> None:
     from sft_tradeoff.domains import get_domain
     from sft_tradeoff.model_chat import generation_ends, load_tokenizer
     from sft_tradeoff.proof import prove
+    from sft_tradeoff.token_card import token_card
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--domain", required=True, help="name of the domain that grades answers")
     parser.add_argument("--data", type=Path, required=True, help="JSONL with prompt and response")
     parser.add_argument("--max-length", type=int, required=True, help="tokens per example")
-    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--out", type=Path, required=True, help=".npz to write, and a card beside")
     args = parser.parse_args()
     with run_main(__name__):
         tokenizer = load_tokenizer(args.model)
         data = tokenize_file(tokenizer, args.data, args.max_length)
         score = get_domain(args.domain).score
         prove(tokenizer, generation_ends(args.model), data, read_jsonl(args.data), score)
+        title = f"{args.model.name}, {args.data.parent.name}, {args.data.stem}"
+        atomic_write_text(args.out.with_suffix(".md"), token_card(data, title, args.max_length))
         data.save(args.out)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 
 import pandas as pd
 import pytest
@@ -26,10 +27,15 @@ from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.runs import EvaluationConfig
 from sft_tradeoff.specs import DomainSpec, EvaluationSpec
 from sft_tradeoff.suite import SuiteError, read_records
-from sft_tradeoff.tokenization import read_jsonl, tokenize_example, tokenize_file
+from sft_tradeoff.tokenization import (
+    TokenizedData,
+    read_jsonl,
+    tokenize_example,
+    tokenize_file,
+)
 
 DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
-                    max_new_tokens=4)  # fmt: skip
+                    max_new_tokens=20)  # fmt: skip
 
 
 OTHER = DOMAIN.model_copy(update={"label": "other"})
@@ -81,6 +87,25 @@ def test_every_item_is_kept_and_metrics_are_their_ratios(material, random_model)
     sizes = items[items["metric"] == "bits_per_byte"].set_index("item")["size"]
     assert sizes["t2"] == len("words and words " * 3)
     assert "host" not in json.dumps(report).lower()
+    assert report["eval_info"]["n_truncated"] == {"esci-label_only": 0}
+
+
+def test_responses_that_were_cut_are_counted(material, random_model):
+    """One token less than the longest examples have."""
+    lengths = TokenizedData.load(material / "test.npz").lengths
+    tokenizer = load_tokenizer(random_model)
+    cut = tokenize_file(tokenizer, material / "esci" / "test.jsonl", int(lengths.max()) - 1)
+    cut.save(material / "test.npz")
+    report, _ = run(material, random_model, {"piqa": 1})
+    n_cut = int((lengths == lengths.max()).sum())
+    assert report["eval_info"]["n_truncated"] == {"esci-label_only": n_cut}
+
+
+def test_answers_longer_than_the_studys_number_are_refused(material, random_model, monkeypatch):
+    short = DOMAIN.model_copy(update={"max_new_tokens": 18})
+    monkeypatch.setattr(sys.modules[__name__], "DOMAIN", short)
+    with pytest.raises(UserError, match="max_new_tokens 18 is less than the 19 tokens"):
+        run(material, random_model, {"piqa": 1})
 
 
 def test_limit_takes_the_same_first_items(material, random_model):

@@ -125,7 +125,7 @@ def test_splits_of_the_file_are_kept(tmp_path: Path) -> None:
     for line in lines[11:]:
         line["split"] = "train"
     problem = problems_of(write(tmp_path / "d.jsonl", lines))
-    assert "has 1 line with split 'test'; mark 2 or more: a single" in problem
+    assert "the lines with 'split': 'test' have 1 different prompt; test on at least 2" in problem
 
 
 def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -170,15 +170,14 @@ def test_contradictory_answers_are_a_warning(
     assert "answers that differ: 1 (lines 1 and 21); a model" in warning
 
 
-@pytest.mark.parametrize(("length", "tokens"), [(1, 64), (200, 108), (10_000, 512)])
-def test_the_room_for_answers_fits_the_longest_response(
-    tmp_path: Path, length: int, tokens: int
-) -> None:
-    """200 bytes: 100 tokens of two bytes, and 8 to spare."""
-    lines = [*questions(12), {"prompt": "Long?", "response": "x" * length}]
-    for line in lines[:12]:
-        line["response"] = "y"
-    assert domain_of(write(tmp_path / "d.jsonl", lines))["max_new_tokens"] == tokens
+def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
+    """Else all test items could be copies of one."""
+    data = write(tmp_path / "d.jsonl", questions(10) * 20)
+    study = own_study(data, MODEL)
+    (domain,) = load_study(write_study(study, tmp_path)).domains
+    splits = jsonl.generate(domain)
+    assert len({example.prompt for example in splits["test"]}) == len(splits["test"]) == 2
+    assert len(splits["train"]) == 160
 
 
 # --- The model -------------------------------------------------------------------------------
@@ -293,7 +292,8 @@ def test_prompts_that_leave_no_room_are_refused_by_their_lines(
         "  line 22: the prompt has 768 tokens, and more than 767 leave no room for a response\n"
         "  line 23: the prompt has 2017 tokens, and more than 767 leave no room for a response\n"
         "  shorten or remove these lines, or raise training.max_length (768) and "
-        "evaluation.max_length (1024, of which max_new_tokens takes 64) in config/studies/own.yaml"
+        "evaluation.max_length (1024, of which max_new_tokens takes as many as the longest "
+        "response needs) in config/studies/own.yaml"
     )
 
 
@@ -313,14 +313,20 @@ def test_what_is_refused_is_what_could_not_be_tokenised(
 def test_a_test_prompt_needs_room_for_the_answer_in_the_window(
     tmp_path: Path, random_model: Path
 ) -> None:
-    """1024 tokens of window − 512 of a long answer leave 512; 495 + 17 fit, 496 + 17 do not."""
-    lines = [*questions(10, split="train"), *questions(2, split="test")]
-    lines[0]["response"] = "y" * 5000
-    lines[0]["prompt"] = "z" * 700  # trained on, not asked
-    lines[10]["prompt"], lines[11]["prompt"] = "x" * 495, "x" * 496
+    """1024 tokens of window − 512 of the longest answer leave 512; 495 + 17 fit, 496 + 17 do not.
+
+    The answer to be given has 511 bytes and an end; those that are only learned do not count.
+    """
+    lines = questions(13)
+    for i, line in enumerate(lines):
+        line["split"] = "train" if i < 10 else "test"
+    lines[0]["response"] = "y" * 700
+    lines[1]["prompt"] = "z" * 700  # trained on, not asked
+    lines[10]["response"] = "y" * 511
+    lines[11]["prompt"], lines[12]["prompt"] = "x" * 495, "x" * 496
     text = too_long(write(tmp_path / "d.jsonl", lines), random_model, tmp_path / "studies")
     assert [line for line in text.split("\n") if line.startswith("  line")] == [
-        "  line 12: the prompt has 513 tokens, and more than 512 leave no room for a response"
+        "  line 13: the prompt has 513 tokens, and more than 512 leave no room for a response"
     ]
 
 
@@ -389,7 +395,7 @@ def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path:
     for old, new in zip(rest, written, strict=False):
         assert old.split(":")[0] == new.split(":")[0]
         assert old.partition("  #")[2] == new.partition("  #")[2]
-    assert "max_new_tokens: 64  # of an answer" in path.read_text()
+    assert "max_new_tokens: null  # of an answer" in path.read_text()
     assert "  # at most; make own takes a fifth" in path.read_text()
 
 
@@ -499,7 +505,11 @@ def test_a_template_may_leave_out_what_has_a_default(
     path.write_text(yaml.safe_dump(template))
     monkeypatch.setattr(own_file, "TEMPLATE", path)
     (domain,) = own_study(data, MODEL)["domains"]
-    assert (domain["metric"], domain["n_test"], domain["max_new_tokens"]) == ("exact_match", 10, 64)
+    assert (domain["metric"], domain["n_test"], domain["max_new_tokens"]) == (
+        "exact_match",
+        10,
+        None,
+    )
     template["domains"][0]["n_test"] = "many"
     path.write_text(yaml.safe_dump(template))
     assert "n_test" in problems_of(data)

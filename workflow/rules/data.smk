@@ -91,10 +91,12 @@ rule tokenize:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
         modules=expand(
-            "src/sft_tradeoff/{module}.py", module=["chat", "proof", "tokenization"]
+            "src/sft_tradeoff/{module}.py",
+            module=["chat", "proof", "token_card", "tokenization"],
         ),
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
+        card=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.md",
     log:
         f"{RESULTS}/logs/tokenize/{{model}}.{{domain}}.{{split}}.log",
     benchmark:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
+from sft_tradeoff.domains.answers import question_key
 from sft_tradeoff.domains.base import SPLITS, Splits
 from sft_tradeoff.files import atomic_path, atomic_write_text, sha256_of
 from sft_tradeoff.specs import DOMAIN_ASSETS, DomainSpec
@@ -51,7 +52,7 @@ def write_domain(
 
 
 def refuse_leakage(splits: dict[str, list[Example]]) -> None:
-    """Refuse a prompt (case and white space aside) that appears in two splits.
+    """Refuse a prompt (case, white space and normal form aside) that appears in two splits.
 
     Raises:
         UserError: Naming both examples.
@@ -59,8 +60,8 @@ def refuse_leakage(splits: dict[str, list[Example]]) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for split in SPLITS:
         for example in splits[split]:
-            prompt = " ".join(example.prompt.lower().split())
-            other, other_id = seen.setdefault(prompt, (split, example.id))
+            key = question_key(example.prompt, example.system)
+            other, other_id = seen.setdefault(key, (split, example.id))
             if other != split:
                 raise UserError(
                     f"{split} example {example.id!r} has the prompt of {other} example "
@@ -97,10 +98,11 @@ def data_card(
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-No prompt appears in two splits (checked when the files were written).
+No prompt appears in two splits (checked when the files were written). What a model's tokenizer
+makes of the examples, and how many responses are cut: `tokenized/<model>/{spec.label}/<split>.md`.
 {_remarks(domain, splits)}
 ## First training example
-
+{_system_text(example)}
 Prompt:
 
 ```text
@@ -113,6 +115,10 @@ Response:
 {example.response}
 ```
 """
+
+
+def _system_text(example: Example) -> str:
+    return f"\nSystem:\n\n```text\n{example.system}\n```\n" if example.system else ""
 
 
 def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:

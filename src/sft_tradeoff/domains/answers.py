@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
+_NOT_SEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _FINAL_ANSWER = re.compile(r"final answer[\s*_`]*:(.*)", re.IGNORECASE)
 
 
 def normalise(text: str) -> str:
-    """Fold case and white space, so that texts which read the same compare equal."""
-    return " ".join(text.split()).casefold()
+    """Fold case, white space and normal form, so that texts which read the same compare equal.
+
+    Letters with their accents composed or apart are the same text by Unicode (canonical caseless
+    matching), and many tokenizers compose them; soft hyphens and spaces of no width are not seen.
+    Compatibility forms stay apart, as folding them (NFKC) makes ``10²`` equal to ``102``.
+    """
+    folded = unicodedata.normalize("NFD", text.translate(_NOT_SEEN)).casefold()
+    return " ".join(composed(folded).split())
+
+
+def composed(text: str) -> str:
+    """A text with every accent and its letter as one character, where there is one (NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def question_key(prompt: str, system: str | None = None) -> str:
+    """Equal for prompts that read the same; under another system text it is another question."""
+    return "\n".join(normalise(text) for text in (system, prompt) if text)
 
 
 def final_answer(text: str) -> str | None:

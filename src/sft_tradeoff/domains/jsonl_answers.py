@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.answers import composed, normalise
 from sft_tradeoff.domains.base import Score
 from sft_tradeoff.grading.equal_answers import find_equal_answers
 from sft_tradeoff.grading.gold import is_ambiguous, read_gold
@@ -56,7 +57,7 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     if meta["metric"] == "numeric":
         return _score_numeric(record["answer"], generation, meta["tolerance"])
     if meta["metric"] == "choice":
-        label = _first_label(generation, meta["labels"])
+        label = _first_label(composed(generation), [composed(label) for label in meta["labels"]])
         right = label is not None and normalise(label) == normalise(record["answer"])
         return Score(right, label)
     parsed = normalise(generation)
@@ -105,6 +106,8 @@ def ungradable(lines: Sequence[Answered], meta: Mapping[str, Any]) -> Iterator[s
             f"{len(labels)}; use metric 'exact_match', or give each line its label as 'answer'"
         )
         return
+    if labels:
+        yield from _bad_labels(lines, labels)
     refused = dict(_not_plain_numbers(lines)) if metric == "numeric" else {}
     for line in lines:
         if line.number in refused:
@@ -116,6 +119,25 @@ def ungradable(lines: Sequence[Answered], meta: Mapping[str, Any]) -> Iterator[s
                 f"line {line.number}: metric {metric!r} would grade the line's own response "
                 f"as wrong (answer {line.answer[:40]!r}, read {str(grade.parsed)[:40]!r}); change "
                 "the metric or the answer, or remove the line"
+            )
+
+
+def _bad_labels(lines: Sequence[Answered], labels: Sequence[str]) -> Iterator[str]:
+    """Labels that make every answer right, or that cannot be told apart when graded."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        alike[normalise(label)].append(label)
+    if len(alike) < 2:
+        yield (
+            f"metric 'choice' needs at least 2 different answers, the file has {len(alike)} "
+            f"({_short(labels[0])}): every choice of it would be right"
+        )
+    first = {line.answer: line.number for line in reversed(lines)}
+    for one, *others in alike.values():
+        for other in others:
+            yield (
+                f"line {first[other]}: the answer {_short(other)} counts as {_short(one)} of line "
+                f"{first[one]}; write both alike"
             )
 
 
