@@ -10,7 +10,9 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 # Jobs run side by side only as far as they fit into memory.
 MEMORY_MB = $(shell $(PYTHON) -c "import os; print(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 9 // 10 // 2**20)")
 PARTIAL = results/$(STUDY)/partial
-SNAKEMAKE = snakemake $(if $(TOLERANCE),--config tolerance="$$TOLERANCE") \
+# Numbers of the recommendation, on which no run depends.
+ASKED = $(if $(TOLERANCE),tolerance="$$TOLERANCE") $(if $(SMALLEST_GAIN),smallest_gain="$$SMALLEST_GAIN")
+SNAKEMAKE = snakemake $(if $(strip $(ASKED)),--config $(ASKED)) \
   --resources mem_mb=$(MEMORY_MB) --configfile config/studies/$(STUDY).yaml --cores $(CORES)
 
 .DEFAULT_GOAL := help
@@ -37,6 +39,7 @@ reproduce: study  ## Run the quick study on a real pretrained model, from nothin
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
 	@! grep -qsE '^results_source: *.?published' config/studies/$(STUDY).yaml || \
 	  { echo "$(STUDY) is drawn from what is published: make figures STUDY=$(STUDY)"; exit 1; }
+	@python -m sft_tradeoff.config config/studies/$(STUDY).yaml > /dev/null
 	@exec 9>.venv/study.lock; flock -n 9 || { echo "Another study is running in this folder: wait for it, or end it"; exit 1; }; \
 	find -H src workflow results "$${SFT_TRADEOFF_CACHE:-resources}" -newer .venv/study.lock ! \( -type f -links +1 \) -exec touch -h -c -r .venv/study.lock {} + 2>/dev/null; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
@@ -48,10 +51,12 @@ cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300
 	@python -m sft_tradeoff.cost --study config/studies/$(STUDY).yaml $(COST)
 
 own: export MODEL ?= smollm2-135m-instruct
-own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, TOLERANCE=)
+own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, NUMERIC_TOLERANCE=, TOLERANCE=, SMALLEST_GAIN=, CHAT_TEMPLATE_ARGS=)
 	@$(if $(DATA),,$(error DATA is missing; run make own DATA=file.jsonl))\
-	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" \
-	  $(if $(METRIC),--metric "$$METRIC") $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
+	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" --smallest-gain "$$SMALLEST_GAIN" \
+	  $(if $(METRIC),--metric "$$METRIC") $(if $(NUMERIC_TOLERANCE),--numeric-tolerance "$$NUMERIC_TOLERANCE") \
+	  --chat-template-args "$$CHAT_TEMPLATE_ARGS" \
+	  $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
 	$(MAKE) --no-print-directory study STUDY="$$study" && echo && cat "results/$$study/recommendation.md" && \
 	printf '\nThis page: %s; beside it figures, tables and scores. Settings: %s\n' "results/$$study/recommendation.md" "config/studies/$$study.yaml"
 

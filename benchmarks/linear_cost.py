@@ -27,7 +27,9 @@ FLAT = 1.10  # largest ratio between two sizes
 def first_examples(data: TokenizedData, n: int) -> TokenizedData:
     """Return the first n examples."""
     end = data.offsets[n]
-    return TokenizedData(data.input_ids[:end], data.response_mask[:end], data.offsets[: n + 1])
+    return TokenizedData(
+        data.input_ids[:end], data.response_mask[:end], data.offsets[: n + 1], data.truncated[:n]
+    )
 
 
 def step_tokens(data: TokenizedData, batch_size: int) -> np.ndarray:

@@ -11,12 +11,17 @@ os.environ.update(PYTHONPATH=os.path.abspath("src"))
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.console import UserError
-from sft_tradeoff.publish import published_tolerance, verified_studies, with_runs
+from sft_tradeoff.publish import published_measures, verified_studies, with_runs
+from sft_tradeoff.strict_yaml import read_yaml
 
 PUBLISHED = "results/published"
 CONDA = "../environment.yml"
 FIGURES = glob_wildcards(r"src/sft_tradeoff/figures/{figure,[a-z]\w*}.py").figure
 try:
+    for file in workflow.configfiles:
+        read_yaml(
+            file
+        )  # refuses doubled keys, of which Snakemake's own reader keeps the last
     STUDIES = verified_studies(Path(PUBLISHED), config.get("study"))
     RECOMMENDED = with_runs(Path(PUBLISHED), STUDIES)
 except UserError as error:
@@ -113,11 +118,15 @@ rule recommend:
         mem_mb=1000,
         runtime=10,
     params:
-        tolerance=lambda w: published_tolerance(Path(PUBLISHED, w.study)),
+        tolerance=lambda w: published_measures(Path(PUBLISHED, w.study), "tolerance"),
+        smallest_gain=lambda w: published_measures(
+            Path(PUBLISHED, w.study), "smallest_gain"
+        ),
     shell:
         "python -m sft_tradeoff.recommend --run-table {input.table:q}"
         " --runs {input.runs:q}"
         " --tradeoff {input.tradeoff:q}"
         " --tolerance={params.tolerance:q}"
+        " --smallest-gain={params.smallest_gain:q}"
         " --out {output.page:q}"
         " 2>&1 | tee {log:q}"

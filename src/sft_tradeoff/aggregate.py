@@ -53,11 +53,14 @@ QUANTITIES = (
 )
 PLAIN = ("format_failure", "tokens_per_s", "time_s")
 SETTING = ["model", "domain", "method", "label", "learning_rate"]
-MEASURED = [f"{q}{part}" for q in QUANTITIES for part in ("", "_stderr", "_low", "_high")]
-TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *PLAIN, "reason"]
+PARTS = ("", "_stderr", "_low", "_high")
+MEASURED = [f"{q}{part}" for q in QUANTITIES for part in PARTS]
+DF = "_df"  # degrees of freedom of the bounds; once the seeds are combined, nothing reads them
+FREEDOM = [f"{q}{DF}" for q in QUANTITIES]
+TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *PLAIN, "reason"]
 OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
 
-MISSING = Estimate(math.nan, math.nan, 0)
+MISSING = Estimate(math.nan, math.nan, 0, math.nan)
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
@@ -96,7 +99,7 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
     ``general_score`` is the mean over the general benchmarks of the accuracy that each names
     (:data:`~sft_tradeoff.benchmarks.BENCHMARKS`: ``acc_norm``, ``exact_match``, ...),
     ``general_bits_per_byte_difference`` the mean paired difference over the code-length
-    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else normal. ``reason``
+    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else Student's. ``reason``
     joins those of the NaN scores behind these quantities.
 
     Args:
@@ -134,7 +137,7 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
         if math.isnan(row[name]):
             where = "" if row["reason"] == NOT_EVALUATED else f"{' '.join(key)}: "
             reasons.append(where + row["reason"])
-        return Estimate(row[name], row[stderr], row["n"])
+        return Estimate(row[name], row[stderr], row["n"], row["n"] - 1)
 
     def general(chosen: Callable[[Key], bool], name: str = "value") -> Estimate:
         keys = [key for key in scores if chosen(key) and key[0] not in domains]
@@ -150,10 +153,12 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
     )
     row: Row = {"format_failure": of((domain, "format_failure")).value}
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
-        interval = confidence_interval(estimate, LEVEL)
+        interval, df = confidence_interval(estimate, LEVEL), estimate.df
         if estimate is accuracy:
             interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
+            df = math.inf  # z, not t
         row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
+        row[f"{quantity}{DF}"] = df
     return row | {"reason": join_reasons(reasons)}
 
 
@@ -164,8 +169,7 @@ def _is_accuracy(key: Key) -> bool:
 
 
 def _columns(quantity: str, *numbers: float) -> dict[str, float]:
-    parts = ("", "_stderr", "_low", "_high")
-    return {f"{quantity}{part}": number for part, number in zip(parts, numbers, strict=True)}
+    return {f"{quantity}{part}": number for part, number in zip(PARTS, numbers, strict=True)}
 
 
 def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
@@ -196,10 +200,20 @@ def _combine_reasons(group: pd.DataFrame) -> str:
 
 
 def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, float, float]:
-    values, z = group[quantity], quantile_of_level(LEVEL)
-    mean, stderr = mean_over_seeds(values, group[f"{quantity}_stderr"])
-    _, below = mean_over_seeds(values, values - group[f"{quantity}_low"], z)
-    _, above = mean_over_seeds(values, group[f"{quantity}_high"] - values, z)
+    values, dfs = group[quantity], group[f"{quantity}{DF}"]
+    quantiles = [quantile_of_level(LEVEL, df) for df in dfs]
+
+    def mean_of(errors: pd.Series) -> Estimate:
+        rows = zip(values, errors, dfs, strict=True)
+        return mean_over_seeds([Estimate(value, error, 0, df) for value, error, df in rows])
+
+    def half_width(widths: pd.Series) -> float:
+        found = mean_of(widths / quantiles)
+        return quantile_of_level(LEVEL, found.df) * found.stderr
+
+    mean, stderr, *_ = mean_of(group[f"{quantity}_stderr"])
+    below = half_width(values - group[f"{quantity}_low"])
+    above = half_width(group[f"{quantity}_high"] - values)
     bounds = np.array([mean - below, mean + above])
     if quantity == "domain_score":
         bounds = bounds.clip(0, 1)

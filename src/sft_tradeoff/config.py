@@ -11,21 +11,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from sft_tradeoff.benchmarks import BENCHMARKS, Benchmark
 from sft_tradeoff.benchmarks.human_eval import NO_PERMISSION
-from sft_tradeoff.config_errors import closest, explain
-from sft_tradeoff.console import UserError
+from sft_tradeoff.config_errors import ConfigError, closest, explain
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.specs import (
+    MODEL_RECIPE_VERSION,
     Asset,
     DomainSpec,
     EvaluationSpec,
@@ -33,20 +31,20 @@ from sft_tradeoff.specs import (
     MethodSpec,
     ModelSpec,
     Name,
-    Strict,
+    Seed,
+    Settings,
+    SmallestGainSpec,
     ToleranceSpec,
     TrainingSpec,
 )
+from sft_tradeoff.strict_yaml import read_yaml
 
 SCHEMA_PATH = Path("workflow/schemas/study.schema.json")
 CATALOGUE_PATH = Path("config/catalogue.yaml")
+SUITE = "general"  # name of the group of tasks in lm-eval
 
 
-class ConfigError(UserError, ValueError):
-    """A setting is wrong; the message names file, key, value and fix."""
-
-
-class Study(Strict):
+class Study(Settings):
     """One study: what is trained and measured. See ``config/README.md`` for the keys."""
 
     study: Name
@@ -55,14 +53,20 @@ class Study(Strict):
     domains: tuple[DomainSpec, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     learning_rates: LearningRates
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     keep_models: bool = Field(False, description="keep the weights of every run")
     tolerance: ToleranceSpec = Field(
         {},
-        exclude=True,  # like the next: no run depends on it
+        exclude=True,  # like the next two: no run depends on it
         description="largest general loss allowed: bits_per_byte and/or accuracy (a fraction)",
+    )
+    smallest_gain: SmallestGainSpec = Field(
+        {},
+        exclude=True,
+        description="smallest gain on the domain for which one method is preferred to another: "
+        "accuracy (a fraction) and/or nll (nats per token)",
     )
     results_source: Literal["fresh", "published"] = Field(
         "fresh", exclude=True, description="published: draw results/published, compute nothing"
@@ -90,12 +94,13 @@ class Study(Strict):
                     f"model_catalogue.{name}.asset: unknown asset {asset!r}; "
                     f"{closest(asset, self.assets)}, or describe it under 'assets'"
                 )
-        _refuse_repeats("models", self.models)
-        _refuse_repeats("domains (label)", [d.label for d in self.domains])
-        _refuse_repeats("methods (label)", [m.label for m in self.methods])
-        _refuse_repeats("seeds", self.seeds)
+        _refuse_repeats("models", self.models, str)
+        _refuse_repeats("domains (label)", [d.label for d in self.domains], str)
+        _refuse_repeats("methods (label)", [m.label for m in self.methods], str)
+        _refuse_repeats("seeds", self.seeds, str)
         for kind in ("full", "adapter"):
-            _refuse_repeats(f"learning_rates.{kind}", getattr(self.learning_rates, kind))
+            rates = getattr(self.learning_rates, kind)
+            _refuse_repeats(f"learning_rates.{kind}", rates, format_learning_rate)
         for method in self.methods:
             kind = METHODS[self.trained_method(method).name].parameterisation
             if not getattr(self.learning_rates, kind):
@@ -129,19 +134,26 @@ class Study(Strict):
         """Hash of what a model is made of, so that another θ0 repeats whatever used it."""
         spec = self.model_catalogue[name]
         asset = self.assets[spec.asset] if spec.asset else None
-        text = spec.model_dump_json(exclude={"expected"})
+        text = f"{MODEL_RECIPE_VERSION} {spec.model_dump_json(exclude={'expected'})}"
         text += asset.model_dump_json() if asset else ""
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _refuse_repeats(key: str, values: Any) -> None:
-    values = list(values)
+def _refuse_repeats(key: str, values: Iterable[Any], name: Callable[[Any], str]) -> None:
+    """Refuse values that are the same in the names of runs, which would be one run."""
+    found: dict[str, Any] = {}
     for value in values:
-        if values.count(value) > 1:
-            raise ValueError(
-                f"{key}: {value!r} appears twice, which would make duplicate runs; remove one "
-                "or give it a 'label' of its own"
+        if (text := name(value)) in found:
+            what = (
+                f"{value!r} appears twice"
+                if found[text] == value
+                else f"{found[text]!r} and {value!r} are both {text} in the names of runs"
             )
+            raise ValueError(
+                f"{key}: {what}, which would make duplicate runs; remove one"
+                + (" or give it a 'label' of its own" if key.endswith("(label)") else "")
+            )
+        found[text] = value
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:
@@ -154,11 +166,11 @@ def parse_study(data: Mapping[str, Any], source: str) -> Study:
     Raises:
         ConfigError: Naming the file, each wrong key, its value and the fix.
     """
-    catalogue = yaml.safe_load(CATALOGUE_PATH.read_text())
+    catalogue = read_catalogue()
     merged = {
         **data,
-        "assets": {**catalogue["assets"], **(data.get("assets") or {})},
-        "model_catalogue": {**catalogue["models"], **(data.get("model_catalogue") or {})},
+        "assets": _added(catalogue["assets"], data.get("assets")),
+        "model_catalogue": _added(catalogue["models"], data.get("model_catalogue")),
     }
     try:
         return Study.model_validate(merged)
@@ -166,14 +178,33 @@ def parse_study(data: Mapping[str, Any], source: str) -> Study:
         raise ConfigError(f"{source}:\n  {explain(error, Study.model_json_schema())}") from None
 
 
+def read_catalogue() -> dict[str, dict[str, Any]]:
+    """Read the models and assets that every study can name, under ``models`` and ``assets``.
+
+    Raises:
+        ConfigError: If the file has another form.
+    """
+    catalogue = read_yaml(CATALOGUE_PATH)
+    parts = ("assets", "models")
+    if not isinstance(catalogue, dict) or set(catalogue) != set(parts):
+        raise ConfigError(f"{CATALOGUE_PATH}: needs the keys 'assets' and 'models', and no other")
+    for part in parts:
+        if not isinstance(catalogue[part], dict):
+            raise ConfigError(f"{CATALOGUE_PATH}: {part}: must map names to entries")
+    return catalogue
+
+
+def _added(known: dict[str, Any], own: Any) -> Any:
+    """The catalogue's entries and the study's; what is not a mapping is left to the validation."""
+    return {**known, **(own or {})} if own is None or isinstance(own, Mapping) else own
+
+
 def load_study(path: str | Path) -> Study:
     """Read and validate a study file; see :func:`parse_study`."""
     try:
-        data = yaml.safe_load(Path(path).read_text())
+        data = read_yaml(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such study file; see config/studies/") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a study is a mapping of keys, got {type(data).__name__}")
     return parse_study(data, str(path))
@@ -214,6 +245,12 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 f"{source}: evaluation.chat_template: {str(not wanted).lower()}, but the prompts "
                 f"of task {name!r} need {str(wanted).lower()}; set it, or choose another task"
             )
+    _check_tolerance(study, source, benchmarks)
+    _check_domains(study, source, benchmarks)
+    _check_expected(study, source, benchmarks)
+
+
+def _check_tolerance(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
     suite = [benchmarks[name] for name in study.evaluation.tasks]
     measured = {
         "bits_per_byte": any(task.kind == "text" for task in suite),
@@ -225,12 +262,33 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 f"{source}: tolerance: {measure} is measured by none of evaluation.tasks; take it "
                 "out, or add a task that does"
             )
+
+
+def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
     for i, domain in enumerate(study.domains):
+        if domain.label in {*benchmarks, SUITE}:
+            raise ConfigError(
+                f"{source}: domains.{i}.label: {domain.label!r} is the name of a task or of the "
+                "whole suite, whose scores would be mixed up with the domain's; give it another "
+                "label"
+            )
         if domain.path is not None and not Path(domain.path).is_file():
             raise ConfigError(
                 f"{source}: domains.{i}.path: {domain.path!r} is not a file; correct the path "
                 "(relative to the folder where the command runs)"
             )
+
+
+def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
+    """A range of a score that does not exist would never be looked at."""
+    for model in study.models:
+        for key in study.model_catalogue[model].expected:
+            benchmark, _, metric = key.partition(".")
+            if benchmark not in benchmarks or not metric:
+                raise ConfigError(
+                    f"{source}: model_catalogue.{model}.expected: {key!r} is not task.metric, e.g. "
+                    f"piqa.acc_norm; {closest(benchmark, benchmarks)}"
+                )
 
 
 def study_schema() -> str:
@@ -239,10 +297,9 @@ def study_schema() -> str:
 
 
 def format_learning_rate(value: float) -> str:
-    """Shortest exact spelling of a learning rate for names, e.g. ``1e-05`` -> ``1e-5``."""
-    exponent = math.floor(math.log10(value))
-    mantissa = f"{value / 10**exponent:.10g}"
-    return f"{mantissa}e{exponent}"
+    """Shortest spelling of a learning rate in ten digits, for names: ``1e-05`` -> ``1e-5``."""
+    mantissa, exponent = f"{value:.9e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def main() -> None:

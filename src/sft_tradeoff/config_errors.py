@@ -8,7 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sft_tradeoff.console import UserError
+
 LOWER, UPPER = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+
+
+class ConfigError(UserError, ValueError):
+    """A setting is wrong; the message names file, key, value and fix."""
 
 
 def closest(value: str, known: Iterable[str]) -> str:

@@ -39,8 +39,8 @@ EXAMPLE_TOKENS = {
     ("esci", "label_only"): (139, 9),
     ("math", "cot"): (105, 91),
     ("math", "label_only"): (101, 7),
-    ("hub_medcalc", "cot"): (1000, 300),
-    ("hub_medcalc", "label_only"): (1000, 10),
+    ("hub_medcalc", "cot"): (700, 600),
+    ("hub_medcalc", "label_only"): (700, 10),
     ("hub_esci", "label_only"): (400, 10),
     ("hub_metamath", "cot"): (120, 220),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +18,15 @@ import pandas as pd
 
 from sft_tradeoff.analysis.stats import ratio_estimate
 from sft_tradeoff.console import UserError, quick_start, run_main
-from sft_tradeoff.files import atomic_path, atomic_write_json, sha256_of
+from sft_tradeoff.files import atomic_path, atomic_write_json
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.runs import EvaluationConfig, read_config
-from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.suite import Item, items_path, read_records, run_tasks, tasks_of
+from sft_tradeoff.suite import read_records, run_tasks, tasks_of
 from sft_tradeoff.tokenization import TokenizationError, TokenizedData
 
 if TYPE_CHECKING:
+    from sft_tradeoff.benchmarks.items import ItemFile
     from sft_tradeoff.specs import DomainSpec
 
 logger = logging.getLogger(__name__)
@@ -38,21 +37,24 @@ class EvaluationError(UserError, RuntimeError):
     """The evaluation cannot be trusted; nothing was written."""
 
 
-def load_tokens(spec: DomainSpec, data: Path, tokens: Path, max_length: int) -> TokenizedData:
-    """Read a domain's tokenised test examples, sure that none would be cut.
+def read_test(
+    spec: DomainSpec, data: Path, tokens: Path, max_length: int
+) -> tuple[ItemFile, TokenizedData]:
+    """Read a domain's test examples and the same tokenised, sure that none would be cut.
 
     Raises:
-        EvaluationError: If they are not those of the data, or longer than the window.
+        SuiteError: If the examples cannot be asked.
+        EvaluationError: If the tokens are not those of the data, or longer than the window.
     """
+    test = read_records(spec, data)
     try:
         tokenized = TokenizedData.load(tokens)
     except TokenizationError as error:
         raise EvaluationError(f"domain {spec.label!r}: {error}") from error
-    n_records = len(read_records(spec, data))
-    if len(tokenized) != n_records:
+    if len(tokenized) != len(test.items):
         raise EvaluationError(
-            f"domain {spec.label!r}: {tokens} has {len(tokenized)} examples, {data} {n_records}; "
-            "delete both and run the same command again"
+            f"domain {spec.label!r}: {tokens} has {len(tokenized)} examples, {data} "
+            f"{len(test.items)}; delete both and run the same command again"
         )
     if tokenized.lengths.max() >= max_length:
         raise EvaluationError(
@@ -60,27 +62,7 @@ def load_tokens(spec: DomainSpec, data: Path, tokens: Path, max_length: int) -> 
             f"longest example has {tokenized.lengths.max()} tokens; raise it, or lower "
             "training.max_length"
         )
-    return tokenized
-
-
-def domain_nll_requests(data: TokenizedData) -> list[tuple[None, list[int], list[int]]]:
-    """What scores the gold responses as in training: prompt and response of every example."""
-    requests = []
-    for i in range(len(data)):
-        tokens, mask = data.example(i)
-        n_prompt = int(mask.argmax())
-        requests.append((None, tokens[:n_prompt].tolist(), tokens[n_prompt:].tolist()))
-    return requests
-
-
-def domain_nll_items(lm: Any, label: str, data: TokenizedData, ids: Sequence[str]) -> list[Item]:
-    """Loss of the gold responses: Σ nats and tokens per test example."""
-    scored = lm._loglikelihood_tokens(domain_nll_requests(data), disable_tqdm=True)
-    n_tokens = [float(data.example(i)[1].sum()) for i in range(len(data))]
-    return [
-        (label, item, "nll", -nats, n)
-        for item, (nats, _), n in zip(ids, scored, n_tokens, strict=True)
-    ]
+    return test, tokenized
 
 
 def summarise(items: pd.DataFrame) -> list[dict[str, Any]]:
@@ -142,32 +124,19 @@ def evaluate(
         tokens: The same examples tokenised, ``test.npz``.
         out: Path of ``eval.json``; written last.
     """
-    # lm-eval's copies of the items stay in the project's cache; read when `datasets` is imported.
-    os.environ.setdefault("HF_DATASETS_CACHE", str(cache_dir() / "datasets"))
     started = time.monotonic()
     with quick_start():
-        from sft_tradeoff.lm import SharedPrefixLM, load_lm
+        from sft_tradeoff.lm import load_lm
 
         tokenizer = load_tokenizer(model_folder)
-        tasks = tasks_of(config, tokenizer, data)
         window = config.evaluation.max_length
-        tokenized = [
-            load_tokens(*paths, window) for paths in zip(config.domains, data, tokens, strict=True)
-        ]
-        files = dict(zip((str(d.label) for d in config.domains), data, strict=True))
-        files |= {name: items_path(name) for name in config.evaluation.tasks}
-        # Of the files that are asked, not of what may be there an hour later.
-        facts = meta_info(base_model) | {
-            "test_sha256": {name: sha256_of(path) for name, path in files.items()}
-        }
+        domains = zip(config.domains, data, tokens, strict=True)
+        tests = [read_test(*domain, window) for domain in domains]
+        tasks = tasks_of(config, tokenizer, tests)
+        # θ0 as it is now, not as the folder may be an hour later.
+        facts = meta_info(base_model) | {"test_sha256": {t.label: t.sha256 for t in tasks}}
         lm = load_lm(model_folder, config.evaluation, tokenizer)
-    if isinstance(lm, SharedPrefixLM):
-        for examples in tokenized:
-            lm.expect(domain_nll_requests(examples))
     items, asked = run_tasks(lm, tasks, config.evaluation.chat_template)
-    for domain, path, examples in zip(config.domains, data, tokenized, strict=True):
-        ids = [str(record["id"]) for record in read_records(domain, path)]
-        items += domain_nll_items(lm, str(domain.label), examples, ids)
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
     metrics = summarise(frame)
@@ -177,6 +146,10 @@ def evaluate(
     info = {
         "metrics": metrics,
         "tasks": asked,
+        "n_truncated": {
+            str(domain.label): int(examples.truncated.sum())
+            for domain, (_, examples) in zip(config.domains, tests, strict=True)
+        },
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 PROBE = 2**16  # bytes
 
@@ -79,6 +80,14 @@ def atomic_write_json(path: str | Path, data: Any) -> None:
     NaN is written as ``NaN``: a missing score stays recognisable, it never becomes 0.
     """
     atomic_write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def open_hashed(path: str | Path) -> tuple[TextIO, str]:
+    """Text of a UTF-8 file, and the SHA-256 of the very bytes that hold it: it is read once."""
+    content = Path(path).read_bytes()
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"), hashlib.sha256(
+        content
+    ).hexdigest()
 
 
 def sha256_of(path: str | Path) -> str:

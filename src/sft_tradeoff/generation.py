@@ -36,12 +36,6 @@ def is_plain_greedy(model: PreTrainedModel) -> bool:
     return model.generation_config.to_diff_dict().keys() <= HARMLESS
 
 
-def end_tokens(model: PreTrainedModel, eos_token_id: int) -> set[int]:
-    """Tokens that end an answer: the tokenizer's and those of the generation settings."""
-    own = model.generation_config.eos_token_id
-    return {eos_token_id, *(own if isinstance(own, list) else [] if own is None else [own])}
-
-
 SPARE = 64  # columns that a full cache grows by
 WORTH_SHARING = 256  # tokens, about as many as a pass of its own costs the time of
 

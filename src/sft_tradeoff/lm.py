@@ -8,8 +8,7 @@ batches are filled by tokens, not by requests.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,30 +20,30 @@ from lm_eval.models.utils import (
     normalize_gen_kwargs,
     postprocess_generated_text,
 )
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 from transformers import AutoConfig, GenerationConfig
 
 from sft_tradeoff.allocator import keep_freed_memory
 from sft_tradeoff.attention import has_plain_cache
 from sft_tradeoff.batching import padded_width
-from sft_tradeoff.benchmarks.chat_task import RENDERED
+from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens, decode_answer
 from sft_tradeoff.console import UserError
 from sft_tradeoff.generation import (
     Rows,
-    end_tokens,
     forced_states,
     greedy_decode,
     is_plain_greedy,
 )
-from sft_tradeoff.models import load_model, load_tokenizer
+from sft_tradeoff.model_chat import end_tokens, load_tokenizer
+from sft_tradeoff.models import load_model
 from sft_tradeoff.prefix_tree import PrefixTree, tree_batches, tree_layout
+from sft_tradeoff.prompt_encoding import PromptEncoding, Scored
 from sft_tradeoff.token_loss import check_head, float_logits
-from sft_tradeoff.tokenization import encode_rendered
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import EvaluationSpec
 
-Scored = list[tuple[Any, list[int], list[int]]]  # (request, context ids, continuation ids)
 CHUNK = 512  # positions whose logits exist at one time
 SLICE = 8  # of these in float32, so that what is done to them stays in a CPU's cache
 # A row takes in more sequences up to this width, or twice its context; wider rows would spend more
@@ -52,68 +51,13 @@ SLICE = 8  # of these in float32, so that what is done to them stays in a CPU's 
 TREE_WIDTH = 128
 
 
-class RenderedPrompts:
-    """What a chat template rendered is encoded as in training; goes before a class of lm-eval.
-
-    A tokenizer that adds BOS would give it to every prompt but those that begin with it. What a
-    template rendered is complete. Prompts without template stay as stock has them.
-    """
-
-    def __init__(self, **keywords: Any) -> None:
-        super().__init__(**keywords)
-        self._rendered: set[str] = set()
-
-    def apply_chat_template(self, history: Any, add_generation_prompt: bool = True) -> str:
-        """As stock; the text is known as rendered from now on."""
-        text: str = super().apply_chat_template(history, add_generation_prompt)  # type: ignore[misc]
-        self._rendered.add(text)
-        return text
-
-    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
-        """As stock, each group of requests with the same options and encoding on its own."""
-        quiet = disable_tqdm or not sys.stderr.isatty()
-        self._rendered |= {request.args[0] for request in requests if request.doc.get(RENDERED)}
-        answers = [""] * len(requests)
-        groups: dict[tuple[str, bool], list[int]] = {}
-        for i, request in enumerate(requests):
-            prompt, options = request.args
-            groups.setdefault((repr(options), prompt in self._rendered), []).append(i)
-        for rows in groups.values():
-            group = [requests[i] for i in rows]
-            with self._encoding(group[0].args[0]):
-                for i, text in zip(rows, self.generate_alike(group, quiet), strict=True):
-                    answers[i] = text
-        return answers
-
-    def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
-        """Answers to requests that have the same options and encoding."""
-        answers: list[str] = super().generate_until(requests, quiet)  # type: ignore[misc]
-        return answers
-
-    @contextmanager
-    def _encoding(self, prompt: str) -> Iterator[None]:
-        """Encode as this prompt must be."""
-        stock = self.add_bos_token  # type: ignore[has-type]
-        self.add_bos_token = False if prompt in self._rendered else stock
-        try:
-            yield
-        finally:
-            self.add_bos_token = stock
-
-    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        with self._encoding(context):
-            return super()._encode_pair(context, continuation)  # type: ignore[misc]
-
-
-class SharedPrefixLM(RenderedPrompts, HFLM):
+class SharedPrefixLM(PromptEncoding, HFLM):
     """Causal LM for lm-eval.
 
     Args:
         batch_tokens: Padded tokens per forward pass.
         keywords: Those of :class:`lm_eval.models.huggingface.HFLM`.
     """
-
-    batch_size_per_gpu: int
 
     def __init__(self, *, batch_tokens: int, **keywords: Any) -> None:
         super().__init__(**keywords)
@@ -123,12 +67,13 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
 
     def expect(self, requests: Scored) -> None:
-        """Say what will be scored later: where generation reads the context, it is done on the way.
+        """Say what will be scored next: where generation reads the context, it is done on the way.
 
         A domain asks for an answer to a prompt and for the loss of the gold one: the prompt is read
-        once.
+        once. What was announced before is forgotten: another domain may have the same prompts.
         """
-        self._expected |= {tuple(context): gold for _, context, gold in requests}
+        self._expected = {tuple(context): gold for _, context, gold in requests}
+        self._known.clear()
 
     def _score(
         self, trees: list[PrefixTree], n_sequences: int, quiet: bool
@@ -221,13 +166,23 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         """As stock, without a progress bar in log files."""
         return super().loglikelihood(requests, disable_tqdm or not sys.stderr.isatty())
 
-    def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> Any:
-        """As stock, all windows in one call, without a progress bar in log files."""
-        rows_at_a_time, self.batch_size_per_gpu = self.batch_size_per_gpu, sys.maxsize
-        try:
-            return super().loglikelihood_rolling(requests, disable_tqdm or not sys.stderr.isatty())
-        finally:
-            self.batch_size_per_gpu = rows_at_a_time
+    def tok_batch_encode(
+        self,
+        strings: Any,
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As stock, each text encoded by itself; the start of those that are too long is cut.
+
+        Returns:
+            Token ids and mask, both [B, T].
+        """
+        rows = [torch.tensor(self._encode_prompt(text, left_truncate_len)) for text in strings]
+        padding = int(self.tokenizer.pad_token_id)
+        ids = pad_sequence(rows, True, padding, padding_side)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0, padding_side)
+        return ids, mask
 
     def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
         """As stock; greedy requests run with batches that finished rows leave and new ones join."""
@@ -239,7 +194,7 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         wanted = normalize_gen_kwargs(options, self.max_gen_toks)
         return (
             self._shares
-            and self.think_end_token is None
+            and not isinstance(self.think_end_token, str)
             and not wanted["do_sample"]
             and wanted.keys() <= {"until", "max_gen_toks", "do_sample", "temperature"}
             and 0 < wanted["max_gen_toks"] < self.max_length
@@ -252,17 +207,7 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
         max_new = wanted["max_gen_toks"]
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         until = handle_stop_sequences(wanted["until"], eos=eos)
-        stops = [stop for stop in until if stop != eos]
-        ends = end_tokens(self.model, self.eot_token_id)
-        # A stop string may come as other tokens than its own encoding; stock looks back as far.
-        n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
-
-        def finished(tokens: list[int]) -> bool:
-            if tokens[-1] in ends or len(tokens) == max_new:
-                return True
-            text = self.tok_decode(tokens[-n_back:], skip_special_tokens=False) if stops else ""
-            return any(stop in text for stop in stops)
-
+        finished = self._finished(until, max_new)
         prompts = [self._encode_prompt(r.args[0], self.max_length - max_new) for r in requests]
         widest = max(map(len, prompts)) + max_new
         with tqdm(total=len(prompts), desc="generation", disable=quiet or None) as bar:
@@ -274,10 +219,44 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
             )  # fmt: skip
         texts = []
         for request, tokens in zip(requests, answers, strict=True):
-            text = postprocess_generated_text(self.tok_decode(tokens), until, None)
+            text = decode_answer(self.tokenizer, tokens, self.think_end_token)
+            text = postprocess_generated_text(text, until, None)
             self.cache_hook.add_partial("generate_until", request.args, text)
             texts.append(text)
         return texts
+
+    def _finished(self, until: list[str], max_new: int) -> Callable[[list[int]], bool]:
+        """Whether new tokens are a whole answer."""
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stops = [stop for stop in until if stop != eos]
+        ends = {self.eot_token_id, *end_tokens(self.model.generation_config)}
+        # A stop string may come as other tokens than its own encoding; stock looks back as far.
+        n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
+
+        def finished(tokens: list[int]) -> bool:
+            if tokens[-1] in ends or len(tokens) == max_new:
+                return True
+            text = self.tok_decode(tokens[-n_back:], skip_special_tokens=False) if stops else ""
+            return any(stop in text for stop in stops)
+
+        return finished
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **keywords: Any
+    ) -> torch.Tensor:
+        """As stock, [B, T]; behind the end of its own answer a row is padding.
+
+        Stock's finished rows go on until the batch is done, and what follows a stop string is cut
+        from the decoded text, where one that is a special token cannot be found any more.
+        """
+        found: torch.Tensor = super()._model_generate(context, max_length, stop, **keywords)
+        n_read = context.shape[1]
+        finished = self._finished(stop, max_length - n_read)
+        for row in found:
+            new = row[n_read:].tolist()
+            end = next((n for n in range(1, len(new)) if finished(new[:n])), len(new))
+            row[n_read + end :] = self.tokenizer.pad_token_id
+        return found
 
     def _score_expected(self, prompts: list[list[int]], rows: Rows, states: torch.Tensor) -> None:
         """Score the gold answers of prompts just read, if all were announced and fit a batch."""
@@ -299,11 +278,9 @@ class SharedPrefixLM(RenderedPrompts, HFLM):
     def _encode_stop(self, stop: str) -> list[int]:
         return list(self.tokenizer.encode(stop, add_special_tokens=False))
 
-    def _encode_prompt(self, prompt: str, room: int) -> list[int]:
-        if prompt in self._rendered:
-            return encode_rendered(self.tokenizer, prompt)[-room:]
-        ids, _ = self.tok_batch_encode([prompt], left_truncate_len=room, truncation=self.truncation)
-        return list(ids[0].tolist()) or [self.prefix_token_id]
+    def _encode_prompt(self, prompt: str, room: int | None) -> list[int]:
+        ids: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
+        return ids[-room:] if room else ids
 
 
 def score_labels(
@@ -339,17 +316,22 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
         UserError: If the backend is not installed.
     """
     _refuse_wider_than_the_model(folder, spec)
+    tokenizer = tokenizer or load_tokenizer(folder)
+    chat = chat_format(tokenizer)
     if spec.backend == "vllm":
-        return _load_vllm(folder, spec)
+        return _load_vllm(folder, spec, _mark_for_vllm(tokenizer, chat))
     keep_freed_memory()
     model = load_model(folder, getattr(torch, spec.dtype)).eval()
     check_head(model)
     # Plain greedy decoding on every backend: a model's own settings may add a repetition penalty.
-    ids = {key: getattr(model.generation_config, key) for key in ("eos_token_id", "pad_token_id")}
-    model.generation_config = GenerationConfig(**ids)
+    model.generation_config = GenerationConfig(
+        eos_token_id=sorted({chat.end_of_turn, *end_tokens(model.generation_config)}),
+        pad_token_id=model.generation_config.pad_token_id,
+    )
     return SharedPrefixLM(
         pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
-        tokenizer=tokenizer or load_tokenizer(folder),
+        tokenizer=tokenizer,
+        think_end_token=chat.answer_mark,
         backend="causal",
         batch_size=spec.batch_size,
         batch_tokens=spec.batch_tokens,
@@ -367,7 +349,20 @@ def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:
         )
 
 
-def _load_vllm(folder: Path, spec: EvaluationSpec) -> Any:
+def _mark_for_vllm(tokenizer: Any, chat: ChatFormat) -> str | None:
+    """The answer's mark as lm-eval takes it for vLLM, whose texts have no special tokens."""
+    if chat.answer_mark is None:
+        return None
+    mark = str(tokenizer.convert_ids_to_tokens(chat.answer_mark))
+    if mark in control_tokens(tokenizer):
+        raise UserError(
+            f"evaluation.backend: with vllm, answers of this model cannot be told from what it "
+            f"writes before {mark!r}, which vLLM leaves out of its texts; set it to hf"
+        )
+    return mark
+
+
+def _load_vllm(folder: Path, spec: EvaluationSpec, answer_mark: str | None) -> Any:
     if find_spec("vllm") is None:
         raise UserError(
             "evaluation.backend: vllm needs the package vllm, which is not installed; on a "
@@ -375,9 +370,15 @@ def _load_vllm(folder: Path, spec: EvaluationSpec) -> Any:
         )
     from lm_eval.models.vllm_causallms import VLLM
 
-    class RenderedPromptsVLLM(RenderedPrompts, VLLM):
+    class EncodingVLLM(PromptEncoding, VLLM):
         """Under vLLM, prompts are encoded as here."""
 
-    return RenderedPromptsVLLM(
-        pretrained=str(folder), dtype=spec.dtype, max_model_len=spec.max_length, batch_size="auto"
+        beyond_window = -1  # it always generates a token
+
+    return EncodingVLLM(
+        pretrained=str(folder),
+        dtype=spec.dtype,
+        max_model_len=spec.max_length,
+        batch_size="auto",
+        think_end_token=answer_mark,
     )

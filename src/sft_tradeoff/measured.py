@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -35,11 +36,13 @@ class Measured(NamedTuple):
         items: Per-item scores of each setting, one entry per seed.
         suite: (Model, general measure) -> benchmark -> number of its items.
         costs: What each setting took.
+        grading: Domain -> how answers are graded, where numbers need not be exact.
     """
 
     items: Mapping[Setting, Sequence[Items]]
     suite: Mapping[tuple[str, str], Mapping[str, int]]
     costs: Mapping[Setting, Cost]
+    grading: Mapping[str, str] = MappingProxyType({})
 
 
 def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
@@ -52,6 +55,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
     items: dict[Setting, list[Items]] = {}
     suite: dict[tuple[str, str], dict[str, int]] = {}
     spent: dict[Setting, list[Cost]] = {}
+    grading: dict[str, str] = {}
     for model, group in runs.groupby("model", sort=False):
         domains = domains_of(group)
         for run in rows_of(group):
@@ -60,12 +64,28 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
             evaluation = read_evaluation(folder / run["run"])
             if evaluation and is_base:
                 suite |= _suite(str(model), evaluation.items, domains)
+                grading |= _inexact(evaluation.record)
             for domain in own_domains(run, domains):
                 setting = str(model), domain, run["label"], rate
                 spent.setdefault(setting, []).append(_cost(folder, run["run"]))
                 if evaluation:
                     items.setdefault(setting, []).append(evaluation.items)
-    return Measured(items, suite, {setting: _mean(costs) for setting, costs in spent.items()})
+    mean_costs = {setting: _mean(costs) for setting, costs in spent.items()}
+    return Measured(items, suite, mean_costs, grading)
+
+
+def _inexact(record: Path) -> dict[str, str]:
+    """Say of an evaluation's domains, by label, which wrong numbers count as right."""
+    info = json.loads(record.read_text(encoding="utf-8")).get("run_info", {})
+    domains = info.get("config", {}).get("domains", [])
+    return {
+        d[
+            "label"
+        ]: f"Answers count as right within {d['tolerance']:g} of the gold number (relative), "
+        "not only if they equal it."
+        for d in domains
+        if d.get("metric") == "numeric" and d.get("tolerance")
+    }
 
 
 def metric_of(benchmark: str, measure: str) -> str | None:

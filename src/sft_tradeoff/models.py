@@ -19,6 +19,8 @@ from pydantic import ValidationError
 
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json
+from sft_tradeoff.model_chat import TEMPLATE_NAME, settle_chat
+from sft_tradeoff.model_chat import load_tokenizer as load_tokenizer
 from sft_tradeoff.model_folder import (
     INDEX_NAME,
     RECORD_NAME,
@@ -31,7 +33,7 @@ from sft_tradeoff.model_folder import (
     tensor_shapes,
     weight_files,
 )
-from sft_tradeoff.specs import ModelSpec
+from sft_tradeoff.specs import MODEL_RECIPE_VERSION, ModelSpec
 from sft_tradeoff.tensor_names import (
     check_tensors,
     keep_own_head,
@@ -41,12 +43,9 @@ from sft_tradeoff.tensor_names import (
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger("sft_tradeoff.models")
-
-TEMPLATE_NAME = "chat_template.jinja"
-SENTENCEPIECE = b"\n"  # first byte of its files: a list of pieces, as protobuf tags it
 
 
 def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
@@ -87,53 +86,6 @@ def _load(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedM
     except (ValueError, OSError, RuntimeError) as error:
         raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
     return keep_own_head(model)
-
-
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder, with a chat template and a pad token.
-
-    Without a pad token the end-of-sequence token pads; masks tell the two apart. The padding side
-    stays as the model gives it.
-
-    Raises:
-        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False
-        )
-    except (ValueError, OSError) as error:
-        reason = _only_sentencepiece(Path(path)) or error
-        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {reason}") from error
-    if not tokenizer.chat_template:
-        raise ModelError(
-            f"{path}: the tokenizer has no chat template; set 'chat_template' (Jinja) in the "
-            "model's catalogue entry"
-        )
-    if tokenizer.eos_token is None:
-        raise ModelError(
-            f"{path}: the tokenizer has no end-of-sequence token; add 'eos_token' to its "
-            "tokenizer_config.json"
-        )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def _only_sentencepiece(folder: Path) -> str | None:
-    """What to do where Transformers asks for tiktoken, which could not read the file either."""
-    for path in [] if (folder / "tokenizer.json").is_file() else folder.glob("*.model"):
-        with open(path, "rb") as file:
-            if file.read(1) == SENTENCEPIECE:
-                return (
-                    f"{path.name} is SentencePiece's, and there is no tokenizer.json; 'pip install "
-                    "sentencepiece protobuf' (both), or put a tokenizer.json into the folder: "
-                    "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it where "
-                    "both are installed"
-                )
-    return None
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
@@ -242,7 +194,11 @@ def build_model(
     # SOURCE.json may list thousands of files; name, version and hash identify the asset.
     origin = {key: value for key, value in (asset or {}).items() if key != "files"}
     parts = {"format", "file", "chat_template", "chat_template_args"}
-    built_from = {**spec.model_dump(include=parts), "asset": origin}
+    built_from = {
+        **spec.model_dump(include=parts),
+        "asset": origin,
+        "recipe_version": MODEL_RECIPE_VERSION,
+    }
     with FileLock(f"{out}.lock"):
         if _is_built(out, built_from):
             logger.info("model %s: already there", name)
@@ -251,18 +207,10 @@ def build_model(
             _BUILDERS[spec.format](spec, source, folder)
             if spec.chat_template is not None:
                 (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
-            template = load_tokenizer(folder).chat_template
-            if spec.chat_template_args:
-                (folder / TEMPLATE_NAME).write_text(_fixed(spec) + template, encoding="utf-8")
+            chat = settle_chat(folder, spec.chat_template_args)
             licence = origin.get("licence", "none: untrained weights")
-            facts = {"name": name, "licence": licence, "built_from": built_from}
+            facts = {"name": name, "licence": licence, "built_from": built_from, "chat": chat}
             atomic_write_json(folder / RECORD_NAME, {**facts, **describe_weights(folder)})
-
-
-def _fixed(spec: ModelSpec) -> str:
-    """Start of a template that fixes some of its variables for every reader of the folder."""
-    values = spec.chat_template_args.items()
-    return "".join(f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in values)
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:

@@ -9,37 +9,36 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import logging
 import re
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from sft_tradeoff import own_file
 from sft_tradeoff.benchmarks import BENCHMARKS
-from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study
+from sft_tradeoff.comparison import parse_smallest_gain
+from sft_tradeoff.config import CATALOGUE_PATH, check_files, parse_study, read_catalogue
 from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.answers import normalise
-from sft_tradeoff.domains.base import Example
+from sft_tradeoff.domains.jsonl_lines import Line
 from sft_tradeoff.files import sha256_of
+from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.model_folder import weight_files
-from sft_tradeoff.models import load_tokenizer
-from sft_tradeoff.specs import NAME_PATTERN, DomainSpec
+from sft_tradeoff.specs import LONGEST_NAME, NAME_PATTERN, DomainSpec
 from sft_tradeoff.tolerance import parse_tolerance
 
 logger = logging.getLogger("sft_tradeoff.own")
 
 TEST_SHARE = 5  # one prompt in five
-MIN_TEST = 2  # one item alone has no standard error
 EVERYTHING = 10**9
-LEAST_NEW_TOKENS = 64  # θ0 has not learned to be as brief as the responses
 LISTED_PROMPTS = 3
 HASH_DIGITS = 8
 T = TypeVar("T")
@@ -66,6 +65,9 @@ def own_study(
     metric: str | None = None,
     name: str | None = None,
     tolerance: str = "",
+    smallest_gain: str = "",
+    chat_template_args: str = "",
+    numeric_tolerance: str = "",
 ) -> dict[str, Any]:
     """Content of the study file for these data and this model.
 
@@ -74,7 +76,10 @@ def own_study(
         model: Name in the catalogue, or a folder of safetensors.
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
-        tolerance: Only checked, because it is needed at the very end.
+        tolerance: Only checked, because it is needed at the very end; so is the next.
+        smallest_gain: Smallest gain worth having.
+        chat_template_args: Variables of the model's chat template: ``name=value, ...`` or JSON.
+        numeric_tolerance: Relative tolerance of the metric ``numeric``; default: the template's.
 
     Raises:
         UserError: Listing every problem of data, model and options.
@@ -82,13 +87,16 @@ def own_study(
     template = own_file.read_template()
     settings = template["domains"][0] | ({"metric": metric} if metric else {})
     problems: list[str] = []
+    _attempt(problems, lambda: settings.update(_numeric_tolerance(numeric_tolerance)))
     domain = _attempt(problems, lambda: check_data(data, settings))
-    theta_0 = _attempt(problems, lambda: find_model(model))
+    theta_0 = _attempt(problems, lambda: find_model(model, template_variables(chat_template_args)))
     _attempt(problems, lambda: parse_tolerance(tolerance))
+    _attempt(problems, lambda: parse_smallest_gain(smallest_gain))
     _attempt(problems, lambda: _check_name(name))
     if domain is None or theta_0 is None or problems:
         raise UserError("\n".join(problems))
-    parts = sha256_of(data), theta_0.identity, domain["metric"]
+    parts = [sha256_of(data), theta_0.identity, domain["metric"]]
+    parts += [str(domain["tolerance"])] if domain.get("tolerance") else []
     fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:HASH_DIGITS]
     study = template | {
         "study": name or f"{domain['label']}-{fingerprint}",
@@ -100,6 +108,16 @@ def own_study(
     source = f"{study['study']}.yaml"
     check_files(parse_study(study, source), source, BENCHMARKS)
     return study
+
+
+def _numeric_tolerance(text: str) -> dict[str, float]:
+    try:
+        return {"tolerance": float(text)} if text else {}
+    except ValueError:
+        raise UserError(
+            f"numeric tolerance: {text!r} is not a number; give the relative error that counts as "
+            "right, e.g. 0.01"
+        ) from None
 
 
 def _attempt(problems: list[str], check: Callable[[], T]) -> T | None:
@@ -116,8 +134,7 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         data: The user's file.
-        settings: The template's entry; its ``n_train``, ``n_test`` and ``max_new_tokens`` are
-            upper limits.
+        settings: The template's entry; its ``n_train`` and ``n_test`` are upper limits.
 
     Raises:
         ValueError: Listing all problems of the file.
@@ -125,37 +142,34 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     label = f"own-{_slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
     _spec(entry)
-    marked = jsonl.marked_splits(data)
-    # Splits that the file marks are cut to these sizes; else one prompt is the least to test on.
-    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else 1}
-    splits = jsonl.generate(_spec(entry | sizes))
-    examples = splits["train"] + splits["test"]
-    n_test = len(splits["test"]) if marked else _n_prompts(examples) // TEST_SHARE
-    if n_test < MIN_TEST:
-        raise ValueError(_too_few(data, bool(marked), examples))
-    entry |= {
-        "n_test": min(entry["n_test"], n_test),
-        "max_new_tokens": _new_tokens(examples, entry["max_new_tokens"]),
-    }
+    lines = jsonl.read_lines(data, [])  # what is wrong with others is told next
+    marked = Counter(line.split for line in lines if line.split is not None)
+    # Splits that the file marks are cut to these sizes; else two prompts are the least to test on.
+    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else jsonl.MIN_TEST}
+    jsonl.generate(_spec(entry | sizes))
+    n_prompts = len({line.key for line in lines})
+    n_test = marked["test"] if marked else n_prompts // TEST_SHARE
+    if n_test < jsonl.MIN_TEST:
+        raise ValueError(_too_few(data, n_prompts))
+    entry |= {"n_test": min(entry["n_test"], n_test)}
     splits = jsonl.generate(_spec(entry))
     unread = marked["validation"]
     used = len(splits["train"]), len(splits["test"])
-    left_out = len(examples) + unread - sum(used)
     why = f" ({unread} marked 'validation', which this study does not read)" if unread else ""
     text = "%s: %d examples to train on, %d to test on, %d left out%s"
-    logger.info(text, data, *used, left_out, why)
-    _warn_of_contradictions(data, examples)
+    logger.info(text, data, *used, len(lines) - sum(used), why)
+    _warn_of_contradictions(data, [line for line in lines if line.split != "validation"])
     return entry
 
 
-def _warn_of_contradictions(data: Path, examples: list[Example]) -> None:
+def _warn_of_contradictions(data: Path, lines: list[Line]) -> None:
     """One prompt may well have several answers, which is why this is no error."""
-    groups: defaultdict[str, list[Example]] = defaultdict(list)
-    for example in sorted(examples, key=lambda example: int(example.meta["line"])):
-        groups[normalise(example.prompt)].append(example)
+    groups: defaultdict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[line.key].append(line)
     differing = [g for g in groups.values() if len({normalise(e.answer) for e in g}) > 1]
     if differing:
-        listed = [" and ".join(str(e.meta["line"]) for e in g) for g in differing[:LISTED_PROMPTS]]
+        listed = [" and ".join(str(e.number) for e in g) for g in differing[:LISTED_PROMPTS]]
         listed += ["..."] * (len(differing) > LISTED_PROMPTS)
         logger.warning(
             "warning: %s: prompts with answers that differ: %d (lines %s); a model gives one of "
@@ -164,16 +178,11 @@ def _warn_of_contradictions(data: Path, examples: list[Example]) -> None:
         )  # fmt: skip
 
 
-def _too_few(data: Path, marked: bool, examples: list[Example]) -> str:
-    reason = "a single test item has no interval"
-    if marked:
-        return (
-            f"path: {str(data)!r} has 1 line with split 'test'; mark {MIN_TEST} or more: {reason}"
-        )
+def _too_few(data: Path, n_prompts: int) -> str:
     return (
-        f"path: {str(data)!r} has {_n_prompts(examples)} different prompts; at least "
-        f"{MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
-        f"{reason}"
+        f"path: {str(data)!r} has {n_prompts} different prompts; at least "
+        f"{jsonl.MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
+        "a single test item has no interval"
     )
 
 
@@ -184,39 +193,71 @@ def _spec(entry: dict[str, Any]) -> DomainSpec:
         raise UserError(explain(error, DomainSpec.model_json_schema())) from None
 
 
-def _n_prompts(examples: list[Example]) -> int:
-    return len({normalise(example.prompt) for example in examples})
+def template_variables(text: str) -> dict[str, bool | str]:
+    """Read variables of a chat template, such as ``enable_thinking=false``.
+
+    Raises:
+        UserError: If it is neither ``name=value, ...`` nor a JSON object of texts and truth values.
+    """
+    pairs: Any = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
+    try:
+        values = json.loads(text) if text.lstrip().startswith("{") else dict(pairs)
+    except ValueError:
+        values = {"": text}
+    truth = {"true": True, "false": False}
+    found = {
+        str(name).strip(): truth.get(value.strip().lower(), value.strip())
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
+    for name, value in found.items():
+        if not name.isidentifier() or value == "" or not isinstance(value, bool | str):
+            raise UserError(
+                f"chat_template_args: {text!r} is not understood; write name=value, with commas "
+                "between several (enable_thinking=false), or a JSON object"
+            )
+    return found
 
 
-def _new_tokens(examples: list[Example], most: int) -> int:
-    """Room for the longest response: a token is rarely shorter than two bytes."""
-    longest = max(len(example.response.encode()) for example in examples)
-    return min(most, max(LEAST_NEW_TOKENS, longest // 2 + 8))
-
-
-def find_model(model: str) -> Model:
+def find_model(model: str, variables: Mapping[str, bool | str] | None = None) -> Model:
     """Find a model in the catalogue, or check the folder that holds one.
 
-    A folder is named after its content, because models are cached by name.
+    A folder is named after its content, because models are cached by name; so is a model of the
+    catalogue whose chat template gets other variables.
+
+    Args:
+        model: Name in the catalogue, or a folder of safetensors.
+        variables: Of its chat template.
 
     Raises:
         UserError: If there is no such model, or the folder cannot be used.
     """
-    catalogue = yaml.safe_load(CATALOGUE_PATH.read_text(encoding="utf-8"))["models"]
+    catalogue = read_catalogue()["models"]
     if model in catalogue:
-        return Model(model, model)
+        if not variables:
+            return Model(model, model)
+        values = {**catalogue[model].get("chat_template_args", {}), **variables}
+        identity = json.dumps([model, values], sort_keys=True)
+        name = f"{model}-{hashlib.sha256(identity.encode()).hexdigest()[:HASH_DIGITS]}"
+        changed = catalogue[model] | {"chat_template_args": values}
+        return Model(name, identity, {"model_catalogue": {name: changed}})
     folder = Path(model).expanduser()
     if not (folder / "config.json").is_file():
         raise UserError(_no_model(model, folder, catalogue))
-    load_tokenizer(folder)
+    load_tokenizer(folder, variables or {})
     small = [path for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".model")]
     files = sorted({*weight_files(folder), *small})
     listing = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
+    listing += json.dumps(variables, sort_keys=True) if variables else ""
     identity = hashlib.sha256(listing.encode()).hexdigest()
     name = f"{_slug(folder.resolve().name)}-{identity[:HASH_DIGITS]}"
+    entry: dict[str, Any] = {"asset": name, "format": "safetensors"}
+    if variables:
+        entry["chat_template_args"] = dict(variables)
     entries = {
         "assets": {name: {"source": "local", "path": str(folder)}},
-        "model_catalogue": {name: {"asset": name, "format": "safetensors"}},
+        "model_catalogue": {name: entry},
     }
     return Model(name, identity, entries)
 
@@ -238,8 +279,12 @@ def _slug(text: str) -> str:
 
 
 def _check_name(name: str | None) -> None:
-    if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise UserError(f"name: {name!r} is not valid; use letters, digits, '-' and '_'")
+    if name is None:
+        return
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
+        raise UserError(
+            f"name: {name!r} is not valid; use letters, digits, '-' and '_', at most {LONGEST_NAME}"
+        )
 
 
 def main() -> None:
@@ -250,6 +295,13 @@ def main() -> None:
     parser.add_argument("--metric", help="exact_match, numeric or choice; default: the template's")
     parser.add_argument("--name", help="name of the study; default: from the data and a hash")
     parser.add_argument("--tolerance", default="", help="checked only; see sft_tradeoff.recommend")
+    parser.add_argument(
+        "--chat-template-args",
+        default="",
+        help="variables of the model's chat template: name=value, ... or JSON",
+    )
+    parser.add_argument("--numeric-tolerance", default="", help="relative, of metric numeric")
+    parser.add_argument("--smallest-gain", default="", help="checked only, like --tolerance")
     folder = own_file.TEMPLATE.parent
     parser.add_argument(
         "--studies", type=Path, default=folder, help="folder of the study file to write"
@@ -257,7 +309,11 @@ def main() -> None:
     args = parser.parse_args()
     with run_main("own"):
         data = args.data.expanduser()
-        study = own_study(data, args.model, args.metric, args.name, args.tolerance)
+        study = own_study(
+            *(data, args.model, args.metric, args.name, args.tolerance, args.smallest_gain),
+            chat_template_args=args.chat_template_args,
+            numeric_tolerance=args.numeric_tolerance,
+        )
         own_file.write_study(study, args.studies)
         print(study["study"])
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from sft_tradeoff.aggregate import over_seeds, read_table, tradeoff_table
 from sft_tradeoff.config import Study, load_study
@@ -33,6 +32,7 @@ from sft_tradeoff.provenance import run_info
 from sft_tradeoff.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
 from sft_tradeoff.runs import run_table as planned_runs
 from sft_tradeoff.scores import NUMBERS, TEXT, score_table
+from sft_tradeoff.strict_yaml import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -87,16 +87,17 @@ def with_runs(published: Path, studies: Sequence[str]) -> list[str]:
     return [name for name in studies if _read_record(published / name / MANIFEST)["runs_included"]]
 
 
-def published_tolerance(folder: Path) -> str:
-    """Tolerance of a published study, as the recommendation reads it; empty: the default.
+def published_measures(folder: Path, key: str) -> str:
+    """Tolerance or smallest gain of a published study, as the recommendation reads it.
 
+    Empty: the default.
     Of the frozen file nothing else is read: it may name models that the catalogue no longer has.
     """
-    study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
-    allowed: Mapping[str, float] | str = study.get("tolerance", "")
-    if isinstance(allowed, str):
-        return allowed
-    return " ".join(f"{measure}={number}" for measure, number in allowed.items())
+    study = read_yaml(folder / "study.yaml")
+    found: Mapping[str, float] | str = study.get(key, "")
+    if isinstance(found, str):
+        return found
+    return " ".join(f"{measure}={number}" for measure, number in found.items())
 
 
 def verify(folder: Path) -> None:

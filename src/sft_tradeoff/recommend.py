@@ -2,8 +2,8 @@
 
 A run is *within* the tolerance if the whole 95 % interval of its general loss is, *exceeds* it if
 the whole interval is beyond, and otherwise these items *cannot tell*. Among the runs within, those
-that learn the domain best are compared item by item. Decisions are pure functions of tables and
-per-item scores; :mod:`sft_tradeoff.recommendation_page` words them.
+that learn the domain best are compared item by item (:mod:`sft_tradeoff.comparison`). Decisions are
+pure functions of tables and per-item scores; :mod:`sft_tradeoff.recommendation_page` words them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,22 @@ from typing import Any
 
 import pandas as pd
 
-from sft_tradeoff.aggregate import CODE_LENGTH, LEVEL, read_over_seeds, read_table
-from sft_tradeoff.analysis.stats import (
-    Estimate,
-    mean_over_seeds,
-    paired_difference,
-    quantile_of_level,
+from sft_tradeoff.aggregate import LEVEL, read_over_seeds, read_table
+from sft_tradeoff.comparison import (
+    DEFAULT_SMALLEST_GAIN,
+    NLL,
+    AllItems,
+    Difference,
+    Outcome,
+    SmallestGain,
+    compare,
+    paired,
+    parse_smallest_gain,
 )
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json, atomic_write_text
 from sft_tradeoff.measured import BASE, Cost, Measured, Setting, metric_of, read_measured
-from sft_tradeoff.scores import NUMBERS, TEXT, Items, Row, rows_of
+from sft_tradeoff.scores import NUMBERS, TEXT, Row, rows_of
 from sft_tradeoff.tolerance import (
     ACCURACY,
     DEFAULT_ALLOWED,
@@ -37,35 +42,10 @@ from sft_tradeoff.tolerance import (
     Verdict,
     combined,
     complete_tolerance,
-    items_needed,
     loss_of,
-    no_change_bound,
     parse_tolerance,
 )
-
-NLL = "nll"
-AllItems = Mapping[Setting, Sequence[Items]]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Paired difference in a measure, positive where the first run is better."""
-
-    value: float
-    low: float
-    high: float
-    n_items: int
-    n_items_needed: int | None
-
-    @property
-    def is_better(self) -> bool:
-        """Whether the whole interval says so."""
-        return self.low > 0
-
-    @property
-    def is_worse(self) -> bool:
-        """Whether the whole interval says so."""
-        return self.high < 0
+from sft_tradeoff.truncation import paragraph, read_cuts, record
 
 
 @dataclass(frozen=True)
@@ -149,9 +129,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """All sections of a study, under one tolerance."""
+    """All sections of a study, under one tolerance and one smallest gain worth having."""
 
     tolerance: Tolerance
+    smallest_gain: SmallestGain
     n_seeds: int
     sections: tuple[Section, ...]
 
@@ -159,82 +140,43 @@ class Recommendation:
 # --- decisions ------------------------------------------------------------------------------------
 
 
-def compare(
-    items: AllItems, one: Setting, other: Setting, level: float = LEVEL
-) -> dict[str, Difference]:
-    """Paired differences of two settings on the domain's test items, by measure.
-
-    Positive where the first is better. Seeds are paired with seeds; θ0 has none and meets each.
-    Empty where a run is not evaluated.
-
-    Args:
-        items: Per-item scores of each setting, one entry per seed.
-        one: The first setting.
-        other: The second, of the same model and domain.
-        level: Coverage of the intervals.
-    """
-    found = {}
-    for measure in (ACCURACY, NLL):
-        difference = _paired(items, one, other, (one[1], measure), level)
-        if difference:
-            found[measure] = difference
-    return found
-
-
-def _paired(
-    items: AllItems, one: Setting, other: Setting, key: tuple[str, str], level: float = LEVEL
-) -> Difference | None:
-    """Difference in one (benchmark, metric); None where a run or its scores are not there."""
-    ours, theirs = items.get(one, ()), items.get(other, ())
-    if other[-1] is None:
-        theirs = [*theirs] * len(ours)
-    if not ours or len(ours) != len(theirs):
-        return None
-    pairs = [(a[key], b[key]) for a, b in zip(ours, theirs, strict=True)]
-    seeds = [paired_difference(a["value"], b["value"].loc[a.index], a["size"]) for a, b in pairs]
-    mean, stderr = mean_over_seeds([e.value for e in seeds], [e.stderr for e in seeds])
-    falls = key[1] in (NLL, CODE_LENGTH)  # as it gets better
-    estimate = Estimate(-mean if falls else mean, stderr, seeds[0].n)
-    return _difference(estimate, level, discrete=not falls)
-
-
-def _difference(estimate: Estimate, level: float, discrete: bool) -> Difference:
-    noise = quantile_of_level(level) * estimate.stderr
-    bound = no_change_bound(estimate.n, level) if discrete else 0.0
-    value, half = estimate.value, max(noise, bound)
-    needed = items_needed(estimate.n, noise, bound, abs(value))
-    return Difference(value, value - half, value + half, estimate.n, needed)
-
-
-def recommend(table: pd.DataFrame, measured: Measured, tolerance: Tolerance) -> Recommendation:
+def recommend(
+    table: pd.DataFrame, measured: Measured, tolerance: Tolerance, smallest: SmallestGain
+) -> Recommendation:
     """Choose learning rate and method for every model and domain of a study.
 
     Args:
         table: The trade-off over seeds, see :mod:`sft_tradeoff.aggregate`.
         measured: Items and costs behind it.
         tolerance: Largest general loss allowed, by measure; see :func:`complete_tolerance`.
+        smallest: Smallest gain worth having, by domain measure.
     """
     sections = [
-        _section(str(model), str(domain), rows, measured, tolerance)
+        _section(str(model), str(domain), rows, measured, tolerance, smallest)
         for (model, domain), rows in table.groupby(["model", "domain"], sort=False)
     ]
-    return Recommendation(tolerance, int(table["n_seeds"].max()), tuple(sections))
+    return Recommendation(tolerance, smallest, int(table["n_seeds"].max()), tuple(sections))
 
 
 def _section(
-    model: str, domain: str, rows: pd.DataFrame, measured: Measured, tolerance: Tolerance
+    model: str,
+    domain: str,
+    rows: pd.DataFrame,
+    measured: Measured,
+    tolerance: Tolerance,
+    smallest: SmallestGain,
 ) -> Section:
     base, trained = (
         rows_of(rows[(rows["method"] == BASE) == is_base]) for is_base in (True, False)
     )
-    candidates = [_candidate(row, measured, tolerance) for row in trained]
+    candidates = [_candidate(row, measured, tolerance, smallest) for row in trained]
     candidates.sort(key=lambda c: c.learning_rate)
     seen = [c.gains[ACCURACY] for c in candidates if c.gains]
-    measure = ACCURACY if any(gain.is_better or gain.is_worse for gain in seen) else NLL
+    measure = ACCURACY if any(gain.excludes_zero for gain in seen) else NLL
     of_label = {row["label"]: [c for c in candidates if c.label == row["label"]] for row in trained}
-    best = {label: _best(own, measured.items, measure) for label, own in of_label.items()}
+    best = {label: _best(own, measured.items, measure, smallest) for label, own in of_label.items()}
     sft = next((c.label for c in candidates if c.method == "sft"), None)
-    against = _against(best, sft, measured.items)
+    against = _against(best, sft, measured.items, smallest)
     methods = [
         MethodResult(
             label=label,
@@ -257,7 +199,9 @@ def _section(
     )
 
 
-def _candidate(row: Row, measured: Measured, tolerance: Tolerance) -> Candidate:
+def _candidate(
+    row: Row, measured: Measured, tolerance: Tolerance, smallest: SmallestGain
+) -> Candidate:
     setting = row["model"], row["domain"], row["label"], row["learning_rate"]
     base = (*setting[:2], BASE, None)
     suite = {name: found for name in GENERAL if (found := measured.suite.get((row["model"], name)))}
@@ -276,7 +220,7 @@ def _candidate(row: Row, measured: Measured, tolerance: Tolerance) -> Candidate:
         parts={name: _parts(measured.items, setting, base, name, suite[name]) for name in suite},
         domain_score=row["domain_score"],
         domain_nll=row["domain_nll"],
-        gains=compare(measured.items, setting, base),
+        gains=compare(measured.items, setting, base, smallest),
         cost=measured.costs.get(setting, Cost()),
         reason=row["reason"],
     )
@@ -288,7 +232,7 @@ def _parts(
     """Differences in each benchmark of a general measure that all runs have scores of."""
     runs = (*items.get(one, ()), *items.get(other, ()))
     keys = [(benchmark, str(metric_of(benchmark, measure))) for benchmark in benchmarks]
-    found = {key[0]: _paired(items, one, other, key) for key in keys if all(key in r for r in runs)}
+    found = {key[0]: paired(items, one, other, key) for key in keys if all(key in r for r in runs)}
     return {benchmark: part for benchmark, part in found.items() if part}
 
 
@@ -296,7 +240,9 @@ def _within(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [c for c in candidates if c.verdict is Verdict.WITHIN]
 
 
-def _best(candidates: Sequence[Candidate], items: AllItems, measure: str) -> Candidate | None:
+def _best(
+    candidates: Sequence[Candidate], items: AllItems, measure: str, smallest: SmallestGain
+) -> Candidate | None:
     """The run within the tolerance that gains most.
 
     Where accuracy decides, noise decides between runs that it cannot tell apart: of those, the
@@ -311,14 +257,16 @@ def _best(candidates: Sequence[Candidate], items: AllItems, measure: str) -> Can
     best = max(able, key=lambda c: (c.gains[measure].value, -c.domain_nll, -c.learning_rate))
     if measure == NLL:
         return best
-    equals = [
-        c for c in able if not compare(items, c.setting, best.setting)[ACCURACY].is_worse
-    ]  # fmt: skip
+    against = ((c, compare(items, c.setting, best.setting, smallest)[ACCURACY]) for c in able)
+    equals = [c for c, difference in against if difference.outcome is not Outcome.WORSE]
     return min(equals, key=lambda c: (c.domain_nll, c.learning_rate))
 
 
 def _against(
-    best: Mapping[str, Candidate | None], sft: str | None, items: AllItems
+    best: Mapping[str, Candidate | None],
+    sft: str | None,
+    items: AllItems,
+    smallest: SmallestGain,
 ) -> dict[str, dict[str, Difference]]:
     """Each method's best run against that of SFT, with intervals that hold for all at once."""
     reference = best[sft] if sft is not None else None
@@ -327,12 +275,16 @@ def _against(
     others = {label: c for label, c in best.items() if c is not None and label != sft}
     level = 1 - (1 - LEVEL) / max(1, len(others))
     return {
-        label: compare(items, c.setting, reference.setting, level) for label, c in others.items()
+        label: compare(items, c.setting, reference.setting, smallest, level)
+        for label, c in others.items()
     }
 
 
 def _chosen(methods: Sequence[MethodResult], sft: str | None, measure: str) -> Candidate | None:
-    """SFT, unless another method is measurably better; without SFT the method that gains most."""
+    """SFT, unless another method is better by an amount worth having.
+
+    Without SFT it is the method that gains most.
+    """
     able = [(m, m.best) for m in methods if m.best is not None]
     plain = next((best for m, best in able if m.label == sft), None)
     if plain is None:
@@ -341,7 +293,7 @@ def _chosen(methods: Sequence[MethodResult], sft: str | None, measure: str) -> C
     better = [
         (m.against_sft[measure].value, best)
         for m, best in able
-        if m.against_sft and m.against_sft[measure].is_better
+        if m.against_sft and m.against_sft[measure].outcome is Outcome.BETTER
     ]
     return max(better, key=lambda pair: pair[0])[1] if better else plain
 
@@ -372,15 +324,26 @@ def main() -> None:
         help="largest general loss allowed: bits_per_byte and/or accuracy (a fraction); default "
         f"bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} without code lengths",
     )
+    parser.add_argument(
+        "--smallest-gain",
+        default="",
+        metavar="MEASURE=NUMBER ...",
+        help="smallest gain on the domain for which one method is preferred to another: accuracy "
+        "(a fraction) and/or nll (nats per token); default "
+        + " ".join(f"{name}={gain:g}" for name, gain in DEFAULT_SMALLEST_GAIN.items()),
+    )
     parser.add_argument("--out", type=Path, required=True, help="page to write, .md")
     args = parser.parse_args()
     with run_main("recommend"):
         table = read_over_seeds(args.tradeoff)
         runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.runs")
         tolerance = complete_tolerance(parse_tolerance(args.tolerance), table)
-        found = recommend(table, read_measured(runs, args.runs), tolerance)
-        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)))
-        atomic_write_text(args.out, to_markdown(found))
+        smallest = parse_smallest_gain(args.smallest_gain)
+        measured = read_measured(runs, args.runs)
+        found = recommend(table, measured, tolerance, smallest)
+        cuts = read_cuts(runs, args.runs)
+        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(cuts))
+        atomic_write_text(args.out, to_markdown(found, measured.grading, paragraph(cuts)))
 
 
 if __name__ == "__main__":

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from sft_tradeoff.aggregate import CODE_LENGTH
-from sft_tradeoff.config import format_learning_rate
-from sft_tradeoff.recommend import (
-    NLL,
-    Candidate,
-    Difference,
-    MethodResult,
-    Recommendation,
-    Section,
+from sft_tradeoff.comparison import NLL, Difference, Outcome, SmallestGain
+from sft_tradeoff.recommend import Candidate, MethodResult, Recommendation, Section
+from sft_tradeoff.recommendation_numbers import (
+    UNITS,
+    difference_text,
+    duration,
+    interval_text,
+    loss_text,
+    memory_text,
+    more_items,
+    number_text,
+    rate_text,
+    run_name,
 )
-from sft_tradeoff.tables import cell
-from sft_tradeoff.tolerance import ACCURACY, Loss, Tolerance, Verdict
+from sft_tradeoff.tolerance import ACCURACY, Tolerance, Verdict
 
-UNITS = {CODE_LENGTH: "bits per byte", ACCURACY: "general accuracy", NLL: "nats per token"}
-DECIMALS = {CODE_LENGTH: 4, ACCURACY: 3, NLL: 3}
 DOMAIN = {ACCURACY: "accuracy", NLL: "NLL"}
 MEANING = {
     CODE_LENGTH: "code length grows by at most {} bits per byte",
@@ -34,13 +36,29 @@ WORDS = (
 )
 
 
-def to_markdown(found: Recommendation) -> str:
-    """Render the page: one part for each model and domain."""
-    parts = ["# Recommendation", _terms(found.tolerance), WORDS, _seeds(found.n_seeds)]
+def to_markdown(
+    found: Recommendation, grading: Mapping[str, str] | None = None, warning: str = ""
+) -> str:
+    """Render the page: a part for each model and domain.
+
+    Args:
+        found: What is recommended.
+        grading: What to say about how a domain is graded, by its label.
+        warning: About the data, first of all.
+    """
+    parts = [
+        "# Recommendation",
+        warning,
+        _terms(found.tolerance),
+        _worth_having(found.smallest_gain),
+        WORDS,
+        _seeds(found.n_seeds),
+    ]
     for section in found.sections:
         parts += [
             f"## {section.model}, {section.domain}",
             headline(section, found.tolerance),
+            (grading or {}).get(section.domain, ""),
             _method_table(section),
             *([_rate_table(section, found.tolerance)] if found.tolerance else []),
             "\n".join(f"- {note}" for note in notes(section, found.tolerance)),
@@ -62,6 +80,14 @@ def _terms(tolerance: Tolerance) -> str:
     )
 
 
+def _worth_having(smallest: SmallestGain) -> str:
+    return (
+        "A gain on the domain counts if it is worth having, that is more than "
+        f"{smallest[ACCURACY]:g} of accuracy (a fraction) or {smallest[NLL]:g} nats per token of "
+        "NLL, and its whole interval lies above 0."
+    )
+
+
 def _seeds(n_seeds: int) -> str:
     if n_seeds > 1:
         return f"Means over {n_seeds} seeds, whose spread is part of the intervals."
@@ -73,18 +99,22 @@ def headline(section: Section, tolerance: Tolerance) -> str:
     best = section.chosen
     if best is None:
         return _no_headline(section, tolerance)
-    losses = "; ".join(_loss(best.losses[name], name) for name in tolerance)
+    losses = "; ".join(loss_text(best.losses[name], name) for name in tolerance)
     text = (
-        f"**Train with {_name(best)}.** General loss: {losses}. {_domain(section, best)} One run "
-        f"took {_duration(best.cost.time_s)} and {_memory(best.cost.peak_memory_bytes)}."
+        f"**Train with {run_name(best)}.** General loss: {losses}. {_domain(section, best)} One "
+        f"run took {duration(best.cost.time_s)} and {memory_text(best.cost.peak_memory_bytes)}."
     )
-    return text if best.gains[section.measure].is_better else f"{text} {_NOTHING_LEARNED}"
+    return text if _is_better(best.gains[section.measure]) else f"{text} {_NOTHING_LEARNED}"
+
+
+def _is_better(gain: Difference) -> bool:
+    return gain.outcome is Outcome.BETTER
 
 
 def _domain(section: Section, best: Candidate) -> str:
     """The measure that decides comes first; an accuracy that says nothing is said to."""
-    score, base_score = (_number(x, ACCURACY) for x in (best.domain_score, section.base_score))
-    nll = f"NLL {_number(best.domain_nll, NLL)} (θ₀: {_number(section.base_nll, NLL)})"
+    score, base_score = (number_text(x, ACCURACY) for x in (best.domain_score, section.base_score))
+    nll = f"NLL {number_text(best.domain_nll, NLL)} (θ₀: {number_text(section.base_nll, NLL)})"
     if section.measure == ACCURACY:
         return f"Domain accuracy {score} (θ₀: {base_score}), {nll}."
     n_items = best.gains[ACCURACY].n_items
@@ -95,8 +125,8 @@ def _domain(section: Section, best: Candidate) -> str:
 
 
 _NOTHING_LEARNED = (
-    "**But no run within the tolerance is measurably better than θ₀ on the domain**: train longer, "
-    "on more examples, or allow more."
+    "**But it is not better than θ₀ on the domain by a gain that counts**: train longer, on more "
+    "examples, or allow more."
 )
 
 
@@ -129,28 +159,28 @@ def _method_table(section: Section) -> str:
     for method in section.methods:
         best = method.best
         shown = _best_cells(best, method, bool(section.sft)) if best else []
-        rows.append([method.label, _rate(method.largest), *shown])
+        rows.append([method.label, rate_text(method.largest), *shown])
     return _table(rows)
 
 
 def _best_cells(best: Candidate, method: MethodResult, has_sft: bool) -> list[str]:
     differences = [
-        _difference(method.against_sft[m], m) if m in method.against_sft else "" for m in DOMAIN
+        difference_text(method.against_sft[m], m) if m in method.against_sft else "" for m in DOMAIN
     ]
     return [
-        _rate(best.learning_rate),
-        _number(best.domain_score, ACCURACY),
-        _number(best.domain_nll, NLL),
+        rate_text(best.learning_rate),
+        number_text(best.domain_score, ACCURACY),
+        number_text(best.domain_nll, NLL),
         *(differences if has_sft else []),
-        _duration(best.cost.time_s),
-        _memory(best.cost.peak_memory_bytes),
+        duration(best.cost.time_s),
+        memory_text(best.cost.peak_memory_bytes),
     ]
 
 
 def _rate_table(section: Section, tolerance: Tolerance) -> str:
     rates = sorted({c.learning_rate for m in section.methods for c in m.candidates})
     heading = f"Loss in {', '.join(UNITS[name] for name in tolerance)} at"
-    rows = [[heading, *map(_rate, rates)]]
+    rows = [[heading, *map(rate_text, rates)]]
     for method in section.methods:
         at = {c.learning_rate: c for c in method.candidates}
         cells = (_verdict_cell(at[rate], tolerance) if rate in at else "" for rate in rates)
@@ -159,7 +189,7 @@ def _rate_table(section: Section, tolerance: Tolerance) -> str:
 
 
 def _verdict_cell(candidate: Candidate, tolerance: Tolerance) -> str:
-    losses = [_number(candidate.losses[n].value, n) for n in tolerance if n in candidate.losses]
+    losses = [number_text(candidate.losses[n].value, n) for n in tolerance if n in candidate.losses]
     return f"{candidate.verdict}: {', '.join(losses)}" if losses else str(candidate.verdict)
 
 
@@ -192,12 +222,12 @@ def _on_the_parts(section: Section, tolerance: Tolerance) -> Iterator[str]:
         return
     for name, allowed in tolerance.items():
         parts = [
-            f"{benchmark} {_interval(_as_loss(part), name)} ({part.n_items} items)"
+            f"{benchmark} {interval_text(_as_loss(part), name)} ({part.n_items} items)"
             + (", by itself above the tolerance" if -part.value > allowed else "")
             for benchmark, part in chosen.parts.get(name, {}).items()
         ]
         if parts:
-            yield f"General loss of {_name(chosen)}, {UNITS[name]}: mean of {'; '.join(parts)}."
+            yield f"General loss of {run_name(chosen)}, {UNITS[name]}: mean of {'; '.join(parts)}."
 
 
 def _as_loss(gain: Difference) -> Difference:
@@ -227,13 +257,20 @@ def _on_no_comparison(section: Section) -> Iterator[str]:
 
 def _on_a_method(method: MethodResult, section: Section) -> str:
     difference, what = method.against_sft[section.measure], DOMAIN[section.measure]
-    found = f"gain {_difference(difference, section.measure)} in domain {what}"
-    if difference.is_better or difference.is_worse:
-        word = "buys more" if difference.is_better else "buys less"
-        return f"{method.label} {word} than {section.sft} within the tolerance: {found}."
+    found = f"gain {difference_text(difference, section.measure)} in domain {what}"
+    match difference.outcome:
+        case Outcome.BETTER:
+            return f"{method.label} buys more than {section.sft} within the tolerance: {found}."
+        case Outcome.WORSE:
+            return f"{method.label} buys less than {section.sft} within the tolerance: {found}."
+        case Outcome.ALIKE:
+            return (
+                f"{method.label} and {section.sft} buy alike within the tolerance: {found}, where "
+                f"{difference.smallest:g} would be worth having."
+            )
     return (
         f"{method.label} cannot be told from {section.sft} within the tolerance: {found}"
-        f"{_more_items(difference.n_items, difference.n_items_needed, 'test items')}."
+        f"{more_items(difference.n_items, difference.n_items_needed, 'test items')}."
     )
 
 
@@ -244,8 +281,8 @@ def _on_other_losses(section: Section, tolerance: Tolerance) -> Iterator[str]:
     for name, loss in chosen.losses.items():
         if name not in tolerance and loss.low > 0:
             yield (
-                f"Outside the tolerance, but measurable: {_name(chosen)} loses "
-                f"{_loss(loss, name)}; set a tolerance for it too."
+                f"Outside the tolerance, but measurable: {run_name(chosen)} loses "
+                f"{loss_text(loss, name)}; set a tolerance for it too."
             )
 
 
@@ -274,8 +311,9 @@ def _on_edges(section: Section) -> Iterator[str]:
     for method in section.methods:
         if below := [c for c in method.candidates if _exceeds_below(c, method)]:
             yield (
-                f"{_name(below[-1])} exceeds the tolerance although {_rate(method.largest)} is "
-                "within: noise, or unstable training; look at its loss curve before trusting it."
+                f"{run_name(below[-1])} exceeds the tolerance although "
+                f"{rate_text(method.largest)} is within: noise, or unstable training; look at its "
+                "loss curve before trusting it."
             )
 
 
@@ -287,13 +325,14 @@ def _is_best_at_its_smallest(method: MethodResult) -> bool:
 def _between(method: MethodResult, measure: str) -> float | None:
     """The middle of the gap above the largest rate within, if the next exceeds and is far.
 
-    And if it pays: the rate above must have gained more than the best one within.
+    And if it pays: the rate above must have gained more than the best one within, by an amount
+    worth having.
     """
     above = [c for c in method.candidates if method.largest and c.learning_rate > method.largest]
     if not above or above[0].verdict is not Verdict.EXCEEDS:
         return None
-    gains = [c.gains[measure].value for c in (method.best, above[0]) if c and c.gains]
-    if len(gains) == 2 and gains[1] <= gains[0]:
+    gains = [c.gains[measure] for c in (method.best, above[0]) if c and c.gains]
+    if len(gains) == 2 and gains[1].value - gains[0].value <= gains[0].smallest:
         return None
     low, high = method.largest or math.nan, above[0].learning_rate
     return float(f"{math.sqrt(low * high):.1e}") if high > STEP * low else None
@@ -310,7 +349,7 @@ def _grouped(
     """One note for all methods that share it."""
     found = [(m.label, rate) for m in section.methods if (rate := suggest(m)) is not None]
     if found:
-        yield text.format(", ".join(f"{label} at {_rate(rate)}" for label, rate in found))
+        yield text.format(", ".join(f"{label} at {rate_text(rate)}" for label, rate in found))
 
 
 def _beyond(method: MethodResult, end: int) -> float | None:
@@ -332,66 +371,17 @@ def _on_undecided(section: Section, tolerance: Tolerance) -> Iterator[str]:
         ]  # fmt: skip
         for candidate in undecided[:1]:
             open_losses = [
-                f"{_loss(loss, name)}{_more_items(loss.n_items, loss.n_items_needed, 'items')}"
+                f"{loss_text(loss, name)}{more_items(loss.n_items, loss.n_items_needed, 'items')}"
                 for name in tolerance
                 if (loss := candidate.losses.get(name)) and loss.verdict is Verdict.CANNOT_TELL
             ]
             if open_losses:
-                yield f"{_name(candidate)} cannot be judged: {'; '.join(open_losses)}."
+                yield f"{run_name(candidate)} cannot be judged: {'; '.join(open_losses)}."
 
 
 def _on_missing(section: Section) -> Iterator[str]:
     settings: dict[str, list[str]] = {}
     for candidate in (c for m in section.methods for c in m.candidates if c.reason):
-        settings.setdefault(candidate.reason.replace("θ0", "θ₀"), []).append(_name(candidate))
+        settings.setdefault(candidate.reason.replace("θ0", "θ₀"), []).append(run_name(candidate))
     for reason, names in settings.items():
         yield f"Not known about {', '.join(names)}: {reason}."
-
-
-# --- numbers --------------------------------------------------------------------------------------
-
-
-def _name(candidate: Candidate) -> str:
-    return f"{candidate.label} at learning rate {_rate(candidate.learning_rate)}"
-
-
-def _rate(value: float | None) -> str:
-    return "none" if value is None else format_learning_rate(value)
-
-
-def _number(value: float, measure: str) -> str:
-    return cell(value, math.nan, DECIMALS[measure])
-
-
-def _interval(found: Loss | Difference, measure: str) -> str:
-    value, low, high = (_number(x, measure) for x in (found.value, found.low, found.high))
-    return f"{value} [{low}, {high}]"
-
-
-def _loss(loss: Loss, measure: str) -> str:
-    return f"{_interval(loss, measure)} {UNITS[measure]}"
-
-
-def _difference(difference: Difference, measure: str) -> str:
-    text = _interval(difference, measure)
-    return text if difference.value < 0 or text.startswith(("−", "–")) else f"+{text}"
-
-
-def _more_items(n: int, needed: int | None, what: str) -> str:
-    if needed is None:
-        return ""
-    digits = 10 ** max(0, len(str(needed)) - 2)
-    return f" (about {math.ceil(needed / digits) * digits:,} {what} could tell, instead of {n:,})"
-
-
-def _duration(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "an unknown time"
-    for unit, name in ((3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.1f} {name}"
-    return f"{seconds:.0f} s"
-
-
-def _memory(size: float) -> str:
-    return "unknown memory" if math.isnan(size) else f"{size / 1e9:.1f} GB"

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 # Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
 # configuration, so that Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
-EVALUATE_RECIPE_VERSION = 3
+EVALUATE_RECIPE_VERSION = 4
+LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are longer by up to 30
 
 
 C = TypeVar("C", bound=Strict)
@@ -78,7 +79,7 @@ def expand_runs(study: Study) -> list[RunConfig]:
     """Expand a study to its training runs, in a stable order.
 
     Raises:
-        ConfigError: If two runs would be the same but for their label.
+        ConfigError: If two runs would be the same but for their label, or a run's name is too long.
     """
     runs = []
     for model, domain, method in itertools.product(study.models, study.domains, study.methods):
@@ -111,6 +112,13 @@ def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
     """Two labels for one setting would train the same thing twice."""
     seen: dict[str, str] = {}
     for run in runs:
+        if len(run.run) > LONGEST_RUN_NAME:
+            raise ConfigError(
+                f"study {study.study!r}: the name of run {run.run!r} has {len(run.run)} letters, "
+                f"more than {LONGEST_RUN_NAME}, and a folder is called after it; shorten the name "
+                f"of model {run.model!r}, or set a shorter 'label' for domain {run.domain.label!r} "
+                f"or method {run.method.label!r}"
+            )
         content = run.model_copy(
             update={
                 "run": "",

@@ -6,7 +6,8 @@ No torch here: Snakemake imports this module for every dry run.
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -14,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -43,16 +45,52 @@ _NO_EXPLANATIONS = (
 )
 UNPINNED = "unpinned"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-MethodLabel = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+LONGEST_NAME = 100  # letters; names become names of folders
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
+MethodLabel = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
+]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch and the tables can hold
 LearningRate = Annotated[float, Field(gt=0, lt=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
-    """Base of all settings: immutable, and unknown keys are errors."""
+    """Base of all settings: immutable, unknown keys are errors, and numbers are finite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+class Settings(Strict):
+    """Base of what has numbers: true and false are none."""
+
+    # One validator for all fields: on their types it would come between these and the ranges.
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1, which nobody means who writes it."""
+        types = set(_types_in(cls.model_fields[str(info.field_name)].annotation))
+        if types & {int, float} and bool not in types:
+            for found in _booleans_in(value):
+                raise ValueError(f"{str(found).lower()} is not a number; write one")
+        return value
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    inner = get_args(annotation)
+    yield from itertools.chain.from_iterable(map(_types_in, inner)) if inner else [annotation]
+
+
+def _booleans_in(value: Any) -> Iterator[bool]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        yield from itertools.chain.from_iterable(map(_booleans_in, value))
+    elif isinstance(value, bool):
+        yield value
 
 
 class WheelAsset(Strict):
@@ -92,7 +130,11 @@ class LocalAsset(Strict):
 Asset = Annotated[WheelAsset | HubAsset | LocalAsset, Field(discriminator="source")]
 
 
-class ModelSpec(Strict):
+# Raised by hand when the same material becomes another model folder: repeats all that used it.
+MODEL_RECIPE_VERSION = 2
+
+
+class ModelSpec(Settings):
     """A pretrained model θ0.
 
     ``format`` says what the asset holds: a Transformers folder, or one GGUF file to convert;
@@ -130,16 +172,27 @@ def _measures(value: Any) -> Any:
     """Read ``bits_per_byte=0.01 accuracy=0.02`` as a mapping, as on the command line."""
     if not isinstance(value, str):
         return value
-    return dict(part.partition("=")[::2] for part in value.replace(",", " ").split())
+    found: dict[str, str] = {}
+    for part in value.replace(",", " ").split():
+        name, _, number = part.partition("=")
+        if name in found:
+            raise ValueError(f"{name} is given twice; remove {part!r}")
+        found[name] = number
+    return found
 
 
-_Tolerance = dict[Literal["bits_per_byte", "accuracy"], Annotated[float, Field(ge=0, le=1)]]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Tolerance = dict[Literal["bits_per_byte", "accuracy"], _Share]
+_SmallestGain = dict[Literal["accuracy", "nll"], _Share]
 ToleranceSpec = Annotated[
     _Tolerance, BeforeValidator(_measures, json_schema_input_type=_Tolerance | str)
 ]
+SmallestGainSpec = Annotated[
+    _SmallestGain, BeforeValidator(_measures, json_schema_input_type=_SmallestGain | str)
+]
 
 
-class DomainSpec(Strict):
+class DomainSpec(Settings):
     """A fine-tuning domain with its target format and sizes."""
 
     name: Literal["medcalc", "esci", "math", "jsonl", "hub_medcalc", "hub_esci", "hub_metamath"]
@@ -148,8 +201,12 @@ class DomainSpec(Strict):
     n_train: int = Field(400, ge=1)
     n_validation: int = Field(50, ge=0)
     n_test: int = Field(100, ge=1)
-    seed: int = Field(0, ge=0)
-    max_new_tokens: int | None = Field(None, ge=1, description="default: the domain's own")
+    seed: Seed = 0
+    max_new_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="tokens of an answer; default: the domain's own, or what test responses need",
+    )
     calculators: tuple[int, ...] | None = Field(
         None, min_length=1, description="medcalc only: ids of the calculators; default all"
     )
@@ -157,16 +214,32 @@ class DomainSpec(Strict):
     metric: Literal["exact_match", "numeric", "choice"] = Field(
         "exact_match", description="jsonl only: how answers are graded"
     )
-    tolerance: float = Field(0.05, ge=0, description="jsonl, numeric: relative tolerance")
+    tolerance: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="jsonl, numeric: relative tolerance; 0: exact to the gold answer's digits",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> DomainSpec:
         if self.name == "jsonl":
             if self.path is None:
                 raise ValueError("domain 'jsonl' needs 'path: <file>.jsonl'")
+            if "variant" in self.model_fields_set and self.variant not in DOMAINS["jsonl"]:
+                raise ValueError(f"variant {self.variant!r}: domain 'jsonl' has none; remove it")
             object.__setattr__(self, "variant", "response")
         elif self.path is not None:
             raise ValueError(f"'path' belongs to domain 'jsonl', not {self.name!r}; remove it")
+        if self.tolerance and self.metric != "numeric":
+            raise ValueError(
+                f"'tolerance' belongs to metric 'numeric', not {self.metric!r}; remove it, or set "
+                "'metric: numeric'"
+            )
+        if self.name != "jsonl" and self.metric != "exact_match":
+            raise ValueError(f"'metric' belongs to domain 'jsonl', not {self.name!r}; remove it")
+        if self.calculators and len(set(self.calculators)) < len(self.calculators):
+            raise ValueError(f"calculators: {list(self.calculators)} names one twice; remove it")
         if self.calculators is not None and self.name != "medcalc":
             raise ValueError(
                 f"'calculators' belongs to domain 'medcalc', not {self.name!r}; remove it"
@@ -183,7 +256,7 @@ class DomainSpec(Strict):
         return self
 
 
-class MethodSpec(Strict):
+class MethodSpec(Settings):
     """A method of the registry with the options that differ from its defaults."""
 
     name: str
@@ -238,25 +311,25 @@ def _short(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-class LearningRates(Strict):
+class LearningRates(Settings):
     """Learning rates per parameterisation; adapters need about 10-100 times larger ones."""
 
     full: tuple[LearningRate, ...] = ()
     adapter: tuple[LearningRate, ...] = ()
 
 
-class TrainingSpec(Strict):
+class TrainingSpec(Settings):
     """Budget and optimiser of one training run."""
 
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(1.0, gt=0, le=10_000)
     batch_size: int = Field(8, ge=1, description="sequences per optimiser step, over all ranks")
     micro_batch_size: int = Field(8, ge=1, description="sequences per forward pass and rank")
     max_length: int = Field(1024, ge=8, description="tokens; longer examples are truncated")
     warmup_ratio: float = Field(0.1, ge=0, lt=1)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = Field(1e-8, gt=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    epsilon: float = Field(1e-8, gt=0, le=1)
     max_grad_norm: float = Field(1.0, gt=0)
     precision: Literal["fp32", "fp32_master", "bf16_pure"] = Field(
         "fp32_master",
@@ -293,7 +366,7 @@ class TrainingSpec(Strict):
         return self
 
 
-class EvaluationSpec(Strict):
+class EvaluationSpec(Settings):
     """General benchmark suite: task name -> number of items (null: all)."""
 
     tasks: dict[str, int | None] = Field(default_factory=dict)

@@ -1,6 +1,8 @@
 """What a checkpoint is asked, as lm-eval's tasks: the general suite, and the domains' own tests.
 
-Every task comes with the way in which lm-eval's per-sample log becomes rows of items.
+Every task comes with the way in which lm-eval's per-sample log becomes rows of items. Tasks are
+asked one after the other: in bfloat16 an answer depends on what is computed beside it, and no score
+may depend on which other tasks are asked.
 """
 
 from __future__ import annotations
@@ -16,22 +18,26 @@ from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.benchmarks import check_items
 from sft_tradeoff.benchmarks.chat_task import chat_task
+from sft_tradeoff.benchmarks.dataset import in_memory
 from sft_tradeoff.benchmarks.human_eval import human_eval_task
 from sft_tradeoff.benchmarks.instruction_following import (
     MAX_NEW_TOKENS,
     instruction_following_rows,
     instruction_following_task,
 )
+from sft_tradeoff.benchmarks.items import ItemFile
 from sft_tradeoff.benchmarks.stock import STOCK, stock_rows, stock_task
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.execution import Limits
+from sft_tradeoff.files import open_hashed
+from sft_tradeoff.room import room_for_answers
 from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.tokenization import render_prompt
 
 if TYPE_CHECKING:
     from sft_tradeoff.runs import EvaluationConfig
     from sft_tradeoff.specs import DomainSpec, EvaluationSpec
+    from sft_tradeoff.tokenization import TokenizedData
 
 TASK_FOLDER = Path("workflow/tasks")
 Item = tuple[str, str, str, float, float]  # (benchmark, item, metric, value, size)
@@ -48,28 +54,38 @@ class Task:
 
     Args:
         name: Under which lm-eval logs it.
+        label: Under which its items are recorded.
         definition: As lm-eval's task manager takes it.
         rows: From the log of its samples.
+        sha256: Of the file that its items were read from.
         chosen: Indices of the items that are asked; None: all.
         in_file: Whether ``definition`` overrides a file of ``workflow/tasks``.
         rendered: Whether its prompts carry the chat template already.
+        gold: Id, prompt and right answer of items whose loss is measured, too; in tokens.
     """
 
     name: str
+    label: str
     definition: dict[str, Any]
     rows: Callable[[Samples], Iterable[Item]]
+    sha256: str
     chosen: list[int] | None = None
     in_file: bool = False
     rendered: bool = False
+    gold: Sequence[tuple[str, list[int], list[int]]] = ()
 
 
-def tasks_of(config: EvaluationConfig, tokenizer: Any, data: Sequence[Path]) -> list[Task]:
+def tasks_of(
+    config: EvaluationConfig,
+    tokenizer: Any,
+    tests: Sequence[tuple[ItemFile, TokenizedData]],
+) -> list[Task]:
     """Build every task of an evaluation, after checking each item of the general suite.
 
     Args:
         config: What to evaluate.
         tokenizer: With the chat template of the model.
-        data: ``test.jsonl`` of each of the config's domains.
+        tests: Test examples of each of the config's domains, and the same with answers in tokens.
 
     Raises:
         BenchmarkError: If a file is missing or an item cannot be asked.
@@ -80,7 +96,8 @@ def tasks_of(config: EvaluationConfig, tokenizer: Any, data: Sequence[Path]) -> 
         for name, limit in config.evaluation.tasks.items()
     ]
     domains = [
-        domain_task(spec, path, tokenizer) for spec, path in zip(config.domains, data, strict=True)
+        domain_task(spec, *test, tokenizer, config.evaluation.max_length)
+        for spec, test in zip(config.domains, tests, strict=True)
     ]
     return general + domains
 
@@ -95,21 +112,21 @@ def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: 
 
     They are in random order, but lm-eval's own tasks keep that of their source.
     """
-    path = items_path(name)
-    asked = [item for item in check_items(name, path) if item.get("split", "test") == "test"]
-    chosen = list(range(min(limit or len(asked), len(asked))))
+    items, sha256 = check_items(name, items_path(name))
+    n_items = sum(item.get("split", "test") == "test" for item in items)
+    chosen = list(range(min(limit or n_items, n_items)))
     if name in STOCK:
-        definition = stock_task(name, path, execute_code=spec.execute_code)
-        return Task(name, definition, partial(stock_rows, name), chosen)
+        definition = stock_task(name, items, execute_code=spec.execute_code)
+        return Task(name, name, definition, partial(stock_rows, name), sha256, chosen)
     if name == "ifeval_generated":
-        render = partial(render_prompt, tokenizer)
-        definition = instruction_following_task(name, path, render, MAX_NEW_TOKENS)
+        definition = instruction_following_task(name, items, tokenizer, MAX_NEW_TOKENS)
         rows = partial(instruction_following_rows, name)
-        return Task(name, definition, rows, chosen, rendered=True)
-    definition = {"task": name, "dataset_kwargs": {"data_files": {"test": str(path)}}}
+        return Task(name, name, definition, rows, sha256, chosen, rendered=True)
+    definition = {"task": name}
     if name == "human_eval":
-        definition = human_eval_task(path, Limits(), spec.execute_code)
-    return Task(name, definition, partial(general_rows, name), chosen, in_file=True)
+        definition = human_eval_task(Limits(), spec.execute_code)
+    definition["custom_dataset"] = in_memory({"test": items})
+    return Task(name, name, definition, partial(general_rows, name), sha256, chosen, in_file=True)
 
 
 def general_rows(name: str, samples: Samples) -> Iterable[Item]:
@@ -124,8 +141,10 @@ def general_rows(name: str, samples: Samples) -> Iterable[Item]:
                 yield name, item, metric, float(value), 1.0
 
 
-def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
-    """Task of a domain: chat prompt, greedy generation, the domain's rule as metric."""
+def domain_task(
+    spec: DomainSpec, test: ItemFile, tokenized: TokenizedData, tokenizer: Any, max_length: int
+) -> Task:
+    """Task of a domain: chat prompt, greedy generation, the domain's rule as metric; gold loss."""
     domain = get_domain(spec.name)
     name = f"domain_{spec.label}"
 
@@ -135,16 +154,36 @@ def domain_task(spec: DomainSpec, test_path: Path, tokenizer: Any) -> Task:
 
     definition = chat_task(
         name,
-        read_records(spec, test_path),
-        partial(render_prompt, tokenizer),
+        test.items,
+        tokenizer,
         grade,
         {"correct": True, "format_failure": False},
-        spec.max_new_tokens or domain.max_new_tokens[spec.variant],
+        room_for_answers(spec, tokenized, max_length),
     )
-    return Task(name, definition, partial(domain_rows, spec), rendered=True)
+    return Task(
+        name,
+        str(spec.label),
+        definition,
+        partial(domain_rows, spec),
+        test.sha256,
+        rendered=True,
+        gold=gold_answers(test.items, tokenized),
+    )
 
 
-def read_records(spec: DomainSpec, path: Path) -> list[dict[str, Any]]:
+def gold_answers(
+    records: Sequence[Mapping[str, Any]], tokenized: TokenizedData
+) -> list[tuple[str, list[int], list[int]]]:
+    """Id, prompt and response of every test example, in the tokens of training."""
+    answers = []
+    for i, record in enumerate(records):
+        tokens, mask = tokenized.example(i)
+        n_prompt = int(mask.argmax())
+        answers.append((str(record["id"]), tokens[:n_prompt].tolist(), tokens[n_prompt:].tolist()))
+    return answers
+
+
+def read_records(spec: DomainSpec, path: Path) -> ItemFile:
     """Read a domain's test examples, each with what asking and grading it needs.
 
     Raises:
@@ -153,19 +192,17 @@ def read_records(spec: DomainSpec, path: Path) -> list[dict[str, Any]]:
     fix = f"delete {path} and run the same command again"
     records = []
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                record = json.loads(line)
-                if lacking := [key for key in ("id", "prompt", "answer") if key not in record]:
-                    raise SuiteError(
-                        f"domain {spec.label!r}: {path}, line {number}: no {lacking[0]!r}"
-                    )
-                records.append(record)
+        lines, sha256 = open_hashed(path)
+        for number, line in enumerate(lines, start=1):
+            record = json.loads(line)
+            if lacking := [key for key in ("id", "prompt", "answer") if key not in record]:
+                raise SuiteError(f"domain {spec.label!r}: {path}, line {number}: no {lacking[0]!r}")
+            records.append(record)
     except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
         raise SuiteError(f"domain {spec.label!r}: {path} cannot be read: {error}; {fix}") from error
     if not records:
         raise SuiteError(f"domain {spec.label!r}: {path} is empty; {fix}")
-    return records
+    return ItemFile(records, sha256)
 
 
 def domain_rows(spec: DomainSpec, samples: Samples) -> list[Item]:
@@ -189,7 +226,7 @@ def domain_rows(spec: DomainSpec, samples: Samples) -> list[Item]:
 def run_tasks(
     lm: Any, tasks: Sequence[Task], chat_template: bool
 ) -> tuple[list[Item], dict[str, Any]]:
-    """Ask everything in as few calls of lm-eval as possible: requests of all tasks batch together.
+    """Ask every task by itself, after all have been built.
 
     Args:
         lm: The checkpoint, as lm-eval's model class.
@@ -201,65 +238,66 @@ def run_tasks(
     Returns:
         The items, and by task its version and the numbers of worked examples and of items.
     """
-    if not chat_template:
-        return _ask(lm, tasks, False)
-    items, facts = _ask(lm, [task for task in tasks if not task.rendered], True)
-    more_items, more_facts = _ask(lm, [task for task in tasks if task.rendered], False)
-    return items + more_items, facts | more_facts
-
-
-def _ask(lm: Any, tasks: Sequence[Task], chat_template: bool) -> tuple[list[Item], dict[str, Any]]:
-    from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
-    if not tasks:
-        return [], {}
     manager = TaskManager(include_path=str(TASK_FOLDER), include_defaults=False)
     # Only within a group does lm-eval merge our overrides into the task's own file.
     filed = [task.definition for task in tasks if task.in_file]
     listed: list[Any] = [{"group": "general", "task": filed}] if filed else []
-    loaded = manager.load(listed + [task.definition for task in tasks if not task.in_file])
-    chosen = {task.name: task.chosen for task in tasks if task.chosen is not None}
-    for name, task in loaded["tasks"].items():
-        _build_requests(lm, name, task, chosen.get(name), chat_template)
+    built = manager.load(listed + [task.definition for task in tasks if not task.in_file])["tasks"]
+    templates = [chat_template and not task.rendered for task in tasks]
+    for task, template in zip(tasks, templates, strict=True):
+        _build_requests(lm, task, built[task.name], template)
+    items: list[Item] = []
+    facts = {}
+    for task, template in zip(tasks, templates, strict=True):
+        rows, facts[task.name] = _ask(lm, task, built[task.name], template)
+        items += rows
+    return items, facts
+
+
+def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Item], dict[str, Any]]:
+    from lm_eval import evaluator
+
+    gold = [(None, prompt, answer) for _, prompt, answer in task.gold]
+    lm.expect(gold)
     # Not simple_evaluate: it adds seconds of environment details (host name included) to every job,
     # and seeds generators that nothing here draws from.
     found = evaluator.evaluate(
         lm,
-        loaded,
-        samples=chosen,
+        {"tasks": {task.name: built}, "groups": {}},
+        samples=None if task.chosen is None else {task.name: task.chosen},
         bootstrap_iters=0,
         apply_chat_template=chat_template,
         fewshot_as_multiturn=chat_template,
     )
-    for name, rows in chosen.items():
-        if found["n-samples"][name]["effective"] != len(rows):
-            raise SuiteError(
-                f"task {name!r}: lm-eval asked other than the {len(rows)} items chosen"
-            )
+    n_items = found["n-samples"][task.name]["effective"]
+    if task.chosen is not None and n_items != len(task.chosen):
+        raise SuiteError(
+            f"task {task.name!r}: lm-eval asked other than the {len(task.chosen)} items chosen"
+        )
     facts = {
-        task.name: {
-            "version": found["versions"][task.name],
-            "n_shot": found["n-shot"][task.name],
-            "n_items": found["n-samples"][task.name]["effective"],
-        }
-        for task in tasks
+        "version": found["versions"][task.name],
+        "n_shot": found["n-shot"][task.name],
+        "n_items": n_items,
     }
-    return [row for task in tasks for row in task.rows(found["samples"][task.name])], facts
+    rows = list(task.rows(found["samples"][task.name]))
+    scored = lm._loglikelihood_tokens(gold, disable_tqdm=True) if gold else []
+    for (item, _, answer), (nats, _) in zip(task.gold, scored, strict=True):
+        rows.append((task.label, item, "nll", -nats, float(len(answer))))
+    return rows, facts
 
 
-def _build_requests(
-    lm: Any, name: str, task: Any, chosen: list[int] | None, chat_template: bool
-) -> None:
+def _build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:
     """Build a task's requests, once; refuse any that does not fit the window.
 
     A prompt that loses its start is another question.
     """
     from lm_eval.defaults import DEFAULT_OTHER_SEED
 
-    task.set_fewshot_seed(DEFAULT_OTHER_SEED)  # draws lm-eval's own worked examples
-    task.build_all_requests(
-        samples=chosen,
+    built.set_fewshot_seed(DEFAULT_OTHER_SEED)  # draws lm-eval's own worked examples
+    built.build_all_requests(
+        samples=task.chosen,
         rank=lm.rank,
         world_size=lm.world_size,
         apply_chat_template=chat_template,
@@ -267,13 +305,13 @@ def _build_requests(
         chat_template=lm.apply_chat_template if chat_template else None,
         tokenizer_name=lm.tokenizer_name if chat_template else "",
     )
-    task.build_all_requests = lambda **keywords: None  # lm-eval would build the same again
-    for request in task.instances:
+    built.build_all_requests = lambda **keywords: None  # lm-eval would build the same again
+    for request in built.instances:
         n_tokens = _window(lm, request)
         if n_tokens > lm.max_length:
             item = request.doc.get("id") or json.loads(request.doc["record"])["id"]
             raise SuiteError(
-                f"evaluation.max_length: {lm.max_length} is too small for task {name!r}, item "
+                f"evaluation.max_length: {lm.max_length} is too small for task {task.name!r}, item "
                 f"{item!r}, which needs {n_tokens} tokens; raise it as far as the model "
                 "allows, generate less (max_new_tokens), or lower the task's limit"
             )

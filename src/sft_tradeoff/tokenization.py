@@ -1,8 +1,8 @@
 """Chat template and response mask: which tokens are learned.
 
-The prompt is rendered exactly as at generation time and tokenised on its own; what the template
-renders after it is the response. So the mask is exact by construction, and training sees the same
-prompt tokens as evaluation.
+The prompt is rendered and tokenised exactly as at generation time; what the template renders after
+it, up to the end of turn, is the response. So the mask is exact by construction, and training sees
+the same prompt tokens as evaluation.
 """
 
 from __future__ import annotations
@@ -11,15 +11,23 @@ import argparse
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sft_tradeoff.chat import (
+    ChatTemplateError,
+    Turns,
+    chat_format,
+    control_tokens,
+    render_turns,
+)
+from sft_tradeoff.chat import render_prompt as render_prompt
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_path
+from sft_tradeoff.files import atomic_path, atomic_write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,28 +66,33 @@ def tokenize_example(
 
     Args:
         tokenizer: With a chat template.
-        record: With ``id``, ``prompt`` and ``response``.
+        record: With ``id``, ``prompt`` and ``response``, and ``system`` if it has a system turn.
         max_length: Largest number of tokens.
 
     Raises:
-        TokenizationError: If no response token fits, or the template does not render the
-            conversation as prompt followed by response.
+        TokenizationError: If no response token fits, a turn contains a control token, or the
+            template does not render the conversation as prompt followed by response.
     """
-    head = render_prompt(tokenizer, record["prompt"])
-    full = _render(tokenizer, [_user(record["prompt"]), _assistant(record["response"])])
-    if not full.startswith(head):
+    if not record["response"].strip():
         raise TokenizationError(
-            f"{_name(record)}: the chat template does not render the conversation as "
-            "prompt + response; set 'chat_template' in the model's catalogue entry"
+            f"{example_name(record)}: the response is empty; nothing can be learned"
         )
-    prompt_ids = encode_rendered(tokenizer, head)
-    response_ids = _until_end_of_turn(tokenizer, full[len(head) :], record)
+    try:
+        turns = render_turns(tokenizer, record)
+        end = chat_format(tokenizer)
+    except ChatTemplateError as error:
+        raise TokenizationError(f"{example_name(record)}: {error}") from error
+    _refuse_control_tokens(tokenizer, record)
+    prompt_ids = encode_rendered(tokenizer, turns.prompt)
+    response_ids = _continuation(tokenizer, turns, prompt_ids)
+    if not end.end_text:  # the model must learn to stop all the same
+        response_ids.append(end.end_of_turn)
     room = max_length - len(prompt_ids)
     if room < 1:
         raise TokenizationError(
-            f"{_name(record)}: the prompt has {len(prompt_ids)} tokens and leaves no room for a "
-            f"response within training.max_length {max_length}; shorten it or leave it out, or "
-            "raise training.max_length and evaluation.max_length in the study file"
+            f"{example_name(record)}: the prompt has {len(prompt_ids)} tokens and leaves no room "
+            f"for a response within training.max_length {max_length}; shorten it or leave it out, "
+            "or raise training.max_length and evaluation.max_length in the study file"
         )
     kept = response_ids[:room]
     return TokenizedExample(
@@ -88,11 +101,6 @@ def tokenize_example(
         response_mask=[False] * len(prompt_ids) + [True] * len(kept),
         truncated=len(kept) < len(response_ids),
     )
-
-
-def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """Text of a user message as the model sees it before it answers."""
-    return _render(tokenizer, [_user(prompt)], add_generation_prompt=True)
 
 
 def encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -105,54 +113,36 @@ def encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
-def _name(record: dict[str, Any]) -> str:
+def example_name(record: Mapping[str, Any]) -> str:
     """An example as the user can find it: one of a file of theirs by its line."""
     line = record.get("meta", {}).get("line")
     return f"example {record['id']!r}" + (f" (line {line} of your data file)" if line else "")
 
 
-def _user(content: str) -> dict[str, str]:
-    return {"role": "user", "content": content}
+def _refuse_control_tokens(tokenizer: PreTrainedTokenizerBase, record: dict[str, Any]) -> None:
+    """A prompt could end the user's turn, and an answer with an end of its own is never right."""
+    for key in ("system", "prompt", "response"):
+        text = record.get(key) or ""
+        found = next((token for token in control_tokens(tokenizer) if token in text), None)
+        if found is not None:
+            raise TokenizationError(
+                f"{example_name(record)}: the {key} contains {found!r}, a control token of this "
+                "model; remove it (the chat template writes what begins and ends a turn)"
+            )
 
 
-def _assistant(content: str) -> dict[str, str]:
-    return {"role": "assistant", "content": content}
-
-
-def _render(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: list[dict[str, str]],
-    add_generation_prompt: bool = False,
-) -> str:
-    text = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=add_generation_prompt
-    )
-    return str(text)
-
-
-def _until_end_of_turn(
-    tokenizer: PreTrainedTokenizerBase, text: str, record: dict[str, Any]
+def _continuation(
+    tokenizer: PreTrainedTokenizerBase, turns: Turns, prompt_ids: list[int]
 ) -> list[int]:
-    """Token ids of the response and its end-of-turn token, without the template's trailing text.
+    """Tokens of the response as they stand in the whole conversation.
 
-    The end of turn is the first special token behind the response's own words; a template that
-    has none gets the tokenizer's EOS, so that the model learns to stop.
+    Alone it could begin otherwise (a word of SentencePiece with a space). Only where a token would
+    span both is it encoded alone: a prompt has the same tokens whatever follows.
     """
-    content = record["response"].strip()
-    start = text.find(content)
-    if not content or start < 0:
-        raise TokenizationError(
-            f"{_name(record)}: response {record['response'][:40]!r} does not appear in "
-            "what the chat template renders; an empty or rewritten response cannot be learned"
-        )
-    end = start + len(content)
-    ids = encode_rendered(tokenizer, text[:end])
-    tail = encode_rendered(tokenizer, text[end:])
-    special = set(tokenizer.all_special_ids)
-    for position, token in enumerate(tail):
-        if token in special:
-            return ids + tail[: position + 1]
-    return [*ids, tokenizer.eos_token_id]
+    whole = encode_rendered(tokenizer, turns.prompt + turns.response)
+    if whole[: len(prompt_ids)] == prompt_ids:
+        return whole[len(prompt_ids) :]
+    return encode_rendered(tokenizer, turns.response)
 
 
 @dataclass(frozen=True)
@@ -163,11 +153,13 @@ class TokenizedData:
         input_ids: [ΣT] int32.
         response_mask: [ΣT] bool.
         offsets: [n + 1] int64; example i is ``input_ids[offsets[i]:offsets[i + 1]]``.
+        truncated: [n] bool, True where the end of the response did not fit.
     """
 
     input_ids: np.ndarray
     response_mask: np.ndarray
     offsets: np.ndarray
+    truncated: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -177,6 +169,13 @@ class TokenizedData:
         """[n] tokens per example."""
         lengths: np.ndarray = np.diff(self.offsets)
         return lengths
+
+    @property
+    def n_supervised(self) -> np.ndarray:
+        """[n] tokens of each response, its end of turn included."""
+        before = np.concatenate([[0], np.cumsum(self.response_mask)])
+        n_supervised: np.ndarray = np.diff(before[self.offsets])
+        return n_supervised
 
     def example(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ``(input_ids [T], response_mask [T])`` of one example."""
@@ -191,6 +190,7 @@ class TokenizedData:
             input_ids=np.array([i for e in examples for i in e.input_ids], dtype=np.int32),
             response_mask=np.array([m for e in examples for m in e.response_mask], dtype=bool),
             offsets=np.cumsum([0, *(len(e.input_ids) for e in examples)]),
+            truncated=np.array([e.truncated for e in examples], dtype=bool),
         )
 
     @classmethod
@@ -235,17 +235,26 @@ def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: in
 
 def main() -> None:
     """Tokenise one split of a domain for one model."""
-    from sft_tradeoff.models import load_tokenizer
+    from sft_tradeoff.domains import get_domain
+    from sft_tradeoff.model_chat import generation_ends, load_tokenizer
+    from sft_tradeoff.proof import prove
+    from sft_tradeoff.token_card import token_card
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--domain", required=True, help="name of the domain that grades answers")
     parser.add_argument("--data", type=Path, required=True, help="JSONL with prompt and response")
     parser.add_argument("--max-length", type=int, required=True, help="tokens per example")
-    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
+    parser.add_argument("--out", type=Path, required=True, help=".npz to write, and a card beside")
     args = parser.parse_args()
     with run_main(__name__):
         tokenizer = load_tokenizer(args.model)
-        tokenize_file(tokenizer, args.data, args.max_length).save(args.out)
+        data = tokenize_file(tokenizer, args.data, args.max_length)
+        score = get_domain(args.domain).score
+        prove(tokenizer, generation_ends(args.model), data, read_jsonl(args.data), score)
+        title = f"{args.model.name}, {args.data.parent.name}, {args.data.stem}"
+        atomic_write_text(args.out.with_suffix(".md"), token_card(data, title, args.max_length))
+        data.save(args.out)
 
 
 if __name__ == "__main__":

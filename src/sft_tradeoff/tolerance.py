@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,8 +26,8 @@ GENERAL = {
     ACCURACY: ("general_score_difference", -1),
 }
 DEFAULT_ALLOWED = 0.01
-EXAMPLE = "bits_per_byte=0.01"
 MOST_ITEMS = 1_000_000
+ROUNDING = 1e-9  # a standard error below this share of the value is rounding
 Tolerance = dict[str, float]  # measure -> largest loss allowed
 
 
@@ -69,31 +69,45 @@ def parse_tolerance(text: str) -> Tolerance:
     Raises:
         UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
     """
-    tolerance: Tolerance = {}
+    return parse_measures(text, "tolerance", GENERAL)
+
+
+def parse_measures(text: str, key: str, known: Collection[str]) -> dict[str, float]:
+    """Read ``measure=number ...``, as settings of the recommendation are given on a command line.
+
+    Args:
+        text: The setting.
+        key: Its name, for messages.
+        known: Measures that it can name.
+
+    Raises:
+        UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
+    """
+    found: dict[str, float] = {}
+    example = f"{next(iter(known))}=0.01"
     if re.search(r"\d,\d", text):
         raise UserError(
-            f"tolerance: {text!r} has a comma between digits; write numbers with a point, e.g. "
-            f"{EXAMPLE}"
+            f"{key}: {text!r} has a comma between digits; write numbers with a point, e.g. "
+            f"{example}"
         )
     for part in text.replace(",", " ").split():
         name, _, number = part.partition("=")
-        if name not in GENERAL:
+        if name not in known:
             raise UserError(
-                f"tolerance: {part!r} is not measure=number, e.g. {EXAMPLE}; "
-                f"{closest(name, GENERAL)}"
+                f"{key}: {part!r} is not measure=number, e.g. {example}; {closest(name, known)}"
             )
-        if name in tolerance:
-            raise UserError(f"tolerance: {name} is given twice; remove {part!r}")
+        if name in found:
+            raise UserError(f"{key}: {name} is given twice; remove {part!r}")
         try:
-            tolerance[name] = float(number)
+            found[name] = float(number)
         except ValueError:
-            tolerance[name] = math.nan
-        if not 0 <= tolerance[name] <= 1:
+            found[name] = math.nan
+        if not 0 <= found[name] <= 1:
             raise UserError(
-                f"tolerance: {part!r} is no number from 0 to 1; give the largest loss allowed, in "
-                "bits per byte or as a fraction (accuracy=0.01 is one point)"
+                f"{key}: {part!r} is not a number from 0 to 1; give it in the measure's unit, an "
+                "accuracy as a fraction (accuracy=0.01 is one point)"
             )
-    return tolerance
+    return found
 
 
 def complete_tolerance(tolerance: Tolerance, table: pd.DataFrame) -> Tolerance:
@@ -140,6 +154,14 @@ def no_change_bound(n: int, level: float) -> float:
     return -math.log((1 - level) / 2) / n if n else math.inf
 
 
+def is_degenerate(value: float, noise: float) -> bool:
+    """Whether all items gave the same, other than 0: copies of one item, which show no spread.
+
+    A continuous score that no item changed is another matter: then it is the same model.
+    """
+    return noise <= ROUNDING * abs(value) and value != 0
+
+
 def items_needed(n: int, noise: float, bound: float, distance: float) -> int | None:
     """Items at which an interval would be no wider than a distance d on each side.
 
@@ -176,6 +198,8 @@ def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Los
     # The smallest benchmark counts as much as the largest in the mean of accuracies.
     smallest = len(sizes) * min(sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
+    if measure != ACCURACY and is_degenerate(value, noise):
+        noise = math.nan
     low, high = value - max(noise, bound), value + max(noise, bound)
     n, distance = sum(sizes), abs(allowed - value)
     needed = items_needed(n, noise, bound, distance)

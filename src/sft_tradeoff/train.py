@@ -92,7 +92,8 @@ def train(
             out.parent / "train.json",
             {
                 "run_info": run_info(config.model_dump(mode="json")),
-                "train_info": trainer.info(),
+                "train_info": trainer.info()
+                | {"n_examples": len(data), "n_truncated": int(data.truncated.sum())},
                 "meta_info": facts,
             },
         )

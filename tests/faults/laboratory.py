@@ -192,7 +192,6 @@ class Laboratory:
             "CUDA_VISIBLE_DEVICES": "",  # bit for bit is a promise for CPUs
             "OMP_NUM_THREADS": "1",  # as Snakemake sets it: the results are the workflow's
             "SFT_TRADEOFF_CACHE": str(self.cache),
-            "HF_DATASETS_CACHE": str(self.cache / "datasets"),
             "HF_HUB_OFFLINE": "1",
             "TQDM_DISABLE": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),

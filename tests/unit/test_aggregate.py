@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from sft_tradeoff import aggregate
 from sft_tradeoff.aggregate import (
@@ -23,6 +24,7 @@ from sft_tradeoff.scores import SCORE_COLUMNS, score_table
 
 NAN = math.nan
 Z = 1.959963985
+T = 12.706205  # Student's for one degree of freedom
 RUNS = [
     ("m.base", "m", None, "base", "base", None, None),
     ("m.d.sft.lr1e-5.seed0", "m", "d", "sft", "plain", 1e-5, 0),
@@ -121,7 +123,7 @@ def test_tradeoff_of_one_run_by_hand(runs: pd.DataFrame, folder: Path) -> None:
     assert row["domain_score_high"] == pytest.approx(0.954413, abs=1e-6)
     # (1 + 5) / (2 + 2); residuals -2, 2: se = √(8 · 2) / 4
     assert (row["domain_nll"], row["domain_nll_stderr"]) == (1.5, pytest.approx(1.0))
-    assert row["domain_nll_low"] == pytest.approx(1.5 - Z)
+    assert row["domain_nll_low"] == pytest.approx(1.5 - T)
     assert row["format_failure"] == 0.25
     # each benchmark's own accuracy, not piqa's acc: (3/4 + 1/2) / 2, se = √(1/16 + 1/4) / 2
     assert row["general_score"] == 0.625
@@ -132,7 +134,7 @@ def test_tradeoff_of_one_run_by_hand(runs: pd.DataFrame, folder: Path) -> None:
     # news 30/300 without noise, code 20/20 with residuals ±10: se = √(200 · 2) / 20
     assert row["general_bits_per_byte_difference"] == pytest.approx(0.55)
     assert row["general_bits_per_byte_difference_stderr"] == pytest.approx(0.5)
-    assert row["general_bits_per_byte_difference_high"] == pytest.approx(0.55 + Z / 2)
+    assert row["general_bits_per_byte_difference_high"] == pytest.approx(0.55 + T / 2)
     assert (row["tokens_per_s"], row["time_s"], row["seed"]) == (100, 7, 0)
 
 
@@ -346,9 +348,14 @@ def test_bounds_over_seeds_combine_each_side(runs: pd.DataFrame, folder: Path) -
     tradeoff = tradeoff.assign(domain_score=[0.5, 0.6])
     tradeoff = tradeoff.assign(domain_score_low=[0.4, 0.5], domain_score_high=[0.7, 0.8])
     row = over_seeds(tradeoff).iloc[0]
-    seeds = (Z * 0.05) ** 2  # s² / S = 0.005 / 2
-    assert row["domain_score_low"] == pytest.approx(0.55 - math.sqrt(0.1**2 + seeds))
-    assert row["domain_score_high"] == pytest.approx(0.55 + math.sqrt(0.2**2 + seeds))
+    seeds = 0.0025  # s² / S = 0.005 / 2, one degree of freedom; Wilson's bounds have none to lose
+
+    def half_width(of_one: float) -> float:
+        variance = (of_one / Z) ** 2 + seeds
+        return float(t.ppf(0.975, variance**2 / seeds**2) * math.sqrt(variance))
+
+    assert row["domain_score_low"] == pytest.approx(0.55 - half_width(0.1))
+    assert row["domain_score_high"] == pytest.approx(0.55 + half_width(0.2))
 
 
 def test_setting_with_a_missing_seed_is_nan(runs: pd.DataFrame, folder: Path) -> None:

@@ -331,9 +331,6 @@ def test_every_benchmark_has_a_task_and_every_task_a_benchmark() -> None:
     assert set(tasks) == set(BENCHMARKS) - in_python
     for name, task in tasks.items():
         assert task["task"] == name
-        assert task["dataset_kwargs"]["data_files"] == {
-            "test": f"resources/benchmarks/{name}.jsonl"
-        }
 
 
 def test_assets_are_in_the_catalogue() -> None:

@@ -2,10 +2,13 @@
 
 import copy
 import json
+import math
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sft_tradeoff.benchmarks import BENCHMARKS
 from sft_tradeoff.config import (
@@ -69,6 +72,39 @@ def changed(path, value):
         (["training", "micro_batch_size"], 3, ["training", "multiple", "divisor"]),
         (["evaluation", "tasks"], {"piqa": 0}, ["evaluation.tasks", "'piqa'", "at least 1"]),
         (["domains", 0, "path"], "x.jsonl", ["'path' belongs to domain 'jsonl'"]),
+        (["domains", 0, "metric"], "numeric", ["'metric' belongs to domain 'jsonl'"]),
+        (["domains", 0, "calculators"], [2, 2], ["calculators: [2, 2] names one twice"]),
+        (["domains"], [{"name": "jsonl", "path": "x", "variant": "cot"}], ["'cot'", "remove it"]),
+        (
+            ["learning_rates", "full"],
+            [0.01, 0.010000000000001],
+            ["learning_rates.full", "0.01 and 0.010000000000001 are both 1e-2", "remove one"],
+        ),
+        (
+            ["methods"],
+            [{"name": "l2_reg", "grid": {"strength": [0.1, 0.10000000000001]}}],
+            ["methods (label)", "'l2_reg-strength0.1' appears twice"],
+        ),
+        (["seeds"], [True], ["seeds: true is not a number; write one"]),
+        (["seeds"], [2**64], ["seeds.0", "less than 9223372036854775808"]),
+        (["training", "epochs"], True, ["training.epochs: true is not a number"]),
+        (["training", "epochs"], math.inf, ["training.epochs: inf", "finite", "(0, 10000]"]),
+        (["training", "epochs"], 1e300, ["training.epochs: 1e+300", "(0, 10000]"]),
+        (["training", "epsilon"], math.inf, ["training.epsilon: inf", "finite"]),
+        (["training", "epsilon"], 1e25, ["training.epsilon: 1e+25", "(0, 1]"]),
+        (["training", "weight_decay"], math.inf, ["training.weight_decay: inf", "finite"]),
+        (["training", "max_grad_norm"], math.nan, ["training.max_grad_norm: nan", "finite"]),
+        (["training", "betas"], [1.5, 0.9], ["training.betas.0: 1.5", "less than 1"]),
+        (["training", "betas"], [0.9, -0.1], ["training.betas.1: -0.1", "or equal to 0"]),
+        (["evaluation", "tasks"], {"piqa": True}, ["evaluation.tasks: true is not a number"]),
+        (["tolerance"], {"accuracy": False}, ["tolerance: false is not a number"]),
+        (["tolerance"], "accuracy=0.1 accuracy=0.2", ["tolerance: accuracy is given twice"]),
+        (["smallest_gain"], "bits=0.1", ["smallest_gain.bits", "'accuracy' or 'nll'"]),
+        (["smallest_gain"], {"nll": math.inf}, ["smallest_gain.nll: inf"]),
+        (["domains", 0, "label"], "a" * 300, ["domains.0.label", "at most 100 characters"]),
+        (["methods", 0, "label"], "a" * 300, ["methods.0.label", "at most 100 characters"]),
+        (["assets"], "x", ["assets: 'x' is not valid", "dictionary"]),
+        (["model_catalogue"], [1], ["model_catalogue: [1] is not valid", "dictionary"]),
     ],
 )
 def test_error_names_file_key_value_and_fix(path, value, words):
@@ -77,6 +113,39 @@ def test_error_names_file_key_value_and_fix(path, value, words):
         expand_runs(study)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "read"),
+    [
+        (["training", "weight_decay"], "1e-5", 1e-5),  # YAML 1.1 takes 1e-5 for text
+        (["training", "epochs"], 3, 3.0),
+        (["training", "batch_size"], 16.0, 16),
+        (["training", "max_length"], "512", 512),
+        (["keep_models"], True, True),
+    ],
+)
+def test_numbers_are_read_however_yaml_gives_them(path, value, read):
+    node = parse_study(changed(path, value), "my.yaml")
+    for key in path:
+        node = getattr(node, key)
+    assert node == read and type(node) is type(read)
+
+
+def test_run_names_that_no_folder_can_have_are_refused():
+    """Each name is short enough alone; together they have more than 220 letters."""
+    study = changed(["domains", 0, "label"], "d" * 99)
+    study["methods"] = [{"name": "sft", "label": "m" * 99}]
+    with pytest.raises(ConfigError, match=r"has 2\d\d letters, more than 220.*'label' for domain"):
+        expand_runs(parse_study(study, "my.yaml"))
+
+
+@pytest.mark.parametrize("label", sorted({*BENCHMARKS, "general"}))
+def test_a_domain_is_not_called_like_a_task(label):
+    """Its scores would be the task's: no general score, or one of the domain's own items."""
+    study = changed(["domains", 1, "label"], label)
+    with pytest.raises(ConfigError, match=rf"domains\.1\.label: '{label}' .*another label"):
+        check_files(parse_study(study, "s.yaml"), "s.yaml", BENCHMARKS)
 
 
 def test_error_names_the_file(tmp_path):
@@ -134,11 +203,34 @@ def test_run_table_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1e-5, "1e-5"), (2e-5, "2e-5"), (1.5e-4, "1.5e-4"), (0.01, "1e-2")]
+    ("value", "text"),
+    [(1e-5, "1e-5"), (2e-5, "2e-5"), (1.5e-4, "1.5e-4"), (0.01, "1e-2"), (0.3, "3e-1")],
 )
 def test_learning_rates_are_spelt_exactly(value, text):
     assert format_learning_rate(value) == text
     assert float(text) == value
+
+
+def test_learning_rates_close_to_a_power_of_ten_have_its_name():
+    assert format_learning_rate(9.99999999999e-6) == format_learning_rate(1e-5) == "1e-5"
+
+
+@given(st.floats(1e-12, 0.999))
+def test_names_of_learning_rates_hold_ten_digits(value):
+    assert float(format_learning_rate(value)) == pytest.approx(value, rel=5e-10)
+
+
+def test_the_catalogue_is_checked(tmp_path, monkeypatch):
+    path = tmp_path / "catalogue.yaml"
+    monkeypatch.setattr("sft_tradeoff.config.CATALOGUE_PATH", path)
+    for text, words in [
+        ("models: {}", "needs the keys 'assets' and 'models'"),
+        ("assets: {}\nmodels: [a]", "models: must map names to entries"),
+        ("assets: {}\nmodels: {a: {}, a: {}}", "line 2: key 'a' is given twice"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=rf"catalogue\.yaml: {words}"):
+            parse_study(GOOD, "my.yaml")
 
 
 def test_the_methods_of_the_documentation_can_be_switched_on():
@@ -213,6 +305,16 @@ def test_wrong_methods_are_refused(methods, words):
 def test_tasks_that_need_another_prompt_form_are_refused(evaluation, words):
     with pytest.raises(ConfigError, match=words):
         check_files(parse_study({**GOOD, "evaluation": evaluation}, "s.yaml"), "s.yaml", BENCHMARKS)
+
+
+@pytest.mark.parametrize("key", ["pika.acc_norm", "piqa"])
+def test_expected_scores_are_those_of_tasks(key):
+    entry = {"mine": {"format": "random", "expected": {key: [0.6, 0.7]}}}
+    study = parse_study({**GOOD, "models": ["mine"], "model_catalogue": entry}, "s.yaml")
+    with pytest.raises(
+        ConfigError, match=rf"model_catalogue.mine.expected: '{key}' is not task.me"
+    ):
+        check_files(study, "s.yaml", BENCHMARKS)
 
 
 def test_gsm8k_is_no_general_ability_of_the_math_domain():

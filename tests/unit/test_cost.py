@@ -128,7 +128,10 @@ def test_tokens_of_the_data_count_where_there_are_some(tmp_path, monkeypatch):
     domain = study.domains[0]
     assert cost.example_tokens(study, "tiny", domain) == (139, 9)
     data = TokenizedData(
-        np.arange(8, dtype=np.int32), np.array([0, 0, 1, 0, 0, 1, 1, 1], bool), np.array([0, 3, 8])
+        input_ids=np.arange(8, dtype=np.int32),
+        response_mask=np.array([0, 0, 1, 0, 0, 1, 1, 1], bool),
+        offsets=np.array([0, 3, 8]),
+        truncated=np.zeros(2, bool),
     )
     path = tmp_path / "results/costs/tokenized/tiny/esci-label_only/train.npz"
     path.parent.mkdir(parents=True)

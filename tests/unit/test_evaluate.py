@@ -1,7 +1,10 @@
 """Scores: every item kept, ratios by hand, prompts as in training, broken scores never zero."""
 
+import hashlib
 import json
 import math
+import os
+import sys
 
 import pandas as pd
 import pytest
@@ -19,14 +22,23 @@ from sft_tradeoff.evaluate import (
     evaluate,
     summarise,
 )
+from sft_tradeoff.files import sha256_of
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.runs import EvaluationConfig
 from sft_tradeoff.specs import DomainSpec, EvaluationSpec
 from sft_tradeoff.suite import SuiteError, read_records
-from sft_tradeoff.tokenization import read_jsonl, tokenize_example, tokenize_file
+from sft_tradeoff.tokenization import (
+    TokenizedData,
+    read_jsonl,
+    tokenize_example,
+    tokenize_file,
+)
 
 DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
-                    max_new_tokens=4)  # fmt: skip
+                    max_new_tokens=20)  # fmt: skip
+
+
+OTHER = DOMAIN.model_copy(update={"label": "other"})
 
 
 @pytest.fixture
@@ -48,13 +60,16 @@ def material(tmp_path, random_model, monkeypatch):
     return tmp_path
 
 
-def run(material, model, tasks, expected=None, **settings):
+def run(material, model, tasks, expected=None, domains=("esci",), dtype="float32", **settings):
     config = EvaluationConfig(
-        run="base", model="m", model_digest="", domains=(DOMAIN,), expected=expected or {},
-        evaluation=EvaluationSpec(tasks=tasks, dtype="float32", **settings),
+        run="base", model="m", model_digest="", expected=expected or {},
+        domains=tuple(DOMAIN if d == "esci" else OTHER for d in domains),
+        evaluation=EvaluationSpec(tasks=tasks, dtype=dtype, **settings),
     )  # fmt: skip
     out = material / "out" / "eval.json"
-    evaluate(config, model, model, [material / "esci" / "test.jsonl"], [material / "test.npz"], out)
+    data = [material / domain / "test.jsonl" for domain in domains]
+    tokens = [material / ("test.npz" if d == "esci" else f"{d}.npz") for d in domains]
+    evaluate(config, model, model, data, tokens, out)
     return json.loads(out.read_text()), pd.read_parquet(out.parent / "items.parquet")
 
 
@@ -72,6 +87,25 @@ def test_every_item_is_kept_and_metrics_are_their_ratios(material, random_model)
     sizes = items[items["metric"] == "bits_per_byte"].set_index("item")["size"]
     assert sizes["t2"] == len("words and words " * 3)
     assert "host" not in json.dumps(report).lower()
+    assert report["eval_info"]["n_truncated"] == {"esci-label_only": 0}
+
+
+def test_responses_that_were_cut_are_counted(material, random_model):
+    """One token less than the longest examples have."""
+    lengths = TokenizedData.load(material / "test.npz").lengths
+    tokenizer = load_tokenizer(random_model)
+    cut = tokenize_file(tokenizer, material / "esci" / "test.jsonl", int(lengths.max()) - 1)
+    cut.save(material / "test.npz")
+    report, _ = run(material, random_model, {"piqa": 1})
+    n_cut = int((lengths == lengths.max()).sum())
+    assert report["eval_info"]["n_truncated"] == {"esci-label_only": n_cut}
+
+
+def test_answers_longer_than_the_studys_number_are_refused(material, random_model, monkeypatch):
+    short = DOMAIN.model_copy(update={"max_new_tokens": 18})
+    monkeypatch.setattr(sys.modules[__name__], "DOMAIN", short)
+    with pytest.raises(UserError, match="max_new_tokens 18 is less than the 19 tokens"):
+        run(material, random_model, {"piqa": 1})
 
 
 def test_limit_takes_the_same_first_items(material, random_model):
@@ -82,6 +116,79 @@ def test_limit_takes_the_same_first_items(material, random_model):
     merged = few.merge(all_, on=keys, suffixes=("", "_all"))
     assert len(merged) == len(few)
     assert merged["value"].tolist() == pytest.approx(merged["value_all"].tolist(), rel=1e-5)
+
+
+@pytest.fixture
+def tasks(material, random_model):
+    """One task of each type, and a second domain, of which half has the prompts of the first."""
+    folder = material / "cache" / "benchmarks"
+    (folder / "openbookqa.jsonl").write_text((folder / "piqa.jsonl").read_text())
+    texts = [{"id": f"m{i}", "text": "sums " * (7 * i + 1)} for i in range(4)]
+    (folder / "code_length_math.jsonl").write_text("".join(json.dumps(r) + "\n" for r in texts))
+    sums = [
+        {"id": f"a{i}", "question": "one more " * i + "is?", "answer": str(i)} for i in range(5)
+    ]
+    (folder / "asdiv.jsonl").write_text("".join(json.dumps(r) + "\n" for r in sums))
+    records = list(read_jsonl(material / "esci" / "test.jsonl"))
+    for i, record in enumerate(records):
+        record["response"] = record["answer"] = "Exact" if i % 2 else "Irrelevant"
+        record["prompt"] += " Why?" * (i // 4)
+    (material / "other").mkdir()
+    path = material / "other" / "test.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in records))
+    tokenize_file(load_tokenizer(random_model), path, 1024).save(material / "other.npz")
+    names = ("code_length_code", "code_length_math", "asdiv")
+    return {"piqa": 5, "openbookqa": 3, **dict.fromkeys(names)}
+
+
+def test_scores_are_the_same_bits_whatever_else_is_asked(material, random_model, tasks):
+    """In bfloat16 an answer depends on the batch that it is computed in."""
+    common = {"dtype": "bfloat16", "max_length": 1500}
+    _, together = run(material, random_model, tasks, domains=("esci", "other"), **common)
+    alone = [run(material, random_model, {t: n}, domains=(), **common)[1] for t, n in tasks.items()]
+    alone += [run(material, random_model, {}, domains=(d,), **common)[1] for d in ("esci", "other")]
+    assert together["benchmark"].nunique() == 7
+    keys = ["benchmark", "metric", "item"]
+    expected = pd.concat(alone).set_index(keys).sort_index()
+    assert together.set_index(keys).sort_index().equals(expected)
+
+
+def test_a_file_replaced_within_its_time_is_asked_as_it_is(material, random_model):
+    """The other choice is right now; a cache that knows path and time would ask the old file."""
+    path = material / "cache" / "benchmarks" / "piqa.jsonl"
+    first, before = run(material, random_model, {"piqa": None})
+    status, text = path.stat(), path.read_text()
+    swapped = text.replace('"gold": 0', '"gold": 2').replace('"gold": 1', '"gold": 0')
+    path.write_text(swapped.replace('"gold": 2', '"gold": 1'))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    second, after = run(material, random_model, {"piqa": None})
+    hashes = [report["meta_info"]["test_sha256"]["piqa"] for report in (first, second)]
+    assert hashes == [hashlib.sha256(t.encode()).hexdigest() for t in (text, path.read_text())]
+    accuracy = [
+        items[items["metric"] == "acc"].set_index("item")["value"] for items in (before, after)
+    ]
+    assert accuracy[1].tolist() == (1 - accuracy[0]).tolist()
+
+
+def test_the_recorded_hash_is_of_the_items_that_were_asked(material, random_model, monkeypatch):
+    """A file that changes after it was read changes neither."""
+    from sft_tradeoff.lm import load_lm
+
+    _, expected = run(material, random_model, {"piqa": None})
+    files = {"piqa": material / "cache/benchmarks/piqa.jsonl"}
+    files["esci-label_only"] = material / "esci" / "test.jsonl"
+    hashes = {name: sha256_of(path) for name, path in files.items()}
+
+    def spoil(*arguments):
+        for path in files.values():
+            path.write_text("changed")
+        return load_lm(*arguments)
+
+    monkeypatch.setattr("sft_tradeoff.lm.load_lm", spoil)
+    report, items = run(material, random_model, {"piqa": None})
+    assert report["meta_info"]["test_sha256"] == hashes
+    assert items.equals(expected)
 
 
 def refuse_to_load(*_):
@@ -296,4 +403,4 @@ def test_domain_text_with_a_unicode_line_separator_is_one_line(tmp_path):
     path = tmp_path / "test.jsonl"
     record = {"id": "a", "prompt": "one\u2028two\u0085three", "answer": "4"}
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert read_records(DomainSpec(name="medcalc"), path) == [record]
+    assert read_records(DomainSpec(name="medcalc"), path).items == [record]

@@ -20,7 +20,6 @@ from sft_tradeoff.attention import has_plain_cache
 from sft_tradeoff.generation import (
     SPARE,
     GrowingLayer,
-    end_tokens,
     greedy_decode,
     is_plain_greedy,
 )
@@ -150,13 +149,6 @@ def test_generation_settings_that_change_greedy_choices_are_seen():
     assert is_plain_greedy(model)
     model.generation_config.update(no_repeat_ngram_size=3)
     assert not is_plain_greedy(model)
-
-
-@pytest.mark.parametrize(("own", "all_"), [(None, {9}), (1, {1, 9}), ([1, 4], {1, 4, 9})])
-def test_answers_end_at_the_tokenizers_and_the_settings_tokens(own, all_):
-    model = LlamaForCausalLM(LlamaConfig(**SIZES))
-    model.generation_config.eos_token_id = own
-    assert end_tokens(model, 9) == all_
 
 
 def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):

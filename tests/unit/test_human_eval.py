@@ -12,6 +12,7 @@ import yaml
 from tests.conftest import snakemake
 
 from sft_tradeoff.benchmarks import human_eval
+from sft_tradeoff.benchmarks.dataset import in_memory
 from sft_tradeoff.benchmarks.human_eval import (
     ExecutionNotAllowed,
     build_items,
@@ -119,7 +120,7 @@ def test_without_permission_nothing_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(human_eval, "run_python", pytest.fail)
     monkeypatch.setattr(human_eval, "require_sandbox", pytest.fail)
     with pytest.raises(ExecutionNotAllowed, match=r"^evaluation\.execute_code: false.* set it to"):
-        human_eval_task(tmp_path / "none", Limits(), allowed=False)
+        human_eval_task(Limits(), allowed=False)
 
 
 def test_a_machine_without_sandbox_is_refused_before_any_forward_pass(tmp_path, monkeypatch):
@@ -128,12 +129,12 @@ def test_a_machine_without_sandbox_is_refused_before_any_forward_pass(tmp_path, 
 
     monkeypatch.setattr(human_eval, "require_sandbox", refuse)
     with pytest.raises(SandboxError):
-        human_eval_task(tmp_path / "none", Limits(), allowed=True)
+        human_eval_task(Limits(), allowed=True)
 
 
 @needs_sandbox
 def test_the_limits_are_the_callers(tmp_path):
-    task = human_eval_task(tmp_path / "none", Limits(cpu_s=1, timeout_s=0.5), allowed=True)
+    task = human_eval_task(Limits(cpu_s=1, timeout_s=0.5), allowed=True)
     score = task["process_results"]
     assert score(ITEM, ["    return 2 * x"]) == {"pass_at_1": 1.0}
     assert score(ITEM, ["    import time\n    time.sleep(2)\n    return 6"]) == {"pass_at_1": 0.0}
@@ -158,7 +159,7 @@ def test_a_failing_sandbox_costs_one_item_only(monkeypatch, caplog):
 
 @needs_sandbox
 def test_the_task_survives_a_failing_sandbox(tmp_path, monkeypatch):
-    task = human_eval_task(tmp_path / "none", Limits(), allowed=True)
+    task = human_eval_task(Limits(), allowed=True)
 
     def fail(*_):
         raise SandboxError("exit code -9")
@@ -168,9 +169,8 @@ def test_the_task_survives_a_failing_sandbox(tmp_path, monkeypatch):
 
 
 @needs_sandbox
-def test_the_harness_asks_the_bare_prompt_and_averages(tmp_path, monkeypatch):
+def test_the_harness_asks_the_bare_prompt_and_averages():
     """Of three problems the model solves two: pass@1 is 2/3, item by item 1, 0, 1."""
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     from lm_eval import evaluator
     from lm_eval.api.model import LM
     from lm_eval.tasks import TaskManager
@@ -179,8 +179,6 @@ def test_the_harness_asks_the_bare_prompt_and_averages(tmp_path, monkeypatch):
         {**ITEM, "id": f"HumanEval/{i}", "prompt": f"# {{{{ {i} }}}}\n{ITEM['prompt']}"}
         for i in range(4)
     ]
-    path = tmp_path / "human_eval.jsonl"
-    path.write_text("".join(json.dumps(item) + "\n" for item in items))
     bodies = ("    return 2 * x", "    pass", "    return x + x", "    return 1")
     completions = dict(zip((item["prompt"] for item in items), bodies, strict=True))
     settings = []
@@ -193,7 +191,8 @@ def test_the_harness_asks_the_bare_prompt_and_averages(tmp_path, monkeypatch):
             return [completions[request.args[0]] for request in requests]
 
     manager = TaskManager(include_path="workflow/tasks", include_defaults=False)
-    task = human_eval_task(path, Limits(), allowed=True)
+    task = human_eval_task(Limits(), allowed=True)
+    task["custom_dataset"] = in_memory({"test": items})
     report = evaluator.evaluate(
         Scripted(), manager.load([{"group": "general", "task": [task]}]),
         samples={"human_eval": [0, 1, 2]}, bootstrap_iters=0,

@@ -388,7 +388,7 @@ def test_import_is_light():
 # --- through lm-eval ----------------------------------------------------------------------------
 
 
-def evaluate(model, path, max_gen_toks=8):
+def evaluate(model, items, max_gen_toks=8):
     from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
@@ -396,25 +396,24 @@ def evaluate(model, path, max_gen_toks=8):
     from sft_tradeoff.lm import load_lm
 
     lm = load_lm(model, EvaluationSpec(dtype="float32"))
-    task = instruction_following_task("t", path, lambda prompt: f"<{prompt}>", max_gen_toks)
+    task = instruction_following_task("t", items, lm.tokenizer, max_gen_toks)
     tasks = TaskManager(include_defaults=False).load([task])
     return evaluator.evaluate(lm, tasks, samples={"t": [0, 1, 2]}, bootstrap_iters=0)
 
 
-def test_task_runs_in_lm_eval(items, jsonl, random_model):
+def test_task_runs_in_lm_eval(items, random_model):
     """Three of four items, prompts rendered, greedy, scores of exactly the generated text."""
     chosen = [item for item in items if len(item["kwargs"]) == 2][:4]
-    path = jsonl(chosen)
-    samples = evaluate(random_model, path)["samples"]["t"]
+    samples = evaluate(random_model, chosen)["samples"]["t"]
     assert len(samples) == 3
     for sample, item in zip(samples, chosen, strict=False):
-        assert sample["arguments"][0][0] == f"<{item['prompt']}>"
+        assert sample["arguments"][0][0] == f"<s>[USER] {item['prompt']} [/USER] "
         assert {m: sample[m] for m in METRICS} == score(item, sample["filtered_resps"][0])
     rows = instruction_following_rows("t", samples)
     assert [r[:3] for r in rows] == [("t", i["id"], m) for i in chosen[:3] for m in METRICS]
     assert {r[2]: r[4] for r in rows} == dict(zip(METRICS, (1.0, 1.0, 2.0, 2.0), strict=True))
     assert all(math.isfinite(value) for *_, value, _ in rows)
-    again = evaluate(random_model, path)["samples"]["t"]
+    again = evaluate(random_model, chosen)["samples"]["t"]
     assert [s["resps"] for s in again] == [s["resps"] for s in samples]
 
 

@@ -26,7 +26,7 @@ from sft_tradeoff.lm import SharedPrefixLM, load_lm, score_labels
 from sft_tradeoff.models import load_model, load_tokenizer
 from sft_tradeoff.prefix_tree import PrefixTree, tree_batches
 from sft_tradeoff.specs import EvaluationSpec
-from sft_tradeoff.tokenization import render_prompt, tokenize_example
+from sft_tradeoff.tokenization import tokenize_example
 
 PAIRS = [
     ("Question: why?\nAnswer:", " because"),
@@ -137,8 +137,9 @@ def test_loglikelihood_in_bfloat16_agrees_with_stock(random_model):
     agree(*lms(model, load_tokenizer(random_model)), PAIRS, 5e-2)
 
 
-def test_rolling_agrees_with_stock(both):
-    ours, stock = both
+def test_rolling_agrees_with_stock(plain):
+    """Where the tokenizer adds nothing; test_prompt_encoding.py has the others."""
+    ours, stock = plain
     texts = [("short",), ("a much longer text, several windows long. " * 12,), ("x",)]
     found = ours.loglikelihood_rolling(instances("loglikelihood_rolling", texts))
     expected = stock.loglikelihood_rolling(
@@ -221,6 +222,47 @@ def test_a_sliding_window_is_left_to_the_plain_path(random_model):
     ours, stock = lms(loud(MistralForCausalLM(config)), load_tokenizer(random_model))
     agree(ours, stock, PAIRS, 1e-3)
     generations_agree(ours, stock, [(prompt, OPTIONS) for prompt in PROMPTS[:3]])
+
+
+@pytest.mark.parametrize("stop", ["special", "special and text", "text", "EOS", "none"])
+def test_stock_decoding_ends_answers_where_ours_does(random_model, stop):
+    """The same weights with a window that nothing reaches, which leaves decoding to stock.
+
+    The answers are letters, one of which is made a special token: a decoded text is without it.
+    """
+    sizes = {"vocab_size": 259, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+    ids = {"bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
+    models = [
+        loud(MistralForCausalLM(MistralConfig(**sizes, **ids, sliding_window=window)))
+        for window in (None, 1000)
+    ]
+    tokenizer = load_tokenizer(random_model)
+    letters = tokenizer.convert_tokens_to_ids(list("abcdefghijklmnopqrstuvwxyz"))
+    with torch.no_grad():
+        for model in models:
+            model.lm_head.weight[[i for i in range(259) if i not in letters]] = 0
+    requests = instances("generate_until", [(p, {**OPTIONS, "until": []}) for p in PROMPTS])
+    free = lms(models[0], tokenizer)[0].generate_until(requests)
+    # Amid one answer, so that its row ends before the batch does.
+    mark, after = next(
+        (text[i], text[i + 1])
+        for text in free
+        for i in range(2, 8)
+        if text.index(text[i]) == i and not all(text[i] in other for other in free)
+    )
+    if stop == "EOS":
+        tokenizer.eos_token = mark
+    elif stop != "text":
+        tokenizer.add_special_tokens({"additional_special_tokens": [mark]})
+    until = {"special and text": [mark + after], "EOS": [], "none": []}.get(stop, [mark])
+    asked = instances("generate_until", [(p, {**OPTIONS, "until": until}) for p in PROMPTS])
+    ours, stocks = (lms(model, tokenizer)[0] for model in models)
+    assert ours._shares and not stocks._shares
+    found = ours.generate_until(asked)
+    assert stocks.generate_until(asked) == found
+    assert any(len(a) < len(b) - 1 for a, b in zip(found, free, strict=True)) == (stop != "none")
+    assert stop == "none" or any(a == b for a, b in zip(found, free, strict=True))
 
 
 def test_choices_read_their_context_once(plain, monkeypatch):
@@ -487,7 +529,7 @@ def test_generation_reads_the_prompt_tokens_of_training(
     assert example.input_ids[: example.response_mask.index(True)] == wanted
     assert wanted.count(tokenizer.bos_token_id) == bool(template_bos)
 
-    task = chat_task("t", [record], lambda p: render_prompt(tokenizer, p), dict, {}, 2)
+    task = chat_task("t", [record], tokenizer, dict, {}, 2)
     (doc,) = task["custom_dataset"]()["test"]
     options = {**task["generation_kwargs"], **({"num_beams": 1} if decoding == "stock's" else {})}
     requests = [Instance("generate_until", doc, (doc["prompt"], options), 0)]

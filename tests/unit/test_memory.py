@@ -388,7 +388,9 @@ def test_no_control_groups(tmp_path):
 def test_command_line(random_model, tmp_path, monkeypatch, capsys):
     """The longest of two examples counts: 8 sequences of 7 tokens."""
     ids = np.zeros(10, dtype=np.int32)
-    TokenizedData(ids, ids == 0, np.array([0, 3, 10])).save(tmp_path / "data.npz")
+    TokenizedData(ids, ids == 0, np.array([0, 3, 10]), np.zeros(2, bool)).save(
+        tmp_path / "data.npz"
+    )
     config = run_config()
     monkeypatch.setattr(
         sys,

@@ -252,7 +252,9 @@ def test_stale_content_is_replaced_and_a_finished_build_is_kept(
     assert len(built) == 1  # as by another clone, meanwhile
     (out / "MODEL.json").unlink()  # Snakemake removes declared outputs before a job
     build_model("m", RANDOM, None, out)
-    changed = RANDOM.model_copy(update={"chat_template": "{{ messages }}"})
+    changed = RANDOM.model_copy(
+        update={"chat_template": "{% for m in messages %}<{{ m.content }}>{% endfor %}"}
+    )
     build_model("m", changed, None, out)
     assert len(built) == 3
 
@@ -359,7 +361,7 @@ def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: 
     ids = torch.arange(20)[None]
     with torch.no_grad():
         torch.testing.assert_close(text(ids).logits, whole(ids).logits)
-    assert text.generation_config.eos_token_id == [1, 106]
+    assert text.generation_config.eos_token_id == [257, 1, 106]  # and its template's end of turn
     assert not any("vision" in name for name, _ in text.named_parameters())
 
 

@@ -15,13 +15,16 @@ import pytest
 import yaml
 
 from sft_tradeoff import own, own_file
+from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.config import load_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
-from sft_tradeoff.models import load_tokenizer
+from sft_tradeoff.model_chat import load_tokenizer
+from sft_tradeoff.models import build_model
 from sft_tradeoff.own import find_model, own_study
 from sft_tradeoff.own_file import write_study
 from sft_tradeoff.runs import expand_runs
+from sft_tradeoff.specs import ModelSpec
 from sft_tradeoff.tokenization import TokenizationError, tokenize_example
 
 MODEL = "random-2layer"
@@ -86,6 +89,21 @@ def test_two_data_sets_of_one_name_do_not_collide(tmp_path: Path) -> None:
     assert own_study(numeric, MODEL, "numeric")["study"] != own_study(numeric, MODEL)["study"]
 
 
+def test_a_numeric_tolerance_is_an_option_of_its_own(tmp_path: Path) -> None:
+    numbers = [{"prompt": f"{i}?", "response": str(10**i)} for i in range(10)]
+    data = write(tmp_path / "d.jsonl", numbers)
+    exact, within = (
+        own_study(data, MODEL, "numeric", numeric_tolerance=text) for text in ("", "0.01")
+    )
+    assert exact["study"] != within["study"]
+    assert within["domains"][0]["tolerance"] == 0.01 and "tolerance" not in exact["domains"][0]
+    assert "'tolerance' belongs to metric 'numeric', not 'exact_match'" in problems_of(
+        data, numeric_tolerance="0.01"
+    )
+    text = problems_of(data, metric="numeric", numeric_tolerance="0,01")
+    assert text.startswith("numeric tolerance: '0,01' is not a number; give the relative error")
+
+
 @pytest.mark.parametrize(("n", "n_test"), [(10, 2), (14, 2), (15, 3), (500, 100), (1000, 100)])
 def test_a_fifth_is_kept_for_the_test_up_to_a_limit(tmp_path: Path, n: int, n_test: int) -> None:
     data = write(tmp_path / "d.jsonl", questions(n))
@@ -107,7 +125,7 @@ def test_splits_of_the_file_are_kept(tmp_path: Path) -> None:
     for line in lines[11:]:
         line["split"] = "train"
     problem = problems_of(write(tmp_path / "d.jsonl", lines))
-    assert "has 1 line with split 'test'; mark 2 or more: a single" in problem
+    assert "the lines with 'split': 'test' have 1 different prompt; test on at least 2" in problem
 
 
 def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,9 +159,10 @@ def test_contradictory_answers_are_a_warning(
     again = [{"prompt": f" question {i}?", "response": "No"} for i in range(4)]
     same = [{"prompt": "Question 4?", "response": "reply  4"}]
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), *same]))
-    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+    differing = "prompts with answers that differ"
+    assert differing not in caplog.text
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), *again, *same]))
-    (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    (warning,) = (message for message in caplog.messages if differing in message)
     assert "answers that differ: 4 (lines 1 and 21; 2 and 22; 3 and 23; ...); a model" in warning
     caplog.clear()
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), again[0]]))
@@ -151,18 +170,57 @@ def test_contradictory_answers_are_a_warning(
     assert "answers that differ: 1 (lines 1 and 21); a model" in warning
 
 
-@pytest.mark.parametrize(("length", "tokens"), [(1, 64), (200, 108), (10_000, 512)])
-def test_the_room_for_answers_fits_the_longest_response(
-    tmp_path: Path, length: int, tokens: int
-) -> None:
-    """200 bytes: 100 tokens of two bytes, and 8 to spare."""
-    lines = [*questions(12), {"prompt": "Long?", "response": "x" * length}]
-    for line in lines[:12]:
-        line["response"] = "y"
-    assert domain_of(write(tmp_path / "d.jsonl", lines))["max_new_tokens"] == tokens
+def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
+    """Else all test items could be copies of one."""
+    data = write(tmp_path / "d.jsonl", questions(10) * 20)
+    study = own_study(data, MODEL)
+    (domain,) = load_study(write_study(study, tmp_path)).domains
+    splits = jsonl.generate(domain)
+    assert len({example.prompt for example in splits["test"]}) == len(splits["test"]) == 2
+    assert len(splits["train"]) == 160
 
 
 # --- The model -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("", {}),
+        ("enable_thinking=false", {"enable_thinking": False}),
+        ("a = True, date_string=26 Jul 2024", {"a": True, "date_string": "26 Jul 2024"}),
+        ('{"enable_thinking": false, "x": "a, b"}', {"enable_thinking": False, "x": "a, b"}),
+    ],
+)
+def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> None:
+    assert own.template_variables(text) == values
+
+
+@pytest.mark.parametrize("text", ["false", "a=", "=a", "a b=c", "{", '{"a": 1}', '{"a": [true]}'])
+def test_variables_that_are_not_understood(text: str) -> None:
+    with pytest.raises(UserError, match="write name=value"):
+        own.template_variables(text)
+
+
+def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
+    """They are in the study file, are those of the built model, and name it apart."""
+    folder = tmp_path / "thinker"
+    shutil.copytree(random_model, folder)
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").write_text("{{ 'Be ' + mood }} " + template)
+    study = own_study(data, str(folder), chat_template_args="mood=kind")
+    (name,) = study["models"]
+    entry = study["model_catalogue"][name]
+    assert entry["chat_template_args"] == {"mood": "kind"}
+    assert find_model(str(folder), {"mood": "cross"}).name != name
+    build_model(name, ModelSpec(**entry), folder, tmp_path / name)
+    assert render_prompt(load_tokenizer(tmp_path / name), "Hi").startswith("Be kind <s>[USER] Hi")
+
+    assert "reads no variable 'modo'" in problems_of(data, str(folder), chat_template_args="modo=x")
+    of_catalogue = own_study(data, MODEL, chat_template_args="mood=kind")
+    (name,) = of_catalogue["models"]
+    assert name.startswith(f"{MODEL}-")
+    assert of_catalogue["model_catalogue"][name]["chat_template_args"] == {"mood": "kind"}
 
 
 def test_a_folder_is_named_after_its_content(random_model: Path, tmp_path: Path) -> None:
@@ -234,7 +292,8 @@ def test_prompts_that_leave_no_room_are_refused_by_their_lines(
         "  line 22: the prompt has 768 tokens, and more than 767 leave no room for a response\n"
         "  line 23: the prompt has 2017 tokens, and more than 767 leave no room for a response\n"
         "  shorten or remove these lines, or raise training.max_length (768) and "
-        "evaluation.max_length (1024, of which max_new_tokens takes 64) in config/studies/own.yaml"
+        "evaluation.max_length (1024, of which max_new_tokens takes as many as the longest "
+        "response needs) in config/studies/own.yaml"
     )
 
 
@@ -254,14 +313,20 @@ def test_what_is_refused_is_what_could_not_be_tokenised(
 def test_a_test_prompt_needs_room_for_the_answer_in_the_window(
     tmp_path: Path, random_model: Path
 ) -> None:
-    """1024 tokens of window − 512 of a long answer leave 512; 495 + 17 fit, 496 + 17 do not."""
-    lines = [*questions(10, split="train"), *questions(2, split="test")]
-    lines[0]["response"] = "y" * 5000
-    lines[0]["prompt"] = "z" * 700  # trained on, not asked
-    lines[10]["prompt"], lines[11]["prompt"] = "x" * 495, "x" * 496
+    """1024 tokens of window − 512 of the longest answer leave 512; 495 + 17 fit, 496 + 17 do not.
+
+    The answer to be given has 511 bytes and an end; those that are only learned do not count.
+    """
+    lines = questions(13)
+    for i, line in enumerate(lines):
+        line["split"] = "train" if i < 10 else "test"
+    lines[0]["response"] = "y" * 700
+    lines[1]["prompt"] = "z" * 700  # trained on, not asked
+    lines[10]["response"] = "y" * 511
+    lines[11]["prompt"], lines[12]["prompt"] = "x" * 495, "x" * 496
     text = too_long(write(tmp_path / "d.jsonl", lines), random_model, tmp_path / "studies")
     assert [line for line in text.split("\n") if line.startswith("  line")] == [
-        "  line 12: the prompt has 513 tokens, and more than 512 leave no room for a response"
+        "  line 13: the prompt has 513 tokens, and more than 512 leave no room for a response"
     ]
 
 
@@ -295,13 +360,14 @@ def test_a_model_in_the_cache_is_asked_and_one_that_is_not_fetched_is_not(
 def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     lines: list[Line | str] = [*questions(16), '{"prompt": "x"', {"prompt": "y", "response": " "}]
     data = write(tmp_path / "bad.jsonl", lines)
-    text = problems_of(data, "nosuch", name="a/b", tolerance="acuracy=1")
+    text = problems_of(data, "nosuch", name="a/b", tolerance="acuracy=1", smallest_gain="nll=2")
     assert [line.split(" is ")[0].split(" '")[0].strip()[:20] for line in text.split("\n")] == [
         "path:",
         "line 17: not valid J",
         "line 18:",
         "model:",
         "tolerance:",
+        "smallest_gain:",
         "name:",
     ]
     assert str(data) in text
@@ -329,7 +395,7 @@ def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path:
     for old, new in zip(rest, written, strict=False):
         assert old.split(":")[0] == new.split(":")[0]
         assert old.partition("  #")[2] == new.partition("  #")[2]
-    assert "max_new_tokens: 64  # of an answer" in path.read_text()
+    assert "max_new_tokens: null  # of an answer" in path.read_text()
     assert "  # at most; make own takes a fifth" in path.read_text()
 
 
@@ -439,7 +505,11 @@ def test_a_template_may_leave_out_what_has_a_default(
     path.write_text(yaml.safe_dump(template))
     monkeypatch.setattr(own_file, "TEMPLATE", path)
     (domain,) = own_study(data, MODEL)["domains"]
-    assert (domain["metric"], domain["n_test"], domain["max_new_tokens"]) == ("exact_match", 10, 64)
+    assert (domain["metric"], domain["n_test"], domain["max_new_tokens"]) == (
+        "exact_match",
+        10,
+        None,
+    )
     template["domains"][0]["n_test"] = "many"
     path.write_text(yaml.safe_dump(template))
     assert "n_test" in problems_of(data)

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from sft_tradeoff import recommend as module
 from sft_tradeoff.aggregate import OVER_SEEDS_COLUMNS
+from sft_tradeoff.comparison import DEFAULT_SMALLEST_GAIN, Outcome
 from sft_tradeoff.measured import Cost, Measured, Setting, read_measured
-from sft_tradeoff.recommend import MethodResult, Recommendation, Section, compare, recommend
+from sft_tradeoff.recommend import MethodResult, Recommendation, Section, recommend
 from sft_tradeoff.recommendation_page import headline, notes, to_markdown
 from sft_tradeoff.scores import Items
 
@@ -30,15 +31,16 @@ SUITE = {
     ("m", "accuracy"): {"piqa": 5000, "boolq": 5000},
 }
 CODE_ONLY = {"bits_per_byte": 0.01}
+GAIN = DEFAULT_SMALLEST_GAIN
 N = 100  # test items; accuracies below are numbers of right answers
 
 
 @functools.cache
 def scores(right: int, nll: float) -> Items:
-    """Items of a domain: the first ``right`` are right; losses nll ± 0.1, so pairs are exact."""
+    """Items of a domain: the first ``right`` are right; losses nll ± 10 %, so differences too."""
     ids = [str(i) for i in range(N)]
     accuracy = {"value": [float(i < right) for i in range(N)], "size": [1.0] * N}
-    losses = {"value": [nll + 0.1 * (-1) ** i for i in range(N)], "size": [1.0] * N}
+    losses = {"value": [nll * (1 + 0.1 * (-1) ** i) for i in range(N)], "size": [1.0] * N}
     return {
         ("d", "accuracy"): pd.DataFrame(accuracy, index=ids),
         ("d", "nll"): pd.DataFrame(losses, index=ids),
@@ -84,9 +86,11 @@ def study(runs: dict[str, dict[float, Run]]) -> tuple[pd.DataFrame, Measured]:
 
 
 def section_of(
-    runs: dict[str, dict[float, Run]], tolerance: dict[str, float] = CODE_ONLY
+    runs: dict[str, dict[float, Run]],
+    tolerance: dict[str, float] = CODE_ONLY,
+    smallest: dict[str, float] = GAIN,
 ) -> Section:
-    (section,) = recommend(*study(runs), tolerance).sections
+    (section,) = recommend(*study(runs), tolerance, smallest).sections
     return section
 
 
@@ -99,53 +103,6 @@ SFT = {
     1e-4: Run(0.005, 0.002, right=60, nll=1.0),
     1e-3: Run(0.500, 0.020, right=90, nll=0.5),
 }
-
-
-# --- Comparing -------------------------------------------------------------------------------
-
-
-def items_of(accuracy: list[float], nll: list[float]) -> Items:
-    ids = [str(i) for i in range(len(accuracy))]
-    columns = {"accuracy": accuracy, "nll": nll}
-    return {
-        ("d", metric): pd.DataFrame({"value": values, "size": [1.0] * len(ids)}, index=ids)
-        for metric, values in columns.items()
-    }
-
-
-def test_paired_differences_by_hand() -> None:
-    """Losses 1..4 below 2, 4, 6, 8: the mean gain is 2.5, its error s/√n = 1.2910/2 = 0.6455.
-
-    Accuracy: differences 1, 0, 1, 0 have the error 0.2887, so ± 0.566; but four items cannot show
-    less than ± ln(40)/4 = 0.922.
-    """
-    a, b = ("m", "d", "x", 1e-5), ("m", "d", "y", 1e-5)
-    ours, theirs = items_of([1, 1, 1, 0], [1, 2, 3, 4]), items_of([0, 1, 0, 0], [2, 4, 6, 8])
-    theirs = {key: frame.sample(frac=1, random_state=1) for key, frame in theirs.items()}
-    found = compare({a: [ours], b: [theirs]}, a, b)
-    assert found["nll"].value == 2.5
-    assert (found["nll"].low, found["nll"].high) == pytest.approx((1.2348, 3.7652), abs=1e-4)
-    assert found["nll"].is_better and not found["nll"].is_worse
-    assert (found["accuracy"].value, found["accuracy"].n_items) == (0.5, 4)
-    assert found["accuracy"].high == pytest.approx(0.5 + 0.92222, abs=1e-5)
-    # n h/d = 4 · 0.922 / 0.5 = 7.4; noise: 4 (0.566 / 0.5)² = 5.1
-    assert found["accuracy"].n_items_needed == 8
-    back = compare({a: [ours], b: [theirs]}, b, a)
-    assert back["nll"].is_worse and back["nll"].high == -found["nll"].low
-
-
-def test_seeds_are_paired_with_seeds() -> None:
-    """Seeds gain 1 and 3 exactly: mean 2, error from the spread, √2 · 1.96 / √2 = 1.96."""
-    a, b = ("m", "d", "x", 1e-5), ("m", "d", "y", 1e-5)
-    ours = [items_of([1, 1], [1, 2]), items_of([1, 1], [5, 6])]
-    theirs = [items_of([1, 1], [2, 3]), items_of([1, 1], [8, 9])]
-    found = compare({a: ours, b: theirs}, a, b)["nll"]
-    assert (found.value, found.high) == pytest.approx((2.0, 2.0 + 1.95996), abs=1e-4)
-    base: Setting = ("m", "d", "base", None)
-    found = compare({a: ours, base: theirs[:1]}, a, base)["nll"]
-    assert found.value == pytest.approx(((2 + 3) - (1 + 2) + (2 + 3) - (5 + 6)) / 4)
-    assert compare({a: ours[:1], b: theirs}, a, b) == {}
-    assert compare({b: theirs}, a, b) == {}
 
 
 # --- Choosing --------------------------------------------------------------------------------
@@ -195,17 +152,17 @@ def test_the_loss_decides_where_accuracy_is_at_the_floor() -> None:
 
 
 def test_another_method_has_to_be_measurably_better() -> None:
-    """20 more of 100 right: 0.2 ± 1.96 · 0.0402; 2 more: ± 0.037, the bound for 100 items."""
+    """20 more of 100 right: 0.2 ± 1.9842 · 0.0402; 2 more: ± 0.037, the bound for 100 items."""
     better = section_of({"sft": SFT, "talr": {1e-4: Run(0, 0.001, right=80)}})
     assert better.chosen is not None and better.chosen.label == "talr"
     against = method_of(better, "talr").against_sft["accuracy"]
-    assert (against.value, against.low) == pytest.approx((0.2, 0.2 - 1.95996 * 0.040202), abs=1e-5)
+    assert (against.value, against.low) == pytest.approx((0.2, 0.2 - 1.98422 * 0.040202), abs=1e-5)
     assert any(n.startswith("talr buys more than sft") for n in notes(better, CODE_ONLY))
 
     equal = section_of({"sft": SFT, "talr": {1e-4: Run(0, 0.001, right=62)}})
     assert equal.chosen is not None and equal.chosen.label == "sft"
     (note,) = [n for n in notes(equal, CODE_ONLY) if n.startswith("talr")]
-    # bound ln(40)/100: 100 · 0.0369/0.02 = 185; noise: 100 (0.02758/0.02)² = 191, rounded up
+    # bound ln(40)/100: 100 · 0.0369/0.02 = 185; noise: 100 (0.02792/0.02)² = 195, rounded up
     assert note == (
         "talr cannot be told from sft within the tolerance: gain +0.020 [−0.017, 0.057] in domain "
         "accuracy (about 200 test items could tell, instead of 100)."
@@ -216,6 +173,40 @@ def test_another_method_has_to_be_measurably_better() -> None:
     assert any(n.startswith("talr buys less than sft") for n in notes(worse, CODE_ONLY))
 
 
+@pytest.mark.parametrize(("smallest", "chosen"), [(0.01, "talr"), (0.2, "sft")])
+def test_a_gain_that_is_not_worth_having_changes_nothing(smallest: float, chosen: str) -> None:
+    """NLL 0.9 instead of 1.0: ± 0.002, sure to be better, but for a gain of 0.2 nothing to take."""
+    runs = {
+        "sft": {1e-4: Run(0, 0.001, right=10)},
+        "talr": {1e-4: Run(0, 0.001, right=10, nll=0.9)},
+    }
+    section = section_of(runs, smallest=GAIN | {"nll": smallest})
+    assert section.measure == "nll"
+    assert section.chosen is not None and section.chosen.label == chosen
+    (note,) = [n for n in notes(section, CODE_ONLY) if n.startswith("talr")]
+    assert (
+        note
+        == {
+            "talr": "talr buys more than sft within the tolerance: gain +0.100 [0.098, 0.102] in "
+            "domain NLL.",
+            "sft": "talr and sft buy alike within the tolerance: gain +0.100 [0.098, 0.102] in "
+            "domain NLL, where 0.2 would be worth having.",
+        }[chosen]
+    )
+
+
+def test_equal_methods_are_not_recommended_for_nothing() -> None:
+    """The same losses but for a millionth: no word of buying more."""
+    runs = {label: {1e-4: Run(0, 0.001, right=10, nll=nll)} for label, nll in
+            (("sft", 1.0), ("flow", 1.0 - 1e-6))}  # fmt: skip
+    section = section_of(runs)
+    assert section.chosen is not None and section.chosen.label == "sft"
+    assert (
+        "flow and sft buy alike within the tolerance: gain +0.000 [0.000, 0.000] in domain NLL, "
+        "where 0.01 would be worth having."
+    ) in notes(section, CODE_ONLY)
+
+
 def test_a_method_that_exceeds_does_not_count() -> None:
     section = section_of({"sft": SFT, "talr": {1e-4: Run(0.5, 0.001, right=99)}})
     assert section.chosen is not None and section.chosen.label == "sft"
@@ -223,13 +214,13 @@ def test_a_method_that_exceeds_does_not_count() -> None:
 
 
 def test_many_comparisons_need_wider_intervals() -> None:
-    """Nine others at 0.05 / 9: z is 2.7729 instead of 1.96."""
+    """Nine others at 0.05 / 9: t is 2.8350 instead of 1.9842 (99 degrees of freedom)."""
     gain = {1e-4: Run(0, 0.001, right=65)}
     one = section_of({"sft": SFT, "talr": gain}).methods[1].against_sft["accuracy"]
     many = section_of({"sft": SFT} | {f"talr-{i}": gain for i in range(9)})
     nine = many.methods[1].against_sft["accuracy"]
-    assert (nine.value - nine.low) / (one.value - one.low) == pytest.approx(2.7729 / 1.95996, 1e-3)
-    assert one.is_better and not nine.is_better
+    assert (nine.value - nine.low) / (one.value - one.low) == pytest.approx(2.8350 / 1.98422, 1e-3)
+    assert one.outcome is Outcome.BETTER and nine.outcome is Outcome.CANNOT_TELL
     assert many.chosen is not None and many.chosen.label == "sft"
 
 
@@ -245,7 +236,7 @@ def test_without_sft_the_method_that_gains_most() -> None:
 
 def test_nothing_learned_is_said() -> None:
     section = section_of({"sft": {1e-5: Run(0, 0.001, right=10, nll=3.0)}})
-    assert "But no run within the tolerance is measurably better than θ₀" in headline(
+    assert "But it is not better than θ₀ on the domain by a gain that counts" in headline(
         section, CODE_ONLY
     )
 
@@ -277,7 +268,7 @@ def test_no_general_suite() -> None:
     table, measured = study({"sft": SFT})
     for name in (CODE, "general_score_difference"):
         table[[name, f"{name}_low", f"{name}_high"]] = NAN
-    found = recommend(table, measured._replace(suite={}), {})
+    found = recommend(table, measured._replace(suite={}), {}, GAIN)
     page = to_markdown(found)
     assert "measures no general ability" in page and "no general score" in page
     assert found.sections[0].chosen is None
@@ -290,7 +281,7 @@ def test_a_run_that_failed_is_named_with_its_reason() -> None:
     table.loc[lost, numbers] = NAN
     table.loc[lost, "reason"] = "run not evaluated"
     items = {k: v for k, v in measured.items.items() if k[-1] != 1e-4}
-    (section,) = recommend(table, measured._replace(items=items), CODE_ONLY).sections
+    (section,) = recommend(table, measured._replace(items=items), CODE_ONLY, GAIN).sections
     assert section.chosen is not None and section.chosen.learning_rate == 1e-5
     assert "Not known about sft at learning rate 1e-4: run not evaluated." in notes(
         section, CODE_ONLY
@@ -368,7 +359,7 @@ rates = st.sampled_from([1e-6, 1e-5, 1e-4, 1e-3])
 some_runs = st.builds(
     Run,
     code=st.floats(-0.1, 0.5),
-    half=st.floats(0, 0.1),
+    half=st.floats(1e-3, 0.1),
     right=st.sampled_from([5, 10, 12, 50, 90]),
     nll=st.sampled_from([0.5, 1.0, 3.0, 4.0]),
 )
@@ -397,7 +388,7 @@ def test_a_larger_tolerance_never_lowers_the_largest_rate(
 def test_the_recommended_run_is_within_and_the_page_names_it(
     runs: dict[str, dict[float, Run]], limit: float
 ) -> None:
-    found = recommend(*study(runs), {"bits_per_byte": limit})
+    found = recommend(*study(runs), {"bits_per_byte": limit}, GAIN)
     page, chosen = to_markdown(found), found.sections[0].chosen
     is_within = [run for of in runs.values() for run in of.values() if run.code + run.half <= limit]
     assert (chosen is None) == (not is_within)
@@ -418,7 +409,7 @@ def test_the_order_of_the_rows_does_not_matter(
 ) -> None:
     table, measured = study(runs)
     shuffled = table.sample(frac=1, random_state=seed)
-    one, other = (recommend(t, measured, CODE_ONLY).sections[0] for t in (table, shuffled))
+    one, other = (recommend(t, measured, CODE_ONLY, GAIN).sections[0] for t in (table, shuffled))
     assert {m.label: m.largest for m in one.methods} == {m.label: m.largest for m in other.methods}
     assert {m.label: m.best for m in one.methods} == {m.label: m.best for m in other.methods}
 
@@ -427,8 +418,9 @@ def test_the_order_of_the_rows_does_not_matter(
 
 
 def test_the_tables_of_the_page() -> None:
-    page = to_markdown(recommend(*study({"sft": SFT, "talr": {1e-4: SFT[1e-4]}}), CODE_ONLY))
+    page = to_markdown(recommend(*study({"sft": SFT, "talr": {1e-4: SFT[1e-4]}}), CODE_ONLY, GAIN))
     assert "code length grows by at most 0.01 bits per byte" in page
+    assert "more than 0.01 of accuracy (a fraction) or 0.01 nats per token" in page
     assert "One seed: " in page
     assert "| sft | 1e-4 | 1e-4 | 0.600 | 1.000 |  |  | 60 s | 2.0 GB |" in page
     assert "| talr | 1e-4 | 1e-4 | 0.600 | 1.000 | +0.000 [−0.037, 0.037] | +0.000 [0.000," in page
@@ -438,19 +430,24 @@ def test_the_tables_of_the_page() -> None:
 
 
 def test_the_parts_of_the_general_loss_are_shown() -> None:
-    """News loses 0.1 bits per byte of 1, code gains 0.2 of 2, so the mean gains 0.05."""
+    """News loses 0.1 bits per byte of 1, code gains 0.2 of 2, so the mean gains 0.05.
+
+    Residuals of 1 %: se = 0.011 / √19 and 0.018 / √19, t = 2.0930 with 19 degrees of freedom.
+    """
     table, measured = study({"sft": {1e-4: SFT[1e-4]}})
     bits = {"base": (1.0, 2.0), "sft": (1.1, 1.8)}
     for setting, seeds in measured.items.items():
         assert isinstance(seeds, list)
         for benchmark, value in zip(SUITE["m", "bits_per_byte"], bits[setting[2]], strict=True):
-            frame = pd.DataFrame({"value": [value * 8] * 20, "size": [8.0] * 20})
+            noise = 0.01 * value if setting[2] == "sft" else 0.0
+            values = [8 * (value + noise * (-1) ** i) for i in range(20)]
+            frame = pd.DataFrame({"value": values, "size": [8.0] * 20})
             seeds[0] = seeds[0] | {(benchmark, "bits_per_byte"): frame}
-    (section,) = recommend(table, measured, CODE_ONLY).sections
+    (section,) = recommend(table, measured, CODE_ONLY, GAIN).sections
     assert notes(section, CODE_ONLY)[0] == (
         "General loss of sft at learning rate 1e-4, bits per byte: mean of code_length_news 0.1000 "
-        "[0.1000, 0.1000] (20 items), by itself above the tolerance; code_length_code −0.2000 "
-        "[−0.2000, −0.2000] (20 items)."
+        "[0.0947, 0.1053] (20 items), by itself above the tolerance; code_length_code −0.2000 "
+        "[−0.2086, −0.1914] (20 items)."
     )
 
 
@@ -507,10 +504,40 @@ def test_what_is_read_from_the_runs(tmp_path: Path) -> None:
     }
 
 
+def write_domain(path: Path, **settings: Any) -> None:
+    """Settings of a domain in an evaluation's record."""
+    record = json.loads(path.read_text())
+    record["run_info"] = {"config": {"domains": [{"label": "d", **settings}]}}
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metric": "numeric", "tolerance": 0.05}, True),
+        ({"metric": "numeric", "tolerance": 0.0}, False),
+        ({"metric": "exact_match", "tolerance": 0.05}, False),  # which no other metric reads
+    ],
+)
+def test_a_tolerance_of_answers_is_on_the_page(
+    tmp_path: Path, settings: dict[str, Any], said: bool
+) -> None:
+    runs = write_runs(tmp_path)
+    write_domain(runs / str(RUNS[0][0]) / "eval.json", **settings)
+    measured = read_measured(pd.DataFrame(RUNS, columns=RUN_COLUMNS), runs)
+    page = to_markdown(recommend(*study({"sft": SFT}), CODE_ONLY, GAIN), measured.grading)
+    text = "Answers count as right within 0.05 of the gold number (relative)"
+    assert (text in page) is said
+
+
 def test_the_command_writes_page_and_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_runs(tmp_path / "runs")
+    write_domain(
+        write_runs(tmp_path / "runs") / str(RUNS[0][0]) / "eval.json",
+        metric="numeric",
+        tolerance=0.05,
+    )
     pd.DataFrame(RUNS, columns=RUN_COLUMNS).to_csv(tmp_path / "run_table.csv", index=False)
     rows = [
         BASE.row("base", "base", NAN),
@@ -526,12 +553,14 @@ def test_the_command_writes_page_and_record(
         "out": "r.md",
     }
     arguments = [x for name, path in paths.items() for x in (f"--{name}", str(tmp_path / path))]
-    monkeypatch.setattr(sys, "argv", ["recommend", *arguments])
+    monkeypatch.setattr(sys, "argv", ["recommend", *arguments, "--smallest-gain=nll=0.2"])
     module.main()
-    assert "**Train with sft at learning rate 1e-4.**" in (tmp_path / "r.md").read_text()
+    page = (tmp_path / "r.md").read_text()
+    assert "**Train with sft at learning rate 1e-4.**" in page and "within 0.05 of the gold" in page
     refuse = pytest.fail  # NaN and Infinity are no JSON
     record = json.loads((tmp_path / "r.json").read_text(), parse_constant=refuse)
     assert record["tolerance"] == {"bits_per_byte": 0.01}
+    assert record["smallest_gain"] == {"accuracy": 0.01, "nll": 0.2}
     assert record["sections"][0]["chosen"]["learning_rate"] == 1e-4
     assert record["sections"][0]["methods"][1]["candidates"][0]["verdict"] == "exceeds"
     assert set(record) == set(Recommendation.__dataclass_fields__)

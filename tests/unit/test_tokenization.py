@@ -1,16 +1,21 @@
 """The response mask, token by token, for SmolLM2's ChatML and for another style of template."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tokenizers.processors import TemplateProcessing
 
-from sft_tradeoff.models import load_tokenizer
+from sft_tradeoff.chat import render_prompt
+from sft_tradeoff.config import load_study
+from sft_tradeoff.domains.__main__ import write_domain
+from sft_tradeoff.model_chat import generation_ends, load_tokenizer
 from sft_tradeoff.random_model import byte_tokenizer
 from sft_tradeoff.tokenization import (
     TokenizationError,
     TokenizedData,
     encode_rendered,
-    render_prompt,
     tokenize_example,
     tokenize_file,
 )
@@ -37,6 +42,31 @@ def test_mask_of_smollm2_token_by_token(pretrained_model):
     ]  # fmt: skip
     response = ["It", " is", " ", "4", ".", "<|im_end|>"]
     assert found == [(t, False) for t in prompt] + [(t, True) for t in response]
+
+
+# sha256 of ids, mask and offsets as they were when results/published/quick was made.
+PUBLISHED_TOKENS = {
+    "medcalc-cot": ("c4d7e66e2f601526", "61e2b6af9ca5bc79"),
+    "esci-label_only": ("19d35c885f3fdef6", "8c333852e82d6a3f"),
+}
+
+
+@pytest.mark.pretrained
+def test_the_published_study_has_the_tokens_that_are_made_today(pretrained_model, tmp_path):
+    tokenizer = load_tokenizer(pretrained_model)
+    study = load_study(Path("config/studies/quick.yaml"))
+    for domain in study.domains:
+        write_domain(domain, tmp_path / domain.label)
+        found = []
+        for split in ("train", "test"):
+            data = tmp_path / domain.label / f"{split}.jsonl"
+            made = tokenize_file(tokenizer, data, study.training.max_length)
+            assert not made.truncated.any()
+            arrays = (made.input_ids, made.response_mask, made.offsets)
+            found.append(hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16])
+        assert tuple(found) == PUBLISHED_TOKENS[domain.label]
+    ends = generation_ends(pretrained_model)
+    assert ends == {tokenizer.convert_tokens_to_ids("<|im_end|>")}
 
 
 def test_mask_of_a_byte_level_bracket_template_token_by_token():

@@ -262,6 +262,8 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
     assert len(hashes) == 1
     reports = [json.loads((tmp_path / n / "train.json").read_text()) for n in ("whole", "killed")]
     assert reports[0]["train_info"]["log"] == reports[1]["train_info"]["log"]
+    info = reports[0]["train_info"]
+    assert (info["n_examples"], info["n_truncated"]) == (24, 0)
     assert not state.exists()
 
 

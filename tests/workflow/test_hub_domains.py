@@ -52,7 +52,7 @@ def test_local_files_of_the_real_schema_train_and_are_graded(checkout, tmp_path)
         "metamathqa": write_metamath(tmp_path / "metamathqa"),
         "gsm8k": write_gsm8k(tmp_path / "gsm8k"),
     }
-    sizes = {"n_train": 4, "n_validation": 1, "n_test": 3, "max_new_tokens": 4}
+    sizes = {"n_train": 4, "n_validation": 1, "n_test": 3, "max_new_tokens": 120}
     study = {
         "study": "hub",
         "models": ["random-2layer"],

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.conftest import snakemake
+from tests.conftest import ROOT, snakemake
 from tests.finished_study import make_finished_study
 
 from sft_tradeoff.publish import publish
@@ -47,7 +47,7 @@ def clone(checkout, monkeypatch):
     shutil.rmtree(checkout / "results")
     study_file, results = make_finished_study(checkout)
     with study_file.open("a") as file:
-        file.write("tolerance: bits_per_byte=0.9\n")
+        file.write("tolerance: bits_per_byte=0.9\nsmallest_gain: {nll: 0.07}\n")
     publish(study_file, results, checkout / "results/published/tiny")
     shutil.rmtree(results)
     (checkout / "src/sitecustomize.py").write_text(BLOCKED)  # on the path of every job
@@ -92,6 +92,7 @@ def test_random_file_times_draw_everything_and_train_nothing(clone):
     first = drawn_files(clone)
     assert b"| sft |" in first["tables/tradeoff.md"] and len(first["tradeoff.png"]) > 1000
     assert b"0.9 bits" in first["recommendation.md"], "the tolerance of the published study"
+    assert b"0.07 nats" in first["recommendation.md"], "and its smallest gain"
 
     (clone / "figures/tiny/tradeoff.csv").write_text("spoiled\n")
     shuffle_times(clone, seed=2)
@@ -100,6 +101,16 @@ def test_random_file_times_draw_everything_and_train_nothing(clone):
     assert drawn_files(clone) == first
     assert contents(clone / "results/published") == before, "what is published is only read"
     assert sorted(path.name for path in (clone / "results").iterdir()) == ["logs", "published"]
+
+
+def test_what_is_published_is_redrawn_unchanged(checkout):
+    """Every number of tables, figures and recommendation; pictures may differ with fonts."""
+    shutil.rmtree(checkout / "figures", ignore_errors=True)
+    snakemake(*PUBLISHED, "--forceall", cwd=checkout)
+    drawn = [name for name in DRAWN if not name.endswith(("pdf", "png"))]
+    for name in drawn:
+        redrawn = (checkout / "figures/quick" / name).read_text()
+        assert redrawn == (ROOT / "figures/quick" / name).read_text(), name
 
 
 def test_no_rule_that_trains_or_evaluates_exists_and_none_is_planned_without_force(clone):

@@ -98,3 +98,31 @@ def test_a_wrong_study_stops_before_any_job(checkout, cache, arguments, words):
     for word in words:
         assert word in done.stdout + done.stderr
     assert [path.name for path in (checkout / "results").iterdir()] == ["published"]
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_doubled_keys_stop_before_any_job(checkout, cache, published):
+    """Snakemake's own reader keeps the last of two: in one of several files, and in both modes."""
+    (checkout / "more.yaml").write_text("seeds: [0]\nkeep_models: false\nseeds: [1]\n")
+    files = ["--configfile", "more.yaml", "config/studies/smoke.yaml", "-n"]
+    mode = ["--config", "results_source=published"] if published else []
+    done = snakemake(*files, *mode, cache=cache, cwd=checkout, check=False)
+    assert done.returncode != 0
+    words = "more.yaml: line 3: key 'seeds' is given twice (first in line 1)"
+    assert words in done.stdout + done.stderr
+
+
+def test_several_files_and_overrides_make_one_study(checkout, cache):
+    """What stands later counts, and the command line most: only seed 3 has a run."""
+    (checkout / "more.yaml").write_text("seeds: [7]\nkeep_models: true\n")
+    files = ["--configfile", "more.yaml", "config/studies/smoke.yaml"]
+    asked = ["--config", "smallest_gain=nll=0.5", "seeds=[3]"]
+    run = "results/smoke/runs/random-2layer.esci-label_only.sft.lr1e-2.seed"
+    planned = {
+        seed: snakemake(
+            "-n", f"{run}{seed}/train.json",
+            *files, *asked, cache=cache, cwd=checkout, check=False,
+        ).returncode == 0
+        for seed in (0, 3, 7)
+    }  # fmt: skip
+    assert planned == {0: False, 3: True, 7: False}

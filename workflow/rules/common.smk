@@ -28,12 +28,15 @@ from sft_tradeoff.files import sha256_of
 from sft_tradeoff.lease import n_visible
 from sft_tradeoff.runs import evaluation_configs, expand_runs
 from sft_tradeoff.sources import asset_path, cache_dir
-from sft_tradeoff.specs import DOMAIN_ASSETS
+from sft_tradeoff.specs import DOMAIN_ASSETS, MODEL_RECIPE_VERSION
+from sft_tradeoff.strict_yaml import read_yaml
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
     raise WorkflowError("No study given; add --configfile config/studies/quick.yaml")
 try:
+    for file in workflow.configfiles:
+        read_yaml(file)  # refuses what Snakemake's own reader drops or reads otherwise
     STUDY = parse_study(config, STUDY_FILES)
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
     check_domains(STUDY, STUDY_FILES)
@@ -105,9 +108,9 @@ def memory_mb(smallest, bytes_per_parameter, processes=1):
     return needed
 
 
-def tolerance_text(tolerance):
-    """A study's tolerance as the recommendation reads it."""
-    return " ".join(f"{measure}={allowed}" for measure, allowed in tolerance.items())
+def measures_text(numbers):
+    """Numbers by measure, as the recommendation reads them."""
+    return " ".join(f"{measure}={number}" for measure, number in numbers.items())
 
 
 def asset_record(name):

@@ -90,9 +90,13 @@ rule tokenize:
     input:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
-        module="src/sft_tradeoff/tokenization.py",
+        modules=expand(
+            "src/sft_tradeoff/{module}.py",
+            module=["chat", "proof", "token_card", "tokenization"],
+        ),
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
+        card=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.md",
     log:
         f"{RESULTS}/logs/tokenize/{{model}}.{{domain}}.{{split}}.log",
     benchmark:
@@ -103,10 +107,12 @@ rule tokenize:
         mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 30),
         runtime=growing(30),
     params:
+        domain=lambda w: DOMAINS[w.domain].name,
         max_length=STUDY.training.max_length,
         model_digest=lambda w: STUDY.model_digest(w.model),
     shell:
         "python -m sft_tradeoff.tokenization --model $(dirname {input.model:q})"
+        " --domain {params.domain}"
         " --data {input.data:q}"
         " --max-length {params.max_length}"
         " --out {output.tokens:q}"

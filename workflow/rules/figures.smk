@@ -38,7 +38,15 @@ rule recommend:
         training=expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
         modules=[
             f"src/sft_tradeoff/{name}.py"
-            for name in ["recommend", "recommendation_page", "tolerance", "measured"]
+            for name in [
+                "recommend",
+                "recommendation_page",
+                "recommendation_numbers",
+                "comparison",
+                "tolerance",
+                "measured",
+                "analysis/stats",
+            ]
         ],
     output:
         page=f"{RESULTS}/recommendation.md",
@@ -54,11 +62,13 @@ rule recommend:
         runtime=growing(10),
     params:
         runs=lambda w, input: Path(input.evaluations[0]).parents[1],
-        tolerance=tolerance_text(STUDY.tolerance),
+        tolerance=measures_text(STUDY.tolerance),
+        smallest_gain=measures_text(STUDY.smallest_gain),
     shell:
         "python -m sft_tradeoff.recommend --run-table {input.table:q}"
         " --runs {params.runs:q}"
         " --tradeoff {input.tradeoff:q}"
         " --tolerance={params.tolerance:q}"
+        " --smallest-gain={params.smallest_gain:q}"
         " --out {output.page:q}"
         " 2>&1 | tee {log:q}"

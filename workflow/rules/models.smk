@@ -27,6 +27,7 @@ rule base_model:
         ),
         runtime=growing(60),
     params:
+        recipe_version=MODEL_RECIPE_VERSION,
         spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
         source=lambda w, input: model_source(w.model, input),
     shell:

@@ -23,11 +23,13 @@ class Estimate(NamedTuple):
         value: The estimate.
         stderr: Its standard error; NaN where it cannot be estimated (fewer than two items).
         n: Number of items behind it.
+        df: Degrees of freedom of the standard error: n − 1 for one sample of items.
     """
 
     value: float
     stderr: float
     n: int
+    df: float
 
 
 def ratio_estimate(value: ArrayLike, size: ArrayLike) -> Estimate:
@@ -46,12 +48,12 @@ def ratio_estimate(value: ArrayLike, size: ArrayLike) -> Estimate:
     y, x = np.asarray(value, dtype=np.float64), np.asarray(size, dtype=np.float64)
     n, total = len(y), float(x.sum())
     if total == 0:
-        return Estimate(math.nan, math.nan, n)
+        return Estimate(math.nan, math.nan, n, n - 1)
     ratio = float(y.sum()) / total
     if n < 2:
-        return Estimate(ratio, math.nan, n)
+        return Estimate(ratio, math.nan, n, n - 1)
     residual = float(np.square(y - ratio * x).sum())
-    return Estimate(ratio, math.sqrt(residual * n / (n - 1)) / total, n)
+    return Estimate(ratio, math.sqrt(residual * n / (n - 1)) / total, n, n - 1)
 
 
 def paired_difference(value: ArrayLike, value0: ArrayLike, size: ArrayLike) -> Estimate:
@@ -75,30 +77,58 @@ def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     The benchmarks are taken as they are (no sampling of benchmarks). NaN without any.
     """
     if not estimates:
-        return Estimate(math.nan, math.nan, 0)
+        return Estimate(math.nan, math.nan, 0, math.nan)
     k = len(estimates)
+    variances = [e.stderr**2 for e in estimates]
     return Estimate(
         math.fsum(e.value for e in estimates) / k,
-        math.sqrt(math.fsum(e.stderr**2 for e in estimates)) / k,
+        math.sqrt(math.fsum(variances)) / k,
         sum(e.n for e in estimates),
+        degrees_of_freedom(variances, [e.df for e in estimates]),
     )
 
 
-def quantile_of_level(level: float) -> float:
-    """Two-sided standard normal quantile z with P(|Z| ≤ z) = level, e.g. 0.95 -> 1.96."""
-    return NormalDist().inv_cdf((1 + level) / 2)
+def degrees_of_freedom(variances: ArrayLike, dfs: ArrayLike) -> float:
+    """Of a sum of independent variances, (Σ v)² / Σ (v²/df) (Welch 1947, Satterthwaite 1946).
+
+    The smallest of all where nothing varies.
+
+    Args:
+        variances: v ≥ 0, [k].
+        dfs: Degrees of freedom of each, [k]; may be infinite.
+    """
+    v, df = np.asarray(variances, dtype=np.float64), np.asarray(dfs, dtype=np.float64)
+    spread = float((v**2 / df).sum())
+    return float(v.sum()) ** 2 / spread if spread > 0 else float(df.min())
+
+
+def quantile_of_level(level: float, df: float = math.inf) -> float:
+    """Two-sided quantile t of Student's distribution with P(|T| ≤ t) = level.
+
+    The standard normal one for infinite df: 0.95 -> 1.96; with 7 degrees of freedom 2.36.
+    """
+    if df == math.inf:
+        return NormalDist().inv_cdf((1 + level) / 2)
+    from scipy.special import stdtrit  # drawing would wait for it
+
+    return float(stdtrit(df, (1 + level) / 2))
 
 
 def confidence_interval(estimate: Estimate, level: float = 0.95) -> tuple[float, float]:
-    """Normal interval value ± z·se."""
-    half_width = quantile_of_level(level) * estimate.stderr
-    return estimate.value - half_width, estimate.value + half_width
+    """Student's interval value ± t·se."""
+    half = half_width(estimate, level)
+    return estimate.value - half, estimate.value + half
+
+
+def half_width(estimate: Estimate, level: float = 0.95) -> float:
+    """Half the width of Student's interval, t·se."""
+    return quantile_of_level(level, estimate.df) * estimate.stderr
 
 
 def wilson_interval(k: float, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a proportion k/n.
 
-    (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n). Unlike the normal interval it stays in
+    (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n). Unlike value ± t·se it stays in
     [0, 1] and has a width even at 0 or n correct answers, where small models often are.
 
     Args:
@@ -110,29 +140,30 @@ def wilson_interval(k: float, n: int, level: float = 0.95) -> tuple[float, float
         return math.nan, math.nan
     z, p = quantile_of_level(level), k / n
     centre = p + z**2 / (2 * n)
-    half_width = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
     # At p = 0 or 1 one bound is p itself: rounding must not put p outside, nor the bound beyond it.
-    low, high = (centre - half_width) / scale, (centre + half_width) / scale
+    low, high = (centre - half) / scale, (centre + half) / scale
     return max(0.0, min(low, p)), min(1.0, max(high, p))
 
 
-def mean_over_seeds(
-    values: ArrayLike, errors: ArrayLike, multiple: float = 1.0
-) -> tuple[float, float]:
+def mean_over_seeds(seeds: Sequence[Estimate]) -> Estimate:
     """Mean over S training seeds scored on the same items, with its error.
 
-    error² = mean(errorⱼ²) + (multiple · s)² / S, with s the standard deviation between seeds. The
-    test items are the same for every seed, so more seeds do not average their noise away (first
-    term); they do average the noise of training (second term, absent for a single seed). Slightly
-    conservative: the interaction of seeds and items counts in both.
-
-    Args:
-        values: One score per seed, [S].
-        errors: Its standard error, or half the width of its interval, [S].
-        multiple: What one error is in standard errors: 1, or z for the half width of an interval.
+    error² = mean(errorⱼ²) + s² / S, with s the standard deviation between seeds. The test items are
+    the same for every seed, so more seeds do not average their noise away (first term, whose
+    degrees of freedom are those of one seed); they do average the noise of training (second term,
+    S − 1 degrees of freedom, absent for a single seed). Slightly conservative: the interaction of
+    seeds and items counts in both.
     """
-    v, e = np.asarray(values, dtype=np.float64), np.asarray(errors, dtype=np.float64)
-    between = float(v.var(ddof=1)) if len(v) > 1 else 0.0
-    variance = float(np.square(e).mean()) + multiple**2 * between / len(v)
-    return float(v.mean()), math.sqrt(variance)
+    values, errors = (np.array(x, dtype=np.float64) for x in list(zip(*seeds, strict=True))[:2])
+    variances, dfs = [float(np.square(errors).mean())], [min(e.df for e in seeds)]
+    if len(seeds) > 1:
+        variances.append(float(values.var(ddof=1)) / len(seeds))
+        dfs.append(len(seeds) - 1)
+    return Estimate(
+        float(values.mean()),
+        math.sqrt(sum(variances)),
+        seeds[0].n,
+        degrees_of_freedom(variances, dfs),
+    )

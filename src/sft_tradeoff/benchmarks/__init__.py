@@ -23,7 +23,7 @@ from sft_tradeoff.benchmarks import (
     word_problems,
 )
 from sft_tradeoff.benchmarks import items as schema
-from sft_tradeoff.benchmarks.items import Item, Kind
+from sft_tradeoff.benchmarks.items import Item, ItemFile, Kind
 from sft_tradeoff.benchmarks.reading import BenchmarkError
 from sft_tradeoff.files import atomic_write_text
 
@@ -184,7 +184,7 @@ def build_benchmark(name: str, source: Path | None, out: Path) -> int:
     return len(items)
 
 
-def check_items(name: str, path: Path) -> Items:
+def check_items(name: str, path: Path) -> ItemFile:
     """Read a built benchmark and prove that every item can be asked, before any model runs.
 
     Args:
@@ -192,7 +192,7 @@ def check_items(name: str, path: Path) -> Items:
         path: The JSONL file.
 
     Returns:
-        The items, in the order of the file.
+        The items, in the order of the file, and its hash.
 
     Raises:
         BenchmarkError: Naming benchmark, file, line, id, defect and fix.

@@ -6,6 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from sft_tradeoff.benchmarks.dataset import in_memory
+from sft_tradeoff.chat import chat_format, render_prompt
+
 Record = Mapping[str, Any]
 RENDERED = "rendered_by_chat_template"  # key of a doc whose prompt is, and needs no BOS beyond it
 
@@ -13,7 +16,7 @@ RENDERED = "rendered_by_chat_template"  # key of a doc whose prompt is, and need
 def chat_task(
     name: str,
     records: Sequence[Record],
-    render_prompt: Callable[[str], str],
+    tokenizer: Any,
     grade: Callable[[Record, str], dict[str, float]],
     higher_is_better: Mapping[str, bool],
     max_gen_toks: int,
@@ -22,29 +25,30 @@ def chat_task(
 
     Args:
         name: The task's name.
-        records: Each with a ``prompt``; the logged ``doc`` holds the whole one as JSON.
-        render_prompt: User message -> text that the model continues (the chat template).
-        grade: Record and response -> metrics.
+        records: Each with a ``prompt``, and ``system`` if it has a system turn; the logged ``doc``
+            holds the whole one as JSON.
+        tokenizer: With the chat template of the model.
+        grade: Record and answer -> metrics; what the template has the model write before the answer
+            is none of it.
         higher_is_better: By metric, all that ``grade`` gives.
         max_gen_toks: Tokens that may be generated.
     """
-
-    def load(**_: Any) -> dict[str, Any]:
-        from datasets import Dataset
-
-        # As text: a table would fill every record's columns with those of all the others.
-        rows = [
-            {"prompt": render_prompt(r["prompt"]), "record": json.dumps(r), RENDERED: True}
-            for r in records
-        ]
-        return {"test": Dataset.from_list(rows)}
+    # As text: a table would fill every record's columns with those of all the others.
+    rows = [
+        {
+            "prompt": render_prompt(tokenizer, r["prompt"], r.get("system")),
+            "record": json.dumps(r),
+            RENDERED: True,
+        }
+        for r in records
+    ]
 
     def process_results(doc: Mapping[str, Any], results: list[str]) -> dict[str, float]:
-        return grade(json.loads(doc["record"]), results[0])
+        return grade(json.loads(doc["record"]), chat_format(tokenizer).answer(results[0]))
 
     return {
         "task": name,
-        "custom_dataset": load,
+        "custom_dataset": in_memory({"test": rows}),
         "test_split": "test",
         "num_fewshot": 0,
         "output_type": "generate_until",

@@ -93,13 +93,12 @@ def pass_at_1(item_id: str, program: str, limits: Limits) -> float:
         return math.nan
 
 
-def human_eval_task(items_path: Path, limits: Limits, allowed: bool) -> dict[str, Any]:
-    """Return what lm-eval needs besides ``workflow/tasks/human_eval.yaml``: items and scoring.
+def human_eval_task(limits: Limits, allowed: bool) -> dict[str, Any]:
+    """Return what lm-eval needs besides items and ``workflow/tasks/human_eval.yaml``: scoring.
 
     The task file alone cannot be scored, so that no code runs but by this function's permission.
 
     Args:
-        items_path: The benchmark's file, made from :func:`build_items`.
         limits: What one program may use.
         allowed: Whether the study lets generated code run.
 
@@ -112,8 +111,4 @@ def human_eval_task(items_path: Path, limits: Limits, allowed: bool) -> dict[str
     def process_results(doc: Mapping[str, str], results: list[str]) -> dict[str, float]:
         return {"pass_at_1": pass_at_1(doc["id"], program_of(doc, results[0]), limits)}
 
-    return {
-        "task": "human_eval",
-        "dataset_kwargs": {"data_files": {"test": str(items_path)}},
-        "process_results": process_results,
-    }
+    return {"task": "human_eval", "process_results": process_results}

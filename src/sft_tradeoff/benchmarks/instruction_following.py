@@ -342,20 +342,18 @@ def score(item: Mapping[str, Any], response: str) -> dict[str, float]:
 
 
 def instruction_following_task(
-    name: str, items_path: Path, render_prompt: Callable[[str], str], max_gen_toks: int
+    name: str, items: Sequence[Item], tokenizer: Any, max_gen_toks: int
 ) -> dict[str, Any]:
     """lm-eval task: chat prompt, greedy generation, lm-eval's checkers as metrics.
 
     Args:
         name: The task's name.
-        items_path: JSONL of :func:`build`'s items.
-        render_prompt: User message -> text that the model continues (the chat template).
+        items: See :func:`build`.
+        tokenizer: With the chat template of the model.
         max_gen_toks: Tokens that may be generated.
     """
-    from sft_tradeoff.tokenization import read_jsonl
-
     better = dict.fromkeys(METRICS, True)
-    return chat_task(name, list(read_jsonl(items_path)), render_prompt, score, better, max_gen_toks)
+    return chat_task(name, items, tokenizer, score, better, max_gen_toks)
 
 
 def instruction_following_rows(

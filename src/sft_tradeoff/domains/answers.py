@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-import math
 import re
+import unicodedata
 
-# A number that stands alone: "FIB-4", "m^2" and "CO2" hold none, "3-4" holds 3 and not -4.
-_NUMBER = re.compile(
-    r"(?<![\w.^\-])[-+]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-)
+_NOT_SEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _FINAL_ANSWER = re.compile(r"final answer[\s*_`]*:(.*)", re.IGNORECASE)
 
 
 def normalise(text: str) -> str:
-    """Fold case and white space, so that texts which read the same compare equal."""
-    return " ".join(text.split()).casefold()
+    """Fold case, white space and normal form, so that texts which read the same compare equal.
+
+    Letters with their accents composed or apart are the same text by Unicode (canonical caseless
+    matching), and many tokenizers compose them; soft hyphens and spaces of no width are not seen.
+    Compatibility forms stay apart, as folding them (NFKC) makes ``10²`` equal to ``102``.
+    """
+    folded = unicodedata.normalize("NFD", text.translate(_NOT_SEEN)).casefold()
+    return " ".join(composed(folded).split())
+
+
+def composed(text: str) -> str:
+    """A text with every accent and its letter as one character, where there is one (NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def question_key(prompt: str, system: str | None = None) -> str:
+    """Equal for prompts that read the same; under another system text it is another question."""
+    return "\n".join(normalise(text) for text in (system, prompt) if text)
 
 
 def final_answer(text: str) -> str | None:
@@ -30,18 +43,6 @@ def final_answer(text: str) -> str | None:
         lines = [_plain(line) for line in text[matches[-1].end() :].splitlines()]
         answer = next((line for line in lines if line), "")
     return answer.removesuffix(".").rstrip()
-
-
-def last_number(text: str) -> float | None:
-    """The last number that stands alone in a text, or None; infinite values count as none.
-
-    Thousands separators, signs and exponents are read; words such as ``nan`` are not numbers.
-    """
-    matches = _NUMBER.findall(text.replace("−", "-"))
-    if not matches:
-        return None
-    value = float(matches[-1].replace(",", ""))
-    return value if math.isfinite(value) else None
 
 
 def _plain(text: str) -> str:

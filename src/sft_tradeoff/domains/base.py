@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ class Example:
         response: The assistant's message to be learned.
         answer: The gold answer in the canonical form that the domain's ``score`` expects.
         meta: JSON-serialisable facts about the example (calculator, limits, rule, ...).
+        system: The system's message, if there is one.
     """
 
     id: str
@@ -26,10 +27,27 @@ class Example:
     response: str
     answer: str
     meta: dict[str, Any] = field(default_factory=dict)
+    system: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSONL record of this example."""
-        return asdict(self)
+        """Return the JSONL record of this example, without ``system`` where there is none."""
+        record = asdict(self)
+        if self.system is None:
+            del record["system"]
+        return record
+
+
+class Splits(dict[str, list[Example]]):
+    """The three splits of a domain that is read from a data set.
+
+    Args:
+        splits: Split name -> examples.
+        remarks: Sentences for the data card: what was left out or changed, with counts.
+    """
+
+    def __init__(self, splits: Mapping[str, list[Example]], remarks: Sequence[str] = ()) -> None:
+        super().__init__(splits)
+        self.remarks = tuple(remarks)
 
 
 @dataclass(frozen=True)
@@ -64,7 +82,7 @@ class Domain:
             path per asset; deterministic; raises ``ValueError`` naming the field, the value and
             the fix if the spec cannot be met.
         score: Grades one generation against one JSONL record. Never evaluates text as code.
-        max_new_tokens: Generation budget per variant.
+        max_new_tokens: Usual length of an answer, tokens by variant; None: as the test responses.
         labels: The closed set of answers, if there is one (then balanced accuracy is reported).
     """
 
@@ -75,5 +93,5 @@ class Domain:
     licence: str
     generate: Callable[..., dict[str, list[Example]]]
     score: Callable[[Mapping[str, Any], str], Score]
-    max_new_tokens: Mapping[str, int]
+    max_new_tokens: Mapping[str, int | None]
     labels: tuple[str, ...] = ()

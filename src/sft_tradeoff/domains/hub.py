@@ -18,6 +18,7 @@ import numpy as np
 
 from sft_tradeoff.benchmarks.reading import read_records
 from sft_tradeoff.console import UserError
+from sft_tradeoff.domains.base import Splits
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,6 +32,8 @@ FORMATS = (".parquet", ".csv", ".jsonl", ".json")
 BATCH_ROWS = 8192
 _JSON_CHUNK = 1 << 20
 _JSON_LARGEST = 1 << 24  # characters of one record; what is longer is no list of records
+# Control characters other than line break and tab, and halves of characters beyond U+FFFF.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BETWEEN_RECORDS = re.compile(r"[\s,]*")
 _REPAIR = "fetch its asset again, or correct your own files"
 
@@ -53,7 +56,7 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
     def text(self, column: str) -> str:
-        """The text of a column; a number counts as its text.
+        """The text of a column, without control characters; a number counts as its text.
 
         Raises:
             HubDataError: If it is empty or no text.
@@ -61,13 +64,19 @@ class Row(NamedTuple):
         value = self.values[column]
         if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
             value = str(value)
-        if not isinstance(value, str) or not value.strip():
+        text = printable(value).strip() if isinstance(value, str) else ""
+        if not text:
             raise self.error(column, f"is {value!r}, not a text")
-        return value.strip()
+        return text
 
     def error(self, column: str, problem: str) -> HubDataError:
         """Error about one column of this row, e.g. ``'query' is None, not a text``."""
         return HubDataError(f"{self.path}, row {self.number}: {column!r} {problem}; {_REPAIR}")
+
+
+def printable(text: str) -> str:
+    """A text with plain line breaks and without control characters."""
+    return _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def data_files(source: Path, split: str = "") -> list[Path]:
@@ -189,11 +198,19 @@ def digest(seed: int, *texts: str) -> int:
 
 
 class Drawn(NamedTuple):
-    """Indices of the drawn examples: of validation and training among the same candidates."""
+    """Indices of the drawn examples: of validation and training among the same candidates.
+
+    Args:
+        train: Of training.
+        validation: Of validation.
+        test: Of the test, among its own candidates.
+        n_beside: Candidates that are in neither, because they share something with validation.
+    """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    n_beside: int
 
 
 def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.ndarray) -> Drawn:
@@ -229,18 +246,22 @@ def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.
         )
     if len(train) < spec.n_train:
         logger.info("n_train: %d asked for, all %d that there are", spec.n_train, len(train))
-    return Drawn(train, validation, test)
+    return Drawn(train, validation, test, len(order) - len(free) - len(validation))
 
 
 def draw_examples(
-    spec: DomainSpec, candidates: Sequence[tuple[str, Example]], test: Sequence[Example]
-) -> dict[str, list[Example]]:
+    spec: DomainSpec,
+    candidates: Sequence[tuple[str, Example]],
+    test: Sequence[Example],
+    shared: str,
+) -> Splits:
     """Draw the three splits of examples that are in memory; see :func:`draw`.
 
     Args:
         spec: Sizes and seed.
         candidates: For training and validation, each with what it shares with others.
         test: Candidates of the test.
+        shared: Name of what is shared, such as ``note``.
     """
     drawn = draw(
         spec,
@@ -248,18 +269,27 @@ def draw_examples(
         group=_digests(spec.seed, (group for group, _ in candidates)),
         test_order=_digests(spec.seed, (example.id for example in test)),
     )
-    return {
+    splits = {
         "train": [candidates[i][1] for i in drawn.train],
         "validation": [candidates[i][1] for i in drawn.validation],
         "test": [test[i] for i in drawn.test],
     }
+    return Splits(splits, [beside_validation(drawn, len(candidates), shared)])
 
 
 def _digests(seed: int, texts: Iterable[str]) -> np.ndarray:
     return np.fromiter((digest(seed, text) for text in texts), dtype=np.uint64)
 
 
-def log_left_out(n_left_out: int, n_rows: int, why: str) -> None:
-    """Say how many training rows are not used, if any."""
+def left_out(n_left_out: int, n_rows: int, why: str) -> str:
+    """Say, for the log and the data card, how many training rows are not used."""
+    share = n_left_out / max(1, n_rows)
+    remark = f"{n_left_out} of {n_rows} training rows ({share:.2%}) are left out: {why}."
     if n_left_out:
-        logger.warning("%d of %d training rows left out: %s", n_left_out, n_rows, why)
+        logger.warning("%s", remark)
+    return remark
+
+
+def beside_validation(drawn: Drawn, n_candidates: int, shared: str) -> str:
+    """Say how many rows are left out for the sake of the validation."""
+    return left_out(drawn.n_beside, n_candidates, f"they share their {shared} with the validation")

@@ -5,6 +5,10 @@ its 49K / 1K / 10K examples is unknown; our choice: the locale ``us``, the data 
 split for the test, and no query of the test (up to case and white space) in training. Test and
 training are random samples of pairs; validation takes all pairs of some training queries.
 
+Sellers write their texts in HTML, with tags and entities (``<br>``, ``&amp;``); prompts hold what
+a browser would show, each field on one line and cut at :data:`LONGEST_FIELD` characters. Products
+of the test may be trained on with other queries, as in the data set; the data card counts them.
+
 There are labels but no explanations, and where the paper's chain of thought came from is not
 public: the only variant is ``label_only``.
 """
@@ -12,23 +16,28 @@ public: the only variant is ``label_only``.
 from __future__ import annotations
 
 import functools
+import html
+import re
 from array import array
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sft_tradeoff.domains.answers import normalise
-from sft_tradeoff.domains.base import SPLITS, Domain, Example
+from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
 from sft_tradeoff.domains.esci import LABELS, score
 from sft_tradeoff.domains.hub import (
     HubDataError,
     Row,
+    beside_validation,
     data_files,
     digest,
     draw,
-    log_left_out,
+    left_out,
     parquet_batches,
+    printable,
     read_rows,
 )
 
@@ -49,6 +58,16 @@ COLUMNS = (*KEYS, "query_id", "product_id", "esci_label", *PRODUCT.values())
 _DIGIT_OF = {
     spelling.lower(): digit for digit, name in LABELS.items() for spelling in (name, name[0])
 }
+_HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+# Names of elements, so that "fits <6 in> phones" stays.
+_TAG = re.compile(
+    r"</?(?:a|abbr|b|big|blockquote|body|br|center|code|dd|div|dl|dt|em|font|h[1-6]|head|hr|html|i|"
+    r"img|li|link|meta|ol|p|pre|q|s|small|span|strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|"
+    r"title|tr|tt|u|ul|wbr)(?:\s[^<>]*|/)?>",
+    re.IGNORECASE,
+)
+_ENTITY = re.compile(r"&#?\w{1,31};")
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _PROMPT = """\
 Classify the product for the search query: 0 Exact (relevant and everything asked for is met), \
 1 Substitute (not all is met, but it can be used instead), 2 Complement (does not answer the \
@@ -74,7 +93,7 @@ class Candidates(NamedTuple):
     is_test: np.ndarray
 
 
-def generate(spec: DomainSpec, source: Path) -> dict[str, list[Example]]:
+def generate(spec: DomainSpec, source: Path) -> Splits:
     """Draw the splits by their keys alone, then read the drawn pairs.
 
     Args:
@@ -94,7 +113,8 @@ def generate(spec: DomainSpec, source: Path) -> dict[str, list[Example]]:
     found = _candidates(paths, spec.seed)
     test = np.flatnonzero(found.is_test)
     both = ~found.is_test & np.isin(found.query, found.query[test])
-    log_left_out(int(both.sum()), int((~found.is_test).sum()), "their query is in the test")
+    n_train = int((~found.is_test).sum())
+    remarks = [left_out(int(both.sum()), n_train, "their query is in the test")]
     free = np.flatnonzero(~found.is_test & ~both)
     drawn = draw(spec, found.order[free], found.query[free], found.order[test])
     chosen = {
@@ -102,8 +122,24 @@ def generate(spec: DomainSpec, source: Path) -> dict[str, list[Example]]:
         "validation": found.place[free[drawn.validation]],
         "test": found.place[test[drawn.test]],
     }
+    remarks.append(beside_validation(drawn, len(free), "query"))
     examples = _read(paths, np.concatenate([chosen[split] for split in SPLITS]))
-    return {split: [examples[tuple(place)] for place in chosen[split]] for split in SPLITS}
+    splits = {split: [examples[tuple(place)] for place in chosen[split]] for split in SPLITS}
+    return Splits(splits, [*remarks, *_remarks(splits)])
+
+
+def _remarks(splits: Mapping[str, list[Example]]) -> Iterator[str]:
+    """What is shared and cut among the drawn examples."""
+    trained = {example.meta["product_id"] for example in splits["train"]}
+    test = splits["test"]
+    n_shared = sum(example.meta["product_id"] in trained for example in test)
+    yield (
+        f"{n_shared} of {len(test)} test pairs have a product that is also trained on, with "
+        "another query."
+    )
+    n_cut = {split: sum("cut" in example.meta for example in splits[split]) for split in SPLITS}
+    counts = ", ".join(f"{n} of {len(splits[split])} in {split}" for split, n in n_cut.items())
+    yield f"Prompts with a field cut at {LONGEST_FIELD} characters: {counts}."
 
 
 def _candidates(paths: list[Path], seed: int) -> Candidates:
@@ -149,27 +185,42 @@ def _example(row: Row) -> Example:
     if label not in _DIGIT_OF:
         names = ", ".join(LABELS.values())
         raise row.error("esci_label", f"is {row.values['esci_label']!r}, none of {names}")
-    fields = {name: _shortened(row.values[column]) for name, column in PRODUCT.items()}
-    product = "\n".join(f"{name}: {text}" for name, text in fields.items() if text)
+    fields = {name: _shown(row, column) for name, column in PRODUCT.items()}
+    cut = [name for name, text in fields.items() if len(text) > LONGEST_FIELD]
+    lines = [f"{name}: {text[:LONGEST_FIELD]}" for name, text in fields.items() if text]
+    product = "\n".join(lines)
     if not product:
         raise row.error(PRODUCT["Title"], "is empty, and so is every other field of the product")
     answer = _DIGIT_OF[label]
     return Example(
         id=f"esci-{row.text('example_id')}",
-        prompt=_PROMPT.format(query=row.text("query"), product=product),
+        prompt=_PROMPT.format(query=" ".join(row.text("query").split()), product=product),
         response=f"<answer>{answer}</answer>",
         answer=answer,
         meta={
             "label": LABELS[answer],
             "query_id": row.text("query_id"),
             "product_id": row.text("product_id"),
+            **({"cut": cut} if cut else {}),
         },
     )
 
 
-def _shortened(text: str | None) -> str:
-    """A field on one line; many products lack some."""
-    return " ".join((text or "").split())[:LONGEST_FIELD]
+def _shown(row: Row, column: str) -> str:
+    """A field on one line, as a browser shows it; many products lack some."""
+    value = row.values[column]
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise row.error(column, f"is {value!r}, not a text")
+    text = _TAG.sub(" ", _HIDDEN.sub(" ", _unescaped(value)))
+    # Once more for what was escaped twice, such as "&amp;nbsp;".
+    return " ".join(printable(_unescaped(text)).translate(_INVISIBLE).split())
+
+
+def _unescaped(text: str) -> str:
+    """Characters for entities that end in a semicolon: "black&gold" holds none."""
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
 
 
 DOMAIN = Domain(
@@ -177,7 +228,8 @@ DOMAIN = Domain(
     variants=("label_only",),
     description=(
         "ESCI: label a product for a shopping query as Exact (0), Substitute (1), Complement (2) "
-        f"or Irrelevant (3). Pairs of the locale {LOCALE!r}; labels are not balanced."
+        f"or Irrelevant (3). Pairs of the locale {LOCALE!r}; labels are not balanced. Fields of a "
+        f"product are shown without HTML, up to {LONGEST_FIELD} characters each."
     ),
     source="Reddy et al. 2022, Shopping Queries Data Set (arXiv 2206.06588)",
     licence="Apache-2.0",

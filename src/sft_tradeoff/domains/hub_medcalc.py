@@ -4,20 +4,29 @@ Prompt: note and question. Target: the benchmark's own explanation, then the lin
 that the grading rule reads, as in the generated domain ``medcalc``. A secondary source says that
 the paper has a ``<think>`` block and JSON in ``<answer>`` there; its template is not public.
 
-Training rows whose prompt is also in the test are left out; test rows that repeat each other are
-part of the benchmark and stay. Validation takes whole notes out of the training rows.
+Questions about dates and gestational ages say themselves how to answer: ``Your response should be
+in the format of M/D/Y (ie 08/31/2023, 07/03/2000) with just the date and no other text.`` or ``Your
+answer should be a tuple, ...``. The target has an explanation, and the line of the grading rule in
+both variants; that sentence is therefore left out of the prompt and kept in ``meta``.
+
+Training rows whose prompt is also in the test are left out. Notes that are shared under other
+questions, and test rows that repeat each other, are part of the benchmark and stay; the data card
+counts them. Validation takes whole notes out of the training rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number, normalise
-from sft_tradeoff.domains.base import Domain, Example
-from sft_tradeoff.domains.hub import Row, data_files, draw_examples, log_left_out, read_rows
+from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
+from sft_tradeoff.domains.hub import Row, data_files, draw_examples, left_out, read_rows
 from sft_tradeoff.domains.medcalc_grading import question_text, score
+from sft_tradeoff.grading.numbers import last_number
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
@@ -38,9 +47,12 @@ OUTPUT_TYPES = {
     ),
 }
 _TYPE_OF = {str(id): name for name, ids in OUTPUT_TYPES.items() for id in ids}
+_OWN_FORM = re.compile(
+    r"(?<=\?)\s*(Your (?:answer|response) should .*?)(?=\s+You should|$)", re.DOTALL
+)
 
 
-def generate(spec: DomainSpec, source: Path) -> dict[str, list[Example]]:
+def generate(spec: DomainSpec, source: Path) -> Splits:
     """Read the data set and draw the splits.
 
     Args:
@@ -53,14 +65,40 @@ def generate(spec: DomainSpec, source: Path) -> dict[str, list[Example]]:
     Raises:
         HubDataError: Naming file, row and column, or the size that cannot be met.
     """
-    test = [_example(spec, "test", row) for row in _rows(source, "test")]
-    asked = {normalise(example.prompt) for example in test}
-    rows = [
-        (normalise(row.text(NOTE)), _example(spec, "train", row)) for row in _rows(source, "train")
-    ]
+    test, rows = _read(spec, source, "test"), _read(spec, source, "train")
+    asked = {normalise(example.prompt) for _, example in test}
     train = [(note, example) for note, example in rows if normalise(example.prompt) not in asked]
-    log_left_out(len(rows) - len(train), len(rows), "their prompt is in the test")
-    return draw_examples(spec, train, test)
+    remark = left_out(len(rows) - len(train), len(rows), "their prompt is in the test")
+    splits = draw_examples(spec, train, [example for _, example in test], shared="note")
+    note_of = {example.id: note for note, example in (*train, *test)}
+    return Splits(splits, [remark, *splits.remarks, *_remarks(splits, note_of)])
+
+
+def _read(spec: DomainSpec, source: Path, split: str) -> list[tuple[str, Example]]:
+    """The examples of a split, each with its note up to case and white space."""
+    return [(normalise(row.text(NOTE)), _example(spec, split, row)) for row in _rows(source, split)]
+
+
+def _remarks(splits: Splits, note_of: Mapping[str, str]) -> Iterator[str]:
+    """What is shared, repeated and changed among the drawn examples."""
+    test = splits["test"]
+    notes = {note_of[example.id] for example in splits["train"]}
+    n_shared = sum(note_of[example.id] in notes for example in test)
+    yield (
+        f"{n_shared} of {len(test)} test questions are about a note that is also trained on, with "
+        "another question."
+    )
+    prompts = Counter(normalise(example.prompt) for example in test)
+    yield (
+        f"{len(test) - len(prompts)} of {len(test)} test questions repeat another one, note and "
+        "all, as in the benchmark: intervals take them for independent."
+    )
+    n_changed = {s: sum("own_form" in example.meta for example in splits[s]) for s in SPLITS}
+    counts = ", ".join(f"{n} of {len(splits[split])} in {split}" for split, n in n_changed.items())
+    yield (
+        "Questions about dates and gestational ages lack their last sentence, which asks for "
+        f"nothing but the date or for a tuple and so contradicts the target: {counts}."
+    )
 
 
 def _rows(source: Path, split: str) -> Iterator[Row]:
@@ -70,6 +108,9 @@ def _rows(source: Path, split: str) -> Iterator[Row]:
 def _example(spec: DomainSpec, split: str, row: Row) -> Example:
     note, question = row.text(NOTE), row.text(QUESTION)
     meta = _grading(row)
+    if meta["output_type"] in ("date", "weeks_days") and (form := _OWN_FORM.search(question)):
+        question = question[: form.start()] + question[form.end() :]
+        meta["own_form"] = form[1]
     answer = score({"answer": row.text(ANSWER), "meta": meta}, row.text(ANSWER)).parsed
     if answer is None:
         raise row.error(ANSWER, f"is {row.text(ANSWER)!r}, no {meta['output_type']}")
@@ -101,7 +142,7 @@ def _limit(row: Row, column: str) -> float:
     value = last_number(row.text(column))
     if value is None:
         raise row.error(column, f"is {row.text(column)!r}, not a number")
-    return value
+    return float(value)
 
 
 DOMAIN = Domain(
@@ -116,5 +157,7 @@ DOMAIN = Domain(
     licence="CC-BY-SA-4.0 (a later card of the data set says CC-BY-4.0)",
     generate=generate,
     score=score,
-    max_new_tokens={"cot": 1024, "label_only": 24},
+    # The longest explanations (APACHE II, Caprini) recite their criteria: 8,000 characters, which
+    # are 3,000 tokens where every digit is one.
+    max_new_tokens={"cot": 4096, "label_only": 24},
 )

@@ -1,5 +1,10 @@
 """MetaMathQA for training (arXiv 2309.12284), GSM8K's test questions for the test.
 
+Both are asked and answered alike. MetaMathQA's solutions end in ``The answer is: ...``, after
+``#### number`` where they come from GSM8K; GSM8K's end in ``#### number`` and get the other line.
+GSM8K's calculator annotations (``48/2 = <<48/2=24>>24``) are removed: nothing that is trained has
+them, so they would be a large part of the test's loss and measure nothing.
+
 MetaMathQA rewrites the *training* questions of GSM8K and MATH. Whatever should still equal a test
 question of GSM8K, itself or in the question that it rewrites, is left out. Validation takes all
 rewritings of a question together. As GSM8K is the test here, it is no part of the general suite.
@@ -8,25 +13,29 @@ rewritings of a question together. As GSM8K is the test here, it is no part of t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number, normalise
-from sft_tradeoff.domains.base import Domain, Example, Score
-from sft_tradeoff.domains.hub import Row, data_files, draw_examples, log_left_out, read_rows
+from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score, Splits
+from sft_tradeoff.domains.hub import Row, data_files, draw_examples, left_out, read_rows
+from sft_tradeoff.grading.gold import read_gold
+from sft_tradeoff.grading.numbers import first_number, last_number
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
 
 TRAIN_COLUMNS = ("type", "query", "original_question", "response")
 TEST_COLUMNS = ("question", "answer")
-_INSTRUCTION = 'Reason step by step and finish with "The answer is: number".'
+# Answers to MATH's questions are expressions.
+_INSTRUCTION = 'Reason step by step and finish with "The answer is: <answer>".'
+_ANNOTATION = re.compile(r"<<[^<>\n]*=[^<>\n]*>>")
 _MARKED = re.compile(r"(?:####|the answer is:?)[ \t$*]*([^\n]*)", re.IGNORECASE)
 _GOLD = re.compile(r"####\s*(\S+)\s*$")
 
 
-def generate(spec: DomainSpec, metamathqa: Path, gsm8k: Path) -> dict[str, list[Example]]:
+def generate(spec: DomainSpec, metamathqa: Path, gsm8k: Path) -> Splits:
     """Read both data sets and draw the splits.
 
     Args:
@@ -48,8 +57,28 @@ def generate(spec: DomainSpec, metamathqa: Path, gsm8k: Path) -> dict[str, list[
         original = normalise(row.text("original_question"))
         if asked.isdisjoint((normalise(row.text("query")), original)):
             train.append((original, _train_example(row)))
-    log_left_out(n_rows - len(train), n_rows, "their question is in GSM8K's test")
-    return draw_examples(spec, train, test)
+    remark = left_out(n_rows - len(train), n_rows, "their question is in GSM8K's test")
+    splits = draw_examples(spec, train, test, shared="original question")
+    return Splits(splits, [remark, *splits.remarks, *_remarks(splits)])
+
+
+def _remarks(splits: Splits) -> Iterator[str]:
+    """What was removed from the drawn responses, and what they lack."""
+    for split in SPLITS:
+        found = [example.meta.get("n_annotations", 0) for example in splits[split]]
+        yield (
+            f"{sum(found)} calculator annotations (`<<48/2=24>>`) are removed from "
+            f"{sum(map(bool, found))} of {len(found)} {split} responses."
+        )
+    train = splits["train"]
+    n_open = sum(not example.answer for example in train)
+    yield f'{n_open} of {len(train)} train responses lack the line "The answer is: ...".'
+
+
+def _without_annotations(response: str) -> tuple[str, dict[str, int]]:
+    """A response without calculator annotations, and their number for ``meta`` if there are any."""
+    text, n = _ANNOTATION.subn("", response)
+    return text, {"n_annotations": n} if n else {}
 
 
 def _prompt(question: str) -> str:
@@ -57,30 +86,34 @@ def _prompt(question: str) -> str:
 
 
 def _train_example(row: Row) -> Example:
-    response = row.text("response")
+    response, removed = _without_annotations(row.text("response"))
     answers = _MARKED.findall(response)
     return Example(
         id=f"metamathqa-{row.number:06d}",
         prompt=_prompt(row.text("query")),
         response=response,
         answer=answers[-1].strip() if answers else "",
-        meta={"type": row.text("type")},
+        meta={"type": row.text("type"), **removed},
     )
 
 
 def _test_example(row: Row) -> Example:
     question, answer = row.text("question"), row.text("answer")
     gold = _GOLD.search(answer)
-    value = last_number(gold[1]) if gold else None
-    if value is None:
-        raise row.error("answer", f"does not end in '#### <number>' but in {answer[-40:]!r}")
-    number = f"{value:.15g}"
+    try:
+        value = read_gold(gold[1] if gold else "").value
+    except ValueError:
+        raise row.error(
+            "answer", f"does not end in '#### <number>' but in {answer[-40:]!r}"
+        ) from None
+    number = f"{float(value):.15g}"
+    solution, removed = _without_annotations(answer)
     return Example(
         id=f"gsm8k-test-{row.number:05d}",
         prompt=_prompt(question),
-        response=f"{answer}\nThe answer is: {number}",
+        response=f"{solution}\nThe answer is: {number}",
         answer=number,
-        meta={"question": question},
+        meta={"question": question, **removed},
     )
 
 
@@ -95,14 +128,13 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     """
     value = None
     for tail in reversed(_MARKED.findall(generation)):
-        words = [word for word in tail.split() if re.search(r"\d", word)]
-        value = last_number(words[0].strip("$€£")) if words else None
+        value = first_number(tail)
         if value is not None:
             break
     value = last_number(generation) if value is None else value
     if value is None:
         return Score(correct=False, parsed=None)
-    parsed = f"{value:.15g}"
+    parsed = f"{float(value):.15g}"
     return Score(correct=parsed == record["answer"], parsed=parsed)
 
 
@@ -119,5 +151,5 @@ DOMAIN = Domain(
     licence="MIT",
     generate=generate,
     score=score,
-    max_new_tokens={"cot": 512},
+    max_new_tokens={"cot": 1024},
 )

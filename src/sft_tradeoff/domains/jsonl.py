@@ -1,124 +1,75 @@
 """The user's own domain: one JSON object per line, with a prompt and a response or a chat.
 
 Accepted keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one
-user turn, the assistant's turn); and, optionally, ``answer`` (what is graded; default: the
-response), ``split`` (on all lines or on none). Other keys are ignored. All problems of the file
-are reported together, by line; a file of another kind is one problem, with the way to convert it.
+user turn, the assistant's turn); and, optionally, ``system``, ``answer`` (what is graded; default:
+the response), ``split`` (on all lines or on none). Keys that would change what is learned are
+refused, others counted in the log. All problems of the file are reported together, by line; a file
+of another kind is one problem, with the way to convert it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections import Counter, defaultdict
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number, normalise
-from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
+from sft_tradeoff.domains import jsonl_remarks
+from sft_tradeoff.domains.base import SPLITS, Domain, Example
+from sft_tradeoff.domains.jsonl_answers import equal_answers, score, ungradable
 from sft_tradeoff.domains.jsonl_kinds import other_kind
+from sft_tradeoff.domains.jsonl_lines import Line, parse_line
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
 
 MAX_LISTED = 20
-MAX_LABELS = 50
 MIN_EXAMPLES = 3
-ABSOLUTE_TOLERANCE = 1e-9
-_SPLIT_ORDER = ("test", "validation", "train")
+MIN_TEST = 2  # one item alone has no standard error
 _FEW = "at least {} are needed: one to train on, and two to test on, as one alone has no interval"
-_MEND = "correct or remove the line"
-
-
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    prompt: str
-    response: str
-    answer: str
-    split: str | None
 
 
 def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     """Read the file and split it.
 
-    Lines without ``split`` are divided by a hash of the seed and the prompt (up to case and white
-    space), so that copies of a prompt stay together: first the test split is filled, then
-    validation, then training. ``n_test`` and ``n_validation`` are met exactly there, and are
-    upper limits where the file gives the splits; ``n_train`` is always an upper limit.
+    Lines without ``split`` are divided by a hash of the seed and the prompt (up to case, white
+    space and normal form): first the test split is filled, then validation, each with one line of
+    a prompt, then training with all lines of the other prompts. ``n_test`` and ``n_validation``
+    are met exactly there, and are upper limits where the file gives the splits; ``n_train`` is
+    always an upper limit.
 
     Raises:
         ValueError: Listing all problems of the file, or naming the size to lower.
     """
     path = Path(str(spec.path))
     problems: list[str] = []
-    lines = _read(path, problems)
+    lines = read_lines(path, problems)
     splits = _assign(lines, spec, problems)
     labels = sorted({line.answer for line in lines}) if spec.metric == "choice" else []
-    problems += _ungradable(lines, labels, spec)
+    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
+    problems += ungradable(lines, meta)
+    if not problems:
+        problems += _too_few_to_test(splits["test"][: spec.n_test], spec)
+    equal, are_most = equal_answers(lines, meta) if not problems else ("", False)
+    problems += [equal] * are_most
     if problems:
         raise ValueError(report(path, problems))
+    jsonl_remarks.tell(path, lines, [equal] * bool(equal))
     sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
-    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
     return {
         split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]
         for split, size in sizes.items()
     }
 
 
-def marked_splits(path: Path) -> Counter[str]:
-    """How many lines the file itself marks for each split; empty if it leaves that to us."""
-    return Counter(line.split for line in _read(path, []) if line.split is not None)
+def read_lines(path: Path, problems: list[str]) -> list[Line]:
+    """All usable lines of a file; what is wrong with others is added to ``problems``.
 
-
-def score(record: Mapping[str, Any], generation: str) -> Score:
-    """Grade one generation by the metric that the record's ``meta`` names.
-
-    * ``exact_match``: the whole text equals the answer up to case and white space.
-    * ``numeric``: the last number of the text is within the relative tolerance of the answer.
-    * ``choice``: the first label that stands alone in the text is the answer.
+    Raises:
+        ValueError: If it cannot be read, or is no JSONL file.
     """
-    meta = record["meta"]
-    if meta["metric"] == "numeric":
-        return _score_numeric(record["answer"], generation, meta["tolerance"])
-    if meta["metric"] == "choice":
-        label = _first_label(generation, meta["labels"])
-        right = label is not None and normalise(label) == normalise(record["answer"])
-        return Score(right, label)
-    parsed = normalise(generation)
-    return Score(parsed == normalise(record["answer"]), parsed or None)
-
-
-def _score_numeric(answer: str, generation: str, tolerance: float) -> Score:
-    found, truth = last_number(generation), last_number(answer)
-    if found is None or truth is None:
-        return Score(False, None)
-    allowed = tolerance * abs(truth) + ABSOLUTE_TOLERANCE
-    return Score(abs(found - truth) <= allowed, f"{found:.10g}")
-
-
-def _first_label(text: str, labels: Sequence[str]) -> str | None:
-    """The first label in a text: as written or, if there is none, in other letter case.
-
-    Single letters count as written only: "a" is a word of most sentences. Of labels that start at
-    one place the longest counts.
-    """
-    longest_first = sorted(labels, key=len, reverse=True)
-    exact = _label_at(text, longest_first, 0)
-    return exact or _label_at(text, [x for x in longest_first if len(x) > 1], re.IGNORECASE)
-
-
-def _label_at(text: str, labels: list[str], flags: int) -> str | None:
-    pattern = "|".join(f"({re.escape(label)})" for label in labels)
-    standing_alone = rf"(?<!\w)(?<!\d[.,])(?:{pattern})(?!\w|[.,]\d)"
-    found = re.search(standing_alone, text, flags) if labels else None
-    return labels[found.lastindex - 1] if found and found.lastindex else None
-
-
-def _read(path: Path, problems: list[str]) -> list[_Line]:
     try:
         raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
@@ -132,83 +83,17 @@ def _read(path: Path, problems: list[str]) -> list[_Line]:
     for number, content in enumerate(raw.split(b"\n"), start=1):
         if content.strip():
             try:
-                lines.append(_parse(number, content))
+                lines.append(parse_line(number, content))
             except ValueError as error:
                 problems.append(f"line {number}: {error}")
     return lines
 
 
-def _parse(number: int, content: bytes) -> _Line:
-    try:
-        data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        what = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
-        raise ValueError(f"not valid JSON: {what}; {_MEND}") from None
-    except RecursionError:
-        raise ValueError(f"not valid JSON: nested too deeply; {_MEND}") from None
-    if not isinstance(data, dict):
-        raise ValueError(f"expected a JSON object, got {type(data).__name__}; {_MEND}")
-    if "messages" in data:
-        prompt, response = _from_messages(data)
-    else:
-        prompt, response = _text(data, "prompt"), _text(data, "response")
-    answer = _text(data, "answer").strip() if "answer" in data else response.strip()
-    split = data.get("split")
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split: {split!r} is unknown; use one of {', '.join(SPLITS)}")
-    return _Line(number, prompt, response, answer, split)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"not valid JSON: {name}; {_MEND}")
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    """A text that is not empty; a number is taken as its text."""
-    if key not in data:
-        known = ", ".join(data) or "none"
-        raise ValueError(f"{key!r} is missing (keys: {known}); add it, or use 'messages'")
-    value = data[key]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{key!r} must be a text, got {type(value).__name__}; {_MEND}")
-    if not value.strip():
-        raise ValueError(f"{key!r} is empty; {_MEND}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise ValueError(
-            f"{key!r} holds half of a surrogate pair, which no file can store; {_MEND}"
-        )
-    return value
-
-
-def _from_messages(data: Mapping[str, Any]) -> tuple[str, str]:
-    """Prompt and response of a chat of one user turn; a system turn comes first in the prompt."""
-    if "prompt" in data or "response" in data:
-        raise ValueError("give either 'messages' or 'prompt' and 'response', not both")
-    turns = data["messages"]
-    if not (isinstance(turns, list) and turns and all(isinstance(turn, dict) for turn in turns)):
-        raise ValueError("'messages' must be a list of objects with 'role' and 'content'")
-    roles = [turn.get("role") for turn in turns]
-    if roles[-1] != "assistant":
-        raise ValueError(
-            f"'messages' ends with the role {roles[-1]}; the last turn must be the assistant's, "
-            "which is what is learned"
-        )
-    if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
-        raise ValueError(
-            f"'messages' has the roles {', '.join(map(str, roles))}; only [system,] user, "
-            "assistant is supported: split a conversation of several turns into several lines"
-        )
-    *before, response = (_text(turn, "content") for turn in turns)
-    return "\n\n".join(before), response
-
-
-def _assign(lines: list[_Line], spec: DomainSpec, problems: list[str]) -> Mapping[str, list[_Line]]:
+def _assign(lines: list[Line], spec: DomainSpec, problems: list[str]) -> Mapping[str, list[Line]]:
     """Lines of each split, in the order of their hash."""
-    copies: defaultdict[str, list[_Line]] = defaultdict(list)
+    copies: defaultdict[str, list[Line]] = defaultdict(list)
     for line in lines:
-        copies[normalise(line.prompt)].append(line)
+        copies[line.key].append(line)
     groups = [copies[prompt] for prompt in sorted(copies, key=lambda p: _digest(spec.seed, p))]
     given = {line.split is not None for line in lines}
     if given == {True, False}:
@@ -221,6 +106,8 @@ def _assign(lines: list[_Line], spec: DomainSpec, problems: list[str]) -> Mappin
         splits = _by_given_split(groups)
         problems += _empty_splits(splits, spec)
         return splits
+    elif len(groups) < MIN_EXAMPLES:
+        problems.append(f"different prompts: {len(groups)}; {_FEW.format(MIN_EXAMPLES)}")
     elif problem := _too_few(len(groups), spec):
         problems.append(problem)
     return _by_hash(groups, spec)
@@ -230,22 +117,19 @@ def _digest(seed: int, prompt: str) -> str:
     return hashlib.sha256(f"{seed}\n{prompt}".encode()).hexdigest()
 
 
-def _by_given_split(groups: list[list[_Line]]) -> dict[str, list[_Line]]:
+def _by_given_split(groups: list[list[Line]]) -> dict[str, list[Line]]:
     return {s: [line for group in groups for line in group if line.split == s] for s in SPLITS}
 
 
-def _by_hash(groups: list[list[_Line]], spec: DomainSpec) -> dict[str, list[_Line]]:
-    """Fill test, validation and train in turn with whole groups; copies may overfill a split."""
-    splits: dict[str, list[_Line]] = {split: [] for split in SPLITS}
-    remaining: Iterator[list[_Line]] = iter(groups)
-    for split in _SPLIT_ORDER:
-        size = getattr(spec, f"n_{split}")
-        while len(splits[split]) < size and (group := next(remaining, None)) is not None:
-            splits[split] += group
-    return splits
+def _by_hash(groups: list[list[Line]], spec: DomainSpec) -> dict[str, list[Line]]:
+    """Fill test and validation with different prompts, and train with all lines of the others."""
+    remaining = iter(groups)
+    test = [first for first, *_ in itertools.islice(remaining, spec.n_test)]
+    validation = [first for first, *_ in itertools.islice(remaining, spec.n_validation)]
+    return {"train": list(itertools.chain(*remaining)), "validation": validation, "test": test}
 
 
-def _leaks(groups: list[list[_Line]]) -> Iterator[str]:
+def _leaks(groups: list[list[Line]]) -> Iterator[str]:
     for group in groups:
         first = group[0]
         for line in group[1:]:
@@ -256,7 +140,7 @@ def _leaks(groups: list[list[_Line]]) -> Iterator[str]:
                 )
 
 
-def _empty_splits(splits: Mapping[str, list[_Line]], spec: DomainSpec) -> Iterator[str]:
+def _empty_splits(splits: Mapping[str, list[Line]], spec: DomainSpec) -> Iterator[str]:
     for split in SPLITS:
         if getattr(spec, f"n_{split}") and not splits[split]:
             unread = ", set n_validation: 0" if split == "validation" else ""
@@ -276,23 +160,12 @@ def _too_few(n_prompts: int, spec: DomainSpec) -> str | None:
     )
 
 
-def _ungradable(lines: list[_Line], labels: list[str], spec: DomainSpec) -> Iterator[str]:
-    """Lines whose own response would be graded wrong: the metric does not fit them."""
-    if len(labels) > MAX_LABELS:
-        yield (
-            f"metric 'choice' needs at most {MAX_LABELS} different answers, the file has "
-            f"{len(labels)}; use metric 'exact_match', or give each line its label as 'answer'"
-        )
-        return
-    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
-    for line in lines:
-        grade = score({"answer": line.answer, "meta": meta}, line.response)
-        if not grade.correct:
-            yield (
-                f"line {line.number}: metric {spec.metric!r} would grade the line's own response "
-                f"as wrong (answer {line.answer[:40]!r}, read {str(grade.parsed)[:40]!r}); change "
-                "the metric or the answer, or remove the line"
-            )
+def _too_few_to_test(test: Sequence[Line], spec: DomainSpec) -> Iterator[str]:
+    reason = f"test on at least {MIN_TEST} different prompts, as a single one has no interval"
+    if spec.n_test < MIN_TEST:
+        yield f"n_test: {spec.n_test} is too small; {reason}"
+    elif (n_prompts := len({line.key for line in test})) < MIN_TEST:
+        yield f"the lines with 'split': 'test' have {n_prompts} different prompt; {reason}"
 
 
 def report(path: Path, problems: Sequence[str]) -> str:
@@ -303,13 +176,14 @@ def report(path: Path, problems: Sequence[str]) -> str:
     return "\n".join([f"path: {str(path)!r} cannot be used:", *listed])
 
 
-def _example(split: str, index: int, line: _Line, meta: Mapping[str, Any]) -> Example:
+def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Example:
     return Example(
         id=f"jsonl-{split}-{index:05d}",
         prompt=line.prompt,
         response=line.response,
         answer=line.answer,
         meta={**meta, "line": line.number},
+        system=line.system,
     )
 
 
@@ -321,5 +195,5 @@ DOMAIN = Domain(
     licence="as stated by the user",
     generate=generate,
     score=score,
-    max_new_tokens={"response": 256},
+    max_new_tokens={"response": None},
 )

@@ -16,15 +16,34 @@ _BINARY = {
     codecs.BOM_UTF16_LE: _UTF.format("UTF-16"),
     codecs.BOM_UTF16_BE: _UTF.format("UTF-16"),
     b"\x1f\x8b": "it is compressed with gzip; unpack it with gunzip < {redirected}",
+    b"BZh": "it is compressed with bzip2; unpack it with bunzip2 < {redirected}",
+    b"\xfd7zXZ": "it is compressed with xz; unpack it with unxz < {redirected}",
+    b"\x28\xb5\x2f\xfd": "it is compressed with zstd; unpack it with unzstd < {redirected}",
     b"PK\x03\x04": "it is a zip archive or a spreadsheet; export its rows as JSONL",
     b"PAR1": "it is Parquet; convert it with pandas: read_parquet({source!r})"
     f".to_json({_AS_LINES})",
 }
-_NOT_UTF_8 = "if the file is Latin-1, convert it with iconv -f LATIN1 -t UTF-8 {redirected}"
+# Windows-1252 is Latin-1 with letters and quotes in place of rare control characters.
+_CP1252 = (
+    "if it is Western European (Windows-1252, Latin-1), convert it with iconv -f CP1252 -t UTF-8 "
+    "{redirected}"
+)
+_OTHER_ENCODING = (
+    "find out its encoding (not Windows-1252, which has no such bytes) and convert it with "
+    "iconv -f ENCODING -t UTF-8 {redirected}"
+)
+_MIXED = (
+    "other lines are UTF-8, so convert none of these: find out which files were joined, and "
+    "convert them before that"
+)
 _LIST = (
     "it is one JSON value, not one object per line; convert a list with jq -c '.[]' {redirected}"
 )
-_CSV = "convert it, e.g. with pandas: read_csv({source!r}).to_json(" + _AS_LINES + ")"
+# As text: pandas would read 19.90 as 19.9, and the answer None as nothing.
+_CSV = (
+    "convert it, e.g. with pandas: read_csv({source!r}, dtype=str, keep_default_na=False)"
+    f".to_json({_AS_LINES})"
+)
 
 
 def other_kind(path: Path, raw: bytes) -> str | None:
@@ -41,7 +60,7 @@ def other_kind(path: Path, raw: bytes) -> str | None:
         line = raw.count(b"\n", 0, zero) + 1
         return f"line {line}: a zero byte; the file is UTF-16 or damaged, save it as UTF-8"
     if wrong := _not_utf_8(raw):
-        return f"{wrong}; {_filled(_NOT_UTF_8, path)}"
+        return f"{wrong}; {_filled(_conversion(raw), path)}"
     lines = [line.strip() for line in raw.split(b"\n") if line.strip()]
     if not lines:
         return "it is empty; write one JSON object per line"
@@ -78,6 +97,17 @@ def _not_utf_8(raw: bytes) -> str | None:
         more = f" (and {others} more {'line' if others == 1 else 'lines'})" if others else ""
         return f"line {line}: not UTF-8 at byte {error.start - start}{more}"
     return None
+
+
+def _conversion(raw: bytes) -> str:
+    """Advice for a file that is not UTF-8, or only in part."""
+    if any(not line.isascii() and not _is_undecodable(line) for line in raw.split(b"\n")):
+        return _MIXED
+    try:
+        raw.decode("cp1252")
+    except UnicodeDecodeError:
+        return _OTHER_ENCODING
+    return _CP1252
 
 
 def _is_undecodable(line: bytes) -> bool:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.domains.answers import last_number
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
+from sft_tradeoff.grading.numbers import first_number, last_number
 
 if TYPE_CHECKING:
     from sft_tradeoff.specs import DomainSpec
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Template = Callable[[random.Random, float], dict[str, Any]]
 
 MAX_DRAWS = 1000
-TOLERANCE = 1e-6
+TOLERANCE = Fraction(1, 10**6)
 
 # Marked in reasoning_gym.arithmetic.gsm_symbolic.gsm_symbolic (`tasks_need_fix`).
 FLAGGED = frozenset({32, 35, 37, 61, 63, 65, 74, 76, 77, 79, 86, 87, 90, 97, 98})
@@ -187,12 +188,10 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     return {split: splits[split] for split in SPLITS}
 
 
-def _parse(generation: str) -> float | None:
+def _parse(generation: str) -> Fraction | None:
     """First number behind the last ``####`` that has one on its line, else the last number."""
     for tail in reversed(generation.split("####")[1:]):
-        line = tail.split("\n", 1)[0]
-        word = next((word for word in line.split() if re.search(r"\d", word)), "")
-        value = last_number(word)
+        value = first_number(tail.split("\n", 1)[0])
         if value is not None:
             return value
     return last_number(generation)
@@ -211,8 +210,8 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     value = _parse(generation)
     if value is None:
         return Score(correct=False, parsed=None)
-    correct = abs(value - float(record["answer"])) <= TOLERANCE
-    return Score(correct=correct, parsed=f"{value:.15g}")
+    correct = abs(value - Fraction(record["answer"])) <= TOLERANCE
+    return Score(correct=correct, parsed=f"{float(value):.15g}")
 
 
 DOMAIN = Domain(
@@ -231,5 +230,5 @@ DOMAIN = Domain(
     licence="Apache-2.0",
     generate=generate,
     score=score,
-    max_new_tokens={"cot": 256, "label_only": 16},
+    max_new_tokens={"cot": 320, "label_only": 16},
 )

@@ -120,5 +120,5 @@ DOMAIN = Domain(
     licence="Apache-2.0",
     generate=generate,
     score=score,
-    max_new_tokens={"cot": 320, "label_only": 24},
+    max_new_tokens={"cot": 448, "label_only": 24},
 )

@@ -24,8 +24,9 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
-from sft_tradeoff.domains.answers import final_answer, last_number
+from sft_tradeoff.domains.answers import final_answer
 from sft_tradeoff.domains.base import Score
+from sft_tradeoff.grading.numbers import last_number
 
 TOLERANCE = 0.05
 _ANSWER_FORMATS = {
@@ -64,7 +65,6 @@ _SEVENTHS = re.compile(
     re.IGNORECASE,
 )
 _LIST = re.compile(r"\D*\d{1,2}(?:(?:, ?(?:and )?| and )\d{1,2})+\D*")
-_POWER_OF_TEN = re.compile(r"(?<=\d) ?(?:x|×|\*|\\times) ?10 ?(?:\^|\*\*) ?\{?([-+]?\d{1,3})\}?")
 _DENOMINATOR = re.compile(r"(?:/|\b(?:out of|per)) ?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?", re.IGNORECASE)
 # A number that stands alone, at most one word or unit, and parentheses.
 _EXPLAINED = re.compile(r"((?<![\w.^\-])[-+]?\d+(?:\.\d+)?(?: ?[^\s\d()]+)?) ?\(([^()]*)\)")
@@ -100,9 +100,8 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
 
 
 def _read_decimal(text: str) -> str | None:
-    text = _POWER_OF_TEN.sub(r"e\1", text)
     number = last_number(_EXPLAINED.sub(_without_parts, _DENOMINATOR.sub("", text)))
-    return None if number is None else f"{number:.10g}"
+    return None if number is None else f"{float(number):.10g}"
 
 
 def _without_parts(explained: re.Match[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from lm_eval import evaluator
 from lm_eval.tasks import TaskManager
 
+from sft_tradeoff.benchmarks.dataset import in_memory
 from sft_tradeoff.config import EvaluationSpec
 from sft_tradeoff.lm import load_lm
 
@@ -79,17 +79,13 @@ METRICS = {
 
 
 @pytest.fixture(scope="module")
-def report(
-    random_model: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> dict[str, Any]:
+def report(random_model: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
     """lm-eval's report on two items of each task, all tasks in one call as in the evaluation."""
-    folder = tmp_path_factory.mktemp("benchmarks")
     root = request.config.rootpath
     suite = []
     for name, item in ITEMS.items():
-        path = folder / f"{name}.jsonl"
-        path.write_text("".join(json.dumps({"id": f"{name}-{i}", **item}) + "\n" for i in (1, 2)))
-        suite.append({"task": name, "dataset_kwargs": {"data_files": {"test": str(path)}}})
+        items = [{"id": f"{name}-{i}", **item} for i in (1, 2)]
+        suite.append({"task": name, "custom_dataset": in_memory({"test": items})})
     manager = TaskManager(include_path=str(root / "workflow/tasks"), include_defaults=False)
     tasks = manager.load([{"group": "general", "task": suite}])
     lm = load_lm(random_model, EvaluationSpec(dtype="float32"))

@@ -34,7 +34,7 @@ def write(path: Path, *lines: Any) -> Path:
 )
 def test_sound_items_are_returned_in_order(tmp_path: Path, name: str, item: Any) -> None:
     items = [item, item | {"id": "z"}, item | {"id": "b"}]
-    assert check(name, write(tmp_path / "items.jsonl", *items)) == items
+    assert check(name, write(tmp_path / "items.jsonl", *items)).items == items
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_line_separators_within_a_text_end_no_line(tmp_path: Path) -> None:
     item = TEXT | {"text": "one\u2028two\x85three"}
     path = tmp_path / "i.jsonl"
     path.write_text(json.dumps(item, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert check("code_length_news", path) == [item]
+    assert check("code_length_news", path).items == [item]
 
 
 def test_a_builder_cannot_write_what_the_evaluation_refuses(

@@ -125,10 +125,13 @@ folder, answers = Path(sys.argv[1]), json.loads(sys.argv[2])
 from sft_tradeoff.benchmarks import human_eval, stock
 from sft_tradeoff.benchmarks.reading import BenchmarkError
 
+def items_of(name):
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
 out = {"refused": {}}
 for name in ("ifeval", "gone", "unknown", "argument"):
     try:
-        stock.stock_task("ifeval", folder / f"{name}.jsonl", execute_code=False)
+        stock.stock_task("ifeval", items_of(name), execute_code=False)
     except BenchmarkError as error:
         out["refused"][name] = str(error)
 (folder / "later").rename(folder / "local")
@@ -174,7 +177,7 @@ def ask(tasks, chat=False, **options):
            {n: stock.stock_rows(n, log) for n, log in samples.items()}
 
 def tasks(names):
-    return [stock.stock_task(n, folder / f"{n}.jsonl", execute_code=True) for n in names]
+    return [stock.stock_task(n, items_of(n), execute_code=True) for n in names]
 
 plain = ("ifeval", "gsm8k", "humaneval")
 chat = ("ifeval", "gsm8k", "humaneval_instruct")
@@ -374,19 +377,19 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
-def test_code_does_not_run_without_permission(tmp_path, name):
+def test_code_does_not_run_without_permission(name):
     with pytest.raises(ExecutionNotAllowed, match=f"evaluation.execute_code: false.*'{name}'"):
-        stock_task(name, tmp_path / "not_even_read.jsonl", execute_code=False)
+        stock_task(name, [], execute_code=False)
 
 
 @pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
-def test_a_machine_without_sandbox_is_refused(tmp_path, monkeypatch, name):
+def test_a_machine_without_sandbox_is_refused(monkeypatch, name):
     def refuse():
         raise SandboxError("no namespaces")
 
     monkeypatch.setattr(human_eval, "require_sandbox", refuse)
     with pytest.raises(SandboxError, match="no namespaces"):
-        stock_task(name, tmp_path / "not_even_read.jsonl", execute_code=True)
+        stock_task(name, [], execute_code=True)
 
 
 def test_import_is_light():

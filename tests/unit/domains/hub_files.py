@@ -34,12 +34,24 @@ def medcalc_row(number, calculator, note, answer, lower=None, upper=None, **chan
     return row | changes
 
 
+# What the benchmark's questions about dates and gestational ages end in.
+ONLY_A_DATE = (
+    "Your response should be in the format of M/D/Y (ie 08/31/2023, 07/03/2000) with just the date "
+    "and no other text."
+)
+A_TUPLE = (
+    "Your answer should be a tuple, specifying the number of weeks and days (i.e. (4 weeks, 3 "
+    "days), (0 weeks, 5 days), (1 week, 5 days), (8 weeks, 0 days))."
+)
+DUE = {"Question": f"What is the patient's estimated due date? {ONLY_A_DATE}"}
+AGE = {"Question": f"What is the patient's estimated gestational age? {A_TUPLE}"}
+
 MEDCALC_TEST = [
     medcalc_row(1, "2", "An 87-year-old man, 48 kg.", "25.238", "23.976", "26.5"),
     medcalc_row(2, "28", "A 52-year-old patient, \nconfused.", "21.0"),
-    medcalc_row(3, "13", "Last period on 05/29/2003.", "3/4/2004"),
-    medcalc_row(4, "69", "Last period on 11/01/2003.", "('17 weeks', '1 days')"),
-    medcalc_row(5, "69", "Last period on 11/01/2003.", "('17 weeks', '1 days')"),
+    medcalc_row(3, "13", "Last period on 05/29/2003.", "3/4/2004", **DUE),
+    medcalc_row(4, "69", "Last period on 11/01/2003.", "('17 weeks', '1 days')", **AGE),
+    medcalc_row(5, "69", "Last period on 11/01/2003.", "('17 weeks', '1 days')", **AGE),
     medcalc_row(6, "39", "Chloride 110.", "-5.0", "-4.75", "-5.25"),
 ]
 MEDCALC_TRAIN = [
@@ -128,7 +140,11 @@ def write_gsm8k(folder, rows=None):
     """Parquet files of the configuration ``main``."""
     (folder / "main").mkdir(parents=True)
     default = [
-        {"question": f"Test question {i}?", "answer": f"1000 + {i}\n#### 1,00{i}"} for i in range(4)
+        {
+            "question": f"Test question {i}?",
+            "answer": f"It is 1000+{i} = $<<1000+{i}=100{i}>>1,00{i}.\n#### 1,00{i}",
+        }
+        for i in range(4)
     ]
     for split in ("train", "test"):
         table = pyarrow.Table.from_pylist(default if rows is None else rows)

@@ -65,6 +65,13 @@ def test_what_is_no_text_is_named_with_row_and_column(tmp_path, value):
         row.text("a")
 
 
+def test_texts_have_plain_line_breaks_and_no_control_characters(tmp_path):
+    row = hub.Row(tmp_path, 1, {"a": " one\r\ntwo\rthree\tfour\x00\x1b\x7f\x9f\ud800 é\u2028 "})
+    assert row.text("a") == "one\ntwo\nthree\tfour é"
+    with pytest.raises(HubDataError, match="not a text"):
+        hub.Row(tmp_path, 1, {"a": "\x00 \x1b"}).text("a")
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".json"])
 def test_a_damaged_file_is_named(tmp_path, suffix):
     path = write(tmp_path / f"train{suffix}")
@@ -135,6 +142,7 @@ def test_draw_by_hand():
     assert drawn.validation.tolist() == [3, 0, 2]
     assert drawn.train.tolist() == [4]
     assert drawn.test.tolist() == [1, 0]
+    assert drawn.n_beside == 1
 
 
 @given(st.data())

@@ -44,8 +44,9 @@ def test_prompt_and_target_by_hand(tmp_path):
         "Reply with the digit only, as <answer>digit</answer>."
     )
     assert first.response == "<answer>2</answer>" and first.meta == {
-        "label": "Complement", "query_id": "7", "product_id": "B000000001",
+        "label": "Complement", "query_id": "7", "product_id": "B000000001", "cut": ["Description"],
     }  # fmt: skip
+    assert splits.remarks[-1].endswith(": 1 of 2 in train, 0 of 0 in validation, 0 of 1 in test.")
     assert "Query: usb hub\nBrand: Acme\nReply" in second.prompt and second.answer == "1"
     assert "Brand: Acme\nColor: red\nFeatures" in splits["test"][0].prompt
     assert score(first.to_dict(), "<answer>2</answer>").correct
@@ -56,7 +57,8 @@ def test_splits_have_no_query_in_common_and_only_the_locale(source, caplog):
     """Pairs 2, 5, ..., 38 of 0 to 40 are Spanish: 28 are American, one with a query of the test."""
     with caplog.at_level(logging.WARNING):
         splits = generate(spec(), source)
-    assert "1 of 28 training rows left out: their query is in the test" in caplog.text
+    remark = "1 of 28 training rows (3.57%) are left out: their query is in the test."
+    assert remark in caplog.text and remark in splits.remarks
     american = {row["example_id"]: row for row in esci_rows() if row["product_locale"] == "us"}
     found = ids(splits)
     assert {american[i]["split"] for i in found["train"] + found["validation"]} == {"train"}
@@ -71,6 +73,50 @@ def test_splits_have_no_query_in_common_and_only_the_locale(source, caplog):
         for example in split:
             row = american[int(example.id.removeprefix("esci-"))]
             assert row["esci_label"] == example.meta["label"] and query(example) == row["query"]
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("<p>Soft &amp; <b>warm</b>.</p><BR/>Two&nbsp;pieces", "Soft & warm . Two pieces"),
+        ("<ul class='a'><li>one</li>\n<li>two</li></ul>", "one two"),
+        ("&lt;b&gt;big&lt;/b&gt; &amp;quot;M&amp;quot;", 'big "M"'),
+        ("a<!-- hidden -->b<script>x = 1 < 2;</script>c", "a b c"),
+        ("fits <6 in> phones, 5 < 6 > 4, I <3 it", "fits <6 in> phones, 5 < 6 > 4, I <3 it"),
+        ("black&gold, R&D; &unknown; 10&deg;", "black&gold, R&D; &unknown; 10°"),
+        ("a\x00b\x1b c\u200bd\ufeff\x7f \x85e", "ab cd e"),
+        ("x " * 2000 + "<br>", ("x " * 500).strip() + " "),
+    ],
+)
+def test_products_are_shown_as_in_a_browser(tmp_path, written, shown):
+    rows = [
+        esci_row(i, f"query {i}", split, product_description=written)
+        for i, split in enumerate(("train", "test"))
+    ]
+    source = write_esci(tmp_path / "e", rows, shards=1)
+    for examples in generate(spec(n_validation=0, n_test=1), source).values():
+        assert all(f"\nDescription: {shown}\nReply" in example.prompt for example in examples)
+
+
+def test_a_product_field_that_is_no_text_is_named(tmp_path):
+    rows = [
+        esci_row(i, f"q {i}", split, product_color=7) for i, split in ((0, "train"), (1, "test"))
+    ]
+    source = write_esci(tmp_path / "e", rows, shards=1)
+    with pytest.raises(HubDataError, match=r"row 1: 'product_color' is 7, not a text"):
+        generate(spec(n_validation=0, n_test=1), source)
+
+
+def test_products_that_are_trained_on_with_another_query_are_counted(tmp_path):
+    """Among what is drawn: of three test products two are in the data, and one is trained on."""
+    rows = [esci_row(i, f"query {i}", "train", product_id=f"B{i}") for i in range(2)]
+    rows += [esci_row(2 + i, f"test {i}", "test", product_id=f"B{i}") for i in range(3)]
+    source = write_esci(tmp_path / "e", rows, shards=1)
+    for n_train, n_shared in ((2, 2), (1, 1)):
+        found = generate(spec(n_train=n_train, n_validation=0, n_test=3), source)
+        assert f"{n_shared} of 3 test pairs have a product that is also" in found.remarks[2]
+    found = generate(spec(n_validation=1, n_test=3), source)
+    assert "0 of 2 training rows (0.00%) are left out: they share their query" in found.remarks[1]
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_how_rows_are_filed(tmp_path, source):
@@ -88,6 +134,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_how_rows_are_filed(tmp_path, so
         ({"esci_label": None}, "'esci_label' is None, not a text"),
         ({"split": "dev"}, "'split' is 'dev', neither 'train' nor 'test'"),
         ({"query": " "}, "'query' is ' ', not a text"),
+        ({"query": "\x00"}, "'query' is '\\x00', not a text"),
         (
             {"product_title": "", "product_bullet_point": None, "product_brand": None},
             "'product_title' is empty, and so is every other field",

@@ -2,8 +2,18 @@ import csv
 import logging
 
 import pytest
-from tests.unit.domains.hub_files import MEDCALC_TEST, MEDCALC_TRAIN, medcalc_row, write_medcalc
+from tests.unit.domains.hub_files import (
+    A_TUPLE,
+    AGE,
+    DUE,
+    MEDCALC_TEST,
+    MEDCALC_TRAIN,
+    ONLY_A_DATE,
+    medcalc_row,
+    write_medcalc,
+)
 
+from sft_tradeoff.config import load_study
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.domains.hub import HubDataError
 from sft_tradeoff.domains.hub_medcalc import COLUMNS, OUTPUT_TYPES, generate, score
@@ -59,8 +69,75 @@ def test_a_prompt_of_the_test_is_not_trained_on_but_the_tests_own_copies_stay(tm
     with caplog.at_level(logging.WARNING):
         splits = generate(spec(), write_medcalc(tmp_path / "m"))
     assert sorted(by_number(splits["train"])) == list(range(2, 10))
-    assert "1 of 9 training rows left out: their prompt is in the test" in caplog.text
+    remark = "1 of 9 training rows (11.11%) are left out: their prompt is in the test."
+    assert remark in caplog.text and remark in splits.remarks
     assert len(splits["test"]) == 6 and len({e.id for e in splits["test"]}) == 6
+
+
+CONCEPTION = ONLY_A_DATE.replace("response", "answer").replace("no other", "not other")
+
+
+@pytest.mark.parametrize("variant", ["cot", "label_only"])
+@pytest.mark.parametrize(
+    ("question", "asked", "form"),
+    [
+        (DUE["Question"], "What is the patient's estimated due date?", ONLY_A_DATE),
+        (AGE["Question"], "What is the patient's estimated gestational age?", A_TUPLE),
+        (f"When was it?  {CONCEPTION}\n", "When was it?", CONCEPTION),
+        (f"When? {A_TUPLE} You should use the note.", "When? You should use the note.", A_TUPLE),
+        ("When is it due?", "When is it due?", None),
+    ],
+)  # fmt: skip
+def test_no_question_about_a_date_forbids_what_is_asked_for(
+    tmp_path, variant, question, asked, form
+):
+    id, answer = ("69", "('17 weeks', '1 days')") if form == A_TUPLE else ("68", "3/4/2004")
+    test = [medcalc_row(1, id, "A note.", answer, Question=question)]
+    source = write_medcalc(tmp_path / "m", test=test)
+    splits = generate(spec(variant=variant, n_test=1), source)
+    (example,) = splits["test"]
+    assert example.prompt.startswith(f"Patient note: A note.\n\nQuestion: {asked}\n\n")
+    assert example.meta.get("own_form") == form
+    n = int(form is not None)
+    assert splits.remarks[-1].endswith(
+        f": 0 of 9 in train, 0 of 0 in validation, {n} of 1 in test."
+    )
+
+
+def test_units_that_a_question_names_stay(tmp_path):
+    question = "What is the patient's body mass mass index (BMI)? Your answer should be in kg/m²."
+    test = [medcalc_row(1, "6", "A note.", "20.0", Question=question)]
+    splits = generate(spec(n_test=1), write_medcalc(tmp_path / "m", test=test))
+    assert f"Question: {question}\n" in splits["test"][0].prompt
+
+
+def test_shared_and_repeated_notes_are_counted_among_what_is_drawn(tmp_path):
+    """Notes 1 to 3 are asked about in both splits; note 0 twice in the test, once alike."""
+    train = [medcalc_row(i, "2", f"Note {i}.", "1.0") for i in (1, 2, 3, 4)]
+    test = [medcalc_row(i, "28", f"NOTE {i}.", "1") for i in (1, 2, 3, 0, 0)]
+    test.append(medcalc_row(9, "4", "Note 0.", "1"))
+    source = write_medcalc(tmp_path / "m", train, test)
+    remarks = generate(spec(), source).remarks
+    assert "3 of 6 test questions are about a note that is also trained on" in remarks[2]
+    assert "1 of 6 test questions repeat another one" in remarks[3]
+    one = generate(spec(n_train=1, n_test=1), source)
+    notes = [one[split][0].prompt.split("\n")[0].lower() for split in ("train", "test")]
+    assert f"{int(notes[0] == notes[1])} of 1 test questions are about" in one.remarks[2]
+    assert "0 of 1 test questions repeat" in one.remarks[3]
+
+
+def test_the_longest_explanations_fit():
+    """In the paper's study, with the longest note that a prompt has room for.
+
+    Of the benchmark's texts that were read, APACHE II's were the longest: 8,000 characters. Texts
+    so full of numbers have at least 2.2 characters a token where each digit is one.
+    """
+    study = load_study("config/studies/paper.yaml")
+    longest = 8000 / 2.2
+    answer = get_domain("hub_medcalc").max_new_tokens["cot"]
+    assert longest < answer
+    assert study.training.max_length >= answer + 4096
+    assert study.evaluation.max_length >= answer + study.training.max_length
 
 
 def test_validation_takes_whole_notes_and_the_draw_is_repeatable(tmp_path):
@@ -70,6 +147,9 @@ def test_validation_takes_whole_notes_and_the_draw_is_repeatable(tmp_path):
         notes = [{e.prompt.split("\n\n")[0] for e in splits[s]} for s in ("train", "validation")]
         # Four notes of two rows each: three rows are one note and half of another.
         assert len(notes[1]) == 2 and len(splits["train"]) == 4 and notes[0].isdisjoint(notes[1])
+        assert (
+            "1 of 8 training rows (12.50%) are left out: they share their note" in splits.remarks[1]
+        )
     assert drawn[0] == drawn[1] != drawn[2]
 
 

@@ -19,13 +19,51 @@ def test_prompt_and_target_by_hand(tmp_path):
     assert len(train) == 12
     example = train["metamathqa-000004"]  # the fourth row has i = 3
     assert example.prompt == (
-        'How much is 3 + 3?\n\nReason step by step and finish with "The answer is: number".'
+        'How much is 3 + 3?\n\nReason step by step and finish with "The answer is: <answer>".'
     )
     assert example.response == "He has 3 and 3.\n#### 6\nThe answer is: 6"
     assert (example.answer, example.meta) == ("6", {"type": "GSM_Rephrased"})
     (test,) = (example for example in splits["test"] if example.id == "gsm8k-test-00003")
     assert test.prompt.startswith("Test question 2?\n\nReason") and test.answer == "1002"
+    assert test.response == "It is 1000+2 = $1,002.\n#### 1,002\nThe answer is: 1002"
+    assert test.meta == {"question": "Test question 2?", "n_annotations": 1}
     assert score(test.to_dict(), test.response).correct
+
+
+@pytest.mark.parametrize(
+    ("annotated", "plain", "n"),
+    [
+        ("She sold 48/2 = <<48/2=24>>24 clips in May.", "She sold 48/2 = 24 clips in May.", 1),
+        ("80,000+50,000=$<<80000+50000=130000>>130,000", "80,000+50,000=$130,000", 1),
+        ("a profit of $<<125=125>>125", "a profit of $125", 1),
+        ("4*4 = $<<4*4=16.00>>16.00", "4*4 = $16.00", 1),
+        ("3*2=<<3*2=6>>6 and 6+1=<<6+1=7>>7\n7-.5=<<7-.5=6.5>>6.5", "3*2=6 and 6+1=7\n7-.5=6.5", 3),
+        ("1 << x >> 0, so x = 5", "1 << x >> 0, so x = 5", 0),
+        ("x << 3\ny = 4 >> 1", "x << 3\ny = 4 >> 1", 0),
+    ],
+)  # fmt: skip
+def test_calculator_annotations_are_in_no_response(tmp_path, annotated, plain, n):
+    rows = [metamath_row(1, "A?") | {"response": f"{annotated}\n#### 7\nThe answer is: 7"}]
+    tests = [{"question": "B?", "answer": f"{annotated}\n#### 7"}]
+    sources = write_metamath(tmp_path / "m", rows), write_gsm8k(tmp_path / "g", tests)
+    splits = generate(spec(n_test=1), *sources)
+    for split in ("train", "test"):
+        (example,) = splits[split]
+        assert example.response == f"{plain}\n#### 7\nThe answer is: 7"
+        remark = (
+            f"{n} calculator annotations (`<<48/2=24>>`) are removed from {min(n, 1)} of 1 {split}"
+        )
+        assert any(line.startswith(remark) for line in splits.remarks)
+
+
+def test_an_answer_that_is_no_number_and_one_that_is_missing(tmp_path):
+    """MATH's answers are expressions, so the prompt asks for no number."""
+    rows = [metamath_row(1, "A?") | {"response": "So.\nThe answer is: \\frac{1}{2}"}]
+    rows.append(metamath_row(2, "B?") | {"response": "I cannot tell."})
+    splits = generate(spec(), write_metamath(tmp_path / "m", rows), write_gsm8k(tmp_path / "g"))
+    assert {example.answer for example in splits["train"]} == {"\\frac{1}{2}", ""}
+    assert "number" not in splits["train"][0].prompt
+    assert splits.remarks[-1] == '1 of 2 train responses lack the line "The answer is: ...".'
 
 
 def test_no_test_question_is_trained_on_nor_its_rewriting(tmp_path, caplog):
@@ -38,7 +76,7 @@ def test_no_test_question_is_trained_on_nor_its_rewriting(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         splits = generate(spec(n_test=1), *sources)  # whichever of the four is drawn
     assert [example.id for example in splits["train"]] == ["metamathqa-000003"]
-    assert "2 of 3 training rows left out" in caplog.text
+    assert "2 of 3 training rows (66.67%) are left out: their question is in GSM8K" in caplog.text
 
 
 def test_validation_takes_all_rewritings_of_a_question(tmp_path):

@@ -16,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_tradeoff.domains import get_domain
-from sft_tradeoff.domains.answers import final_answer, last_number, normalise
+from sft_tradeoff.domains.__main__ import write_domain
+from sft_tradeoff.domains.answers import final_answer, normalise
 from sft_tradeoff.domains.base import Example
-from sft_tradeoff.domains.jsonl import MAX_LABELS, MAX_LISTED, generate, score
+from sft_tradeoff.domains.jsonl import MAX_LISTED, generate, score
+from sft_tradeoff.domains.jsonl_answers import MAX_LABELS
 from sft_tradeoff.specs import DomainSpec
 
 Line = dict[str, Any]
@@ -36,7 +38,7 @@ def write(file: Path, lines: Sequence[Line | str]) -> Path:
 
 
 def spec(file: Path, **settings: Any) -> DomainSpec:
-    sizes = {"n_train": 100, "n_validation": 0, "n_test": 1}
+    sizes = {"n_train": 100, "n_validation": 0, "n_test": 2}
     return DomainSpec.model_validate({"name": "jsonl", "path": str(file), **sizes, **settings})
 
 
@@ -67,8 +69,8 @@ def test_what_a_line_becomes(file: Path) -> None:
     example = next(e for split in splits.values() for e in split if e.prompt == "2 + 2?")
     assert example.response == " It is 4. \n" and example.answer == "It is 4."
     assert example.meta["line"] == 1 and example.meta["metric"] == "exact_match"
-    assert [len(split) for split in splits.values()] == [3, 0, 1]
-    assert splits["train"][2].id == "jsonl-train-00002"
+    assert [len(split) for split in splits.values()] == [2, 0, 2]
+    assert splits["train"][1].id == "jsonl-train-00001"
 
 
 def test_answer_is_kept_and_numbers_are_texts(file: Path) -> None:
@@ -89,8 +91,13 @@ def test_chat_messages(file: Path) -> None:
     lines = [{"messages": [system, user, reply]}, {"messages": [user, reply]}, question(1)]
     splits = generate(spec(write(file, lines)))
     by_line = {e.meta["line"]: e for split in splits.values() for e in split}
-    assert by_line[1].prompt == "Be brief.\n\nHi?" and by_line[1].response == "Hello."
-    assert by_line[2].prompt == "Hi?"
+    assert (by_line[1].system, by_line[1].prompt, by_line[1].response) == (
+        "Be brief.",
+        "Hi?",
+        "Hello.",
+    )
+    assert by_line[1].to_dict()["system"] == "Be brief."
+    assert by_line[2].prompt == "Hi?" and "system" not in by_line[2].to_dict()
 
 
 def test_byte_order_mark_blank_lines_and_windows_line_ends(file: Path) -> None:
@@ -122,22 +129,31 @@ AT_LEAST_THREE = (
             "line 5: not valid JSON: NaN; correct or remove the line",
         ),
         ("[1, 2]", "line 5: expected a JSON object, got list; correct or remove the line"),
-        ('"text"', "line 5: expected a JSON object, got str"),
-        ({"response": "b"}, "line 5: 'prompt' is missing (keys: response); add it, or use"),
-        ({"prompt": "a"}, "line 5: 'response' is missing (keys: prompt)"),
+        ('"text"', "line 5: expected a JSON object, got text"),
+        ({"response": "b"}, "line 5: 'prompt' is missing (keys: 'response'); add it, or use"),
+        ({"prompt": "a"}, "line 5: 'response' is missing (keys: 'prompt')"),
         ({}, "line 5: 'prompt' is missing (keys: none)"),
         ({"prompt": " \n", "response": "b"}, "line 5: 'prompt' is empty"),
         ({"prompt": "a", "response": ""}, "line 5: 'response' is empty; correct or r"),
         ({"prompt": "a", "response": "b", "answer": " "}, "line 5: 'answer' is empty"),
         ({"prompt": ["a"], "response": "b"}, "line 5: 'prompt' must be a text, got list"),
-        ({"prompt": "a", "response": True}, "line 5: 'response' must be a text, got bool"),
+        ({"prompt": "a", "response": True}, "line 5: 'response' must be a text, got boolean"),
         ('{"prompt": "\\ud800", "response": "b"}', "line 5: 'prompt' holds half of a surrogate"),
         (question(9, split="dev"), "line 5: split: 'dev' is unknown; use one of train, validat"),
         (question(9, split="test"), "line 1: 'split' is missing; give it on all lines or on none"),
-        ({"messages": TWO_TURNS}, "line 5: 'messages' has the roles user, assistant, user, assis"),
-        ({"messages": TWO_TURNS[:1]}, "line 5: 'messages' ends with the role user; the last turn"),
-        ({"messages": TWO_TURNS[:3]}, "line 5: 'messages' ends with the role user; the last turn"),
-        ({"messages": TWO_TURNS[1:2]}, "line 5: 'messages' has the roles assistant; only [system"),
+        ({"messages": TWO_TURNS}, "line 5: 'messages' has the roles 'user', 'assistant', 'user'"),
+        (
+            {"messages": TWO_TURNS[:1]},
+            "line 5: 'messages' ends with the role 'user'; the last turn",
+        ),
+        (
+            {"messages": TWO_TURNS[:3]},
+            "line 5: 'messages' ends with the role 'user'; the last turn",
+        ),
+        (
+            {"messages": TWO_TURNS[1:2]},
+            "line 5: 'messages' has the roles 'assistant'; only [system",
+        ),
         ({"messages": []}, "line 5: 'messages' must be a list of objects"),
         ({"messages": "hi"}, "line 5: 'messages' must be a list of objects"),
         ({"messages": [{"role": "user"}, TWO_TURNS[1]]}, "line 5: 'content' is missing"),
@@ -156,13 +172,40 @@ def test_not_utf_8(file: Path) -> None:
     good = "\n".join(map(json.dumps, GOOD)).encode()
     file.write_bytes(good + '\n{"prompt": "é", "response": "b"}'.encode("latin-1"))
     advice = (
-        f"if the file is Latin-1, convert it with iconv -f LATIN1 -t UTF-8 {file} > "
-        f"{file.with_name('data-2.jsonl')}"
+        "if it is Western European (Windows-1252, Latin-1), convert it with iconv -f CP1252 -t "
+        f"UTF-8 {file} > {file.with_name('data-2.jsonl')}"
     )
     assert problems_of(file) == [f"line 5: not UTF-8 at byte 12; {advice}"]
     latin = [f'{{"prompt": "é{i}", "response": "b"}}'.encode("latin-1") for i in range(30)]
     file.write_bytes(b"\n".join([*latin, good, latin[0]]))
     assert problems_of(file) == [f"line 1: not UTF-8 at byte 12 (and 30 more lines); {advice}"]
+
+
+def test_the_advice_for_windows_1252_gives_back_the_text(tmp_path: Path) -> None:
+    """Latin-1 would make control characters of typographic quotes."""
+    text = "\n".join(f'{{"prompt": "it’s {i}", "response": "“yes” for 5 €"}}' for i in range(5))
+    file = tmp_path / "d.jsonl"
+    file.write_bytes(text.encode("cp1252"))
+    (problem,) = problems_of(file)
+    command = problem[problem.index("iconv") :]
+    subprocess.run(command, shell=True, check=True)
+    assert (tmp_path / "d-2.jsonl").read_text(encoding="utf-8") == text
+    assert generate(spec(tmp_path / "d-2.jsonl"))["test"][0].response == "“yes” for 5 €"
+
+
+def test_files_of_two_encodings_are_not_converted_as_one(file: Path) -> None:
+    rows = [f'{{"prompt": "é{i}", "response": "b"}}' for i in range(3)]
+    file.write_bytes(b"\n".join([rows[0].encode(), rows[1].encode("latin-1"), rows[2].encode()]))
+    (problem,) = problems_of(file)
+    assert problem.startswith("line 2: not UTF-8 at byte 12; other lines are UTF-8, so convert non")
+    assert "iconv" not in problem
+
+
+def test_an_encoding_that_is_not_windows_1252(file: Path) -> None:
+    """0x81 begins half of Shift-JIS's characters and is none of Windows-1252's."""
+    file.write_bytes('{"prompt": "「。」", "response": "b"}'.encode("shift-jis"))
+    (problem,) = problems_of(file)
+    assert "find out its encoding (not Windows-1252, which has no such bytes)" in problem
 
 
 def test_all_problems_are_reported_together_in_order(file: Path) -> None:
@@ -188,6 +231,27 @@ def test_same_prompt_in_two_splits(file: Path) -> None:
     lines += [{"prompt": " question  1? ", "response": "x", "split": "test"}]
     assert problems_of(write(file, lines)) == [
         "line 4: same prompt in test as on line 2 in train; keep it in one split"
+    ]
+
+
+def test_same_prompt_in_another_normal_form_or_under_another_system_text(file: Path) -> None:
+    lines = [{"prompt": f"Cafe\u0301 {i}?", "response": "x", "split": "train"} for i in range(3)]
+    asked = [question(i, split="test") for i in range(2)]
+    composed = {"prompt": "Café 1?", "response": "x", "split": "test"}
+    assert problems_of(write(file, [*lines, *asked, composed])) == [
+        "line 6: same prompt in test as on line 2 in train; keep it in one split"
+    ]
+    write(file, [*lines, *asked, composed | {"system": "Be brief."}])
+    assert len(generate(spec(file, n_test=9))["test"]) == 3
+
+
+def test_a_single_test_item_is_refused(file: Path) -> None:
+    write(file, [question(i) for i in range(9)])
+    reason = "test on at least 2 different prompts, as a single one has no interval"
+    assert problems_of(file, n_test=1) == [f"n_test: 1 is too small; {reason}"]
+    lines = [question(i, split="train") for i in range(5)] + [question(9, split="test")] * 2
+    assert problems_of(write(file, lines)) == [
+        f"the lines with 'split': 'test' have 1 different prompt; {reason}"
     ]
 
 
@@ -261,11 +325,14 @@ def test_a_file_of_another_kind_is_one_problem(file: Path, content: bytes, probl
 def test_the_advice_for_csv_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the message says to type, typed; commas and line breaks within a cell survive."""
     monkeypatch.chdir(tmp_path)
-    table = pd.DataFrame({"prompt": ["a, b", "c\nd", "e"], "response": ["1", "ü", '"x"']})
+    table = pd.DataFrame({"prompt": ["a, b", "c\nd", "e"], "response": ["19.90", "None", '"x"']})
     table.to_csv("my.csv", index=False)
     (problem,) = problems_of(Path("my.csv"))
-    assert problem.endswith("read_csv('my.csv').to_json('my.jsonl', orient='records', lines=True)")
-    pd.read_csv("my.csv").to_json("my.jsonl", orient="records", lines=True)
+    advice = (
+        "pd.read_csv('my.csv', dtype=str, keep_default_na=False).to_json('my.jsonl', orient='re"
+    )
+    assert f"pd.{problem[problem.index('read_csv') :]}".startswith(advice)
+    eval(f"pd.{problem[problem.index('read_csv') :]}")
     splits = generate(spec(tmp_path / "my.jsonl"))
     found = {e.prompt: e.response for split in splits.values() for e in split}
     assert found == dict(zip(table["prompt"], table["response"], strict=True))
@@ -318,25 +385,49 @@ def test_a_broken_first_line_does_not_make_another_kind(file: Path) -> None:
     ("metric", "problem"),
     [
         ("exact_match", "answer 'B', read 'the answer is b')"),
-        ("numeric", "answer 'B', read 'None')"),
+        ("choice", "answer 'C', read 'B')"),
     ],
 )
 def test_a_metric_that_fails_the_own_response_is_a_problem(
     file: Path, metric: str, problem: str
 ) -> None:
-    lines = [question(i, response="The answer is B", answer="B") for i in range(3)]
-    problems = problems_of(write(file, lines), metric=metric)
+    answer = "C" if metric == "choice" else "B"
+    lines = [question(i, response="The answer is B", answer=answer) for i in range(3)]
+    problems = problems_of(write(file, [*lines, question(4, response="B")]), metric=metric)
     assert len(problems) == 3
     assert problems[1].startswith(f"line 2: metric '{metric}' would grade the line's own response")
     assert problem in problems[1]
     assert problems[1].endswith("; change the metric or the answer, or remove the line")
-    assert generate(spec(file, metric="choice"))
+
+
+def test_a_label_within_the_response_is_a_choice(file: Path) -> None:
+    lines = [question(i, response=f"The answer is {x}", answer=x) for i, x in enumerate("BBBA")]
+    assert generate(spec(write(file, lines), metric="choice"))
 
 
 def test_choice_needs_a_closed_set(file: Path) -> None:
     write(file, [question(i) for i in range(MAX_LABELS + 1)])
     (problem,) = problems_of(file, metric="choice")
     assert problem.startswith("metric 'choice' needs at most 50 different answers, the file has 51")
+
+
+def test_one_label_is_no_choice(file: Path) -> None:
+    lines = [question(i, response="yes") for i in range(6)]
+    assert problems_of(write(file, lines), metric="choice") == [
+        "metric 'choice' needs at least 2 different answers, the file has 1 ('yes'): every choice "
+        "of it would be right"
+    ]
+
+
+def test_labels_that_count_as_the_same(file: Path) -> None:
+    """Another case, another normal form: each would count as right for the other."""
+    labels = ["yes", "no", "Yes", "no", "cafe\u0301", "café"]
+    lines = [question(i, response=label) for i, label in enumerate(labels)]
+    problems = problems_of(write(file, lines), metric="choice")
+    assert problems[:2] == [
+        "line 1: the answer 'yes' counts as 'Yes' of line 3; write both alike",
+        "line 6: the answer 'café' counts as 'cafe\u0301' of line 5; write both alike",
+    ]
 
 
 # --- Splitting -------------------------------------------------------------------------------
@@ -374,7 +465,7 @@ def test_the_order_of_lines_and_n_train_do_not_matter(file: Path, tmp_path: Path
 @given(
     copies=st.lists(st.integers(1, 4), min_size=10, max_size=25),
     seed=st.integers(0, 1000),
-    n_test=st.integers(1, 5),
+    n_test=st.integers(2, 5),
     n_validation=st.integers(0, 4),
 )
 def test_copies_of_a_prompt_never_straddle_splits(
@@ -425,17 +516,24 @@ def test_exact_match(text: str, correct: bool, parsed: str | None) -> None:
 @pytest.mark.parametrize(
     ("truth", "tolerance", "text", "correct"),
     [
+        ("1905", 0, "1990", False),
+        ("72", 0, "it is 72.", True),
+        ("72", 0, "it is 72.4", False),
+        ("12,5", 0, "12.5", True),
+        ("12,5", 0, "99,5", False),
+        ("3/4", 0, "0.75", True),
+        ("3/4", 0, "1/4", False),
+        (r"\frac{3}{4}", 0, r"\boxed{\frac{3}{4}}", True),
+        ("3.14", 0, "3.14159", True),
+        ("3.14", 0, "3.1", False),
+        ("1.234,56", 0, "9.999,56", False),
         ("100", 0.05, "it is 105", True),
-        ("100", 0.05, "it is 95.", True),
         ("100", 0.05, "it is 105.1", False),
-        ("1.1", 0.05, "1.155", True),  # 1.1 * 1.05, on the edge
         ("-100", 0.05, "-104", True),
         ("-100", 0.05, "104", False),
         ("1,000 m", 0, "so 1,000 metres", True),
         ("1,000 m", 0, "so 1000.5", False),
         ("100", 0.05, "first 100, then 7", False),
-        ("0", 0.05, "0.0000000005", True),
-        ("0", 0.05, "0.00000001", False),
         ("5", 0.05, "inf", False),
         ("5", 0.05, "five", False),
         ("5", 0.05, "9" * 10_000, False),
@@ -444,6 +542,84 @@ def test_exact_match(text: str, correct: bool, parsed: str | None) -> None:
 )
 def test_numeric(truth: str, tolerance: float, text: str, correct: bool) -> None:
     assert score(line(truth, "numeric", tolerance), text).correct == correct
+
+
+def test_a_numeric_gold_answer_is_refused_by_line(file: Path) -> None:
+    answers = ["7", "2024-01-05", "5:30", "5 million", "3-4", "So 3 + 4 = 7"]
+    write(file, [question(i, response=text) for i, text in enumerate(answers)])
+    fix = (
+        "metric 'numeric' needs exactly one plain number: put it into 'answer', or use metric 'exa"
+    )
+    problems = problems_of(file, metric="numeric")
+    assert len(problems) == 5 and all(fix in problem for problem in problems)
+    assert problems[0].startswith(
+        "line 2: answer '2024-01-05' has digits that are not one number; "
+    )
+    assert problems[4].startswith("line 6: answer 'So 3 + 4 = 7' has several numbers; ")
+
+
+def test_a_single_point_is_refused_where_others_have_decimal_commas(file: Path) -> None:
+    answers = ["1.234", "2.345,50", "7", "1234", "1,234", "0,5"]
+    write(file, [question(i, response=text) for i, text in enumerate(answers)])
+    assert [problem[:58] for problem in problems_of(file, metric="numeric")] == [
+        "line 1: answer '1.234' may have a mark of thousands or of ",
+        "line 5: answer '1,234' may have a mark of thousands or of ",
+    ]
+    write(file, [question(i, response=text) for i, text in enumerate(["1.234", "1,234", "7"])])
+    assert generate(spec(file, metric="numeric"))
+
+
+def test_the_tolerance_is_exact_unless_given_and_belongs_to_numbers(file: Path) -> None:
+    assert spec(file, metric="numeric").tolerance == 0
+    with pytest.raises(ValueError, match="'tolerance' belongs to metric 'numeric', not 'exact_m"):
+        spec(file, tolerance=0.1)
+    for tolerance in (-0.1, 1, "inf"):
+        with pytest.raises(ValueError, match="tolerance"):
+            spec(file, metric="numeric", tolerance=tolerance)
+
+
+# --- Different answers that count as equal -----------------------------------------------------
+
+
+def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> None:
+    years = [str(year) for year in range(1900, 1996, 5)]
+    write(file, [question(i, response=year) for i, year in enumerate(years)])
+    (problem,) = problems_of(file, metric="numeric", tolerance=0.05)
+    assert problem == (
+        "metric 'numeric' counts different answers as equal: 190 of 190 pairs of different "
+        "answers, '1900' (line 1) and '1905' (line 2); '1900' (line 1) and '1910' (line 3); '1900' "
+        "(line 1) and '1915' (line 4); ...; give a smaller tolerance, or none, and all answers the "
+        "same number of decimals"
+    )
+    assert generate(spec(file, metric="numeric"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "answers", "settings"),
+    [
+        ("exact_match", ["Paris", "PARIS ", "Rome"], {}),
+        ("numeric", ["100", "101", "200"], {"tolerance": 0.02}),
+        ("numeric", ["3.1", "3.14", "5"], {}),
+    ],
+)
+def test_some_answers_that_count_as_equal_are_said(
+    file: Path, caplog: pytest.LogCaptureFixture, metric: str, answers: list[str], settings: Line
+) -> None:
+    write(file, [question(i, response=text) for i, text in enumerate(answers)])
+    for _ in range(2):
+        generate(spec(file, metric=metric, **settings))
+    (text,) = caplog.messages  # once, although the file is read twice
+    first, second = (repr(answer.strip()) for answer in answers[:2])
+    assert f"{metric!r} counts different answers as equal: 1 of 3 pairs" in text
+    assert f"{first} (line 1) and {second} (line 2); " in text
+
+
+def test_spellings_of_one_number_are_one_answer(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = ["1,000", "1000", "1 000.0", "1e3", "7"]
+    write(file, [question(i, response=text) for i, text in enumerate(answers)])
+    assert generate(spec(file, metric="numeric")) and not caplog.messages
 
 
 def test_numeric_without_a_number_is_a_format_failure() -> None:
@@ -505,6 +681,22 @@ def test_any_text_can_be_graded(text: str, metric: str) -> None:
     assert not (grade.correct and grade.format_failure)
 
 
+@pytest.mark.parametrize(
+    ("settings", "grading"),
+    [
+        ({"metric": "numeric", "tolerance": 0.05}, "numeric, relative tolerance 0.05: not exact"),
+        ({"metric": "numeric"}, "numeric, exact to the digits of the gold answer"),
+        ({}, "exact_match"),
+    ],
+)
+def test_the_card_says_how_answers_are_graded(
+    file: Path, tmp_path: Path, settings: Line, grading: str
+) -> None:
+    write(file, [question(i, response=str(10**i)) for i in range(4)])
+    write_domain(spec(file, **settings), tmp_path / "out")
+    assert f"- **Grading:** {grading}\n" in (tmp_path / "out/card.md").read_text()
+
+
 def test_domain_is_found_by_name() -> None:
     domain = get_domain("jsonl")
     assert domain.variants == ("response",) and set(domain.max_new_tokens) == {"response"}
@@ -512,28 +704,6 @@ def test_domain_is_found_by_name() -> None:
 
 
 # --- Reading answers, shared with the other domains -------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("1 then 2.5", 2.5),
-        ("-3", -3),
-        ("−3", -3),
-        ("+.5e-3", 0.0005),
-        ("12,345.6 g", 12345.6),
-        ("1,23", 23),
-        ("3-4", 3),
-        ("ends with 7.", 7),
-        ("FIB-4, m^2, CO2, x_1", None),
-        ("95%", 95),
-        ("$4", 4),
-        ("1e999", None),
-        ("", None),
-    ],
-)
-def test_last_number(text: str, number: float | None) -> None:
-    assert last_number(text) == number
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.domains.hub_files import write_gsm8k, write_medcalc, write_metamath
+from tests.unit.domains.hub_files import medcalc_row, write_gsm8k, write_medcalc, write_metamath
 
 from sft_tradeoff.config import ConfigError, load_study, parse_study
 from sft_tradeoff.console import UserError
@@ -100,6 +100,23 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
     digest = json.loads(records[1].read_text())["files"]["main/test-00000-of-00001.parquet"]
     assert f"main/test-00000-of-00001.parquet (sha256 `{digest['sha256']}`)" in card
     assert str(tmp_path) not in card
+    assert (
+        "- 0 of 12 training rows (0.00%) are left out: their question is in GSM8K's test.\n" in card
+    )
+    assert "- 3 calculator annotations (`<<48/2=24>>`) are removed from 3 of 3 test" in card
+    assert "- 3 of 3 test responses are right by the rule that grades.\n" in card
+
+
+def test_an_answer_beyond_its_own_limits_is_counted(tmp_path, caplog):
+    test = [medcalc_row(1, "2", "A.", "5.0", "1.0", "2.0"), medcalc_row(2, "2", "B.", "5.0")]
+    source, spec = (
+        write_medcalc(tmp_path / "m", test=test),
+        DomainSpec(name="hub_medcalc", n_test=2),
+    )
+    write_domain(spec.model_copy(update={"n_validation": 0}), tmp_path / "out", [source])
+    card = (tmp_path / "out/card.md").read_text()
+    assert "- 1 of 2 test responses are right by the rule that grades.\n" in card
+    assert "1 test responses are wrong by the rule that grades" in caplog.text
 
 
 def test_every_asset_must_be_given(tmp_path):

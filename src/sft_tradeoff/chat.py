@@ -1,0 +1,314 @@
+"""What a model's chat template writes around a prompt and its answer.
+
+All of it is found by rendering. A conversation of marks that occur nowhere else shows what the
+template writes before, between and behind the turns; every real conversation is rendered as well
+and may differ from that one in nothing but its turns. No text is searched for an answer, and a
+template that drops, moves or rewrites a turn is an error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.console import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# What a template gets where it asks for today: the day that Llama 3.1's template falls back to. The
+# same example must give the same tokens tomorrow.
+FIXED_DATE = date(2024, 7, 26)
+_CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+_READS_CLOCK = re.compile(r"\bstrftime_now\b(?!\s+is\b)")
+# Plain letters: nothing that a template would trim, escape or take for markup.
+_MARKS = {"system": "QzSystemTurnQz", "user": "QzUserTurnQz", "assistant": "QzAnswerQz"}
+_NAMES = {"system": "system turn", "user": "prompt", "assistant": "response"}
+_TRIMS: tuple[Callable[[str], str], ...] = (
+    *(str, str.strip, str.lstrip, str.rstrip),
+    *(lambda t: t.strip("\n"), lambda t: t.lstrip("\n"), lambda t: t.rstrip("\n")),
+)
+EXCERPT = 40  # characters of a text in a message
+_FIX = (
+    "correct chat_template.jinja in the model's folder, or set 'chat_template' or "
+    "'chat_template_args' in its catalogue entry (make own: CHAT_TEMPLATE_ARGS=)"
+)
+
+
+class ChatTemplateError(UserError, ValueError):
+    """The chat template does not render a conversation as a prompt followed by its response."""
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """How a chat template wraps an answer.
+
+    Args:
+        header: Text between the rendered prompt and the answer, such as an empty block of
+            thoughts. The model has to write it, so it is learned; what follows it is graded.
+        end_text: Text behind the answer up to and including the end of turn; empty if the template
+            marks no end.
+        end_of_turn: Token that ends an answer: the first special token behind it, or the
+            tokenizer's EOS. It is learned, stops generation, and is one of the ends that the
+            generation settings of the model's folder name.
+        answer_mark: The last added token of the header (``</think>``); what a model writes before
+            it is not the answer. None if there is no such token.
+        lead: Text of the header behind the mark, without white space around it.
+    """
+
+    header: str
+    end_text: str
+    end_of_turn: int
+    answer_mark: int | None
+    lead: str
+
+    def answer(self, text: str) -> str:
+        """Return the answer in a generated text that begins behind the mark."""
+        return text.lstrip().removeprefix(self.lead).lstrip() if self.lead else text
+
+
+@dataclass(frozen=True)
+class Turns:
+    """One rendered example.
+
+    Args:
+        prompt: Text that the model sees before it answers.
+        response: Text that is learned, from the header to the end of turn.
+    """
+
+    prompt: str
+    response: str
+
+
+def chat_format(tokenizer: PreTrainedTokenizerBase) -> ChatFormat:
+    """Find out how the tokenizer's chat template wraps an answer.
+
+    Raises:
+        ChatTemplateError: If it cannot be rendered, drops a turn, or opens an answer otherwise than
+            it writes one.
+    """
+    return _chat_format(tokenizer, str(tokenizer.chat_template))
+
+
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None
+) -> str:
+    """Text of a user message as the model sees it before it answers.
+
+    Args:
+        tokenizer: With a chat template.
+        prompt: The user's message.
+        system: Text of a system turn. A template without such turns gets it at the beginning of the
+            user's message.
+
+    Raises:
+        ChatTemplateError: If the template does not render just these turns.
+    """
+    contents = _contents(tokenizer, prompt, system)
+    pattern, _, _ = _pattern(tokenizer, contents)
+    text = _render(tokenizer, contents, add_generation_prompt=True)
+    _compare(text, [pattern], contents)
+    return text
+
+
+def render_turns(tokenizer: PreTrainedTokenizerBase, record: Mapping[str, Any]) -> Turns:
+    """Render an example: its prompt, and what is to be learned.
+
+    Args:
+        tokenizer: With a chat template.
+        record: With ``prompt`` and ``response``, and ``system`` if it has a system turn.
+
+    Raises:
+        ChatTemplateError: If the template does not render just these turns.
+    """
+    prompt = render_prompt(tokenizer, record["prompt"], record.get("system"))
+    contents = _contents(tokenizer, record["prompt"], record.get("system"))
+    pattern, header, tail = _pattern(tokenizer, contents)
+    contents["assistant"] = record["response"]
+    text = _render(tokenizer, contents)
+    answer = _MARKS["assistant"] + tail
+    # A response that brings thoughts of its own has no empty block of them before it.
+    _compare(text, [pattern + header + answer, pattern + answer], contents)
+    end_text = chat_format(tokenizer).end_text
+    if not text.startswith(prompt) or not tail.startswith(end_text):
+        raise ChatTemplateError(f"the chat template treats this conversation otherwise; {_FIX}")
+    return Turns(prompt, text[len(prompt) : len(text) - len(tail)] + end_text)
+
+
+def control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Texts that become a control token wherever they stand; no turn may contain one.
+
+    Transformers' ``all_special_tokens`` lists only those that have a name, such as EOS: not Gemma
+    3's ``<end_of_turn>``.
+    """
+    return _control_tokens(tokenizer, len(tokenizer), *tokenizer.all_special_tokens)
+
+
+def decode_answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], mark: int | None) -> str:
+    """Text of generated tokens, without special ones and what stands before the last mark."""
+    behind = tokens[len(tokens) - tokens[::-1].index(mark) :] if mark in tokens else tokens
+    text = str(tokenizer.decode(behind, skip_special_tokens=True))
+    return text if behind is tokens else text.lstrip()
+
+
+def without_clock(template: str) -> str:
+    """Return a chat template that writes :data:`FIXED_DATE` where it would write today's.
+
+    Raises:
+        ChatTemplateError: If it reads the clock in another way.
+    """
+    fixed = _CLOCK.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
+    if _READS_CLOCK.search(fixed):
+        raise ChatTemplateError(
+            "the chat template reads the clock (strftime_now) so that its date cannot be fixed: "
+            "the same prompt would be other tokens tomorrow; write a date into it, in "
+            "chat_template.jinja in the model's folder"
+        )
+    return fixed
+
+
+def with_variables(template: str, variables: Mapping[str, bool | str]) -> str:
+    """Return a chat template that sets some of its variables itself, for whoever renders it.
+
+    Raises:
+        ChatTemplateError: If it reads no variable of that name.
+    """
+    for name in variables:
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise ChatTemplateError(
+                f"chat_template_args: the chat template reads no variable {name!r}; correct its "
+                "name, or remove it"
+            )
+    sets = (f"{{%- set {name} = {json.dumps(value)} %}}" for name, value in variables.items())
+    return "".join(sets) + template
+
+
+@lru_cache(maxsize=16)
+def _control_tokens(tokenizer: PreTrainedTokenizerBase, *state: object) -> tuple[str, ...]:
+    """``state`` is what changes when tokens are added."""
+    return tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+
+
+@lru_cache(maxsize=16)
+def _chat_format(tokenizer: PreTrainedTokenizerBase, template: str) -> ChatFormat:
+    _, header, tail = _pattern(tokenizer, ["user"])
+    added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
+    # Some models' end of turn is an added token without the flag.
+    found = _find(control_tokens(tokenizer), tail) or _find(added, tail)
+    marks = _find(added, header)
+    return ChatFormat(
+        header=header,
+        end_text=tail[: found[0].end()] if found else "",
+        end_of_turn=added[found[0][0]] if found else tokenizer.eos_token_id,
+        answer_mark=added[marks[-1][0]] if marks else None,
+        lead=header[marks[-1].end() if marks else 0 :].strip(),
+    )
+
+
+def _find(texts: Iterable[str], text: str) -> list[re.Match[str]]:
+    """All places in a text where one of others stands, the longest where several do."""
+    pattern = "|".join(re.escape(t) for t in sorted(texts, key=len, reverse=True))
+    return list(re.finditer(pattern, text)) if pattern else []
+
+
+def _contents(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None
+) -> dict[str, str]:
+    """Content by role."""
+    if system is None:
+        return {"user": prompt}
+    if _has_system(tokenizer, str(tokenizer.chat_template)):
+        return {"system": system, "user": prompt}
+    return {"user": f"{system}\n\n{prompt}"}
+
+
+@lru_cache(maxsize=16)
+def _has_system(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
+    """Whether the template renders a system turn; some raise an error, others drop it."""
+    try:
+        _pattern(tokenizer, ["system", "user"])
+    except ChatTemplateError:
+        return False
+    return True
+
+
+def _pattern(tokenizer: PreTrainedTokenizerBase, roles: Iterable[str]) -> tuple[str, str, str]:
+    """Render marks instead of turns: the prompt, and what surrounds the answer behind it."""
+    return _marked(tokenizer, str(tokenizer.chat_template), tuple(roles))
+
+
+@lru_cache(maxsize=64)
+def _marked(
+    tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[str, ...]
+) -> tuple[str, str, str]:
+    marks = {role: _MARKS[role] for role in roles}
+    prompt = _render(tokenizer, marks, add_generation_prompt=True)
+    whole = _render(tokenizer, marks | {"assistant": _MARKS["assistant"]})
+    for role, mark in (marks | {"assistant": _MARKS["assistant"]}).items():
+        if whole.count(mark) != 1:
+            raise ChatTemplateError(
+                f"the chat template drops, repeats or rewrites the {_NAMES[role]}: a mark in its "
+                f"place appears {whole.count(mark)} times; {_FIX}"
+            )
+    if not whole.startswith(prompt):
+        asked, learned = _where_they_part(prompt, whole)
+        raise ChatTemplateError(
+            f"the chat template opens an answer with {asked!r}, but a whole conversation has "
+            f"{learned!r} there: what would be learned is not what would be asked; {_FIX}"
+        )
+    header, _, tail = whole[len(prompt) :].partition(_MARKS["assistant"])
+    return prompt, header, tail
+
+
+def _compare(text: str, patterns: list[str], contents: Mapping[str, str]) -> None:
+    """Refuse a rendered conversation that is none of the patterns with these turns in it."""
+    for pattern, turns in itertools.product(patterns, _spellings(contents)):
+        if text == _filled(pattern, turns):
+            return
+    wanted, found = _where_they_part(_filled(patterns[0], contents), text)
+    raise ChatTemplateError(
+        f"the chat template changes what it is given: {wanted!r} becomes {found!r}; {_FIX}"
+    )
+
+
+def _where_they_part(one: str, other: str) -> tuple[str, str]:
+    """The beginnings of what differs in two texts."""
+    pairs = enumerate(itertools.zip_longest(one, other))
+    start = next((i for i, (a, b) in pairs if a != b), 0)
+    return one[start : start + EXCERPT], other[start : start + EXCERPT]
+
+
+def _filled(pattern: str, contents: Mapping[str, str]) -> str:
+    marks = {_MARKS[role]: content for role, content in contents.items()}
+    return re.sub("|".join(marks), lambda mark: marks[mark[0]], pattern)
+
+
+def _spellings(contents: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The turns as they are, and with white space trimmed, as templates do."""
+    trimmed = [dict.fromkeys(trim(content) for trim in _TRIMS) for content in contents.values()]
+    for turns in itertools.product(*trimmed):
+        yield dict(zip(contents, turns, strict=True))
+
+
+def _render(
+    tokenizer: PreTrainedTokenizerBase,
+    contents: Mapping[str, str],
+    add_generation_prompt: bool = False,
+) -> str:
+    messages = [{"role": role, "content": content} for role, content in contents.items()]
+    try:
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except Exception as error:  # the template is a program of the model's own, and may raise any
+        reason = " ".join(str(error).split())
+        raise ChatTemplateError(
+            f"the chat template cannot be rendered ({type(error).__name__}: {reason}); {_FIX}"
+        ) from error
+    return str(text)

@@ -1,0 +1,1 @@
+"""Reading and comparing answers: what domains and benchmarks share."""

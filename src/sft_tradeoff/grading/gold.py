@@ -1,0 +1,76 @@
+"""Gold answers that are to be exactly one plain number: anything else is refused, not guessed."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from sft_tradeoff.grading.numbers import Number, find_number_words, find_runs, plain_text
+
+# Words beside a number that make it another one, a time, a date or a bound.
+_CHANGING_TEXT = """
+minus negative plus squared cubed half halves third thirds quarter quarters dozen dozens
+hundred hundreds thousand thousands million millions billion billions trillion trillions lakh lakhs
+crore crores mio mrd mn bn tn tsd tausend millionen milliarden mille
+than least most over under above below about approximately approx around roughly
+nearly almost circa ca up
+pi sqrt root log ln exp sin cos tan infinity
+am pm oclock january february march april may june july august september october november december
+jan feb mar apr jun jul aug sep sept oct nov dec
+monday tuesday wednesday thursday friday saturday sunday
+"""
+_CHANGING = frozenset(_CHANGING_TEXT.split())
+_OPENING = ("(", "[", "{")
+_UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k, 7M)
+_CHANGING_SYMBOLS = re.compile(r"[+<>±≈~^√∞π×÷≤≥!?|…]|-(?!\w)|(?<!\w)-|/(?!\s?[^\W\d])")
+_LATEX_COMMAND = re.compile(
+    r"\\(?!(?:boxed|fbox|text|textbf|mathrm|mathbf|left|right|displaystyle)(?![a-zA-Z]))[a-zA-Z]+"
+)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def read_gold(text: str) -> Number:
+    """Read a gold answer: one number, perhaps with currency, percent sign, unit or other words.
+
+    Raises:
+        ValueError: Saying why it is not exactly one plain number.
+    """
+    plain = plain_text(text)
+    runs = list(find_runs(plain))
+    numbers = [number for run in runs for number in run.numbers]
+    if len(numbers) > 1:
+        raise ValueError("has several numbers")
+    if not numbers:
+        raise ValueError("has digits that are not one number" if runs else "is not a number")
+    run = next(run for run in runs if run.numbers)
+    before, after = plain[: run.start], plain[run.end :]
+    if re.search(r"\d", before + after):
+        raise ValueError("has digits beside the number")
+    if numbers[0].has_decimal_comma and before.endswith(_OPENING):
+        raise ValueError("may be several numbers, with a comma between them")
+    if change := _change(before, after):
+        raise ValueError(f"has {change!r} beside the number, which may change it")
+    return numbers[0]
+
+
+def is_ambiguous(text: str) -> bool:
+    """Whether a gold answer is spelled like 1.234 or 1,234, whose mark other languages swap."""
+    return (
+        re.search(r"(?<![\d.,])[1-9]\d{0,2}[.,]\d{3}(?![\d.,]\d)(?!\d)", plain_text(text))
+        is not None
+    )
+
+
+def _change(before: str, after: str) -> str | None:
+    """What beside a number may make it another one."""
+    around = f"{before.rstrip()} {after.lstrip()}"
+    if found := _LATEX_COMMAND.search(around) or _CHANGING_SYMBOLS.search(around):
+        return found[0]
+    words = re.findall(r"[^\W\d_]+", around.replace("'", "").replace(".", ""))
+    changing = next((word for word in words if word.casefold() in _CHANGING), None)
+    letter = re.match(r"\s?([^\W\d_])(?![^\W\d_])", after)
+    if changing is None and letter and letter[1] not in _UNIT_LETTERS:
+        return letter[1]
+    if changing is None and find_number_words(around):
+        return "a number word"
+    return changing

@@ -1,0 +1,258 @@
+r"""Numbers in text, for every domain and benchmark: read exactly, without ever evaluating it.
+
+Read are ``3/4``, ``1 1/2``, ``\frac{3}{4}``, ``½``; ``1e3``, ``3 × 10^4``, ``10^{-3}``; and
+thousands marked as in 1,234, 1 234, 1'234, 1_234, 12,34,567 and 1.234.567, with a decimal point or
+comma. Currency, percent signs (50 % is 50), units and ordinal endings are passed over.
+
+Two spellings are ambiguous. ``1,234`` is 1234: a comma before three digits marks thousands, if one
+to three digits, the first not zero, stand before it; any other single comma is a decimal comma. A
+single point is always a decimal point: ``1.234`` is not 1234.
+
+A hyphen between two numbers separates them. Dates, times, versions, hexadecimal numbers, powers of
+other bases than ten, and digits that belong to a name (FIB-4, CO2, m^2) are not numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+# Longer or larger than these is no answer, and Python refuses to read thousands of digits.
+_LONGEST = 400
+_LONGEST_LIST = 10_000
+_LARGEST = Fraction(10) ** 308
+
+_LATEX = re.compile(
+    r"""(?P<group>\{,\}|,\\!)                                       # 70{,}000 and 70,\!000
+    |(?P<space>\\[,;:\ ])
+    |\\(?P<symbol>[$%])
+    |\\(?P<sign>times|cdot)(?![a-zA-Z])
+    |(?P<degree>\^\{?\\circ\}?)
+    |(?P<after>(?<=\d))?\\[dtc]?frac
+      (?:\ ?\{\ ?(?P<minus>-?)(?P<n>\d+)\ ?\}\ ?\{\ ?(?P<d>\d+)\ ?\}|(?P<n1>\d)(?P<d1>\d))""",
+    re.VERBOSE | re.ASCII,
+)
+# What is written alike: hyphens and minus signs, spaces, apostrophes, marks of other scripts.
+_ALIKE = str.maketrans(
+    "−–‐‑﹣－\u00a0\u202f\u2009\u2007\u205f’ʼ⁄∕٫٬，．：％＄／⋅∙",
+    "------     ''//.,,.:%$/··",
+)
+_SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]+")
+_FROM_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_VULGAR = re.compile(r"(?P<after>(?<=\d))?[¼-¾⅐-⅞]")
+
+_EXPONENT = r"(?:\{ ?[-+]?\d+ ?\}|\( ?[-+]?\d+ ?\)|[-+]?\d+)"
+_TEN = rf"10 ?(?:\^|\*\*) ?{_EXPONENT}".replace(" ", "[ ]")
+_TIMES_TEN = rf"[ ]?[x×*·][ ]?{_TEN}"
+# Everything that digits are joined to, so that no part of a date or of a list is read alone.
+_RUN = re.compile(
+    rf"""(?<![\w^/])(?<![\w^/][-.])(?<!\.)
+    (?P<sign>(?<![)\]\-])[-+])?
+    (?:[$€£¥₹]\ ?(?P<late_sign>[-+])?)?
+    (?P<run>(?:{_TEN}|\d+|\.\d+)
+      (?:[.,:/'_-]\d+|\ \d{{3}}(?!\d)|\ \d+/\d+|[eE][-+]?\d+|{_TIMES_TEN})*)""",
+    re.VERBOSE | re.ASCII,
+)
+_POINT = (
+    r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d?(?:,\d{2})+,\d{3}(?:\.\d+)?"
+    r"|[1-9]\d{0,2}(?P<mark>[ '_])\d{3}(?:(?P=mark)\d{3})*(?:\.\d+)?|\d*\.\d+|\d+"
+)
+_COMMA = (
+    r"[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+"
+    r"|[1-9]\d{0,2}(?P<mark_2>[ '_])\d{3}(?:(?P=mark_2)\d{3})*,\d+|\d+,\d+"
+)
+_NUMBER = re.compile(
+    rf"(?:{_TEN}|(?:(?P<whole>\d+) (?=\d+/))?(?:(?P<point>{_POINT})|(?P<comma>{_COMMA}))"
+    rf"(?:/(?P<denominator>\d+(?:\.\d+)?)|[eE][-+]?\d+|{_TIMES_TEN})?)",
+    re.ASCII,
+)
+_WITHOUT_MARKS = str.maketrans("", "", ",' _")
+_POWER = re.compile(r"(?:[eE]|\^ ?|\*\* ?)[({]? ?(?P<exponent>[-+]?\d+) ?[)}]?$", re.ASCII)
+_HEXADECIMAL = re.compile(r"[xX][0-9a-fA-F]", re.ASCII)
+# fmt: off
+_UNITS = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+# fmt: on
+_WORD_VALUES = {word: value for value, word in enumerate(_UNITS)} | {
+    word: 10 * value for value, word in enumerate(_TENS, start=2)
+}
+_WORD = re.compile(
+    rf"\b(?:(?P<tens>{'|'.join(_TENS)})(?:[- ](?P<digit>{'|'.join(_UNITS[1:10])}))?"
+    rf"|(?P<unit>{'|'.join(sorted(_UNITS, key=len, reverse=True))}))\b",
+    re.IGNORECASE,
+)
+
+
+class Number(NamedTuple):
+    """A number as it is written.
+
+    Args:
+        value: Exactly what is written.
+        n_decimals: Digits behind its decimal mark: 2 in ``3.50``, 4 in ``1.5e-3``.
+        has_decimal_comma: Whether that mark is a comma.
+    """
+
+    value: Fraction
+    n_decimals: int = 0
+    has_decimal_comma: bool = False
+
+
+class Run(NamedTuple):
+    """Digits and all that they are joined to.
+
+    Args:
+        start: Where it begins in :func:`plain_text`, its sign and currency included.
+        end: Where it ends there.
+        numbers: What it says: one number, several (``3-4``), or none (a date).
+    """
+
+    start: int
+    end: int
+    numbers: list[Number]
+
+
+def plain_text(text: str) -> str:
+    """Write LaTeX and the marks of other scripts in plain characters."""
+    if not text.isascii():
+        text = _SUPERSCRIPT.sub(lambda m: f"^{m[0].translate(_FROM_SUPERSCRIPT)}", text)
+        text = _VULGAR.sub(_write_vulgar, text).translate(_ALIKE)
+        text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
+    return _LATEX.sub(_write_plainly, text) if "\\" in text or "{,}" in text else text
+
+
+def _write_vulgar(match: re.Match[str]) -> str:
+    value = Fraction(unicodedata.numeric(match[0])).limit_denominator(10)
+    return f"{' ' * (match['after'] is not None)}{value.numerator}/{value.denominator}"
+
+
+def _write_plainly(match: re.Match[str]) -> str:
+    for name, plain in (("group", ","), ("space", " "), ("degree", "°")):
+        if match[name]:
+            return plain
+    if match["symbol"] or match["sign"]:
+        return match["symbol"] or "×"
+    fraction = f"{match['n'] or match['n1']}/{match['d'] or match['d1']}"
+    return f"{' ' * (match['after'] is not None)}{match['minus'] or ''}{fraction}"
+
+
+def find_runs(plain: str) -> Iterator[Run]:
+    """Yield everything in a :func:`plain_text` that begins like a number."""
+    for match in _RUN.finditer(plain):
+        yield Run(match.start(), match.end(), _numbers(match))
+
+
+def _numbers(match: re.Match[str]) -> list[Number]:
+    numbers = [] if _is_other(match["run"], match.string, match.end()) else _read(match["run"])
+    if numbers and "-" in (match["sign"], match["late_sign"]):
+        numbers[0] = numbers[0]._replace(value=-numbers[0].value)
+    return numbers
+
+
+def _is_other(run: str, text: str, end: int) -> bool:
+    """Whether what follows makes it a power, a quotient or a hexadecimal number."""
+    return text.startswith(("^", "/-"), end) or (
+        run == "0" and _HEXADECIMAL.match(text, end) is not None
+    )
+
+
+def _read(run: str) -> list[Number]:
+    """Numbers that a run says: all of it is one, or its parts are."""
+    if len(run) <= _LONGEST and (match := _NUMBER.fullmatch(run)):
+        number = _number(match)
+        return [number] if number else []
+    for mark in "- ," if len(run) <= _LONGEST_LIST else "":
+        if mark in run:
+            parts = run.split(mark)
+            if mark == "-" and len(parts) > 2:  # a date or a telephone number
+                return []
+            return [number for part in parts for number in _read(part)]
+    return []
+
+
+def _number(match: re.Match[str]) -> Number | None:
+    power = None if match[0].isdecimal() else _POWER.search(match[0])
+    exponent = int(power["exponent"]) if power else 0
+    if abs(exponent) > _LONGEST:
+        return None
+    digits = (match["point"] or "1").translate(_WITHOUT_MARKS)
+    if match["comma"]:
+        digits = match["comma"].replace(".", "").replace(",", ".").translate(_WITHOUT_MARKS)
+    value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
+    value = value * Fraction(10) ** exponent if exponent else value
+    if match["denominator"]:
+        if not (denominator := Fraction(match["denominator"])):
+            return None
+        value = value / denominator + int(match["whole"] or 0)
+        return Number(value)
+    if value > _LARGEST:
+        return None
+    n_decimals = max(0, len(digits.partition(".")[2]) - exponent)
+    return Number(value, n_decimals, "," in (match["comma"] or ""))
+
+
+def find_numbers(text: str) -> list[Fraction]:
+    """Return the numbers written in digits, in order."""
+    return [number.value for run in find_runs(plain_text(text)) for number in run.numbers]
+
+
+def last_number(text: str) -> Fraction | None:
+    """Return the last number of an answer: after reasoning, the result stands at the end."""
+    for match in reversed(list(_RUN.finditer(plain_text(text)))):
+        if numbers := _numbers(match):
+            return numbers[-1].value
+    return None
+
+
+def first_number(text: str) -> Fraction | None:
+    """Return the number of the first word with digits; the result where the word is an equation."""
+    plain = plain_text(text)
+    digit = re.search(r"\d", plain)
+    end = re.compile(r"\s|$").search(plain, digit.start()) if digit else None
+    if end is None:
+        return None
+    word = itertools.takewhile(lambda run: run.start < end.start(), find_runs(plain))
+    numbers = [number for run in word for number in run.numbers]
+    return numbers[-1].value if numbers else None
+
+
+def agrees(found: Fraction, gold: Number, tolerance: float = 0) -> bool:
+    """Whether a number is right to the digits of the gold answer.
+
+    It equals it or, where the gold answer has decimals, differs by at most half a unit of the last
+    one: 3.14159 is right if 3.14 was asked for, 3.1 is not.
+
+    Args:
+        found: The number to grade.
+        gold: The right one.
+        tolerance: Relative; what is within it is right too.
+    """
+    if found == gold.value:
+        return True
+    rounding = Fraction(1, 2 * 10**gold.n_decimals) if gold.n_decimals else Fraction(0)
+    allowed = max(rounding, Fraction(str(tolerance)) * abs(gold.value))
+    return abs(found - gold.value) <= allowed
+
+
+def find_number_words(text: str) -> list[Fraction]:
+    """Return the numbers written in words up to ninety-nine, in order."""
+    return [
+        Fraction(sum(_WORD_VALUES[w.lower()] for w in match.groups() if w))
+        for match in _WORD.finditer(text)
+    ]
+
+
+def format_number(value: Fraction, n_decimals: int) -> str:
+    """Write a number with exactly ``n_decimals`` decimals, which it must not exceed."""
+    scaled = value * 10**n_decimals
+    if scaled.denominator != 1:
+        raise ValueError(f"{value} has more than {n_decimals} decimals")
+    digits = f"{abs(scaled.numerator):0{n_decimals + 1}d}"
+    point = len(digits) - n_decimals
+    return "-" * (value < 0) + digits[:point] + ("." + digits[point:]) * bool(n_decimals)

@@ -1,0 +1,152 @@
+"""The chat of a model folder: its tokenizer and template, and what ends an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.chat import (
+    FIXED_DATE,
+    ChatTemplateError,
+    chat_format,
+    control_tokens,
+    with_variables,
+    without_clock,
+)
+from sft_tradeoff.files import atomic_write_json
+from sft_tradeoff.model_folder import ModelError
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+TEMPLATE_NAME = "chat_template.jinja"
+SETTINGS_NAME = "generation_config.json"
+SENTENCEPIECE = b"\n"  # first byte of its files: a list of pieces, as protobuf tags it
+
+
+def load_tokenizer(
+    path: str | Path, variables: Mapping[str, bool | str] = MappingProxyType({})
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder, with a chat template and a pad token.
+
+    Without a pad token the end-of-sequence token pads; masks tell the two apart. The padding side
+    stays as the model gives it. Of several templates the default one counts, and one that writes
+    today's date gets a fixed one.
+
+    Args:
+        path: The folder.
+        variables: Values of the template's variables, by name.
+
+    Raises:
+        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, or the
+            template does not render a conversation as prompt and answer.
+    """
+    tokenizer = _load(path)
+    try:
+        tokenizer.chat_template = with_variables(without_clock(tokenizer.chat_template), variables)
+        end = str(tokenizer.convert_ids_to_tokens(chat_format(tokenizer).end_of_turn))
+    except ChatTemplateError as error:
+        raise ModelError(f"{path}: {error}") from error
+    if end not in control_tokens(tokenizer):  # else it would be part of what was answered
+        tokenizer.add_special_tokens({"additional_special_tokens": [end]}, False)
+    return tokenizer
+
+
+def settle_chat(folder: Path, variables: Mapping[str, bool | str]) -> dict[str, Any]:
+    """Write into a model's folder what its chats are: variables, date and end of turn.
+
+    Every reader of the folder then renders the same, and stops where training ends an answer.
+
+    Args:
+        folder: A model folder of our own, which is changed.
+        variables: Values of the template's variables, by name.
+
+    Returns:
+        The facts, for ``MODEL.json``.
+
+    Raises:
+        ModelError: If the template cannot be used.
+    """
+    own = _load(folder).chat_template
+    tokenizer = load_tokenizer(folder, variables)
+    if tokenizer.chat_template != own:
+        (folder / TEMPLATE_NAME).write_text(tokenizer.chat_template, encoding="utf-8")
+    chat = chat_format(tokenizer)
+    _name_end_of_turn(folder, chat.end_of_turn)
+    return {
+        "header": chat.header,
+        "end_of_turn": tokenizer.convert_ids_to_tokens(chat.end_of_turn),
+        "date": None if without_clock(own) == own else FIXED_DATE.isoformat(),
+    }
+
+
+def end_tokens(settings: GenerationConfig) -> set[int]:
+    """Tokens that end a generation by these settings."""
+    ends = settings.eos_token_id
+    return set(ends if isinstance(ends, list) else [] if ends is None else [ends])
+
+
+def generation_ends(folder: Path) -> set[int]:
+    """Tokens that end a generation by the settings of a model folder."""
+    return end_tokens(_settings(folder))
+
+
+def _load(path: str | Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
+    except (ValueError, OSError) as error:
+        reason = _only_sentencepiece(Path(path)) or error
+        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {reason}") from error
+    if isinstance(tokenizer.chat_template, dict):
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
+    if not tokenizer.chat_template:
+        raise ModelError(
+            f"{path}: the tokenizer has no chat template; set 'chat_template' (Jinja) in the "
+            "model's catalogue entry"
+        )
+    if tokenizer.eos_token is None:
+        raise ModelError(
+            f"{path}: the tokenizer has no end-of-sequence token; add 'eos_token' to its "
+            "tokenizer_config.json"
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _only_sentencepiece(folder: Path) -> str | None:
+    """What to do where Transformers asks for tiktoken, which could not read the file either."""
+    for path in [] if (folder / "tokenizer.json").is_file() else folder.glob("*.model"):
+        with open(path, "rb") as file:
+            if file.read(1) == SENTENCEPIECE:
+                return (
+                    f"{path.name} is SentencePiece's, and there is no tokenizer.json; 'pip install "
+                    "sentencepiece protobuf' (both), or put a tokenizer.json into the folder: "
+                    "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it where "
+                    "both are installed"
+                )
+    return None
+
+
+def _name_end_of_turn(folder: Path, token: int) -> None:
+    """Add the end of turn to what ends a generation by the folder's own settings."""
+    settings = _settings(folder)
+    ends = end_tokens(settings)
+    if token not in ends:
+        settings.eos_token_id = [token, *sorted(ends)]
+        atomic_write_json(folder / SETTINGS_NAME, settings.to_diff_dict())
+
+
+def _settings(folder: Path) -> GenerationConfig:
+    from transformers import AutoConfig, GenerationConfig
+
+    if (folder / SETTINGS_NAME).is_file():
+        return GenerationConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return GenerationConfig.from_model_config(config)  # as Transformers does

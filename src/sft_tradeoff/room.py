@@ -1,0 +1,56 @@
+"""How many tokens an answer may have, from the tokens of the right ones."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sft_tradeoff.console import UserError
+from sft_tradeoff.domains import get_domain
+
+if TYPE_CHECKING:
+    from sft_tradeoff.specs import DomainSpec
+    from sft_tradeoff.tokenization import TokenizedData
+
+LEAST = 64  # θ0 has not learned to be as brief as the responses
+MARGIN = 1.25  # a right answer may be longer than the one that was given
+
+
+class RoomError(UserError, ValueError):
+    """Right answers would be cut off, and count as wrong."""
+
+
+def room_for_answers(spec: DomainSpec, test: TokenizedData, max_length: int) -> int:
+    """Tokens that may be generated for each test prompt of a domain.
+
+    The study's ``max_new_tokens``; else the domain's own number, if the longest response is within
+    it; else the tokens of that one, its end of turn included, and a margin as far as the window
+    leaves one.
+
+    Args:
+        spec: The domain.
+        test: Its test examples, tokenised.
+        max_length: The window, tokens.
+
+    Raises:
+        RoomError: If the longest response does not fit.
+    """
+    n_response = test.n_supervised
+    longest, n_prompt = int(n_response.max()), int((test.lengths - n_response).max())
+    usual = spec.max_new_tokens or get_domain(spec.name).max_new_tokens[spec.variant]
+    if usual is not None and longest <= usual:
+        return usual
+    if spec.max_new_tokens is not None:
+        raise RoomError(
+            f"domain {spec.label!r}: max_new_tokens {spec.max_new_tokens} is less than the "
+            f"{longest} tokens of the longest right answer (test example "
+            f"{int(n_response.argmax()) + 1}), which could not be given; set {longest} or more, "
+            "or null to have it counted"
+        )
+    if n_prompt + longest > max_length:
+        raise RoomError(
+            f"evaluation.max_length: {max_length} is too small for domain {spec.label!r}, whose "
+            f"longest test prompt has {n_prompt} tokens and whose longest response {longest}; "
+            f"raise it to {n_prompt + longest} or more, as far as the model allows, or shorten them"
+        )
+    return min(max(LEAST, math.ceil(MARGIN * longest) + 8), max_length - n_prompt)

@@ -1,0 +1,167 @@
+"""What a chat template writes around the turns, and which templates are refused."""
+
+import datetime
+
+import pytest
+import transformers.utils.chat_template_utils as template_utils
+from tests.chat_layouts import LAYOUTS, write_tokenizer
+
+from sft_tradeoff.chat import (
+    ChatTemplateError,
+    chat_format,
+    control_tokens,
+    render_prompt,
+    render_turns,
+    without_clock,
+)
+from sft_tradeoff.model_chat import load_tokenizer
+from sft_tradeoff.random_model import byte_tokenizer
+
+BY_FAMILY = {layout.family: layout for layout in LAYOUTS}
+TURNS = "{% for m in messages %}"
+TURN = "[{{ m.role }}] {{ m.content }}</s>"
+DROPPED = "the prompt: .* appears 0 times"
+OPENING = "{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
+
+
+def templated(template):
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def layout_tokenizer(family, folder):
+    write_tokenizer(BY_FAMILY[family], folder)
+    return load_tokenizer(folder)
+
+
+def turns(tokenizer, prompt="2+2?", response="4", **more):
+    found = render_turns(tokenizer, {"prompt": prompt, "response": response, **more})
+    return found.prompt, found.response
+
+
+def test_turns_of_a_plain_template():
+    assert turns(templated(TURNS + TURN + OPENING)) == ("[user] 2+2?</s>[assistant] ", "4</s>")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("m.content | lower", "rewrites the"),
+        ("m.content | replace('  ', ' ')", "becomes"),
+        ("m.content[:30]", "becomes"),
+        ("m.content.split('</think>')[-1]", "becomes"),
+        ("m.content[-30:]", "becomes"),
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_a_template_that_changes_a_turn_is_refused(content, what, role):
+    """Some turns only: the marks themselves pass through most of these."""
+    body = f"[{{{{ m.role }}}}] {{{{ ({content}) if m.role == '{role}' else m.content }}}}</s>"
+    text = "A  <think>b</think> c, and so on, and so on"
+    with pytest.raises(ChatTemplateError, match=what):
+        turns(templated(TURNS + body + OPENING), text, text)
+
+
+@pytest.mark.parametrize(
+    ("template", "what"),
+    [
+        (TURNS + "{% if m.role != 'user' %}" + TURN + "{% endif %}" + OPENING,
+         DROPPED),
+        (TURNS + TURN + "{{ m.content }}" + OPENING, "the prompt: .* appears 2 times"),
+        (TURNS + TURN + "{% endfor %}{% if add_generation_prompt %}<think>{% endif %}",
+         "opens an answer with '<think>'"),
+        ("{% for m in messages | reverse %}" + TURN + OPENING, "opens an answer with"),
+        (TURNS + "{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
+         + OPENING, DROPPED),
+        (TURNS + "{{ m.content", r"cannot be rendered \(TemplateSyntaxError"),
+        (TURNS + "{{ m.contents.text }}{% endfor %}", r"cannot be rendered \(UndefinedError"),
+        (TURNS + "{{ raise_exception('a system turn comes first') }}{% endfor %}",
+         "a system turn comes first"),
+        (TURNS + "{{ 1 + m.content }}{% endfor %}", r"cannot be rendered \(TypeError"),
+    ],
+)  # fmt: skip
+def test_a_template_that_drops_or_moves_a_turn_is_refused(template, what):
+    with pytest.raises(ChatTemplateError, match=what) as caught:
+        chat_format(templated(template))
+    assert "chat_template" in str(caught.value)  # where it is mended
+
+
+@pytest.mark.parametrize("text", [" x ", "\nx\n", "x\n\n", "\t x"])
+@pytest.mark.parametrize("trim", ["| trim", ".lstrip('\\n')", ".rstrip()"])
+def test_white_space_may_be_trimmed(trim, text):
+    body = f"[{{{{ m.role }}}}] {{{{ m.content{trim} }}}}</s>"
+    prompt, response = turns(templated(TURNS + body + OPENING), text, text)
+    assert "".join((prompt + response).split()) == "[user]x</s>[assistant]x</s>"
+
+
+def test_an_answer_that_occurs_in_the_header_is_the_last_part(tmp_path):
+    tokenizer = layout_tokenizer("Qwen3, thinking", tmp_path)
+    for answer in ("t", "think", "<think>", "\n"):
+        _, response = turns(tokenizer, response=answer)
+        assert response == f"<think>\n\n</think>\n\n{answer}<|im_end|>"
+
+
+def test_a_system_turn_is_one_where_the_template_has_it(tmp_path):
+    for family, expected in (
+        ("Qwen2.5 instruct, SmolLM2", "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user"),
+        ("Gemma 3", "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>"),
+        ("Gemma 2", "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>"),  # raises for one
+    ):  # fmt: skip
+        folder = tmp_path / family
+        folder.mkdir()
+        tokenizer = layout_tokenizer(family, folder)
+        assert render_prompt(tokenizer, "Hi", "Be brief.").startswith(expected)
+        prompt, response = turns(tokenizer, "Hi", "ok", system="Be brief.")
+        assert prompt == render_prompt(tokenizer, "Hi", "Be brief.")
+        assert response == BY_FAMILY[family].learned
+
+
+def test_control_tokens_are_those_with_the_flag_named_or_not(tmp_path):
+    """Gemma 3's end of turn is no named token of its tokenizer."""
+    tokenizer = layout_tokenizer("Gemma 3", tmp_path)
+    assert "<end_of_turn>" not in tokenizer.all_special_tokens
+    assert "<end_of_turn>" in control_tokens(tokenizer)
+
+
+def test_thoughts_before_the_answer_are_not_graded(tmp_path):
+    chat = chat_format(layout_tokenizer("Alpaca text", tmp_path))
+    assert chat.answer("### Response:\n7 apples") == "7 apples"
+    assert chat.answer("7 apples") == "7 apples"
+    chat = chat_format(byte_tokenizer())
+    assert chat.answer("  7 apples\n") == "  7 apples\n"  # no header: as generated
+
+
+def test_a_date_is_the_same_on_any_day(tmp_path, monkeypatch):
+    class Day(datetime.datetime):
+        shown = "2026-11-29"
+
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromisoformat(cls.shown)
+
+    monkeypatch.setattr(template_utils, "datetime", Day)
+    tokenizer = layout_tokenizer("Llama 3.2 instruct", tmp_path)
+    found = set()
+    for Day.shown in ("2026-11-29", "2027-01-01"):
+        found.add(render_prompt(tokenizer, "Hi"))
+    assert len(found) == 1
+    assert "Today Date: 26 Jul 2024\n" in found.pop()
+
+
+@pytest.mark.parametrize(
+    ("template", "fixed"),
+    [
+        ("{{ strftime_now('%Y-%m-%d') }}", "{{ '2024-07-26' }}"),
+        ('{{ strftime_now( "%d" ) ~ "x" }}', '{{ \'26\' ~ "x" }}'),
+        *[(same, same) for same in ("{% if strftime_now is defined %}x{% endif %}", "no clock")],
+    ],
+)  # fmt: skip
+def test_calls_of_the_clock_become_its_fixed_answer(template, fixed):
+    assert without_clock(template) == fixed
+
+
+@pytest.mark.parametrize("call", ["strftime_now(form)", "strftime_now('%d' ~ x)", "strftime_now"])
+def test_a_clock_that_cannot_be_fixed_is_refused(call):
+    with pytest.raises(ChatTemplateError, match="write a date into it"):
+        without_clock(f"{{{{ {call} }}}}")
