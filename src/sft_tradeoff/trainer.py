@@ -85,9 +85,6 @@ class Trainer:
         if not self.sharded:
             self.model.to(self.accelerator.device)
         check_head(self.model)
-        frozen = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
-        kept = persistent_buffers(model) | frozen  # as routers correct themselves; before rounding
-        self.untrained = {name: tensor.clone() for name, tensor in kept.items()}
         on_cpu = self.accelerator.device.type == "cpu"  # a model to be sharded always is, as yet
         self.share_up_to = LONGEST if on_cpu and can_share_beginnings(self.model) else 0
         self.model.train()  # for gradient checkpointing; nothing is random
@@ -178,13 +175,13 @@ class Trainer:
                 )
 
     def final_weights(self) -> dict[str, torch.Tensor]:
-        """Whole weights, as :meth:`MasterWeights.whole`, and with them what was not to be trained.
+        """Whole weights, as :meth:`MasterWeights.whole`; the optimiser makes room for what follows.
 
-        With adapters, theirs alone. What only training needs makes room for what follows.
+        After it nothing can be trained or resumed.
         """
         weights = self.weights.whole()
         del self.optimizer, self.initial, self.token_loss
-        return weights if self.method.adapter else {**self.untrained, **weights}
+        return weights
 
     def optimiser_step(self, step: int) -> dict[str, float]:
         """One optimiser step on one global batch."""

@@ -334,8 +334,14 @@ def test_a_replaced_folder_is_never_half_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: Path) -> None:
-    """The same logits, without the eyes; the token that ends a turn stands in one file alone."""
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_language_model_of_one_that_also_sees(
+    random_model: Path, tmp_path: Path, tied: bool
+) -> None:
+    """The same logits, without the eyes; the token that ends a turn stands in one file alone.
+
+    The flag of the whole model counts; that of its text_config stays true.
+    """
     from transformers import (
         Gemma3Config,
         Gemma3ForConditionalGeneration,
@@ -349,7 +355,9 @@ def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: 
         hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
         image_size=14, patch_size=7,
     )  # fmt: skip
-    config = Gemma3Config(text_config=sizes | heads, vision_config=sight.to_dict())
+    config = Gemma3Config(
+        text_config=sizes | heads, vision_config=sight.to_dict(), tie_word_embeddings=tied
+    )
     whole = Gemma3ForConditionalGeneration(config).eval()
     whole.generation_config = GenerationConfig(eos_token_id=[1, 106])
     whole.save_pretrained(tmp_path / "whole")

@@ -30,7 +30,7 @@ SIZES = {
     "bos_token_id": None, "eos_token_id": 257, "pad_token_id": None, "moe_intermediate_size": 16,
 }  # fmt: skip
 # Routers are corrected by a buffer, by one behind renamed and fused experts, and by a parameter
-# that is not trained; the parameters of xIELU stand beside two buffers.
+# that gets no gradient; the parameters of xIELU stand beside two buffers.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {
         "layer_types": ["conv", "full_attention"], "num_experts": 8, "num_experts_per_tok": 2,
