@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock
 from pydantic import ValidationError
 
+from sft_tradeoff.allocator import drop_pages
 from sft_tradeoff.console import run_main
 from sft_tradeoff.files import atomic_write_json
 from sft_tradeoff.model_chat import TEMPLATE_NAME, settle_chat
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger("sft_tradeoff.models")
+PIECE = 2**20  # items that are compared at a time
 
 
 def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
@@ -108,8 +110,9 @@ def _not_finite(model: PreTrainedModel) -> str | None:
     import torch
 
     for name, tensor in [*model.named_parameters(), *persistent_buffers(model).items()]:
-        # A sum needs no memory, and in float64 finite values never add up to infinity.
-        if not tensor.sum(dtype=torch.float64).isfinite():
+        # In float64 finite values never add up to infinity; PyTorch sums a copy of that type.
+        sums = (piece.sum(dtype=torch.float64) for piece in tensor.reshape(-1).split(PIECE))
+        if not all(found.isfinite() for found in sums):
             return name
     return None
 
@@ -147,8 +150,9 @@ def _refuse_other_model(
 ) -> None:
     """Compare a saved model with what was saved: every tensor, and the logits of a few tokens.
 
-    Both are plain models of Transformers. The first one shares the memory of ``weights``; the
-    second one that of the file, but for tensors that loading converts.
+    Both are plain models of Transformers. One shares the memory of ``weights``, and the other one
+    maps the file (but for tensors that loading converts), whose pages go once they are compared; a
+    tensor that is the same may then stand in for it. So the check needs next to no memory.
     """
     import torch
 
@@ -162,17 +166,44 @@ def _refuse_other_model(
             f"weight {broken!r} of the trained model holds NaN or infinity: training went wrong; "
             "lower learning_rate or raise training.warmup_ratio"
         )
-    expected, found = saved.state_dict(), loaded.state_dict()
-    other = [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])]
-    ids = torch.arange(min(8, loaded.config.get_text_config().vocab_size))[None]
-    with torch.inference_mode():
-        wanted, got = (m(input_ids=ids, use_cache=False).logits for m in (saved, loaded))
-    if other or not torch.allclose(wanted, got, rtol=0, atol=0, equal_nan=True):
-        what = f"tensor {other[0]!r} ({len(other)} in all)" if other else "its logits"
+    other = [f"tensor {name!r}" for name in _differing(saved, loaded)]
+    if not other:
+        loaded.load_state_dict(saved.state_dict(), assign=True)
+        ids = torch.arange(min(8, loaded.config.get_text_config().vocab_size))[None]
+        with torch.inference_mode():
+            wanted, got = (m(input_ids=ids, use_cache=False).logits for m in (saved, loaded))
+        if not torch.allclose(wanted, got, rtol=0, atol=0, equal_nan=True):
+            other = ["its logits"]
+    if other:
         raise ModelError(
-            f"the trained {type(model).__name__} does not load as it was saved ({what}): "
-            "Transformers converts its weights in a way that cannot be undone; use another model"
+            f"the trained {type(model).__name__} does not load as it was saved ({other[0]}, "
+            f"{len(other)} in all): Transformers converts it in a way that cannot be undone; use "
+            "another model"
         )
+
+
+def _differing(saved: PreTrainedModel, loaded: PreTrainedModel) -> list[str]:
+    """Names of tensors that differ, bit for bit; what was loaded is dropped on the way."""
+    import torch
+
+    found = dict(loaded.named_parameters()) | persistent_buffers(loaded)
+    expected = saved.state_dict()
+    other = sorted(_tied(saved) ^ _tied(loaded))
+    for name, tensor in found.items():  # tied ones once: their memory is gone afterwards
+        pair = expected[name].reshape(-1), tensor.reshape(-1)
+        same = expected[name].shape == tensor.shape
+        for wanted, got in zip(*(flat.split(PIECE) for flat in pair), strict=same):
+            same = same and torch.equal(wanted, got)
+            drop_pages(got)
+        if not same:
+            other.append(name)
+    return other
+
+
+def _tied(model: PreTrainedModel) -> set[str]:
+    """Names that are another name's tensor."""
+    once = {name for name, _ in model.named_parameters()}
+    return {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
 
 
 def build_model(
