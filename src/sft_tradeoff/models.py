@@ -24,13 +24,16 @@ from sft_tradeoff.model_folder import (
     RECORD_NAME,
     ModelError,
     advice,
+    check_small_files,
     check_weights,
     copy_small_files,
     count_parameters,
     describe_weights,
+    read_record,
     staged_folder,
     weight_files,
 )
+from sft_tradeoff.sources import check_asset
 from sft_tradeoff.specs import ModelSpec
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTra
 
     count_parameters(Path(path))  # reads headers only: a clear error for a damaged file
     check_weights(Path(path))
+    check_small_files(Path(path))
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
@@ -77,10 +81,12 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     stays as the model gives it.
 
     Raises:
-        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token.
+        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, or
+            a file is not as it was written.
     """
     from transformers import AutoTokenizer
 
+    check_small_files(Path(path))
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
@@ -145,7 +151,7 @@ def save_model(
         config["dtype"] = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         atomic_write_json(folder / "config.json", config)
         copy_small_files(base_model, folder)
-        atomic_write_json(folder / RECORD_NAME, describe_weights(folder))
+        atomic_write_json(folder / RECORD_NAME, describe_weights(folder), sealed=True)
 
 
 def build_model(
@@ -181,7 +187,8 @@ def build_model(
                 (folder / TEMPLATE_NAME).write_text(_fixed(spec) + template, encoding="utf-8")
             licence = origin.get("licence", "none: untrained weights")
             facts = {"name": name, "licence": licence, "built_from": built_from}
-            atomic_write_json(folder / RECORD_NAME, {**facts, **describe_weights(folder)})
+            facts |= describe_weights(folder)
+            atomic_write_json(folder / RECORD_NAME, facts, sealed=True)
 
 
 def _fixed(spec: ModelSpec) -> str:
@@ -191,8 +198,7 @@ def _fixed(spec: ModelSpec) -> str:
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
-    record = out / RECORD_NAME
-    return record.is_file() and json.loads(record.read_text())["built_from"] == built_from
+    return (out / RECORD_NAME).is_file() and bool(read_record(out)["built_from"] == built_from)
 
 
 def _save_weights(
@@ -319,7 +325,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     args = parser.parse_args()
     with run_main(args.name):
-        asset = json.loads(args.source_record.read_text()) if args.source_record else None
+        asset = check_asset(args.source, args.source_record) if args.source_record else None
         build_model(args.name, parse_model(args.name, args.spec), args.source, args.out, asset)
 
 

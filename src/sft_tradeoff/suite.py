@@ -26,6 +26,7 @@ from sft_tradeoff.benchmarks.stock import STOCK, stock_rows, stock_task
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import get_domain
 from sft_tradeoff.execution import Limits
+from sft_tradeoff.files import check_seal
 from sft_tradeoff.sources import cache_dir
 from sft_tradeoff.tokenization import render_prompt
 
@@ -153,6 +154,7 @@ def read_records(spec: DomainSpec, path: Path) -> list[dict[str, Any]]:
     fix = f"delete {path} and run the same command again"
     records = []
     try:
+        check_seal(path)
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 record = json.loads(line)

@@ -94,6 +94,7 @@ def train(
                 "train_info": trainer.info(),
                 "meta_info": facts,
             },
+            sealed=True,
         )
         if state:
             state.clear()

@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from sft_tradeoff import trainer as trainer_module
-from sft_tradeoff.files import sha256_of
+from sft_tradeoff.files import seal_of, sha256_of
 from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.models import load_model
 from sft_tradeoff.random_model import byte_tokenizer
@@ -262,6 +262,7 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
     hashes = {sha256_of(tmp_path / n / "model" / "model.safetensors") for n in ("whole", "killed")}
     assert len(hashes) == 1
     reports = [json.loads((tmp_path / n / "train.json").read_text()) for n in ("whole", "killed")]
+    assert seal_of(tmp_path / "whole" / "train.json").is_file()
     assert reports[0]["train_info"]["log"] == reports[1]["train_info"]["log"]
     assert not state.exists()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sft_tradeoff.benchmarks.reading import BenchmarkError
+from sft_tradeoff.files import check_seal
 
 Item = dict[str, Any]
 Kind = Literal["multiple_choice", "text", "generation"]
@@ -107,6 +108,7 @@ def load_items(path: Path, *, name: str, kind: Kind, columns: Sequence[str] = ()
 
 def _read(path: Path, name: str, fix: str) -> Iterator[tuple[str, Any]]:
     try:
+        check_seal(path)
         with open(path, encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 where = f"{path}, line {number}"

@@ -13,6 +13,7 @@ from sft_tradeoff.config import ConfigError, load_study, parse_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains.__main__ import write_domain
 from sft_tradeoff.domains.material import check_domains, unpinned_assets
+from sft_tradeoff.files import atomic_write_json
 from sft_tradeoff.runs import expand_runs
 from sft_tradeoff.sources import fetch_asset
 from sft_tradeoff.specs import DomainSpec, HubAsset, LocalAsset
@@ -90,7 +91,7 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
     for folder, record in zip(folders, records, strict=True):
         fetch_asset(folder.name, LocalAsset(source="local", path=str(folder)), record)
     hub = json.loads(records[0].read_text()) | {"source": "hub", "repo": "a/b", "revision": COMMIT}
-    records[0].write_text(json.dumps(hub))
+    atomic_write_json(records[0], hub, sealed=True)
     spec = DomainSpec(name="hub_metamath", n_train=5, n_validation=2, n_test=3)
     write_domain(spec, tmp_path / "out", folders, records)
     counts = {p.stem: len(p.read_text().splitlines()) for p in (tmp_path / "out").glob("*.jsonl")}
@@ -100,6 +101,11 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
     digest = json.loads(records[1].read_text())["files"]["main/test-00000-of-00001.parquet"]
     assert f"main/test-00000-of-00001.parquet (sha256 `{digest['sha256']}`)" in card
     assert str(tmp_path) not in card
+    with (folders[0] / "MetaMathQA-395K.json").open("ab") as file:
+        file.write(b" ")
+    folder = records[0].parent
+    with pytest.raises(UserError, match=rf"'metamathqa' was fetched; delete the folder {folder}"):
+        write_domain(spec, tmp_path / "out", folders, records)
 
 
 def test_every_asset_must_be_given(tmp_path):
