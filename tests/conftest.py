@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 # How long an example takes says nothing on a shared machine. The same examples every time, unless
 # pytest is called with `--hypothesis-profile explore`: see the README, "Random tests".
@@ -20,6 +21,8 @@ settings.register_profile(
     "explore", settings.get_profile("same"), derandomize=False, print_blob=True
 )
 settings.load_profile("same")
+# It would also try the constants of all modules imported so far, which depend on the tests before.
+providers._get_local_constants = lambda: providers._local_constants
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
