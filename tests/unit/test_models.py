@@ -35,8 +35,9 @@ RANDOM = ModelSpec(format="random")
 
 @pytest.fixture
 def copied(random_model: Path, tmp_path: Path) -> Path:
-    """A model folder that a test may damage."""
-    return Path(shutil.copytree(random_model, tmp_path / "source"))
+    """A model folder as a user's own, which a test may change."""
+    ours = shutil.ignore_patterns("*MODEL.json*")
+    return Path(shutil.copytree(random_model, tmp_path / "source", ignore=ours))
 
 
 def edit(path: Path, **changes: Any) -> None:

@@ -702,7 +702,7 @@ def test_hostile_text_is_harmless_and_fast(output_type: str, text: str) -> None:
     start = time.process_time()
     for generation in (text, f"Final answer: {text}"):
         assert not score(line, generation).correct
-    assert time.process_time() - start < 1.5
+    assert time.process_time() - start < 10  # quadratic would take hours
 
 
 def test_ten_thousand_digits_are_no_answer() -> None:
