@@ -35,6 +35,7 @@ from sft_tradeoff.model_folder import (
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.runs import RunConfig, read_config
+from sft_tradeoff.tensor_names import check_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,8 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
         combine: Final tensor from θ0's and the trained one; same type for all of them.
 
     Raises:
-        MergeError: If θ0 lacks a tensor, or has it in another shape.
+        MergeError: If θ0 lacks a tensor, or has it in another shape, or the result is not read
+            back as it was written.
         ModelError: If weights are missing, damaged or not safetensors.
     """
     for source in (base_model, trained):
@@ -89,14 +91,39 @@ def _merge_shard(
     merged: dict[str, Tensor] = {}
     with safe_open(source, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118
-            pair = _initial_tensor(initial, name), file.get_tensor(name)
-            _refuse_other_shape(name, *pair)
-            merged[name] = combine(*pair)
-        save_file(merged, target, metadata=file.metadata())
+            merged[name] = _combined(name, initial, file.get_tensor(name), combine)
+        metadata = file.metadata()
+    save_file(merged, target, metadata=metadata)
+    _refuse_other_content(target, merged)
     # safetensors makes files that only their owner can read; the results may be shared
     target.chmod((target.parent / "config.json").stat().st_mode)
-    dtype = str(next(iter(merged.values())).dtype).removeprefix("torch.")
-    return dtype, sum(tensor.nbytes for tensor in merged.values())
+    types = [tensor.dtype for tensor in merged.values() if tensor.is_floating_point()]
+    return str(types[0]).removeprefix("torch."), sum(t.nbytes for t in merged.values())
+
+
+def _combined(name: str, initial: dict[str, Any], trained: Tensor, combine: Combine) -> Tensor:
+    """One merged tensor; counters and the like have no value between two, so they must be equal."""
+    start = _initial_tensor(initial, name)
+    _refuse_other_shape(name, start, trained)
+    if trained.is_floating_point():
+        return combine(start, trained)
+    if not start.equal(trained):
+        raise MergeError(
+            f"tensor {name!r} holds whole numbers, and others in θ0 than in the trained model; "
+            "merge a run with the base model that it was trained from"
+        )
+    return trained.clone()
+
+
+def _refuse_other_content(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Read a shard back: what is evaluated is what was merged, bit for bit."""
+    with safe_open(path, framework="pt") as file:
+        for name, tensor in tensors.items():
+            if not file.get_tensor(name).equal(tensor):
+                raise MergeError(
+                    f"{path.name}: tensor {name!r} was not written as it was merged: it holds NaN "
+                    "(the trained weights do), or the disk is damaged"
+                )
 
 
 def _initial_tensor(initial: dict[str, Any], name: str) -> Tensor:
@@ -157,6 +184,7 @@ def merge(config: RunConfig, base_model: Path, trained: Path, out: Path) -> None
             f"method.name to one that merges ({names})"
         )
     options = method.options(**config.method.options)
+    check_tensors(trained)  # the merged model has the same ones
     facts = meta_info(base_model) | {"trained_sha256": describe_weights(trained)["sha256"]}
     merge_folders(base_model, trained, out, lambda initial, t: combine(initial, t, options))
     time_s = time.monotonic() - started

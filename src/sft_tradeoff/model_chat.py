@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TEMPLATE_NAME = "chat_template.jinja"
 SETTINGS_NAME = "generation_config.json"
+SENTENCEPIECE = b"\n"  # first byte of its files: a list of pieces, as protobuf tags it
 
 
 def load_tokenizer(
@@ -102,7 +103,8 @@ def _load(path: str | Path) -> PreTrainedTokenizerBase:
             path, local_files_only=True, trust_remote_code=False
         )
     except (ValueError, OSError) as error:
-        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {error}") from error
+        reason = _only_sentencepiece(Path(path)) or error
+        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {reason}") from error
     if isinstance(tokenizer.chat_template, dict):
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not tokenizer.chat_template:
@@ -118,6 +120,20 @@ def _load(path: str | Path) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _only_sentencepiece(folder: Path) -> str | None:
+    """What to do where Transformers asks for tiktoken, which could not read the file either."""
+    for path in [] if (folder / "tokenizer.json").is_file() else folder.glob("*.model"):
+        with open(path, "rb") as file:
+            if file.read(1) == SENTENCEPIECE:
+                return (
+                    f"{path.name} is SentencePiece's, and there is no tokenizer.json; 'pip install "
+                    "sentencepiece protobuf' (both), or put a tokenizer.json into the folder: "
+                    "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it where "
+                    "both are installed"
+                )
+    return None
 
 
 def _name_end_of_turn(folder: Path, token: int) -> None:

@@ -52,23 +52,31 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def count_parameters(folder: Path) -> int:
-    """Return the number of stored parameters, from the headers of the weight files.
+def tensor_shapes(folder: Path) -> dict[str, list[int]]:
+    """Return the shapes of the stored tensors by name, from the headers of the weight files.
 
     Raises:
         ModelError: If a file is damaged: the header states the length, so a cut shows here.
     """
     from safetensors import SafetensorError, safe_open
 
-    total = 0
+    shapes: dict[str, list[int]] = {}
     for path in weight_files(folder):
         try:
             with safe_open(path, framework="numpy") as tensors:
-                shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys()]  # noqa: SIM118
+                shapes |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ModelError(f"{path} is damaged or cut off ({error}); {advice(folder)}") from error
-        total += sum(math.prod(shape) for shape in shapes)
-    return total
+    return shapes
+
+
+def count_parameters(folder: Path) -> int:
+    """Return the number of stored parameters.
+
+    Raises:
+        ModelError: As :func:`tensor_shapes`.
+    """
+    return sum(math.prod(shape) for shape in tensor_shapes(folder).values())
 
 
 def check_weights(folder: Path) -> None:

@@ -29,18 +29,24 @@ from sft_tradeoff.model_folder import (
     check_small_files,
     check_weights,
     copy_small_files,
-    count_parameters,
     describe_weights,
     read_record,
     staged_folder,
+    tensor_shapes,
     weight_files,
 )
 from sft_tradeoff.sources import check_asset
 from sft_tradeoff.specs import MODEL_RECIPE_VERSION, ModelSpec
+from sft_tradeoff.tensor_names import (
+    check_tensors,
+    keep_own_head,
+    load_whole,
+    persistent_buffers,
+)
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger("sft_tradeoff.models")
 
@@ -55,23 +61,35 @@ def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTra
         dtype: Type that the parameters get; ``auto``: that of the file.
 
     Raises:
-        ModelError: If weights are missing, damaged or not safetensors.
+        ModelError: If weights are missing, damaged, not safetensors or those of another model.
     """
-    from transformers import AutoModelForCausalLM
-
-    count_parameters(Path(path))  # reads headers only: a clear error for a damaged file
+    tensor_shapes(Path(path))  # reads headers only: a clear error for a damaged file
     check_weights(Path(path))
     check_small_files(Path(path))
-    try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    model = _load(path, dtype)
+    if broken := _not_finite(model):
+        raise ModelError(
+            f"{path}: weight {broken!r} holds NaN or infinity: it is damaged, or training went "
+            f"wrong; {advice(Path(path))}"
         )
+    return model
+
+
+def _load(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
+    """Load weights that are known to be as they were written."""
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(path)
+    try:
+        model = load_whole(
+            folder, tensor_shapes(folder), AutoModelForCausalLM, folder,
+            dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+        )  # fmt: skip
     except FileNotFoundError:  # deleted since it was checked; a stage says what to do
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
-    _refuse_not_finite(path, model)
-    return model
+    return keep_own_head(model)
 
 
 def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
@@ -86,17 +104,18 @@ def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def _refuse_not_finite(path: str | Path, model: PreTrainedModel) -> None:
-    """NaN compares as false: of broken weights most benchmarks would still give a number."""
+def _not_finite(model: PreTrainedModel) -> str | None:
+    """Name of a weight that holds NaN or infinity, if any.
+
+    NaN compares as false: of broken weights most benchmarks would still give a number.
+    """
     import torch
 
-    for name, parameter in model.named_parameters():
+    for name, tensor in [*model.named_parameters(), *persistent_buffers(model).items()]:
         # A sum needs no memory, and in float64 finite values never add up to infinity.
-        if not parameter.sum(dtype=torch.float64).isfinite():
-            raise ModelError(
-                f"{path}: weight {name!r} holds NaN or infinity: it is damaged, or training went "
-                f"wrong; {advice(Path(path))}"
-            )
+        if not tensor.sum(dtype=torch.float64).isfinite():
+            return name
+    return None
 
 
 def save_model(
@@ -104,12 +123,18 @@ def save_model(
 ) -> None:
     """Write a trained model as a folder that loads like θ0's, tokenizer included.
 
+    It is loaded once before it gets its name: what is evaluated is what was trained, bit for bit.
+
     Args:
-        model: Gives the architecture.
+        model: Gives the architecture, and what it saves that is no parameter.
         weights: Parameter name -> final (master) value, saved in its own type.
         base_model: Folder of θ0, whose tokenizer and chat template are copied.
         out: The folder to write; it appears when it is complete.
+
+    Raises:
+        ModelError: If the folder loads as another model.
     """
+    weights = {**persistent_buffers(model), **weights}
     with staged_folder(out) as folder:
         _save_weights(model, folder, weights)
         # The model computed in another type; a reader that trusts the config must not round.
@@ -118,6 +143,40 @@ def save_model(
         atomic_write_json(folder / "config.json", config)
         copy_small_files(base_model, folder)
         atomic_write_json(folder / RECORD_NAME, describe_weights(folder), sealed=True)
+        _refuse_other_model(folder, model, weights)
+
+
+def _refuse_other_model(
+    folder: Path, model: PreTrainedModel, weights: dict[str, torch.Tensor]
+) -> None:
+    """Compare a saved model with what was saved: every tensor, and the logits of a few tokens.
+
+    Both are plain models of Transformers. The first one shares the memory of ``weights``; the
+    second one that of the file, but for tensors that loading converts.
+    """
+    import torch
+
+    loaded = _load(folder, "auto").eval()
+    saved = type(model).from_pretrained(
+        None, config=model.config, state_dict=weights, dtype=loaded.dtype
+    )
+    saved.set_attn_implementation(loaded.config._attn_implementation)  # training has its own
+    if broken := _not_finite(saved):
+        raise ModelError(
+            f"weight {broken!r} of the trained model holds NaN or infinity: training went wrong; "
+            "lower learning_rate or raise training.warmup_ratio"
+        )
+    expected, found = saved.state_dict(), loaded.state_dict()
+    other = [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])]
+    ids = torch.arange(min(8, loaded.config.get_text_config().vocab_size))[None]
+    with torch.inference_mode():
+        wanted, got = (m(input_ids=ids, use_cache=False).logits for m in (saved, loaded))
+    if other or not torch.allclose(wanted, got, rtol=0, atol=0, equal_nan=True):
+        what = f"tensor {other[0]!r} ({len(other)} in all)" if other else "its logits"
+        raise ModelError(
+            f"the trained {type(model).__name__} does not load as it was saved ({what}): "
+            "Transformers converts its weights in a way that cannot be undone; use another model"
+        )
 
 
 def build_model(
@@ -172,59 +231,14 @@ def _save_weights(
         path.chmod((folder / "config.json").stat().st_mode)
 
 
-def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
-    """Unpack a GGUF file to float32 once: opening it takes 25 s, safetensors 1 s."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    assert source is not None and spec.file is not None  # ModelSpec demands both
-    file = source if source.is_file() else source / spec.file
-    if not file.is_file():
-        present = sorted(p.relative_to(source).as_posix() for p in source.rglob("*.gguf"))
-        raise ModelError(f"{file} does not exist; set 'file' to one of {present}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        _split_digits_like_original(tokenizer, file)
-        # Without dequantize=True, machines with a GPU kernel would keep the weights packed.
-        model = AutoModelForCausalLM.from_pretrained(
-            file.parent,
-            gguf_file=file.name,
-            dtype=torch.float32,
-            quantization_config=GgufConfig(dequantize=True),
-        )
-    except (ValueError, IndexError, OSError) as error:
-        raise ModelError(
-            f"{file} cannot be read as a GGUF model ({error}); check that the file is whole"
-        ) from error
-    _save_weights(model, folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _split_digits_like_original(tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
-    """Restore SmolLM's rule that each digit is a word of its own.
-
-    Transformers' GGUF reader knows no ``smollm`` pre-tokenizer and falls back to GPT-2's, which
-    treats spaces before a digit differently: a fifth of the HumanEval texts change.
-    """
-    from gguf import GGUFReader
-    from tokenizers import pre_tokenizers
-
-    field = GGUFReader(file).get_field("tokenizer.ggml.pre")
-    if field is not None and field.contents() == "smollm":
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False),
-            ]
-        )
-
-
 def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> None:
     """Link the weights, which can be large, and copy the small files, which may be changed."""
     assert source is not None  # ModelSpec demands an asset
     if not (source / "config.json").is_file():
         raise ModelError(f"{source}: config.json is missing; 'path' must name a model folder")
-    if "text_config" in json.loads((source / "config.json").read_text()):
+    outline = check_tensors(source)
+    config = json.loads((source / "config.json").read_text())
+    if "text_config" in config:
         return _extract_text_model(source, folder)
     for path in weight_files(source):
         try:
@@ -234,6 +248,10 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
     if len(weight_files(source)) > 1:
         shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
     copy_small_files(source, folder)
+    stored = tensor_shapes(source)
+    if any(name.endswith(tied) for tied in outline.all_tied_weights_keys for name in stored):
+        tied = load_model(source, "auto").config.tie_word_embeddings  # unless the weights differ
+        atomic_write_json(folder / "config.json", config | {"tie_word_embeddings": tied})
 
 
 def _extract_text_model(source: Path, folder: Path) -> None:
@@ -241,12 +259,29 @@ def _extract_text_model(source: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     whole: Any = load_model(source, "auto")
-    text = AutoModelForCausalLM.from_config(whole.config.get_text_config(), dtype=whole.dtype)
+    config, head = whole.config.get_text_config(), whole.get_output_embeddings()
+    # What the language model's own configuration says need not be what the whole one does.
+    config.tie_word_embeddings = whole.get_input_embeddings().weight is head.weight
+    text = AutoModelForCausalLM.from_config(config, dtype=whole.dtype)
     text.get_decoder().load_state_dict(whole.get_decoder().state_dict())
-    text.get_output_embeddings().load_state_dict(whole.get_output_embeddings().state_dict())
+    text.get_output_embeddings().load_state_dict(head.state_dict())
     text.generation_config = whole.generation_config  # its end tokens, for one
     _save_weights(text, folder)
     copy_small_files(source, folder)
+
+
+def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    """Unpack a GGUF file to float32 once: opening it takes 25 s, safetensors 1 s."""
+    from sft_tradeoff.gguf_model import load_gguf
+
+    assert source is not None and spec.file is not None  # ModelSpec demands both
+    file = source if source.is_file() else source / spec.file
+    if not file.is_file():
+        present = sorted(p.relative_to(source).as_posix() for p in source.rglob("*.gguf"))
+        raise ModelError(f"{file} does not exist; set 'file' to one of {present}")
+    model, tokenizer = load_gguf(file)
+    _save_weights(model, folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _build_random(spec: ModelSpec, source: Path | None, folder: Path) -> None:

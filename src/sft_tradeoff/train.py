@@ -47,6 +47,7 @@ def train(
 
     Raises:
         TrainingDiverged: If the loss is not finite; nothing is written.
+        ModelError: If the weights do not load as they were saved; nothing is written.
         UserError: If other than ``training.processes`` processes run.
     """
     with quick_start():
@@ -79,7 +80,7 @@ def train(
     key = state_key(config=config.model_dump(mode="json"), facts=facts)
     state = trainer.state_file(state_folder, key) if state_folder else None
     trainer.run(state)
-    weights = trainer.weights.whole()
+    weights = trainer.final_weights()
     trainer.accelerator.end_training()  # the first rank alone has something left to do
     if trainer.accelerator.is_main_process:
         if trainer.method.adapter:

@@ -36,6 +36,7 @@ from sft_tradeoff.reference import median_sequence_nll
 from sft_tradeoff.resume import StateFile
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.sharding import LossModule, shard
+from sft_tradeoff.tensor_names import persistent_buffers
 from sft_tradeoff.token_loss import TokenLoss, can_share_beginnings, check_head
 from sft_tradeoff.tokenization import TokenizedData
 
@@ -144,8 +145,12 @@ class Trainer:
             logger.info("resuming at step %d of %d", len(self.log), len(self.schedule))
         last_saved = last_logged = started = time.monotonic()
         before_s = self.time_s
+        first = len(self.log)
+        buffers = {n: b.clone() for n, b in persistent_buffers(self.model).items()}
         while len(self.log) < len(self.schedule):
             self.log.append(self.optimiser_step(len(self.log)))
+            if len(self.log) == first + 1:
+                self._refuse_changed_buffers(buffers)
             now = time.monotonic()
             self.time_s = before_s + now - started
             if now - last_logged >= LOG_EVERY_S or len(self.log) == len(self.schedule):
@@ -158,6 +163,25 @@ class Trainer:
                 self.accelerator.wait_for_everyone()
                 state.keep_only(len(self.log))
                 last_saved = time.monotonic()
+
+    def _refuse_changed_buffers(self, before: dict[str, torch.Tensor]) -> None:
+        """Buffers stay θ0's: what a forward pass changed would depend on how batches are cut."""
+        for name, buffer in persistent_buffers(self.model).items():
+            if not torch.equal(buffer, before[name]):
+                raise UserError(
+                    f"{type(self.model).__name__} changes {name!r} while it reads, as batch "
+                    "normalisation does: the result would depend on how batches are cut; use "
+                    "another model"
+                )
+
+    def final_weights(self) -> dict[str, torch.Tensor]:
+        """Whole weights, as :meth:`MasterWeights.whole`; the optimiser makes room for what follows.
+
+        After it nothing can be trained or resumed.
+        """
+        weights = self.weights.whole()
+        del self.optimizer, self.initial, self.token_loss
+        return weights
 
     def optimiser_step(self, step: int) -> dict[str, float]:
         """One optimiser step on one global batch."""

@@ -172,6 +172,36 @@ def test_missing_tensor_is_named(base: Path, trained: Path, tmp_path: Path) -> N
     assert sorted(os.listdir(tmp_path)) == ["base", "trained"]
 
 
+def test_buffers_that_training_left_alone_are_theta0s(
+    base: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Equal ones stay what they are, bit for bit; whole numbers have nothing between two."""
+    equal = {"correction": torch.full((3,), 0.1), "count": torch.tensor(7)}
+    for folder in (base, trained):
+        edit_first_shard(folder, lambda content: content.update(equal))
+    merge_folders(base, trained, tmp_path / "out", at(0.3))
+    merged = tensors(tmp_path / "out")
+    assert all(torch.equal(merged[name], equal[name]) for name in equal)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float32"
+
+    edit_first_shard(trained, lambda content: content.update(count=torch.tensor(8)))
+    with pytest.raises(MergeError, match="tensor 'count' holds whole numbers, and others in θ0"):
+        merge_folders(base, trained, tmp_path / "other", at(0.3))
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_is_not_written_as_merged_is_refused(
+    base: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flip(content: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        save_file({n: -t for n, t in content.items()}, path, metadata=metadata)
+
+    monkeypatch.setattr(merge_module, "save_file", flip)
+    with pytest.raises(MergeError, match="was not written as it was merged"):
+        merge_folders(base, trained, tmp_path / "out", at(0.3))
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_shape_is_named(base: Path, trained: Path, tmp_path: Path) -> None:
     """Shapes that broadcast would otherwise merge to nonsense without a word."""
     name = "model.norm.weight"

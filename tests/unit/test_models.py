@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from sft_tradeoff import models
 from sft_tradeoff.files import sha256_of
+from sft_tradeoff.model_folder import count_parameters
 from sft_tradeoff.models import (
     ModelError,
     build_model,
-    count_parameters,
     load_model,
     load_tokenizer,
     save_model,
@@ -200,6 +200,15 @@ def test_no_end_of_sequence_token(copied: Path) -> None:
         load_tokenizer(copied)
 
 
+def test_only_sentencepiece_names_both_packages(copied: Path) -> None:
+    """Transformers asks for tiktoken, which cannot read the file."""
+    (copied / "tokenizer.json").unlink()
+    (copied / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
+    edit(copied / "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
+    with pytest.raises(ModelError, match="pip install sentencepiece protobuf"):
+        load_tokenizer(copied)
+
+
 def test_code_in_the_folder_never_runs(copied: Path) -> None:
     edit(copied / "config.json", model_type="own", auto_map={"AutoConfig": "evil.Config"})
     (copied / "evil.py").write_text("raise SystemExit('ran')")
@@ -277,14 +286,20 @@ def test_other_users_of_a_shared_cache_can_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_weights_that_are_no_numbers_are_refused(random_model: Path, tmp_path: Path, value) -> None:
+def test_weights_that_are_no_numbers_are_refused(
+    random_model: Path, copied: Path, tmp_path: Path, value: float
+) -> None:
     model = load_model(random_model, torch.float32)
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     name = next(reversed(weights))
     weights[name].view(-1)[-1] = value
-    save_model(model, weights, random_model, tmp_path / "final")
+    with pytest.raises(ModelError, match=f"'{name}' of the trained model holds NaN or infinity"):
+        save_model(model, weights, random_model, tmp_path / "final")
+    assert not (tmp_path / "final").exists()
+
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=f"weight '{name}' holds NaN or infinity.* delete the f"):
-        load_model(tmp_path / "final", torch.float32)
+        load_model(copied, torch.float32)
 
 
 def test_largest_finite_weights_are_no_infinity(random_model: Path, tmp_path: Path) -> None:
@@ -319,8 +334,14 @@ def test_a_replaced_folder_is_never_half_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: Path) -> None:
-    """The same logits, without the eyes; the token that ends a turn stands in one file alone."""
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_language_model_of_one_that_also_sees(
+    random_model: Path, tmp_path: Path, tied: bool
+) -> None:
+    """The same logits, without the eyes; the token that ends a turn stands in one file alone.
+
+    The flag of the whole model counts; that of its text_config stays true.
+    """
     from transformers import (
         Gemma3Config,
         Gemma3ForConditionalGeneration,
@@ -334,7 +355,9 @@ def test_the_language_model_of_one_that_also_sees(random_model: Path, tmp_path: 
         hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
         image_size=14, patch_size=7,
     )  # fmt: skip
-    config = Gemma3Config(text_config=sizes | heads, vision_config=sight.to_dict())
+    config = Gemma3Config(
+        text_config=sizes | heads, vision_config=sight.to_dict(), tie_word_embeddings=tied
+    )
     whole = Gemma3ForConditionalGeneration(config).eval()
     whole.generation_config = GenerationConfig(eos_token_id=[1, 106])
     whole.save_pretrained(tmp_path / "whole")
