@@ -2,17 +2,27 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
-# How long an example takes says nothing on a shared machine.
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
+# How long an example takes says nothing on a shared machine. The same examples every time, unless
+# pytest is called with `--hypothesis-profile explore`: see the README, "Random tests".
+settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "explore", settings.get_profile("same"), derandomize=False, print_blob=True
+)
+settings.load_profile("same")
+# It would also try the constants of all modules imported so far, which depend on the tests before.
+providers._get_local_constants = lambda: providers._local_constants
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,6 +43,17 @@ def at_root(monkeypatch):
     """Catalogue and tasks are found relative to the repository's root, as in a checkout."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Global generators begin every test alike, whichever tests this worker ran before.
+
+    One that is not imported yet: torch's has a fixed seed at first, numpy's is not used.
+    """
+    random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

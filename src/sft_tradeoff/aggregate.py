@@ -8,7 +8,6 @@ statistics end here: tables and figures read the last file. ``reason`` says why 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from sft_tradeoff.analysis.stats import (
 from sft_tradeoff.benchmarks import BENCHMARKS
 from sft_tradeoff.config import format_learning_rate
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_write_text
+from sft_tradeoff.files import atomic_write_text, check_seal, read_json
 from sft_tradeoff.scores import (
     NOT_EVALUATED,
     NUMBERS,
@@ -72,10 +71,11 @@ def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
         source: What writes such a table, for the error message.
 
     Raises:
-        UserError: If the file or a column is missing.
+        UserError: If the file or a column is missing, or it is not as it was written.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such table; pass what {source} writes")
+    check_seal(path)
     header = pd.read_csv(path, nrows=0).columns
     if lacking := [name for name in columns if name not in header]:
         raise UserError(f"{path}: no column {', '.join(lacking)}; pass what {source} writes")
@@ -122,7 +122,7 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
 
 
 def _training_speed(path: Path) -> dict[str, float]:
-    info = json.loads(path.read_text())["train_info"] if path.is_file() else {}
+    info = read_json(path)["train_info"] if path.is_file() else {}
     return {name: info.get(name, math.nan) for name in ("tokens_per_s", "time_s")}
 
 
@@ -256,7 +256,7 @@ def main() -> None:
         tradeoff = tradeoff_table(scores, runs, args.runs)
         paths = args.scores, args.tradeoff, args.over_seeds
         for path, table in zip(paths, (scores, tradeoff, over_seeds(tradeoff)), strict=True):
-            atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"))
+            atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"), sealed=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pandas as pd
 
 from sft_tradeoff.analysis.stats import ratio_estimate
 from sft_tradeoff.console import UserError, quick_start, run_main
-from sft_tradeoff.files import atomic_path, atomic_write_json
+from sft_tradeoff.files import atomic_write_json, sealed_path
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.provenance import meta_info, peak_memory_bytes, run_info
 from sft_tradeoff.runs import EvaluationConfig, read_config
@@ -141,7 +141,7 @@ def evaluate(
     frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
     metrics = summarise(frame)
     check_expected(config, metrics)
-    with atomic_path(out.parent / "items.parquet") as temporary:
+    with sealed_path(out.parent / "items.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
     info = {
         "metrics": metrics,
@@ -160,6 +160,7 @@ def evaluate(
             "eval_info": info,
             "meta_info": facts,
         },
+        sealed=True,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import pandas as pd
 
 from sft_tradeoff.aggregate import CODE_LENGTH
 from sft_tradeoff.benchmarks import BENCHMARKS
+from sft_tradeoff.files import read_json
 from sft_tradeoff.scores import Items, domains_of, own_domains, read_evaluation, rows_of
 from sft_tradeoff.tolerance import ACCURACY
 
@@ -76,7 +76,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
 
 def _inexact(record: Path) -> dict[str, str]:
     """Say of an evaluation's domains, by label, which wrong numbers count as right."""
-    info = json.loads(record.read_text(encoding="utf-8")).get("run_info", {})
+    info = read_json(record).get("run_info", {})
     domains = info.get("config", {}).get("domains", [])
     return {
         d[
@@ -112,7 +112,7 @@ def _cost(folder: Path, run: str) -> Cost:
     path = folder / run / "train.json"
     if not path.is_file():
         return Cost()
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    report: dict[str, Any] = read_json(path)
     info = report["train_info"]
     own = Cost(info.get("time_s", math.nan), info.get("peak_memory_bytes", math.nan))
     source = report.get("run_info", {}).get("config", {}).get("merge_of")

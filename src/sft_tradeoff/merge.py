@@ -21,10 +21,11 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_write_json
+from sft_tradeoff.files import atomic_write_json, seal_of
 from sft_tradeoff.model_folder import (
     INDEX_NAME,
     RECORD_NAME,
+    check_small_files,
     check_weights,
     count_parameters,
     describe_weights,
@@ -68,6 +69,7 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
     for source in (base_model, trained):
         count_parameters(source)  # reads headers only: a clear error for a damaged file
         check_weights(source)
+        check_small_files(source)
     with staged_folder(out) as folder, ExitStack() as files:
         initial = {}  # tensor name -> the open file of θ0 that holds it
         for path in weight_files(base_model):
@@ -79,7 +81,7 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
             dtype, size = _merge_shard(initial, path, folder / path.name, combine)
             n_bytes += size
         _correct_type(folder, dtype, n_bytes)
-        atomic_write_json(folder / RECORD_NAME, describe_weights(folder))
+        atomic_write_json(folder / RECORD_NAME, describe_weights(folder), sealed=True)
 
 
 def _merge_shard(
@@ -144,8 +146,9 @@ def _refuse_other_shape(name: str, initial: Tensor, trained: Tensor) -> None:
 
 def _copy_small_files(source: Path, folder: Path) -> None:
     """Copy configuration, tokenizer and index; ``MODEL.json`` would vouch for other weights."""
+    record = (RECORD_NAME, seal_of(source / RECORD_NAME).name)
     for path in source.iterdir():
-        if path.is_file() and path.suffix != ".safetensors" and path.name != RECORD_NAME:
+        if path.is_file() and path.suffix != ".safetensors" and path.name not in record:
             shutil.copyfile(path, folder / path.name)
 
 
@@ -193,6 +196,7 @@ def merge(config: RunConfig, base_model: Path, trained: Path, out: Path) -> None
             "train_info": info,
             "meta_info": facts,
         },
+        sealed=True,
     )
     logger.info("%s with %s: %.1f s", method.name, trained.name, time_s)
 

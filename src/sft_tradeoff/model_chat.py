@@ -16,7 +16,7 @@ from sft_tradeoff.chat import (
     without_clock,
 )
 from sft_tradeoff.files import atomic_write_json
-from sft_tradeoff.model_folder import ModelError
+from sft_tradeoff.model_folder import ModelError, check_small_files
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -40,8 +40,9 @@ def load_tokenizer(
         variables: Values of the template's variables, by name.
 
     Raises:
-        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, or the
-            template does not render a conversation as prompt and answer.
+        ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, the
+            template does not render a conversation as prompt and answer, or a file is not as it
+            was written.
     """
     tokenizer = _load(path)
     try:
@@ -96,6 +97,7 @@ def generation_ends(folder: Path) -> set[int]:
 def _load(path: str | Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
+    check_small_files(Path(path))
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False

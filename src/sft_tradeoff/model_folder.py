@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_tradeoff.console import UserError
-from sft_tradeoff.files import raise_disk_error, sha256_of
+from sft_tradeoff.files import DamagedFileError, raise_disk_error, read_json, sha256_of
 
 RECORD_NAME = "MODEL.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -87,12 +87,42 @@ def check_weights(folder: Path) -> None:
     Raises:
         ModelError: If a file is not the one that was written.
     """
-    record = folder / RECORD_NAME
-    if not record.is_file():
+    _check(folder, "weights")
+
+
+def check_small_files(folder: Path) -> None:
+    """Do as :func:`check_weights`, of configuration, tokenizer and template.
+
+    Raises:
+        ModelError: If a file is not the one that was written.
+    """
+    _check(folder, "small_files")
+
+
+def _check(folder: Path, which: str) -> None:
+    if not (folder / RECORD_NAME).is_file():
         return
-    for name, digest in json.loads(record.read_text()).get("weights", {}).items():
+    for name, digest in read_record(folder).get(which, {}).items():
         if sha256_of(folder / name) != digest:
-            raise ModelError(f"{folder / name} is not as it was written; {advice(folder)}")
+            raise ModelError(
+                f"{folder / name} is not as it was written; {advice(folder)}; if you changed it "
+                f"on purpose, delete {RECORD_NAME} beside it"
+            )
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read ``MODEL.json``.
+
+    Raises:
+        ModelError: If it is not as it was written.
+    """
+    try:
+        record: dict[str, Any] = read_json(folder / RECORD_NAME)
+    except DamagedFileError as error:
+        raise ModelError(
+            f"{folder / RECORD_NAME} is not as it was written; {advice(folder)}"
+        ) from error
+    return record
 
 
 def advice(folder: Path) -> str:
@@ -104,13 +134,14 @@ def advice(folder: Path) -> str:
 
 
 def describe_weights(folder: Path) -> dict[str, Any]:
-    """Hash, size and versions; ``sha256`` is one digest however many files there are."""
+    """Hashes, size and versions; ``sha256`` is one digest however many weight files there are."""
     digests = {path.name: sha256_of(path) for path in weight_files(folder)}
     listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
     only = digests.get(WEIGHTS_NAME)
     return {
         "sha256": only or hashlib.sha256(listing.encode()).hexdigest(),
         "weights": digests,
+        "small_files": {path.name: sha256_of(path) for path in _small_files(folder)},
         "n_parameters": count_parameters(folder),
         "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
     }
@@ -138,11 +169,11 @@ def staged_folder(out: Path) -> Iterator[Path]:
 
 def copy_small_files(source: Path, folder: Path) -> None:
     """Copy configuration, tokenizer and template, as far as the folder has no file of that name."""
-    for path in source.iterdir():
-        if _is_small(path) and not (folder / path.name).exists():
+    for path in _small_files(source):
+        if path.name != INDEX_NAME and not (folder / path.name).exists():  # it may be stale
             shutil.copyfile(path, folder / path.name)
 
 
-def _is_small(path: Path) -> bool:
-    stale = path.name in (RECORD_NAME, INDEX_NAME)
-    return path.is_file() and path.suffix in _SMALL_FILES and not stale
+def _small_files(folder: Path) -> list[Path]:
+    paths = (p for p in folder.iterdir() if p.suffix in _SMALL_FILES and p.name != RECORD_NAME)
+    return sorted(path for path in paths if path.is_file())

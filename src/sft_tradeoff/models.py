@@ -27,13 +27,16 @@ from sft_tradeoff.model_folder import (
     RECORD_NAME,
     ModelError,
     advice,
+    check_small_files,
     check_weights,
     copy_small_files,
     describe_weights,
+    read_record,
     staged_folder,
     tensor_shapes,
     weight_files,
 )
+from sft_tradeoff.sources import check_asset
 from sft_tradeoff.specs import MODEL_RECIPE_VERSION, ModelSpec
 from sft_tradeoff.tensor_names import (
     check_tensors,
@@ -64,6 +67,7 @@ def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTra
     """
     tensor_shapes(Path(path))  # reads headers only: a clear error for a damaged file
     check_weights(Path(path))
+    check_small_files(Path(path))
     model = _load(path, dtype)
     if broken := _not_finite(model):
         raise ModelError(
@@ -141,7 +145,7 @@ def save_model(
         config["dtype"] = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         atomic_write_json(folder / "config.json", config)
         copy_small_files(base_model, folder)
-        atomic_write_json(folder / RECORD_NAME, describe_weights(folder))
+        atomic_write_json(folder / RECORD_NAME, describe_weights(folder), sealed=True)
         _refuse_other_model(folder, model, weights)
 
 
@@ -241,12 +245,12 @@ def build_model(
             chat = settle_chat(folder, spec.chat_template_args)
             licence = origin.get("licence", "none: untrained weights")
             facts = {"name": name, "licence": licence, "built_from": built_from, "chat": chat}
-            atomic_write_json(folder / RECORD_NAME, {**facts, **describe_weights(folder)})
+            facts |= describe_weights(folder)
+            atomic_write_json(folder / RECORD_NAME, facts, sealed=True)
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
-    record = out / RECORD_NAME
-    return record.is_file() and json.loads(record.read_text())["built_from"] == built_from
+    return (out / RECORD_NAME).is_file() and bool(read_record(out)["built_from"] == built_from)
 
 
 def _save_weights(
@@ -349,7 +353,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="model folder to write")
     args = parser.parse_args()
     with run_main(args.name):
-        asset = json.loads(args.source_record.read_text()) if args.source_record else None
+        asset = check_asset(args.source, args.source_record) if args.source_record else None
         build_model(args.name, parse_model(args.name, args.spec), args.source, args.out, asset)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from sft_tradeoff.model_folder import read_record
 
 PACKAGES = ("torch", "transformers", "accelerate", "lm-eval", "datasets", "numpy", "peft")
 
@@ -39,12 +40,11 @@ def meta_info(base_model: Path) -> dict[str, Any]:
     Args:
         base_model: Folder with the ``MODEL.json`` that the base_model stage wrote.
     """
-    model = json.loads((base_model / "MODEL.json").read_text())
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": _hardware(),
-        "base_model_sha256": model["sha256"],
+        "base_model_sha256": read_record(base_model)["sha256"],
     }
 
 

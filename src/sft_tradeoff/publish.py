@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
-import json
 import logging
 import os
 import re
@@ -27,7 +26,7 @@ from sft_tradeoff.aggregate import over_seeds, read_table, tradeoff_table
 from sft_tradeoff.config import Study, load_study
 from sft_tradeoff.config_errors import closest
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_write_json, atomic_write_text, sha256_of
+from sft_tradeoff.files import atomic_write_json, atomic_write_text, read_json, sha256_of
 from sft_tradeoff.provenance import run_info
 from sft_tradeoff.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
 from sft_tradeoff.runs import run_table as planned_runs
@@ -215,7 +214,7 @@ def _run_again(study: Study) -> str:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record: dict[str, Any] = read_json(path)
     return record
 
 

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from sft_tradeoff.batching import collate, length_batches
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_path, sha256_of
+from sft_tradeoff.files import check_seal, sealed_path, sha256_of
+from sft_tradeoff.model_folder import read_record
 from sft_tradeoff.tokenization import TokenizedData
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def save_reference(path: Path, batches: Iterable[pa.RecordBatch], hashes: dict[s
     facts = json.dumps({"format_version": FORMAT_VERSION, **hashes})
     schema = SCHEMA.with_metadata({"reference": facts})
     with (
-        atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, schema, write_page_checksum=True) as writer,
+        sealed_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema) as writer,
     ):
         for batch in batches:
             writer.write_batch(batch)
@@ -169,8 +170,10 @@ def load_reference_nll(
         [ΣT] float32 nats by place in ``data.input_ids``; NaN where the token is not supervised.
 
     Raises:
-        ReferenceMismatch: If the file is damaged, or data, model or type have changed since.
+        DamagedFileError: If it is not as it was written.
+        ReferenceMismatch: If data, model or type have changed since.
     """
+    check_seal(path)
     data = TokenizedData.load(data_path)
     expected = {
         "format_version": FORMAT_VERSION,
@@ -181,7 +184,7 @@ def load_reference_nll(
     if dtype is not None:
         expected["dtype"] = dtype
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path) as file:
             _refuse_other(path, _facts(file), expected)
             return _nll_by_place(file.iter_batches(columns=["token", "nll"]), len(data.input_ids))
     except (pa.ArrowInvalid, OSError) as error:
@@ -214,8 +217,7 @@ def _refuse_other(path: Path, found: dict[str, Any], expected: dict[str, Any]) -
 
 def reference_hashes(data_path: Path, base_model: Path) -> dict[str, str]:
     """What reference statistics belong to."""
-    model = json.loads((base_model / "MODEL.json").read_text())
-    return {"data_sha256": sha256_of(data_path), "model_sha256": model["sha256"]}
+    return {"data_sha256": sha256_of(data_path), "model_sha256": read_record(base_model)["sha256"]}
 
 
 def main() -> None:

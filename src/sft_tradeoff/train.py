@@ -96,6 +96,7 @@ def train(
                 | {"n_examples": len(data), "n_truncated": int(data.truncated.sum())},
                 "meta_info": facts,
             },
+            sealed=True,
         )
         if state:
             state.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from sft_tradeoff.files import read_json
 from sft_tradeoff.scores import rows_of
 
 
@@ -84,5 +84,5 @@ def record(cuts: Sequence[Cut]) -> dict[str, Any]:
 def _info(path: Path, part: str) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get(part, {})
+    info: dict[str, Any] = read_json(path).get(part, {})
     return info

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from sft_tradeoff.config import load_study
+from sft_tradeoff.files import DamagedFileError, check_seal
 from sft_tradeoff.runs import evaluation_configs, expand_runs
 from tests.faults.stages import ROOT, Done, Stage, start_server
 
@@ -95,9 +95,7 @@ def content(path: Path) -> str:
     elif path.name == "recommendation.md":  # tells how long runs took; its record is compared
         data = path.name.encode() if data.endswith(b"\n") else data
     elif path.suffix == ".pt":
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():
-                raise ValueError(f"{path} is damaged")
+        check_seal(path)
         data = b"a whole resume point"
     return hashlib.sha256(data).hexdigest()
 
@@ -133,7 +131,7 @@ def check_whole(folder: Path, truth: Mapping[str, str]) -> None:
     for name, path in results_below(folder):
         try:
             found = content(path)
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, DamagedFileError) as error:
             raise Broken(f"half-written: {name}: {error}") from error
         passing = name.startswith("state/") or (name not in truth and "/model/" in name)
         if not passing and found != truth.get(name):

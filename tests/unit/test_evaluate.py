@@ -22,7 +22,7 @@ from sft_tradeoff.evaluate import (
     evaluate,
     summarise,
 )
-from sft_tradeoff.files import sha256_of
+from sft_tradeoff.files import seal_of, sha256_of
 from sft_tradeoff.models import load_tokenizer
 from sft_tradeoff.runs import EvaluationConfig
 from sft_tradeoff.specs import DomainSpec, EvaluationSpec
@@ -327,6 +327,7 @@ def test_damaged_domain_files_are_named_before_the_model_is_loaded(
 ):
     monkeypatch.setattr("sft_tradeoff.lm.load_lm", refuse_to_load)
     (material / name).unlink()
+    seal_of(material / name).unlink()  # with it, any damage is refused alike
     if content is not None:
         (material / name).write_bytes(content)
     with pytest.raises(UserError, match="esci-label_only") as error:
@@ -336,6 +337,7 @@ def test_damaged_domain_files_are_named_before_the_model_is_loaded(
 
 def test_every_loss_carries_the_id_of_its_example(material, random_model):
     report, items = run(material, random_model, {"piqa": 2})
+    assert all(seal_of(material / "out" / n).is_file() for n in ("eval.json", "items.parquet"))
     ids = {record["id"] for record in read_jsonl(material / "esci" / "test.jsonl")}
     assert set(items.loc[items["metric"] == "nll", "item"]) == ids
     assert set(items.loc[items["metric"] == "accuracy", "item"]) == ids

@@ -7,13 +7,24 @@ import json
 import math
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sft_tradeoff.files import atomic_path, atomic_write_json, atomic_write_text, sha256_of
+from sft_tradeoff.files import (
+    DamagedFileError,
+    atomic_path,
+    atomic_write_json,
+    atomic_write_text,
+    check_seal,
+    read_json,
+    seal_of,
+    sealed_path,
+    sha256_of,
+)
 
 
 def test_text_arrives_as_written_in_a_new_folder(tmp_path: Path) -> None:
@@ -94,3 +105,82 @@ def test_digest_is_of_all_bytes(tmp_path_factory: pytest.TempPathFactory, conten
     path = tmp_path_factory.mktemp("digest") / "a"
     path.write_bytes(content)
     assert sha256_of(path) == hashlib.sha256(content).hexdigest()
+
+
+# --- seals --------------------------------------------------------------------------------------
+
+
+def test_seal_is_what_sha256sum_reads(tmp_path: Path) -> None:
+    atomic_write_text(tmp_path / "a b.txt", "abc", sealed=True)
+    command = ["sha256sum", "--check", "--strict", ".a b.txt.sha256"]
+    assert subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL).returncode == 0
+
+
+@given(content=st.binary(min_size=1, max_size=99), place=st.integers(0), change=st.integers(1, 255))
+@example(content=b"1", place=0, change=1)  # still a number
+def test_any_wrong_byte_is_seen(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, place: int, change: int
+) -> None:
+    path = tmp_path_factory.mktemp("sealed") / "a"
+    with sealed_path(path) as temporary:
+        temporary.write_bytes(content)
+    check_seal(path)
+    damaged = bytearray(content)
+    damaged[place % len(content)] ^= change
+    path.write_bytes(damaged)
+    with pytest.raises(DamagedFileError, match=r"/a is not as it was written; delete it and run"):
+        check_seal(path)
+
+
+@pytest.mark.parametrize("seal", [b"", b"\xff", b"0" * 64])
+def test_a_damaged_seal_is_seen(tmp_path: Path, seal: bytes) -> None:
+    atomic_write_json(tmp_path / "a.json", {"a": 1}, sealed=True)
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    seal_of(tmp_path / "a.json").write_bytes(seal)
+    with pytest.raises(DamagedFileError):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_file_of_the_users_own_has_no_seal(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    assert read_json(tmp_path / "a.json") == {}
+    check_seal(tmp_path / "missing")
+
+
+class Killed(BaseException):
+    """Like SIGKILL, it lets nothing be cleaned up that the final names would show."""
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_kill_between_file_and_seal_leaves_no_file_with_the_seal_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Before or after each of the two renames; the last moment is after all is done."""
+    path, passed = tmp_path / "a.txt", 0
+    atomic_write_text(path, "old", sealed=True)
+    rename = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        nonlocal passed
+        for act in (lambda: None, lambda: rename(source, target)):
+            act()
+            if passed == moment:
+                raise Killed
+            passed += 1
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(Killed):
+        atomic_write_text(path, "newer", sealed=True)
+    assert path.read_text() == ("newer" if moment else "old")
+    assert seal_of(path).exists() == (moment == 3)
+    check_seal(path)
+
+
+def test_an_error_while_writing_keeps_file_and_seal(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    atomic_write_text(path, "old", sealed=True)
+    with pytest.raises(RuntimeError), sealed_path(path) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError
+    check_seal(path)
+    assert sorted(os.listdir(tmp_path)) == [".a.txt.sha256", "a.txt"]

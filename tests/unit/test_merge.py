@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sft_tradeoff import merge as merge_module
 from sft_tradeoff.batching import collate
-from sft_tradeoff.files import sha256_of
+from sft_tradeoff.files import atomic_write_json, seal_of, sha256_of
 from sft_tradeoff.merge import MergeError, merge, merge_folders
 from sft_tradeoff.models import (
     ModelError,
@@ -140,7 +140,7 @@ def test_bfloat16_models_merge_in_float32(random_model: Path, tmp_path: Path) ->
 def test_merged_folder_is_a_model_with_finite_losses(
     base: Path, trained: Path, tmp_path: Path, jsonl, examples
 ) -> None:
-    (trained / "MODEL.json").write_text("{}")  # vouches for the weights it lies beside
+    atomic_write_json(trained / "MODEL.json", {}, sealed=True)  # vouches for its neighbours
     out = tmp_path / "run" / "final"
     merge_folders(base, trained, out, at(0.5))
     assert (
@@ -380,6 +380,7 @@ def test_stage_writes_weights_and_record(random_model: Path, trained: Path, tmp_
     initial, final, merged = map(tensors, (random_model, trained, out))
     assert all(torch.equal(merged[n], initial[n].lerp(final[n], 0.25)) for n in merged)
     record = json.loads((out.parent / "train.json").read_text())
+    assert seal_of(out.parent / "train.json").is_file()
     assert record["run_info"]["config"]["method"]["options"]["alpha"] == 0.25
     info = record["train_info"]
     assert (info["n_steps"], info["log"]) == (0, [])

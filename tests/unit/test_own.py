@@ -205,7 +205,7 @@ def test_variables_that_are_not_understood(text: str) -> None:
 def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
     """They are in the study file, are those of the built model, and name it apart."""
     folder = tmp_path / "thinker"
-    shutil.copytree(random_model, folder)
+    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
     template = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").write_text("{{ 'Be ' + mood }} " + template)
     study = own_study(data, str(folder), chat_template_args="mood=kind")
@@ -227,8 +227,8 @@ def test_a_folder_is_named_after_its_content(random_model: Path, tmp_path: Path)
     """Models are cached by name: two of one folder name must not be taken for each other."""
     (tmp_path / "x").mkdir()
     one, other = tmp_path / "my.model", tmp_path / "x/my.model"
-    shutil.copytree(random_model, one)
-    shutil.copytree(random_model, other)
+    shutil.copytree(random_model, one, ignore=shutil.ignore_patterns("MODEL.json"))
+    shutil.copytree(random_model, other, ignore=shutil.ignore_patterns("MODEL.json"))
     name = find_model(str(one)).name
     assert re.fullmatch(r"my-model-[0-9a-f]{8}", name)
     assert find_model(str(other)).name == name

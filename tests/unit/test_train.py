@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from sft_tradeoff import trainer as trainer_module
-from sft_tradeoff.files import sha256_of
+from sft_tradeoff.files import seal_of, sha256_of
 from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.models import load_model
 from sft_tradeoff.random_model import byte_tokenizer
@@ -249,10 +249,11 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
         process = subprocess.Popen(
             command(config, random_model, tmp_path, "killed"), env=environment
         )
-        mark = newest(state)
-        while process.poll() is None and newest(state) == mark:
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.15))
+        for _ in range(rng.randint(1, 20)):  # resume points, however fast they come
+            mark = newest(state)
+            while process.poll() is None and newest(state) == mark:
+                time.sleep(0.0001)
+        time.sleep(rng.uniform(0, 0.005))
         process.send_signal(signal.SIGKILL)
         n_killed += process.wait() == -signal.SIGKILL
     assert n_killed == 2, "the run is too short for this test"
@@ -261,6 +262,7 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
     hashes = {sha256_of(tmp_path / n / "model" / "model.safetensors") for n in ("whole", "killed")}
     assert len(hashes) == 1
     reports = [json.loads((tmp_path / n / "train.json").read_text()) for n in ("whole", "killed")]
+    assert seal_of(tmp_path / "whole" / "train.json").is_file()
     assert reports[0]["train_info"]["log"] == reports[1]["train_info"]["log"]
     info = reports[0]["train_info"]
     assert (info["n_examples"], info["n_truncated"]) == (24, 0)
@@ -341,9 +343,8 @@ def test_all_ranks_wait_for_the_ranks_of_another_launcher_which_end_with_it(tmp_
 
 
 def newest(folder):
-    """Inode and time of the newest resume point."""
-    found = [(p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.glob("[!.]*.pt")]
-    return max(found, default=None)
+    """Name of the newest resume point: its predecessor may go while this looks."""
+    return max(folder.glob("[!.]*.pt"), key=lambda p: int(p.name.split(".")[1]), default=None)
 
 
 def test_an_interrupted_save_keeps_the_previous_resume_point(tmp_path, monkeypatch):
@@ -358,7 +359,7 @@ def test_an_interrupted_save_keeps_the_previous_resume_point(tmp_path, monkeypat
     with pytest.raises(KeyboardInterrupt):
         file.save({"a": torch.zeros(3)}, 2)
     assert torch.equal(file.load()["a"], torch.ones(3))
-    assert [p.name for p in file.folder.iterdir()] == ["key.1.0of1.pt"]
+    assert [p.name for p in file.folder.glob("[!.]*")] == ["key.1.0of1.pt"]
 
 
 def test_damaged_resume_point_starts_over(random_model, data, tmp_path, caplog):
@@ -366,7 +367,7 @@ def test_damaged_resume_point_starts_over(random_model, data, tmp_path, caplog):
     assert file.load() is None
     file.save({"a": torch.ones(3)}, 1)
     assert torch.equal(file.load()["a"], torch.ones(3))
-    (path,) = file.folder.iterdir()
+    (path,) = file.folder.glob("*.pt")
     path.write_bytes(path.read_bytes()[:100])
     assert file.load() is None
     assert "starting over" in caplog.text
@@ -384,7 +385,9 @@ def test_a_resume_point_counts_once_all_its_parts_are_there(tmp_path):
     assert [rank.load()["a"].tolist() for rank in ranks] == [[0, 2], [1, 2]]
     for rank in ranks:
         rank.keep_only(2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["key.2.0of2.pt", "key.2.1of2.pt"]
+    names = ["key.2.0of2.pt", "key.2.1of2.pt"]
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == names
+    assert sorted(p.name for p in tmp_path.glob(".*")) == [f".{name}.sha256" for name in names]
     assert StateFile(tmp_path, "key", 0, 3).load() is None
     assert StateFile(tmp_path, "other", 0, 2).load() is None
 

@@ -223,7 +223,8 @@ def benchmark_source(name, input):
     """Arguments that tell the benchmark_data stage where its asset is; none if items are generated."""
     if not input.source:
         return ""
-    return f"--source {shlex.quote(asset_folder(BENCHMARKS[name].asset))}"
+    path = asset_folder(BENCHMARKS[name].asset)
+    return f"--source {shlex.quote(path)} --source-record {shlex.quote(input.source)}"
 
 
 def model_source(name, input):

@@ -179,7 +179,7 @@ def build_benchmark(name: str, source: Path | None, out: Path) -> int:
         fix=f"this material differs from what the builder knows: fetch {benchmark.asset!r} again",
     )
     lines = (json.dumps(item, ensure_ascii=False) + "\n" for item in shuffled(items))
-    atomic_write_text(out, "".join(lines))
+    atomic_write_text(out, "".join(lines), sealed=True)
     logger.info("%s: %d items", name, len(items))
     return len(items)
 

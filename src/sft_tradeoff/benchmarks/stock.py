@@ -31,7 +31,7 @@ from sft_tradeoff.benchmarks.instruction_following import METRICS, ifeval_module
 from sft_tradeoff.benchmarks.items import Item, find_defect
 from sft_tradeoff.benchmarks.reading import BenchmarkError, read_records
 from sft_tradeoff.execution import Limits
-from sft_tradeoff.sources import cache_dir
+from sft_tradeoff.sources import RECORD_NAME, cache_dir, check_asset
 
 logger = logging.getLogger("sft_tradeoff.benchmarks")
 
@@ -253,7 +253,10 @@ def _find_punkt() -> None:
 
     folders = os.environ.get("NLTK_DATA", "").split(os.pathsep)
     folders.append(str(cache_dir() / "assets" / PUNKT))
-    data.path += [str(Path(folder, _PUNKT_FOLDER)) for folder in folders if folder]
+    for folder in map(Path, filter(None, folders)):
+        if (folder / RECORD_NAME).is_file():
+            check_asset(folder, folder / RECORD_NAME)
+        data.path.append(str(folder / _PUNKT_FOLDER))
 
 
 def _grade(doc: Mapping[str, Any], results: list[str]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
 from sft_tradeoff.domains.answers import question_key
 from sft_tradeoff.domains.base import SPLITS, Splits
-from sft_tradeoff.files import atomic_path, atomic_write_text, sha256_of
+from sft_tradeoff.files import atomic_write_text, read_json, sealed_path, sha256_of
+from sft_tradeoff.sources import check_asset
 from sft_tradeoff.specs import DOMAIN_ASSETS, DomainSpec
 
 logger = logging.getLogger("sft_tradeoff.domains")
@@ -33,6 +34,8 @@ def write_domain(
         UserError: If the spec cannot be met, or a prompt appears in two splits.
     """
     domain = get_domain(spec.name)
+    for source, record in zip(sources, records, strict=False):
+        check_asset(source, record)
     assets = DOMAIN_ASSETS.get(spec.name, ())
     if len(sources) != len(assets):
         raise UserError(
@@ -45,7 +48,7 @@ def write_domain(
         raise UserError(f"domain {spec.label!r}: {error}") from error
     refuse_leakage(splits)
     for split in SPLITS:
-        with atomic_path(out / f"{split}.jsonl") as path, path.open("w", encoding="utf-8") as file:
+        with sealed_path(out / f"{split}.jsonl") as path, path.open("w", encoding="utf-8") as file:
             for example in splits[split]:  # one at a time: MetaMathQA has 395,000
                 file.write(json.dumps(example.to_dict(), ensure_ascii=False) + "\n")
     atomic_write_text(out / "card.md", data_card(domain, spec, splits, out, records))
@@ -134,7 +137,7 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
 
 def _asset(record: Path) -> str:
     """Say which files were read; local ones by their hashes, since a path says nothing."""
-    asset = json.loads(record.read_text(encoding="utf-8"))
+    asset = read_json(record)
     if asset["source"] == "hub":
         what = f"{asset['repo']} at commit `{asset['revision']}` of the hub"
     else:

@@ -13,6 +13,7 @@ from sft_tradeoff.config import ConfigError, load_study, parse_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains.__main__ import write_domain
 from sft_tradeoff.domains.material import check_domains, unpinned_assets
+from sft_tradeoff.files import atomic_write_json
 from sft_tradeoff.runs import expand_runs
 from sft_tradeoff.sources import fetch_asset
 from sft_tradeoff.specs import DomainSpec, HubAsset, LocalAsset
@@ -90,7 +91,7 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
     for folder, record in zip(folders, records, strict=True):
         fetch_asset(folder.name, LocalAsset(source="local", path=str(folder)), record)
     hub = json.loads(records[0].read_text()) | {"source": "hub", "repo": "a/b", "revision": COMMIT}
-    records[0].write_text(json.dumps(hub))
+    atomic_write_json(records[0], hub, sealed=True)
     spec = DomainSpec(name="hub_metamath", n_train=5, n_validation=2, n_test=3)
     write_domain(spec, tmp_path / "out", folders, records)
     counts = {p.stem: len(p.read_text().splitlines()) for p in (tmp_path / "out").glob("*.jsonl")}
@@ -105,6 +106,11 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
     )
     assert "- 3 calculator annotations (`<<48/2=24>>`) are removed from 3 of 3 test" in card
     assert "- 3 of 3 test responses are right by the rule that grades.\n" in card
+    with (folders[0] / "MetaMathQA-395K.json").open("ab") as file:
+        file.write(b" ")
+    folder = records[0].parent
+    with pytest.raises(UserError, match=rf"'metamathqa' was fetched; delete the folder {folder}"):
+        write_domain(spec, tmp_path / "out", folders, records)
 
 
 def test_an_answer_beyond_its_own_limits_is_counted(tmp_path, caplog):

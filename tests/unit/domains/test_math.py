@@ -343,9 +343,9 @@ def test_any_text_is_graded(text):
     ],
 )
 def test_hostile_generations_are_harmless_and_fast(generation):
-    start = time.perf_counter()
+    start = time.process_time()
     assert not score({"answer": "7"}, generation).correct
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 10  # quadratic would take hours
 
 
 def test_domain_card():

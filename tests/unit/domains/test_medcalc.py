@@ -702,7 +702,7 @@ def test_hostile_text_is_harmless_and_fast(output_type: str, text: str) -> None:
     start = time.process_time()
     for generation in (text, f"Final answer: {text}"):
         assert not score(line, generation).correct
-    assert time.process_time() - start < 1.5
+    assert time.process_time() - start < 10  # quadratic would take hours
 
 
 def test_ten_thousand_digits_are_no_answer() -> None:
@@ -720,7 +720,8 @@ def test_any_text_can_be_graded(text: str, output_type: str) -> None:
 def test_every_decimal_truth_is_right_and_a_tenth_more_wrong(truth: float) -> None:
     line = decimal(truth)
     assert score(line, f"Final answer: {truth}").correct
-    assert not score(line, f"Final answer: {truth * 1.1 + 0.001}").correct
+    more = truth * 1.1 + math.copysign(0.001, truth)
+    assert not score(line, f"Final answer: {more}").correct
 
 
 def test_grading_and_import_need_neither_the_calculators_nor_torch() -> None:
