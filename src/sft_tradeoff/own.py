@@ -33,6 +33,7 @@ from sft_tradeoff.files import sha256_of
 from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.model_folder import weight_files
 from sft_tradeoff.specs import LONGEST_NAME, NAME_PATTERN, DomainSpec
+from sft_tradeoff.tensor_names import check_tensors
 from sft_tradeoff.tolerance import parse_tolerance
 
 logger = logging.getLogger("sft_tradeoff.own")
@@ -246,6 +247,7 @@ def find_model(model: str, variables: Mapping[str, bool | str] | None = None) ->
     if not (folder / "config.json").is_file():
         raise UserError(_no_model(model, folder, catalogue))
     load_tokenizer(folder, variables or {})
+    check_tensors(folder)
     small = [path for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".model")]
     files = sorted({*weight_files(folder), *small})
     listing = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)

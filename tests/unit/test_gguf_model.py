@@ -15,9 +15,11 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from sft_tradeoff.gguf_model import load_gguf
+from sft_tradeoff.model_chat import generation_ends, load_tokenizer
 from sft_tradeoff.model_folder import ModelError
 from sft_tradeoff.models import build_model, load_model
 from sft_tradeoff.specs import ModelSpec
+from sft_tradeoff.tokenization import tokenize_example
 
 TOKENS = [*bytes_to_unicode().values(), "Ġa", "<s>", "</s>"]
 LLAMA3 = {
@@ -32,6 +34,7 @@ NAMES = {
 }  # fmt: skip
 IDS = (torch.arange(200)[None] * 7) % 250
 Change = Callable[[gguf.GGUFWriter], Any]
+TEMPLATE = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
 
 
 def llama(**changes: Any) -> Any:
@@ -55,7 +58,7 @@ def pairs_apart(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
     return weight.reshape(shape).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path: Path, model: Any, *changes: Change) -> Path:
+def write(path: Path, model: Any, *changes: Change, template: str = TEMPLATE) -> Path:
     """A file as llama.cpp writes it, and what a test adds to it."""
     file = gguf.GGUFWriter(str(path), "llama")
     file.add_context_length(512)
@@ -75,7 +78,7 @@ def write(path: Path, model: Any, *changes: Change) -> Path:
     file.add_token_merges(["Ġ a"])
     file.add_eos_token_id(len(TOKENS) - 1)
     file.add_bos_token_id(len(TOKENS) - 2)
-    file.add_chat_template("{% for m in messages %}{{ m.content }}</s>{% endfor %}")
+    file.add_chat_template(template)
     weights = model.state_dict()
     tensors = {"token_embd": weights["model.embed_tokens.weight"]}
     tensors["output_norm"] = weights["model.norm.weight"]
@@ -118,6 +121,17 @@ def test_the_model_of_the_file(tmp_path: Path) -> None:
     model = llama()
     found = built(write(tmp_path / "m.gguf", model), tmp_path)
     torch.testing.assert_close(logits(found), logits(model), rtol=0, atol=1e-5)
+
+
+def test_end_of_turn_of_a_file_that_names_the_end_of_text(tmp_path: Path) -> None:
+    """Its only end of generation is ``</s>``; the template ends a turn with ``<s>``."""
+    file = write(tmp_path / "m.gguf", llama(), template=TEMPLATE.replace("</s>", "<s>"))
+    built(file, tmp_path)
+    tokenizer = load_tokenizer(tmp_path / "g")
+    end, eos = tokenizer.convert_tokens_to_ids(["<s>", "</s>"])
+    record = {"id": "a", "prompt": "1+1?", "response": "2"}
+    assert tokenize_example(tokenizer, record, 100).input_ids[-1] == end
+    assert generation_ends(tmp_path / "g") == {end, eos}
 
 
 def test_rope_factors_are_used(tmp_path: Path) -> None:

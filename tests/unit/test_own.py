@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 
 from sft_tradeoff import own, own_file
 from sft_tradeoff.chat import render_prompt
@@ -200,6 +201,18 @@ def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> No
 def test_variables_that_are_not_understood(text: str) -> None:
     with pytest.raises(UserError, match="write name=value"):
         own.template_variables(text)
+
+
+def test_weights_of_a_wrapper_are_refused_at_once(
+    data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    """As torch.compile names them; each would be drawn at random."""
+    folder = tmp_path / "compiled"
+    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
+    weights = load_file(folder / "model.safetensors")
+    renamed = {f"_orig_mod.{name}": tensor for name, tensor in weights.items()}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "_orig_mod." in problems_of(data, str(folder))
 
 
 def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
