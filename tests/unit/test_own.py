@@ -196,7 +196,20 @@ def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> No
     assert own.template_variables(text) == values
 
 
-@pytest.mark.parametrize("text", ["false", "a=", "=a", "a b=c", "{", '{"a": 1}', '{"a": [true]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "false",
+        "a=",
+        "=a",
+        "a b=c",
+        "a=1, a=2",
+        "{",
+        '{"a": 1}',
+        '{"a": [true]}',
+        '{"a": "b", "a": "c"}',
+    ],
+)
 def test_variables_that_are_not_understood(text: str) -> None:
     with pytest.raises(UserError, match="write name=value"):
         own.template_variables(text)
