@@ -526,7 +526,7 @@ def test_a_tolerance_of_answers_is_on_the_page(
     write_domain(runs / str(RUNS[0][0]) / "eval.json", **settings)
     measured = read_measured(pd.DataFrame(RUNS, columns=RUN_COLUMNS), runs)
     page = to_markdown(recommend(*study({"sft": SFT}), CODE_ONLY, GAIN), measured.grading)
-    text = "Answers count as right within 0.05 of the gold number (relative)"
+    text = "An answer counts as right within 0.05 of the gold number (relative)"
     assert (text in page) is said
 
 
