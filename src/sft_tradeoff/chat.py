@@ -175,8 +175,8 @@ def without_clock(template: str) -> str:
     fixed = _CLOCK.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
     if _READS_CLOCK.search(fixed):
         raise ChatTemplateError(
-            "the chat template reads the clock (strftime_now) so that its date cannot be fixed: "
-            "the same prompt would be other tokens tomorrow; write a date into it, in "
+            "the chat template reads the clock (strftime_now) in a way that no fixed date can "
+            "replace, so the same prompt would have other tokens tomorrow; write a date into "
             "chat_template.jinja in the model's folder"
         )
     return fixed
@@ -261,14 +261,14 @@ def _marked(
     for role, mark in (marks | {"assistant": _MARKS["assistant"]}).items():
         if whole.count(mark) != 1:
             raise ChatTemplateError(
-                f"the chat template drops, repeats or rewrites the {_NAMES[role]}: a mark in its "
-                f"place appears {whole.count(mark)} times; {_FIX}"
+                f"the chat template drops, repeats or rewrites the {_NAMES[role]}: a placeholder "
+                f"for it appears {whole.count(mark)} times; {_FIX}"
             )
     if not whole.startswith(prompt):
         asked, learned = _where_they_part(prompt, whole)
         raise ChatTemplateError(
-            f"the chat template opens an answer with {asked!r}, but a whole conversation has "
-            f"{learned!r} there: what would be learned is not what would be asked; {_FIX}"
+            f"the chat template opens an answer with {asked!r}, but a finished conversation "
+            f"has {learned!r} there: what is learned would not follow what is asked; {_FIX}"
         )
     header, _, tail = whole[len(prompt) :].partition(_MARKS["assistant"])
     return prompt, header, tail
@@ -281,7 +281,7 @@ def _compare(text: str, patterns: list[str], contents: Mapping[str, str]) -> Non
             return
     wanted, found = _where_they_part(_filled(patterns[0], contents), text)
     raise ChatTemplateError(
-        f"the chat template changes what it is given: {wanted!r} becomes {found!r}; {_FIX}"
+        f"the chat template changes its input: {wanted!r} becomes {found!r}; {_FIX}"
     )
 
 

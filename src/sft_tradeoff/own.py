@@ -300,7 +300,9 @@ def main() -> None:
         default="",
         help="variables of the model's chat template: name=value, ... or JSON",
     )
-    parser.add_argument("--numeric-tolerance", default="", help="relative, of metric numeric")
+    parser.add_argument(
+        "--numeric-tolerance", default="", help="relative error that metric numeric accepts"
+    )
     parser.add_argument("--smallest-gain", default="", help="checked only, like --tolerance")
     folder = own_file.TEMPLATE.parent
     parser.add_argument(

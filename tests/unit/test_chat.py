@@ -177,5 +177,5 @@ def test_calls_of_the_clock_become_its_fixed_answer(template, fixed):
 
 @pytest.mark.parametrize("call", ["strftime_now(form)", "strftime_now('%d' ~ x)", "strftime_now"])
 def test_a_clock_that_cannot_be_fixed_is_refused(call):
-    with pytest.raises(ChatTemplateError, match="write a date into it"):
+    with pytest.raises(ChatTemplateError, match="write a date into"):
         without_clock(f"{{{{ {call} }}}}")

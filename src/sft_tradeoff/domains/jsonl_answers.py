@@ -16,16 +16,16 @@ from sft_tradeoff.grading.numbers import agrees, last_number
 MAX_LABELS = 50
 _TELL_APART = {
     "exact_match": "it ignores case and white space: spell them alike if they mean the same",
-    "numeric": "give a smaller tolerance, or none, and all answers the same number of decimals",
-    "choice": "it ignores case and white space: spell labels that mean the same alike, or rename",
+    "numeric": "use a smaller tolerance, or none, and the same number of decimals in all answers",
+    "choice": "it ignores case and white space: spell equal labels alike, and rename others",
 }
 _PLAIN = (
     "metric 'numeric' needs exactly one plain number: put it into 'answer', or use metric "
     "'exact_match'"
 )
 _AMBIGUOUS = (
-    "may have a mark of thousands or of decimals, as line {} has a decimal comma; write thousands "
-    "without a mark, and decimals with a point and a zero at the end"
+    "may have a thousands mark or a decimal mark, as line {} has a decimal comma; write thousands "
+    "without a mark, and decimals with a point and a trailing zero"
 )
 
 
@@ -130,7 +130,7 @@ def _bad_labels(lines: Sequence[Answered], labels: Sequence[str]) -> Iterator[st
     if len(alike) < 2:
         yield (
             f"metric 'choice' needs at least 2 different answers, the file has {len(alike)} "
-            f"({quoted(labels[0])}): every choice of it would be right"
+            f"({quoted(labels[0])}): naming it would always be right"
         )
     first = {line.answer: line.number for line in reversed(lines)}
     for one, *others in alike.values():
