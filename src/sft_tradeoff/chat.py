@@ -34,6 +34,7 @@ _TRIMS: tuple[Callable[[str], str], ...] = (
     *(str, str.strip, str.lstrip, str.rstrip),
     *(lambda t: t.strip("\n"), lambda t: t.lstrip("\n"), lambda t: t.rstrip("\n")),
 )
+_PUNCTUATION = re.compile(r"[^\w\s]")  # in every mark; line breaks are added tokens, too, in Gemma
 EXCERPT = 40  # characters of a text in a message
 _FIX = (
     "correct chat_template.jinja in the model's folder, or set 'chat_template' or "
@@ -154,9 +155,13 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
 def control_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
     """Match any of :func:`control_tokens`, once a tokenizer has all that it will have.
 
-    Gemma 3 has 6,400 of them: looking for each in every text would take most of the time.
+    And what opens a user's turn, as some models flag none of their marks (``<|im_start|>``). Gemma
+    3 has 6,400 control tokens: looking for each in every text would take most of the time.
     """
-    return _any_of(control_tokens(tokenizer))
+    opening = _pattern(tokenizer, ["user"])[0].partition(_MARKS["user"])[0]
+    added = (token.content for token in tokenizer.added_tokens_decoder.values())
+    marks = (found[0] for found in _find(added, opening) if _PUNCTUATION.search(found[0]))
+    return _any_of({*control_tokens(tokenizer), *marks})
 
 
 def decode_answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], mark: int | None) -> str:

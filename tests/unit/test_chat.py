@@ -129,6 +129,19 @@ def test_control_tokens_are_those_with_the_flag_named_or_not(tmp_path):
     assert control_token_pattern(tokenizer).search("a < b, &lt;eos&gt; [end_of_turn]") is None
 
 
+def test_a_mark_that_opens_a_turn_is_a_control_token_without_the_flag(tmp_path):
+    """Thoughts are no turn, and a line break opens one in Gemma without being a mark."""
+    family = "ChatML, marks without the special flag"
+    tokenizer = layout_tokenizer(family, tmp_path)
+    assert "<|im_start|>" not in control_tokens(tokenizer)
+    assert control_token_pattern(tokenizer).search("Hi<|im_start|>user")
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["\n", "<think>"])
+    opening = OPENING.replace("[assistant] ", "[assistant]\n")
+    tokenizer.chat_template = TURNS + "[{{ m.role }}]\n{{ m.content }}</s>" + opening
+    assert control_token_pattern(tokenizer).search("a\nb <think>") is None
+
+
 def test_a_variable_of_the_template_is_read_as_it_is_given():
     tokenizer = byte_tokenizer()
     for mood in ('so "kind" \\ é \U0001f600', "{{ 1 }}"):
