@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# medcalc-bench 1.7.0: apache_ii adds the Glasgow Coma Score itself, where its own explanation (as the
-# published score) says "use 15 - [GCS Score]". A fully awake patient (GCS 15) gets 12 points more than the
+# medcalc-bench 1.7.0: apache_ii adds the Glasgow Coma Score itself, although its own explanation says
+# "use 15 - [GCS Score]", as the published score does. A fully awake patient (GCS 15) gets 12 points more than the
 # same patient in deep coma (GCS 3), so answers and worked explanations made with this module rank severity
 # the wrong way round.
 set -euo pipefail

@@ -592,8 +592,9 @@ def write_model(layout: Layout, folder: Path) -> None:
 
 def table() -> str:
     """What docs/chat_layouts.md lists."""
-    lines = ["| family, template | learned for the answer `ok` | |", "|---|---|---|"]
+    lines = ["| family, template | learned for the answer `ok` | note |", "|---|---|---|"]
     for layout in LAYOUTS:
-        learned = json.dumps(layout.learned, ensure_ascii=False)[1:-1]
+        # A pipe ends a cell of Markdown, even within code.
+        learned = json.dumps(layout.learned, ensure_ascii=False)[1:-1].replace("|", r"\|")
         lines.append(f"| {layout.family} | `{learned}` | {layout.note} |")
     return "\n".join([*lines, ""])

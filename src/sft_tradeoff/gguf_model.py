@@ -129,8 +129,8 @@ def _refuse_other_settings(file: Path, model: PreTrainedModel, reader: GGUFReade
         built = _built_value(name, model)
         if not _same(stated, built):
             raise ModelError(
-                f"{file}: {prefix}{name} is {value}, which Transformers does not take over (in "
-                f"the model that it builds: {built}); {INSTEAD}"
+                f"{file}: {prefix}{name} is {value}, which Transformers ignores (the model "
+                f"that it builds has {built}); {INSTEAD}"
             )
 
 

@@ -356,8 +356,8 @@ def _mark_for_vllm(tokenizer: Any, chat: ChatFormat) -> str | None:
     mark = str(tokenizer.convert_ids_to_tokens(chat.answer_mark))
     if mark in control_tokens(tokenizer):
         raise UserError(
-            f"evaluation.backend: with vllm, answers of this model cannot be told from what it "
-            f"writes before {mark!r}, which vLLM leaves out of its texts; set it to hf"
+            f"evaluation.backend: with vllm, an answer of this model cannot be told from the text "
+            f"before {mark!r}, because vLLM leaves this token out of its output; set it to hf"
         )
     return mark
 

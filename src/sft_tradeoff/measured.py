@@ -78,13 +78,11 @@ def _inexact(record: Path) -> dict[str, str]:
     """Say of an evaluation's domains, by label, which wrong numbers count as right."""
     info = read_json(record).get("run_info", {})
     domains = info.get("config", {}).get("domains", [])
+    inexact = (d for d in domains if d.get("metric") == "numeric" and d.get("tolerance"))
     return {
-        d[
-            "label"
-        ]: f"Answers count as right within {d['tolerance']:g} of the gold number (relative), "
-        "not only if they equal it."
-        for d in domains
-        if d.get("metric") == "numeric" and d.get("tolerance")
+        d["label"]: f"An answer counts as right within {d['tolerance']:g} of the gold number "
+        "(relative), not only if it equals it."
+        for d in inexact
     }
 
 

@@ -109,7 +109,7 @@ def _combined(name: str, initial: dict[str, Any], trained: Tensor, combine: Comb
         return combine(start, trained)
     if not start.equal(trained):
         raise MergeError(
-            f"tensor {name!r} holds whole numbers, and others in θ0 than in the trained model; "
+            f"tensor {name!r} holds integers that differ between θ0 and the trained model; "
             "merge a run with the base model that it was trained from"
         )
     return trained.clone()

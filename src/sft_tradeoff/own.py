@@ -202,22 +202,22 @@ def template_variables(text: str) -> dict[str, bool | str]:
     """
     pairs: Any = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
     try:
-        values = json.loads(text) if text.lstrip().startswith("{") else dict(pairs)
+        if text.lstrip().startswith("{"):
+            pairs = json.loads(text, object_pairs_hook=list)
     except ValueError:
-        values = {"": text}
+        pairs = [("", text)]
     truth = {"true": True, "false": False}
-    found = {
-        str(name).strip(): truth.get(value.strip().lower(), value.strip())
-        if isinstance(value, str)
-        else value
-        for name, value in values.items()
-    }
-    for name, value in found.items():
-        if not name.isidentifier() or value == "" or not isinstance(value, bool | str):
+    found: dict[str, bool | str] = {}
+    for key, given in pairs:
+        name = key.strip()
+        value = truth.get(given.strip().lower(), given.strip()) if isinstance(given, str) else given
+        is_usable = isinstance(value, bool | str) and value != ""
+        if not name.isidentifier() or name in found or not is_usable:
             raise UserError(
-                f"chat_template_args: {text!r} is not understood; write name=value, with commas "
-                "between several (enable_thinking=false), or a JSON object"
+                f"chat_template_args: {text!r} is not understood; write name=value, each name "
+                "once, with commas between several (enable_thinking=false), or a JSON object"
             )
+        found[name] = value
     return found
 
 
@@ -302,7 +302,9 @@ def main() -> None:
         default="",
         help="variables of the model's chat template: name=value, ... or JSON",
     )
-    parser.add_argument("--numeric-tolerance", default="", help="relative, of metric numeric")
+    parser.add_argument(
+        "--numeric-tolerance", default="", help="relative error that metric numeric accepts"
+    )
     parser.add_argument("--smallest-gain", default="", help="checked only, like --tolerance")
     folder = own_file.TEMPLATE.parent
     parser.add_argument(

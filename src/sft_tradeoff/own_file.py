@@ -62,14 +62,14 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
     existing = load_study(path)
     if not _same_question(existing, parse_study(study, str(path))):
         raise UserError(
-            f"name: {study['study']!r} is taken: {path} names other data or another model "
-            f"({existing.description or 'no description'!r}), or their files have changed or gone; "
-            "choose another name (NAME=), or correct the paths there"
+            f"name: {study['study']!r} is taken: {path} names other data, another model or another "
+            f"grading ({existing.description or 'no description'!r}), or their files have changed "
+            "or gone; choose another name (NAME=), or correct the paths there"
         )
     check_tokens(existing, path)
     logger.info(
         "%s is kept from an earlier call for these data and this model: change its settings "
-        "there; TOLERANCE, if given, counts instead of its own", path,
+        "there; TOLERANCE and SMALLEST_GAIN, if given, count instead of its own", path,
     )  # fmt: skip
     return path
 
@@ -77,7 +77,7 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
 def _same_question(kept: Study, asked: Study) -> bool:
     """Whether two studies read files of the same content, wherever they are, and grade them alike.
 
-    The metric of the kept one may have been changed there on purpose.
+    Metric and numeric tolerance of the kept one may have been changed there on purpose.
     """
 
     def content(study: Study) -> tuple[object, ...]:
@@ -87,8 +87,8 @@ def _same_question(kept: Study, asked: Study) -> bool:
         weights = [[_digest(path) for path in weight_files(folder)] for folder in local]
         return data, weights, study.models
 
-    metrics = [[d.metric for d in study.domains] for study in (kept, asked)]
-    graded_alike = kept.description == asked.description or metrics[0] == metrics[1]
+    rules = [[(d.metric, d.tolerance) for d in study.domains] for study in (kept, asked)]
+    graded_alike = kept.description == asked.description or rules[0] == rules[1]
     return graded_alike and content(kept) == content(asked)
 
 

@@ -166,7 +166,7 @@ def _check_ends(split: str, examples: Sequence[_Measured], max_length: int, sour
     lines = ", ".join(map(str, cut[:LISTED])) + ", ..." * (len(cut) > LISTED)
     text = (
         f"{len(cut)} of {len(examples)} {split} responses ({len(cut) / len(examples):.0%}) are cut "
-        f"at training.max_length ({max_length} tokens), so that no end of theirs is "
+        f"at training.max_length ({max_length} tokens), so their ends are not "
         f"{'learned' if split == 'train' else 'scored'} (lines {lines}); {needed} would hold all: "
         f"raise it and evaluation.max_length in {source}, or shorten them"
     )

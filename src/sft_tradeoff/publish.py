@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from sft_tradeoff.aggregate import over_seeds, read_table, tradeoff_table
-from sft_tradeoff.config import Study, load_study
+from sft_tradeoff.config import Study, load_study, measures_text
 from sft_tradeoff.config_errors import closest
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.files import atomic_write_json, atomic_write_text, read_json, sha256_of
@@ -89,14 +89,10 @@ def with_runs(published: Path, studies: Sequence[str]) -> list[str]:
 def published_measures(folder: Path, key: str) -> str:
     """Tolerance or smallest gain of a published study, as the recommendation reads it.
 
-    Empty: the default.
+    Empty where the study gives none, which means the default.
     Of the frozen file nothing else is read: it may name models that the catalogue no longer has.
     """
-    study = read_yaml(folder / "study.yaml")
-    found: Mapping[str, float] | str = study.get(key, "")
-    if isinstance(found, str):
-        return found
-    return " ".join(f"{measure}={number}" for measure, number in found.items())
+    return measures_text(read_yaml(folder / "study.yaml").get(key, ""))
 
 
 def verify(folder: Path) -> None:

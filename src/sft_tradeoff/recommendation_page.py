@@ -265,8 +265,8 @@ def _on_a_method(method: MethodResult, section: Section) -> str:
             return f"{method.label} buys less than {section.sft} within the tolerance: {found}."
         case Outcome.ALIKE:
             return (
-                f"{method.label} and {section.sft} buy alike within the tolerance: {found}, where "
-                f"{difference.smallest:g} would be worth having."
+                f"{method.label} buys about as much as {section.sft} within the tolerance: "
+                f"{found}; more than {difference.smallest:g} would be worth having."
             )
     return (
         f"{method.label} cannot be told from {section.sft} within the tolerance: {found}"

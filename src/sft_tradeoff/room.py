@@ -45,7 +45,7 @@ def room_for_answers(spec: DomainSpec, test: TokenizedData, max_length: int) -> 
             f"domain {spec.label!r}: max_new_tokens {spec.max_new_tokens} is less than the "
             f"{longest} tokens of the longest right answer (test example "
             f"{int(n_response.argmax()) + 1}), which could not be given; set {longest} or more, "
-            "or null to have it counted"
+            "or null to have it computed"
         )
     if n_prompt + longest > max_length:
         raise RoomError(

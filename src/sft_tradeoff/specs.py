@@ -205,7 +205,7 @@ class DomainSpec(Settings):
     max_new_tokens: int | None = Field(
         None,
         ge=1,
-        description="tokens of an answer; default: the domain's own, or what test responses need",
+        description="most tokens of an answer; default: the domain's, or what test responses need",
     )
     calculators: tuple[int, ...] | None = Field(
         None, min_length=1, description="medcalc only: ids of the calculators; default all"

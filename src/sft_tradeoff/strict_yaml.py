@@ -1,4 +1,4 @@
-"""YAML without silent surprises: doubled keys and numbers that YAML 1.1 reads otherwise are errors.
+"""YAML without silent surprises: duplicate keys and numbers in another base are errors.
 
 PyYAML keeps the last of two equal keys, reads ``010`` as 8 and ``1:30`` as 90. In a study that is
 another experiment than the one written down, so every file of ours or the user's is read here.
@@ -15,7 +15,7 @@ from yaml.nodes import MappingNode, ScalarNode
 
 from sft_tradeoff.config_errors import ConfigError
 
-# Decimal numbers with leading zeros (octal to YAML 1.1) and with colons (to the base of 60).
+# Decimal numbers with leading zeros (octal to YAML 1.1) and with colons (in base 60).
 _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 
@@ -24,7 +24,7 @@ class _Refused(Exception):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses doubled keys; merge keys and anchors work as ever."""
+    """SafeLoader that refuses duplicate keys; merge keys and anchors work as usual."""
 
     # Before merge keys are resolved, as an explicit key may well replace a merged one.
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
@@ -46,8 +46,8 @@ class _StrictLoader(yaml.SafeLoader):
         is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
         if is_number and _OTHER_BASE.fullmatch(node.value):
             raise _Refused(
-                f"line {node.start_mark.line + 1}: {node.value} is octal or to the base of 60 in "
-                "YAML; write a decimal number, or put it in quotes if it is a name"
+                f"line {node.start_mark.line + 1}: YAML reads {node.value} as octal or in base 60; "
+                "write a decimal number, or put it in quotes if it is a name"
             )
         return node
 

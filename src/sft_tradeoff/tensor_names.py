@@ -38,8 +38,8 @@ _WRAPPERS = {  # part of a tensor's name -> who put it there, what to do
 def check_tensors(folder: Path) -> PreTrainedModel:
     """Compare names and shapes of a folder's tensors with its configuration; loads no weights.
 
-    Transformers loads tensors without storage, so that renamed, fused and tied ones count as they
-    do in earnest: a tenth of a second for a small model.
+    Transformers loads tensors without storage, so that renamed, fused and tied ones count as in
+    real loading: a tenth of a second for a small model.
 
     Args:
         folder: With ``config.json`` and safetensors.
@@ -138,11 +138,11 @@ def _reason(source: Path, model: PreTrainedModel, stored: list[str], missing: li
     if missing == ["lm_head.weight"]:
         return (
             "if the head is the embedding, set tie_word_embeddings to true in config.json (within "
-            "its text_config, where it has one); else copy or save the whole model anew"
+            "its text_config, where it has one); else copy or save the whole model again"
         )
     return (
         "use the config.json that was saved with these weights, or copy or save the whole model "
-        "anew"
+        "again"
     )
 
 

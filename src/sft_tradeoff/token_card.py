@@ -18,7 +18,7 @@ def token_card(tokens: TokenizedData, title: str, max_length: int) -> str:
     n_cut = int(tokens.truncated.sum())
     cut = f"{n_cut} of {len(tokens)} ({n_cut / len(tokens):.1%})"
     if n_cut:
-        cut = f"**{cut}**: where they end is neither learned nor scored; raise training.max_length"
+        cut = f"**{cut}**: their ends are neither learned nor scored; raise training.max_length"
     return f"""# Tokens: {title}
 
 - **Examples:** {len(tokens)}

@@ -22,7 +22,7 @@ from sft_tradeoff.chat import (
     ChatTemplateError,
     Turns,
     chat_format,
-    control_tokens,
+    control_token_pattern,
     render_turns,
 )
 from sft_tradeoff.chat import render_prompt as render_prompt
@@ -122,11 +122,10 @@ def example_name(record: Mapping[str, Any]) -> str:
 def _refuse_control_tokens(tokenizer: PreTrainedTokenizerBase, record: dict[str, Any]) -> None:
     """A prompt could end the user's turn, and an answer with an end of its own is never right."""
     for key in ("system", "prompt", "response"):
-        text = record.get(key) or ""
-        found = next((token for token in control_tokens(tokenizer) if token in text), None)
+        found = control_token_pattern(tokenizer).search(record.get(key) or "")
         if found is not None:
             raise TokenizationError(
-                f"{example_name(record)}: the {key} contains {found!r}, a control token of this "
+                f"{example_name(record)}: the {key} contains {found[0]!r}, a control token of this "
                 "model; remove it (the chat template writes what begins and ends a turn)"
             )
 

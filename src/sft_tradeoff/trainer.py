@@ -169,8 +169,8 @@ class Trainer:
         for name, buffer in persistent_buffers(self.model).items():
             if not torch.equal(buffer, before[name]):
                 raise UserError(
-                    f"{type(self.model).__name__} changes {name!r} while it reads, as batch "
-                    "normalisation does: the result would depend on how batches are cut; use "
+                    f"{type(self.model).__name__} changes {name!r} in its forward pass, as batch "
+                    "normalization does: the result would depend on how batches are cut; use "
                     "another model"
                 )
 

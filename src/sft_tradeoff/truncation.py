@@ -37,13 +37,13 @@ class Cut:
             f"{self.n_truncated} of {self.n_examples} ({self.n_truncated / self.n_examples:.0%})"
         )
         what = (
-            "the model has not learned how they go on and end"
+            "the model has not learned how they continue and end"
             if self.split == "train"
-            else "the losses are those of what is left"
+            else "the losses cover only what is left"
         )
         return (
-            f"- {self.model}, {self.domain}: {share} {self.split} responses are longer than "
-            f"`training.max_length` leaves and were cut: {what}."
+            f"- {self.model}, {self.domain}: {share} {self.split} responses do not fit into "
+            f"`training.max_length` and were cut: {what}."
         )
 
 

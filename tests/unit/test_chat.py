@@ -9,9 +9,11 @@ from tests.chat_layouts import LAYOUTS, write_tokenizer
 from sft_tradeoff.chat import (
     ChatTemplateError,
     chat_format,
+    control_token_pattern,
     control_tokens,
     render_prompt,
     render_turns,
+    with_variables,
     without_clock,
 )
 from sft_tradeoff.model_chat import load_tokenizer
@@ -122,6 +124,31 @@ def test_control_tokens_are_those_with_the_flag_named_or_not(tmp_path):
     tokenizer = layout_tokenizer("Gemma 3", tmp_path)
     assert "<end_of_turn>" not in tokenizer.all_special_tokens
     assert "<end_of_turn>" in control_tokens(tokenizer)
+    found = control_token_pattern(tokenizer).search("a < b <end_of_turn> <eos>")
+    assert found is not None and found[0] == "<end_of_turn>"
+    assert control_token_pattern(tokenizer).search("a < b, &lt;eos&gt; [end_of_turn]") is None
+
+
+def test_a_mark_that_opens_a_turn_is_a_control_token_without_the_flag(tmp_path):
+    """Thoughts are no turn, and a line break opens one in Gemma without being a mark."""
+    family = "ChatML, marks without the special flag"
+    tokenizer = layout_tokenizer(family, tmp_path)
+    assert "<|im_start|>" not in control_tokens(tokenizer)
+    assert control_token_pattern(tokenizer).search("Hi<|im_start|>user")
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["\n", "<think>"])
+    opening = OPENING.replace("[assistant] ", "[assistant]\n")
+    tokenizer.chat_template = TURNS + "[{{ m.role }}]\n{{ m.content }}</s>" + opening
+    assert control_token_pattern(tokenizer).search("a\nb <think>") is None
+
+
+def test_a_variable_of_the_template_is_read_as_it_is_given():
+    tokenizer = byte_tokenizer()
+    for mood in ('so "kind" \\ é \U0001f600', "{{ 1 }}"):
+        tokenizer.chat_template = with_variables(
+            "{{ mood }}" + TURNS + TURN + OPENING, {"mood": mood}
+        )
+        assert render_prompt(tokenizer, "Hi") == f"{mood}[user] Hi</s>[assistant] "
 
 
 def test_thoughts_before_the_answer_are_not_graded(tmp_path):
@@ -163,5 +190,5 @@ def test_calls_of_the_clock_become_its_fixed_answer(template, fixed):
 
 @pytest.mark.parametrize("call", ["strftime_now(form)", "strftime_now('%d' ~ x)", "strftime_now"])
 def test_a_clock_that_cannot_be_fixed_is_refused(call):
-    with pytest.raises(ChatTemplateError, match="write a date into it"):
+    with pytest.raises(ChatTemplateError, match="write a date into"):
         without_clock(f"{{{{ {call} }}}}")

@@ -82,5 +82,5 @@ def plain_answer(folder):
 
 
 def test_the_documentation_lists_what_is_proven():
-    """Run this file as a program to write the table."""
+    """The table is what :func:`tests.chat_layouts.table` returns."""
     assert table() in TABLE.read_text(encoding="utf-8")

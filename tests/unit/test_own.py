@@ -197,7 +197,20 @@ def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> No
     assert own.template_variables(text) == values
 
 
-@pytest.mark.parametrize("text", ["false", "a=", "=a", "a b=c", "{", '{"a": 1}', '{"a": [true]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "false",
+        "a=",
+        "=a",
+        "a b=c",
+        "a=1, a=2",
+        "{",
+        '{"a": 1}',
+        '{"a": [true]}',
+        '{"a": "b", "a": "c"}',
+    ],
+)
 def test_variables_that_are_not_understood(text: str) -> None:
     with pytest.raises(UserError, match="write name=value"):
         own.template_variables(text)
@@ -447,7 +460,7 @@ def test_a_study_file_that_the_user_changed_is_kept(
     assert write_study(study, tmp_path) == path
     assert load_study(path).seeds == (0, 1)
     (record,) = caplog.records
-    assert "TOLERANCE, if given, counts" in record.message
+    assert "TOLERANCE and SMALLEST_GAIN, if given, count" in record.message
 
 
 def test_a_kept_study_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
@@ -553,10 +566,15 @@ def test_answers_that_fill_the_window_are_not_the_datas_fault(data: Path, tmp_pa
 
 
 def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:
-    write_study(own_study(data, MODEL, name="mine"), tmp_path)
+    write_study(own_study(data, MODEL, "numeric", name="mine"), tmp_path)
     other = write(tmp_path / "other.jsonl", questions(12))
-    with pytest.raises(UserError, match=r"name: 'mine' is taken: .* names other data or another"):
-        write_study(own_study(other, MODEL, name="mine"), tmp_path)
+    for study in (
+        own_study(other, MODEL, "numeric", name="mine"),
+        own_study(data, MODEL, "exact_match", name="mine"),
+        own_study(data, MODEL, "numeric", name="mine", numeric_tolerance="0.05"),
+    ):
+        with pytest.raises(UserError, match=r"name: 'mine' is taken: .* or another grading"):
+            write_study(study, tmp_path)
     with pytest.raises(UserError, match="name: 'quick' is taken"):
         write_study(own_study(data, MODEL, name="quick"), Path("config/studies"))
 

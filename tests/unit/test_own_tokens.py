@@ -53,7 +53,7 @@ def test_control_tokens_are_refused_by_line(check: Check) -> None:
     what = "a control token of this model; remove it (the chat template writes what begins and ends"
     expected = [
         f"line 11: the response contains '</s>', {what}",
-        f"line 12: the prompt contains '<s>', {what}",
+        f"line 12: the prompt contains '</s>', {what}",
         f"line 13: the system contains '<s>', {what}",
     ]
     for problem, start in zip(problems_of(check, lines), expected, strict=True):
@@ -89,7 +89,7 @@ def test_some_cut_responses_are_told_and_most_are_refused(
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert warning.startswith(
         "warning: 3 of 8 train responses (38%) are cut at training.max_length (768 tokens), so "
-        "that no end of theirs is learned (lines 1, 2, 3); 769 would hold all: raise it"
+        "their ends are not learned (lines 1, 2, 3); 769 would hold all: raise it"
     )
     lines[3]["response"] = "y" * 2000
     with pytest.raises(UserError, match=r"4 of 8 train .*\(lines 1, 2, 3, 4\); 2029 would hold"):

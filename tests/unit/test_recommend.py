@@ -189,8 +189,8 @@ def test_a_gain_that_is_not_worth_having_changes_nothing(smallest: float, chosen
         == {
             "talr": "talr buys more than sft within the tolerance: gain +0.100 [0.098, 0.102] in "
             "domain NLL.",
-            "sft": "talr and sft buy alike within the tolerance: gain +0.100 [0.098, 0.102] in "
-            "domain NLL, where 0.2 would be worth having.",
+            "sft": "talr buys about as much as sft within the tolerance: gain +0.100 [0.098, "
+            "0.102] in domain NLL; more than 0.2 would be worth having.",
         }[chosen]
     )
 
@@ -202,8 +202,8 @@ def test_equal_methods_are_not_recommended_for_nothing() -> None:
     section = section_of(runs)
     assert section.chosen is not None and section.chosen.label == "sft"
     assert (
-        "flow and sft buy alike within the tolerance: gain +0.000 [0.000, 0.000] in domain NLL, "
-        "where 0.01 would be worth having."
+        "flow buys about as much as sft within the tolerance: gain +0.000 [0.000, 0.000] in "
+        "domain NLL; more than 0.01 would be worth having."
     ) in notes(section, CODE_ONLY)
 
 
@@ -526,7 +526,7 @@ def test_a_tolerance_of_answers_is_on_the_page(
     write_domain(runs / str(RUNS[0][0]) / "eval.json", **settings)
     measured = read_measured(pd.DataFrame(RUNS, columns=RUN_COLUMNS), runs)
     page = to_markdown(recommend(*study({"sft": SFT}), CODE_ONLY, GAIN), measured.grading)
-    text = "Answers count as right within 0.05 of the gold number (relative)"
+    text = "An answer counts as right within 0.05 of the gold number (relative)"
     assert (text in page) is said
 
 

@@ -161,7 +161,7 @@ def test_one_tensor_missing(copied: Path, tmp_path: Path) -> None:
     rewrite(copied, lambda weights: {n: t for n, t in weights.items() if n != name})
     for text in refusals(copied, tmp_path):
         assert f"LlamaForCausalLM that the configuration describes: 1 ({name}) missing" in text
-        assert "copy or save the whole model anew" in text
+        assert "copy or save the whole model again" in text
 
 
 @pytest.mark.parametrize("n_layers", [1, 4])

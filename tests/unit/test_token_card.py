@@ -13,7 +13,7 @@ from sft_tradeoff import tokenization
 from sft_tradeoff.truncation import Cut, paragraph, read_cuts, record
 
 
-@pytest.mark.parametrize(("max_length", "cut"), [(30, "**1 of 2 (50.0%)**: where"), (31, "0 of 2")])
+@pytest.mark.parametrize(("max_length", "cut"), [(30, "**1 of 2 (50.0%)**: their"), (31, "0 of 2")])
 def test_the_stage_writes_tokens_and_card(
     random_model: Path,
     tmp_path: Path,
@@ -63,7 +63,7 @@ def test_the_page_names_what_was_cut(tmp_path: Path) -> None:
     cuts = read_cuts(runs, tmp_path)
     assert cuts == [Cut("m", "own", "test", 5, 20), Cut("m", "own", "train", 10, 80)]
     text = paragraph(cuts)
-    assert "- m, own: 5 of 20 (25%) test responses are longer than `training.max_length`" in text
+    assert "- m, own: 5 of 20 (25%) test responses do not fit into `training.max_length`" in text
     assert "- m, own: 10 of 80 (12%) train responses" in text
     assert record(cuts)["truncated"][0]["n_truncated"] == 5
 

@@ -148,7 +148,7 @@ def test_a_buffer_that_a_forward_pass_changes_is_refused(
     model.model.norm.register_buffer("n_calls", torch.zeros(1))
     model.model.norm.register_forward_hook(count)
     trainer = Trainer(run_config(), model, TokenizedData.load(data_path), 0)
-    with pytest.raises(UserError, match=r"LlamaForCausalLM changes 'model\.norm\.n_calls' while"):
+    with pytest.raises(UserError, match=r"LlamaForCausalLM changes 'model\.norm\.n_calls' in its"):
         trainer.run()
     assert len(trainer.log) == 1
 

@@ -22,7 +22,7 @@ for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.benchmarks import BENCHMARKS
-from sft_tradeoff.config import ConfigError, check_files, parse_study
+from sft_tradeoff.config import ConfigError, check_files, measures_text, parse_study
 from sft_tradeoff.domains.material import check_domains, unpinned_assets
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.lease import n_visible
@@ -106,11 +106,6 @@ def memory_mb(smallest, bytes_per_parameter, processes=1):
         return attempt * processes * (smallest + further)
 
     return needed
-
-
-def measures_text(numbers):
-    """Numbers by measure, as the recommendation reads them."""
-    return " ".join(f"{measure}={number}" for measure, number in numbers.items())
 
 
 def asset_record(name):

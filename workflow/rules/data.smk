@@ -92,7 +92,7 @@ rule tokenize:
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
         modules=expand(
             "src/sft_tradeoff/{module}.py",
-            module=["chat", "proof", "token_card", "tokenization"],
+            module=["chat", "model_chat", "proof", "token_card", "tokenization"],
         ),
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",

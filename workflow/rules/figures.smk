@@ -45,6 +45,7 @@ rule recommend:
                 "comparison",
                 "tolerance",
                 "measured",
+                "truncation",
                 "analysis/stats",
             ]
         ],

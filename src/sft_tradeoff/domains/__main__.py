@@ -129,9 +129,9 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
     test = splits["test"]
     n_right = sum(domain.score(example.to_dict(), example.response).correct for example in test)
     if n_right < len(test):
-        logger.warning("%d test responses are wrong by the rule that grades", len(test) - n_right)
+        logger.warning("the domain's rule grades %d test responses as wrong", len(test) - n_right)
     said = splits.remarks if isinstance(splits, Splits) else ()
-    lines = [*said, f"{n_right} of {len(test)} test responses are right by the rule that grades."]
+    lines = [*said, f"The domain's rule grades {n_right} of {len(test)} test responses as right."]
     return "\n".join(["", *(f"- {line}" for line in lines), ""])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_NOT_SEEN = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+# Soft hyphens and spaces of no width, as ``str.translate`` takes them.
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _FINAL_ANSWER = re.compile(r"final answer[\s*_`]*:(.*)", re.IGNORECASE)
 
 
@@ -16,7 +17,7 @@ def normalise(text: str) -> str:
     matching), and many tokenizers compose them; soft hyphens and spaces of no width are not seen.
     Compatibility forms stay apart, as folding them (NFKC) makes ``10²`` equal to ``102``.
     """
-    folded = unicodedata.normalize("NFD", text.translate(_NOT_SEEN)).casefold()
+    folded = unicodedata.normalize("NFD", text.translate(INVISIBLE)).casefold()
     return " ".join(composed(folded).split())
 
 

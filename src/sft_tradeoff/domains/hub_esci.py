@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.answers import INVISIBLE, normalise
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
 from sft_tradeoff.domains.esci import LABELS, score
 from sft_tradeoff.domains.hub import (
@@ -67,7 +67,6 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _ENTITY = re.compile(r"&#?\w{1,31};")
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _PROMPT = """\
 Classify the product for the search query: 0 Exact (relevant and everything asked for is met), \
 1 Substitute (not all is met, but it can be used instead), 2 Complement (does not answer the \
@@ -215,7 +214,7 @@ def _shown(row: Row, column: str) -> str:
         raise row.error(column, f"is {value!r}, not a text")
     text = _TAG.sub(" ", _HIDDEN.sub(" ", _unescaped(value)))
     # Once more for what was escaped twice, such as "&amp;nbsp;".
-    return " ".join(printable(_unescaped(text)).translate(_INVISIBLE).split())
+    return " ".join(printable(_unescaped(text)).translate(INVISIBLE).split())
 
 
 def _unescaped(text: str) -> str:

@@ -90,14 +90,14 @@ def _remarks(splits: Splits, note_of: Mapping[str, str]) -> Iterator[str]:
     )
     prompts = Counter(normalise(example.prompt) for example in test)
     yield (
-        f"{len(test) - len(prompts)} of {len(test)} test questions repeat another one, note and "
-        "all, as in the benchmark: intervals take them for independent."
+        f"{len(test) - len(prompts)} of {len(test)} test questions repeat another one with the "
+        "same note, as in the benchmark; intervals treat them as independent."
     )
     n_changed = {s: sum("own_form" in example.meta for example in splits[s]) for s in SPLITS}
     counts = ", ".join(f"{n} of {len(splits[split])} in {split}" for split, n in n_changed.items())
     yield (
         "Questions about dates and gestational ages lack their last sentence, which asks for "
-        f"nothing but the date or for a tuple and so contradicts the target: {counts}."
+        f"only the date or a tuple and so contradicts the target: {counts}."
     )
 
 

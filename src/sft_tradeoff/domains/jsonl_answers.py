@@ -9,23 +9,23 @@ from typing import Any, Protocol
 
 from sft_tradeoff.domains.answers import composed, normalise
 from sft_tradeoff.domains.base import Score
-from sft_tradeoff.grading.equal_answers import find_equal_answers
+from sft_tradeoff.grading.equal_answers import find_equal_answers, quoted
 from sft_tradeoff.grading.gold import is_ambiguous, read_gold
 from sft_tradeoff.grading.numbers import agrees, last_number
 
 MAX_LABELS = 50
 _TELL_APART = {
     "exact_match": "it ignores case and white space: spell them alike if they mean the same",
-    "numeric": "give a smaller tolerance, or none, and all answers the same number of decimals",
-    "choice": "it ignores case and white space: spell labels that mean the same alike, or rename",
+    "numeric": "use a smaller tolerance, or none, and the same number of decimals in all answers",
+    "choice": "it ignores case and white space: spell equal labels alike, and rename others",
 }
 _PLAIN = (
     "metric 'numeric' needs exactly one plain number: put it into 'answer', or use metric "
     "'exact_match'"
 )
 _AMBIGUOUS = (
-    "may have a mark of thousands or of decimals, as line {} has a decimal comma; write thousands "
-    "without a mark, and decimals with a point and a zero at the end"
+    "may have a thousands mark or a decimal mark, as line {} has a decimal comma; write thousands "
+    "without a mark, and decimals with a point and a trailing zero"
 )
 
 
@@ -111,14 +111,14 @@ def ungradable(lines: Sequence[Answered], meta: Mapping[str, Any]) -> Iterator[s
     refused = dict(_not_plain_numbers(lines)) if metric == "numeric" else {}
     for line in lines:
         if line.number in refused:
-            yield f"line {line.number}: answer {_short(line.answer)} {refused[line.number]}"
+            yield f"line {line.number}: answer {quoted(line.answer)} {refused[line.number]}"
             continue
         grade = score({"answer": line.answer, "meta": meta}, line.response)
         if not grade.correct:
             yield (
                 f"line {line.number}: metric {metric!r} would grade the line's own response "
-                f"as wrong (answer {line.answer[:40]!r}, read {str(grade.parsed)[:40]!r}); change "
-                "the metric or the answer, or remove the line"
+                f"as wrong (answer {quoted(line.answer)}, read {quoted(str(grade.parsed))}); "
+                "change the metric or the answer, or remove the line"
             )
 
 
@@ -130,13 +130,13 @@ def _bad_labels(lines: Sequence[Answered], labels: Sequence[str]) -> Iterator[st
     if len(alike) < 2:
         yield (
             f"metric 'choice' needs at least 2 different answers, the file has {len(alike)} "
-            f"({_short(labels[0])}): every choice of it would be right"
+            f"({quoted(labels[0])}): naming it would always be right"
         )
     first = {line.answer: line.number for line in reversed(lines)}
     for one, *others in alike.values():
         for other in others:
             yield (
-                f"line {first[other]}: the answer {_short(other)} counts as {_short(one)} of line "
+                f"line {first[other]}: the answer {quoted(other)} counts as {quoted(one)} of line "
                 f"{first[one]}; write both alike"
             )
 
@@ -153,10 +153,6 @@ def _not_plain_numbers(lines: Sequence[Answered]) -> Iterator[tuple[int, str]]:
     for line in lines if comma is not None else ():
         if is_ambiguous(line.answer):
             yield line.number, _AMBIGUOUS.format(comma)
-
-
-def _short(answer: str) -> str:
-    return repr(answer if len(answer) <= 40 else f"...{answer[-37:]}")
 
 
 def equal_answers(lines: Sequence[Answered], meta: Mapping[str, Any]) -> tuple[str, bool]:

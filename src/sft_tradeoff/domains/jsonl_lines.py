@@ -7,6 +7,7 @@ where it may well be a note of the user's (an id, a source), counted as not read
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _UNSUPPORTED = frozenset(
         "history", "mask", "train_detail",
     }
 )  # fmt: skip
+_UNUSABLE = re.compile(r"[\x80-\x9f\ud800-\udfff]")
 _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # spaces, controls, zero-width characters
 
 
@@ -244,17 +246,16 @@ def _text(data: Mapping[str, Any], key: str) -> str:
         raise ValueError(f"{key!r} must be a text, got {_kind(value)}; {MEND}")
     if _is_unseen(value):
         raise ValueError(f"{key!r} is empty; {MEND}")
-    for character in value:
-        if "\ud800" <= character <= "\udfff":
+    if found := _UNUSABLE.search(value):
+        if found[0] >= "\ud800":
             raise ValueError(
                 f"{key!r} holds half of a surrogate pair, which no file can store; {MEND}"
             )
-        if "\x80" <= character <= "\x9f":
-            raise ValueError(
-                f"{key!r} holds the control character U+{ord(character):04X}: a file in "
-                "Windows-1252 was converted as if it were Latin-1; convert the original with "
-                "iconv -f CP1252 -t UTF-8, or remove the character"
-            )
+        raise ValueError(
+            f"{key!r} holds the control character U+{ord(found[0]):04X}: a file in "
+            "Windows-1252 was converted as if it were Latin-1; convert the original with "
+            "iconv -f CP1252 -t UTF-8, or remove the character"
+        )
     return str(value)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 SAMPLE = 80  # different answers, so at most 3,160 pairs
 _LISTED = 3
+_LONGEST = 40  # characters of an answer in a message
 
 
 class EqualAnswers(NamedTuple):
@@ -29,7 +30,7 @@ class EqualAnswers(NamedTuple):
     def describe(self, line_of: Mapping[str, int]) -> str:
         """Name some of the pairs with their texts and lines."""
         listed = [
-            " and ".join(f"{_short(text)} (line {line_of[text]})" for text in pair)
+            " and ".join(f"{quoted(text)} (line {line_of[text]})" for text in pair)
             for pair in self.pairs[:_LISTED]
         ]
         listed += ["..."] * (len(self.pairs) > _LISTED)
@@ -58,5 +59,6 @@ def find_equal_answers(
     return EqualAnswers(pairs, len(compared))
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+def quoted(text: str) -> str:
+    """An answer as a message may quote it: of a long one its beginning and its end."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:18]}...{text[-19:]}")

@@ -7,7 +7,7 @@ import re
 
 from sft_tradeoff.grading.numbers import Number, find_number_words, find_runs, plain_text
 
-# Words beside a number that make it another one, a time, a date or a bound.
+# Words next to a number that make it another one, a time, a date or a bound.
 _CHANGING_TEXT = """
 minus negative plus squared cubed half halves third thirds quarter quarters dozen dozens
 hundred hundreds thousand thousands million millions billion billions trillion trillions lakh lakhs
@@ -45,11 +45,11 @@ def read_gold(text: str) -> Number:
     run = next(run for run in runs if run.numbers)
     before, after = plain[: run.start], plain[run.end :]
     if re.search(r"\d", before + after):
-        raise ValueError("has digits beside the number")
+        raise ValueError("has other digits next to the number")
     if numbers[0].has_decimal_comma and before.endswith(_OPENING):
         raise ValueError("may be several numbers, with a comma between them")
     if change := _change(before, after):
-        raise ValueError(f"has {change!r} beside the number, which may change it")
+        raise ValueError(f"has {change!r} next to the number, which may change its value")
     return numbers[0]
 
 
@@ -62,7 +62,7 @@ def is_ambiguous(text: str) -> bool:
 
 
 def _change(before: str, after: str) -> str | None:
-    """What beside a number may make it another one."""
+    """What next to a number may make it another one."""
     around = f"{before.rstrip()} {after.lstrip()}"
     if found := _LATEX_COMMAND.search(around) or _CHANGING_SYMBOLS.search(around):
         return found[0]

@@ -414,8 +414,8 @@ def test_choice_needs_a_closed_set(file: Path) -> None:
 def test_one_label_is_no_choice(file: Path) -> None:
     lines = [question(i, response="yes") for i in range(6)]
     assert problems_of(write(file, lines), metric="choice") == [
-        "metric 'choice' needs at least 2 different answers, the file has 1 ('yes'): every choice "
-        "of it would be right"
+        "metric 'choice' needs at least 2 different answers, the file has 1 ('yes'): naming it "
+        "would always be right"
     ]
 
 
@@ -561,9 +561,9 @@ def test_a_numeric_gold_answer_is_refused_by_line(file: Path) -> None:
 def test_a_single_point_is_refused_where_others_have_decimal_commas(file: Path) -> None:
     answers = ["1.234", "2.345,50", "7", "1234", "1,234", "0,5"]
     write(file, [question(i, response=text) for i, text in enumerate(answers)])
-    assert [problem[:58] for problem in problems_of(file, metric="numeric")] == [
-        "line 1: answer '1.234' may have a mark of thousands or of ",
-        "line 5: answer '1,234' may have a mark of thousands or of ",
+    assert [problem[:57] for problem in problems_of(file, metric="numeric")] == [
+        "line 1: answer '1.234' may have a thousands mark or a dec",
+        "line 5: answer '1,234' may have a thousands mark or a dec",
     ]
     write(file, [question(i, response=text) for i, text in enumerate(["1.234", "1,234", "7"])])
     assert generate(spec(file, metric="numeric"))
@@ -588,8 +588,8 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
     assert problem == (
         "metric 'numeric' counts different answers as equal: 190 of 190 pairs of different "
         "answers, '1900' (line 1) and '1905' (line 2); '1900' (line 1) and '1910' (line 3); '1900' "
-        "(line 1) and '1915' (line 4); ...; give a smaller tolerance, or none, and all answers the "
-        "same number of decimals"
+        "(line 1) and '1915' (line 4); ...; use a smaller tolerance, or none, and the same "
+        "number of decimals in all answers"
     )
     assert generate(spec(file, metric="numeric"))
 

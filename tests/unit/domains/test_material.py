@@ -105,7 +105,7 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
         "- 0 of 12 training rows (0.00%) are left out: their question is in GSM8K's test.\n" in card
     )
     assert "- 3 calculator annotations (`<<48/2=24>>`) are removed from 3 of 3 test" in card
-    assert "- 3 of 3 test responses are right by the rule that grades.\n" in card
+    assert "- The domain's rule grades 3 of 3 test responses as right.\n" in card
     with (folders[0] / "MetaMathQA-395K.json").open("ab") as file:
         file.write(b" ")
     folder = records[0].parent
@@ -121,8 +121,8 @@ def test_an_answer_beyond_its_own_limits_is_counted(tmp_path, caplog):
     )
     write_domain(spec.model_copy(update={"n_validation": 0}), tmp_path / "out", [source])
     card = (tmp_path / "out/card.md").read_text()
-    assert "- 1 of 2 test responses are right by the rule that grades.\n" in card
-    assert "1 test responses are wrong by the rule that grades" in caplog.text
+    assert "- The domain's rule grades 1 of 2 test responses as right.\n" in card
+    assert "the domain's rule grades 1 test responses as wrong" in caplog.text
 
 
 def test_every_asset_must_be_given(tmp_path):
