@@ -105,8 +105,8 @@ def _check(folder: Path, which: str) -> None:
     for name, digest in read_record(folder).get(which, {}).items():
         if sha256_of(folder / name) != digest:
             raise ModelError(
-                f"{folder / name} is not as it was written; {advice(folder)}; if you changed it "
-                f"on purpose, delete {RECORD_NAME} beside it"
+                f"{folder / name} is not as it was written; {advice(folder)}; to use a changed "
+                f"model, give a copy of the folder without {RECORD_NAME}"
             )
 
 

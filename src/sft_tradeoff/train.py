@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.console import quick_start, run_main
 from sft_tradeoff.files import atomic_write_json, sha256_of
@@ -14,6 +15,9 @@ from sft_tradeoff.provenance import meta_info, run_info
 from sft_tradeoff.resume import exclusive, state_key
 from sft_tradeoff.runs import RunConfig, read_config
 from sft_tradeoff.tokenization import TokenizedData
+
+if TYPE_CHECKING:
+    from sft_tradeoff.trainer import Trainer
 
 
 def make_deterministic(seed: int) -> None:
@@ -64,14 +68,11 @@ def train(
         data = TokenizedData.load(data_path)
         n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
         check_memory(base_model, config, int(data.lengths.max()), n_shards)
-        reference_nll = None
+        known, kind = None, config.training.compute_type
         if reference_path is not None:
-            reference_nll = load_reference_nll(
-                reference_path, data_path, base_model, config.training.compute_type
-            )
-        tokenizer = load_tokenizer(base_model)
+            known = load_reference_nll(reference_path, data_path, base_model, kind)
         model = load_model(base_model, torch.float32)
-        trainer = Trainer(config, model, data, tokenizer.pad_token_id, reference_nll)
+        trainer = Trainer(config, model, data, load_tokenizer(base_model).pad_token_id, known)
     facts = meta_info(base_model) | {
         "data_sha256": sha256_of(data_path),
         "n_threads": torch.get_num_threads(),
@@ -84,22 +85,24 @@ def train(
     trainer.accelerator.end_training()  # the first rank alone has something left to do
     if trainer.accelerator.is_main_process:
         if trainer.method.adapter:
-            model, weights = merged_weights(
-                base_model, trainer.method.adapter(trainer.options), weights
-            )
+            options = trainer.method.adapter(trainer.options)
+            model, weights = merged_weights(base_model, options, weights)
         save_model(model, weights, base_model, out)
-        atomic_write_json(
-            out.parent / "train.json",
-            {
-                "run_info": run_info(config.model_dump(mode="json")),
-                "train_info": trainer.info()
-                | {"n_examples": len(data), "n_truncated": int(data.truncated.sum())},
-                "meta_info": facts,
-            },
-            sealed=True,
-        )
+        _report(out.parent / "train.json", config, trainer, facts)
         if state:
             state.clear()
+
+
+def _report(path: Path, config: RunConfig, trainer: Trainer, facts: dict[str, Any]) -> None:
+    """Write ``train.json``."""
+    truncated = trainer.data.truncated
+    cut = {"n_examples": len(truncated), "n_truncated": int(truncated.sum())}
+    report = {
+        "run_info": run_info(config.model_dump(mode="json")),
+        "train_info": trainer.info() | cut,
+        "meta_info": facts,
+    }
+    atomic_write_json(path, report, sealed=True)
 
 
 def main() -> None:
