@@ -7,12 +7,13 @@ where it may well be a note of the user's (an id, a source), counted as not read
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sft_tradeoff.domains.answers import question_key
+from sft_tradeoff.domains.answers import normalise, question_key
 from sft_tradeoff.domains.base import SPLITS
 
 MEND = "correct or remove the line"
@@ -20,8 +21,14 @@ LISTED = 8
 SHOWN = 40  # characters of what a message quotes from the file
 _READ = frozenset({"prompt", "response", "messages", "answer", "split", "system"})
 _READ_OF_TURN = frozenset({"role", "content"})
+_READ_OF_PART = frozenset({"type", "text"})
 # What other tools weigh or mask the loss by.
-_WEIGHTS = frozenset({"weight", "loss", "loss_weight", "train", "training", "trainable"})
+_WEIGHTS = frozenset(
+    {
+        "weight", "weights", "sample_weight", "loss", "loss_weight",
+        "train", "training", "trainable",
+    }
+)  # fmt: skip
 # Without these a line would teach something else than it says.
 _UNSUPPORTED = frozenset(
     {
@@ -29,9 +36,14 @@ _UNSUPPORTED = frozenset(
         "image", "images", "audio", "audios", "video", "videos",
         "reasoning", "reasoning_content", "thinking", "thought", "thoughts",
         "chosen", "rejected", "rejected_response", "rejected_messages",
-        "history", "mask", "train_detail",
+        "history", "mask", "loss_mask", "train_detail",
     }
 )  # fmt: skip
+# What JSON makes of \frac, \boxed, \times, \right and \nabla that have one backslash.
+_SWALLOWED = re.compile(
+    "\x0c(?:rac(?=[\\d{ ])|orall\\b)|\x08(?:oxed|eta|egin|inom)"
+    "|\t(?:imes|heta|frac(?=[\\d{])|ext(?:bf|it|rm)?(?={))|\r(?:ight|ho\\b)|\nabla\\b"
+)
 _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # spaces, controls, zero-width characters
 
 
@@ -86,6 +98,7 @@ def parse_line(number: int, content: bytes) -> Line:
         ValueError: Saying what is wrong, with the fix.
     """
     data = _object(content)
+    _refuse_misspelled(data, _READ | _WEIGHTS | _UNSUPPORTED)
     _refuse_unsupported(data)
     _check_weight(data, learned=True)
     if data.get("label") is False:
@@ -156,6 +169,13 @@ def _kind(value: object) -> str:
     return names[type(value)]
 
 
+def _refuse_misspelled(data: Mapping[str, Any], known: Iterable[str]) -> None:
+    """A key that is another one but for case and spaces is meant as that one."""
+    for key in data:
+        if data[key] and key not in known and (meant := normalise(key)) in known:
+            raise ValueError(f"the key {shown(key)} is not read; write {meant!r}, or remove it")
+
+
 def _refuse_unsupported(data: Mapping[str, Any]) -> None:
     for key in data:
         if key in _UNSUPPORTED and data[key]:
@@ -185,7 +205,17 @@ def _unread(data: Mapping[str, Any]) -> list[str]:
     turns = data.get("messages") or []
     keys = dict.fromkeys(key for turn in turns for key in turn if turn[key])
     names += [f"messages: {shown(key)}" for key in keys if key not in _READ_OF_TURN | _WEIGHTS]
+    keys = dict.fromkeys(key for turn in turns for part in _parts(turn) for key in part)
+    names += [f"content: {shown(key)}" for key in keys if key not in _READ_OF_PART | _WEIGHTS]
     return names
+
+
+def _parts(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Parts that the content of a turn is put together from."""
+    content = turn.get("content")
+    yield from (
+        filter(lambda part: isinstance(part, dict), content) if isinstance(content, list) else ()
+    )
 
 
 def _from_messages(data: Mapping[str, Any]) -> tuple[str | None, str, str]:
@@ -207,8 +237,10 @@ def _from_messages(data: Mapping[str, Any]) -> tuple[str | None, str, str]:
             "supported: split a conversation of several turns into several lines"
         )
     for turn in turns:
-        _refuse_unsupported(turn)
-        _check_weight(turn, learned=turn is turns[-1])
+        _refuse_misspelled(turn, _READ_OF_TURN | _WEIGHTS | _UNSUPPORTED)
+        for part in (turn, *_parts(turn)):
+            _refuse_unsupported(part)
+            _check_weight(part, learned=turn is turns[-1])
     *before, user, assistant = map(_joined_parts, turns)
     systems = [_system(data), *(_system(turn, "content") for turn in before)]
     if all(systems) and len(systems) > 1:
@@ -244,6 +276,11 @@ def _text(data: Mapping[str, Any], key: str) -> str:
         raise ValueError(f"{key!r} must be a text, got {_kind(value)}; {MEND}")
     if _is_unseen(value):
         raise ValueError(f"{key!r} is empty; {MEND}")
+    if swallowed := _SWALLOWED.search(value):
+        raise ValueError(
+            f"{key!r} holds {swallowed[0]!r}, LaTeX whose backslash JSON took for an escape; write "
+            "two backslashes for one"
+        )
     for character in value:
         if "\ud800" <= character <= "\udfff":
             raise ValueError(
