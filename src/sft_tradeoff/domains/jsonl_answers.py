@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from sft_tradeoff.domains.answers import composed, normalise
 from sft_tradeoff.domains.base import Score
-from sft_tradeoff.grading.equal_answers import find_equal_answers
-from sft_tradeoff.grading.gold import is_ambiguous, read_gold
+from sft_tradeoff.grading.equal_answers import EqualAnswers, find_equal_answers
+from sft_tradeoff.grading.gold import beside_gold, is_ambiguous, read_gold
 from sft_tradeoff.grading.numbers import agrees, last_number
 
 MAX_LABELS = 50
 _TELL_APART = {
     "exact_match": "it ignores case and white space: spell them alike if they mean the same",
-    "numeric": "give a smaller tolerance, or none, and all answers the same number of decimals",
+    "numeric": "it compares nothing but the numbers: give all answers one unit and one number of "
+    "decimals, and a smaller tolerance, or none",
     "choice": "it ignores case and white space: spell labels that mean the same alike, or rename",
 }
 _PLAIN = (
@@ -164,19 +165,29 @@ def equal_answers(lines: Sequence[Answered], meta: Mapping[str, Any]) -> tuple[s
 
     Returns:
         The sentence, empty if there are none; and whether they are most, so that the metric tells
-        nothing.
+        nothing. Of numbers, those that differ in their units alone are named but do not count.
     """
     metric = meta["metric"]
     line_of = {line.answer: line.number for line in reversed(lines)}
-    found = find_equal_answers(
-        (line.answer for line in lines),
-        lambda gold, given: score({"answer": gold, "meta": meta}, given).correct,
-        meaning=(lambda answer: read_gold(answer).value) if metric == "numeric" else str,
-    )
+
+    def find(meaning: Callable[[str], Hashable]) -> EqualAnswers:
+        return find_equal_answers(
+            (line.answer for line in lines),
+            lambda gold, given: score({"answer": gold, "meta": meta}, given).correct,
+            meaning,
+        )
+
+    found = find(_number_and_unit if metric == "numeric" else str)
+    counted = find(lambda answer: read_gold(answer).value) if metric == "numeric" else found
     if not found.pairs:
         return "", False
     text = (
         f"metric {metric!r} counts different answers as equal: {found.describe(line_of)}; "
         f"{_TELL_APART[metric]}"
     )
-    return text, found.are_most
+    return text, counted.are_most
+
+
+def _number_and_unit(answer: str) -> Hashable:
+    """What spellings of one number have in common; 5 km and 5 miles are not one."""
+    return read_gold(answer).value, beside_gold(answer)

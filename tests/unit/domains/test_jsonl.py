@@ -588,8 +588,8 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
     assert problem == (
         "metric 'numeric' counts different answers as equal: 190 of 190 pairs of different "
         "answers, '1900' (line 1) and '1905' (line 2); '1900' (line 1) and '1910' (line 3); '1900' "
-        "(line 1) and '1915' (line 4); ...; give a smaller tolerance, or none, and all answers the "
-        "same number of decimals"
+        "(line 1) and '1915' (line 4); ...; it compares nothing but the numbers: give all answers "
+        "one unit and one number of decimals, and a smaller tolerance, or none"
     )
     assert generate(spec(file, metric="numeric"))
 
@@ -600,6 +600,12 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
         ("exact_match", ["Paris", "PARIS ", "Rome"], {}),
         ("numeric", ["100", "101", "200"], {"tolerance": 0.02}),
         ("numeric", ["3.1", "3.14", "5"], {}),
+        ("numeric", ["5 km", "5 miles", "7 km"], {}),
+        ("numeric", ["5 millones", "5 mil", "7 mil"], {}),
+        ("numeric", ["3.5万元", "3.5美元", "7美元"], {}),
+        ("numeric", ["300 BC", "300 AD", "44 BC"], {}),
+        ("numeric", ["€5", "$5", "€7"], {}),
+        ("numeric", ["5%", "5‰", "7%"], {}),
     ],
 )
 def test_some_answers_that_count_as_equal_are_said(
@@ -617,9 +623,15 @@ def test_some_answers_that_count_as_equal_are_said(
 def test_spellings_of_one_number_are_one_answer(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = ["1,000", "1000", "1 000.0", "1e3", "7"]
+    answers = ["1,000", "1000", "1 000.0", "1e3", "$1000$", "#### 1000", r"\boxed{1000}", "7"]
     write(file, [question(i, response=text) for i, text in enumerate(answers)])
     assert generate(spec(file, metric="numeric")) and not caplog.messages
+
+
+def test_units_alone_are_no_reason_to_refuse(file: Path) -> None:
+    answers = [f"{name} has 1" for name in ("Ann", "Bob", "Eve", "Kim", "Lee")] + ["0"]
+    write(file, [question(i, response=text) for i, text in enumerate(answers)])
+    assert generate(spec(file, metric="numeric"))
 
 
 def test_numeric_without_a_number_is_a_format_failure() -> None:
