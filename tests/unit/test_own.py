@@ -19,12 +19,13 @@ from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.config import load_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
+from sft_tradeoff.domains.__main__ import write_domain
 from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.models import build_model
 from sft_tradeoff.own import find_model, own_study
 from sft_tradeoff.own_file import write_study
 from sft_tradeoff.runs import expand_runs
-from sft_tradeoff.specs import ModelSpec
+from sft_tradeoff.specs import DomainSpec, ModelSpec
 from sft_tradeoff.tokenization import TokenizationError, tokenize_example
 
 MODEL = "random-2layer"
@@ -152,6 +153,18 @@ def test_a_split_that_no_line_has(tmp_path: Path) -> None:
     )
 
 
+def test_one_answer_to_every_test_question_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "d.jsonl", [line | {"response": "OK"} for line in questions(20)])
+    spec = DomainSpec.model_validate(domain_of(path))
+    (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    said = "all 4 test answers are 'OK': a model that always says so is right, whatever it has"
+    assert said in warning
+    write_domain(spec, tmp_path / "out")
+    assert f"- A{said[1:]}" in (tmp_path / "out" / "card.md").read_text()
+
+
 def test_contradictory_answers_are_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -217,6 +230,10 @@ def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: 
     assert render_prompt(load_tokenizer(tmp_path / name), "Hi").startswith("Be kind <s>[USER] Hi")
 
     assert "reads no variable 'modo'" in problems_of(data, str(folder), chat_template_args="modo=x")
+    # a word of its texts; and what each rendering gives it
+    assert "reads no variable 'Be'" in problems_of(data, str(folder), chat_template_args="Be=x")
+    given = problems_of(data, str(folder), chat_template_args="add_generation_prompt=false")
+    assert "is given to the template with each prompt; remove it" in given
     of_catalogue = own_study(data, MODEL, chat_template_args="mood=kind")
     (name,) = of_catalogue["models"]
     assert name.startswith(f"{MODEL}-")

@@ -11,7 +11,7 @@ from pathlib import Path
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
 from sft_tradeoff.domains.answers import question_key
-from sft_tradeoff.domains.base import SPLITS, Splits
+from sft_tradeoff.domains.base import SPLITS, Splits, only_answer
 from sft_tradeoff.files import atomic_write_text, read_json, sealed_path, sha256_of
 from sft_tradeoff.sources import check_asset
 from sft_tradeoff.specs import DOMAIN_ASSETS, DomainSpec
@@ -131,6 +131,10 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
     if n_right < len(test):
         logger.warning("%d test responses are wrong by the rule that grades", len(test) - n_right)
     said = splits.remarks if isinstance(splits, Splits) else ()
+    only = only_answer(test)
+    if only is not None:
+        logger.warning("warning: %s", only)
+        said = (*said, only[0].upper() + only[1:] + ".")
     lines = [*said, f"{n_right} of {len(test)} test responses are right by the rule that grades."]
     return "\n".join(["", *(f"- {line}" for line in lines), ""])
 
