@@ -30,6 +30,10 @@ _AMBIGUOUS = (
 )
 
 
+# What a label must not stand behind; "Option-B" is B.
+_BEFORE = {"number": r"(?<![-−–])", "word": r"(?<!\w[-‐‑])", "letter": ""}
+
+
 class Answered(Protocol):
     """What the checks need of a line of the file."""
 
@@ -58,7 +62,7 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     if meta["metric"] == "numeric":
         return _score_numeric(record["answer"], generation, meta["tolerance"])
     if meta["metric"] == "choice":
-        label = _first_label(composed(generation), [composed(label) for label in meta["labels"]])
+        label = _first_label(_spaced(generation), [_spaced(label) for label in meta["labels"]])
         right = label is not None and normalise(label) == normalise(record["answer"])
         return Score(right, label)
     parsed = normalise(generation)
@@ -72,20 +76,30 @@ def _score_numeric(answer: str, generation: str, tolerance: float) -> Score:
     return Score(agrees(found, read_gold(answer), tolerance), f"{float(found):.15g}")
 
 
+def _spaced(text: str) -> str:
+    """A text with its letters composed, and one space for any white space."""
+    return " ".join(composed(text).split())
+
+
 def _first_label(text: str, labels: Sequence[str]) -> str | None:
     """The first label in a text: as written or, if there is none, in other letter case.
 
     Single letters count as written only: "a" is a word of most sentences. Of labels that start at
-    one place the longest counts.
+    one place the longest counts. "non-toxic" has no label "toxic", "-1"
+    and "1-2" have no label 1.
     """
     longest_first = sorted(labels, key=len, reverse=True)
     exact = _label_at(text, longest_first, 0)
     return exact or _label_at(text, [x for x in longest_first if len(x) > 1], re.IGNORECASE)
 
 
+def _kind(label: str) -> str:
+    return "number" if label[0].isdecimal() else "word" if len(label) > 1 else "letter"
+
+
 def _label_at(text: str, labels: list[str], flags: int) -> str | None:
-    pattern = "|".join(f"({re.escape(label)})" for label in labels)
-    standing_alone = rf"(?<!\w)(?<!\d[.,])(?:{pattern})(?!\w|[.,]\d)"
+    pattern = "|".join(f"({_BEFORE[_kind(label)]}{re.escape(label)})" for label in labels)
+    standing_alone = rf"(?<!\w)(?<!\d[.,])(?:{pattern})(?!\w|[.,]\d|(?<=\d)[-–]\d)"
     found = re.search(standing_alone, text, flags) if labels else None
     return labels[found.lastindex - 1] if found and found.lastindex else None
 

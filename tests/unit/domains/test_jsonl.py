@@ -647,6 +647,7 @@ def test_numeric_without_a_number_is_a_format_failure() -> None:
         ("B", "The answer is (B), not A.", "B"),
         ("B", "This is a hard one: B", "B"),  # the article is no label
         ("A", "A, since B is wrong", "A"),
+        ("B", "Option-B", "B"),
         ("B", "ABBA", None),
         ("B", "b", None),
         ("B", "", None),
@@ -664,6 +665,9 @@ def test_choice_of_letters(answer: str, text: str, parsed: str | None) -> None:
         ("Not Entailed!", "not entailed"),
         ("entailed, not entailed", "entailed"),
         ("unentailed", None),
+        ("non-entailed", None),
+        ("not  entailed", "not entailed"),
+        ("entailed\nin part", "entailed in part"),
         ("It is entailed", "entailed"),
         ("Entailed in part", "entailed in part"),
     ],
@@ -676,6 +680,16 @@ def test_choice_of_words(text: str, parsed: str | None) -> None:
 def test_choice_of_digits_does_not_read_decimals() -> None:
     labels = ["0", "1", "2"]
     assert score(line("2", "choice", labels=labels), "7.1 or 0.75 or 1,5 so 2.").parsed == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [("-1", "-1"), ("−1", None), ("1-2", None), ("0–1", None), ("1/2", "1"), ("is 1", "1")],
+)
+def test_choice_of_signed_digits(text: str, parsed: str | None) -> None:
+    assert score(line("1", "choice", labels=["-1", "0", "1"]), text).parsed == parsed
+    unsigned = score(line("1", "choice", labels=["0", "1"]), text).parsed
+    assert unsigned == (None if text == "-1" else parsed)
 
 
 def test_labels_are_the_answers_of_the_file(file: Path) -> None:
