@@ -156,13 +156,17 @@ def test_a_split_that_no_line_has(tmp_path: Path) -> None:
 def test_one_answer_to_every_test_question_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = write(tmp_path / "d.jsonl", [line | {"response": "OK"} for line in questions(20)])
+    asked = [line | {"prompt": f"{line['prompt']}\n```\n# x\n````"} for line in questions(20)]
+    path = write(tmp_path / "d.jsonl", [line | {"response": "OK"} for line in asked])
     spec = DomainSpec.model_validate(domain_of(path))
     (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
     said = "all 4 test answers are 'OK': a model that always says so is right, whatever it has"
     assert said in warning
     write_domain(spec, tmp_path / "out")
-    assert f"- A{said[1:]}" in (tmp_path / "out" / "card.md").read_text()
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert f"- A{said[1:]}" in card
+    assert re.search(r"(?m)^`{5}text\nQuestion \d+\?\n```\n# x\n````\n`{5}$", card)
+    assert "\n```text\nOK\n```\n" in card
 
 
 def test_contradictory_answers_are_a_warning(

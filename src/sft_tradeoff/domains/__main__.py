@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,20 +109,22 @@ makes of the examples, and how many responses are cut: `tokenized/<model>/{spec.
 {_system_text(example)}
 Prompt:
 
-```text
-{example.prompt}
-```
+{_fenced(example.prompt)}
 
 Response:
 
-```text
-{example.response}
-```
+{_fenced(example.response)}
 """
 
 
 def _system_text(example: Example) -> str:
-    return f"\nSystem:\n\n```text\n{example.system}\n```\n" if example.system else ""
+    return f"\nSystem:\n\n{_fenced(example.system)}\n" if example.system else ""
+
+
+def _fenced(text: str) -> str:
+    """A text as it is in Markdown: its own fences do not end the one around it."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
