@@ -62,8 +62,9 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
     existing = load_study(path)
     if not _same_question(existing, parse_study(study, str(path))):
         raise UserError(
-            f"name: {study['study']!r} is taken: {path} names other data or another model "
-            f"({existing.description or 'no description'!r}), or their files have changed or gone; "
+            f"name: {study['study']!r} is taken: {path} names other data, another model or "
+            f"grading ({existing.description or 'no description'!r}), or their files have changed "
+            "or gone; "
             "choose another name (NAME=), or correct the paths there"
         )
     check_tokens(existing, path)
@@ -77,7 +78,7 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
 def _same_question(kept: Study, asked: Study) -> bool:
     """Whether two studies read files of the same content, wherever they are, and grade them alike.
 
-    The metric of the kept one may have been changed there on purpose.
+    The metric of the kept one, and its tolerance, may have been changed there on purpose.
     """
 
     def content(study: Study) -> tuple[object, ...]:
@@ -87,7 +88,7 @@ def _same_question(kept: Study, asked: Study) -> bool:
         weights = [[_digest(path) for path in weight_files(folder)] for folder in local]
         return data, weights, study.models
 
-    metrics = [[d.metric for d in study.domains] for study in (kept, asked)]
+    metrics = [[(d.metric, d.tolerance) for d in study.domains] for study in (kept, asked)]
     graded_alike = kept.description == asked.description or metrics[0] == metrics[1]
     return graded_alike and content(kept) == content(asked)
 

@@ -496,6 +496,10 @@ def test_the_same_data_under_another_file_name_are_the_same_study(tmp_path: Path
 
 def test_another_metric_under_the_same_name_is_another_study(tmp_path: Path) -> None:
     data = write(tmp_path / "a.jsonl", [{"prompt": f"{i}?", "response": str(i)} for i in range(20)])
+    write_study(own_study(data, MODEL, name="exact", metric="numeric"), tmp_path)
+    near = own_study(data, MODEL, name="exact", metric="numeric", numeric_tolerance="0.01")
+    with pytest.raises(UserError, match=r"name: 'exact' is taken: .* another model or grading"):
+        write_study(near, tmp_path)
     write_study(own_study(data, MODEL, name="mine"), tmp_path)
     with pytest.raises(UserError, match="name: 'mine' is taken"):
         write_study(own_study(data, MODEL, name="mine", metric="numeric"), tmp_path)
@@ -563,7 +567,7 @@ def test_answers_that_fill_the_window_are_not_the_datas_fault(data: Path, tmp_pa
 def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:
     write_study(own_study(data, MODEL, name="mine"), tmp_path)
     other = write(tmp_path / "other.jsonl", questions(12))
-    with pytest.raises(UserError, match=r"name: 'mine' is taken: .* names other data or another"):
+    with pytest.raises(UserError, match=r"name: 'mine' is taken: .* names other data, another"):
         write_study(own_study(other, MODEL, name="mine"), tmp_path)
     with pytest.raises(UserError, match="name: 'quick' is taken"):
         write_study(own_study(data, MODEL, name="quick"), Path("config/studies"))
