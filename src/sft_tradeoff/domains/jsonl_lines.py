@@ -201,13 +201,18 @@ def _check_weight(data: Mapping[str, Any], learned: bool) -> None:
 
 def _unread(data: Mapping[str, Any]) -> list[str]:
     """Keys with a value that nothing here reads, those of turns with ``messages:`` before them."""
-    names = [shown(key) for key in data if data[key] and key not in _READ | _WEIGHTS]
+    names = [shown(key) for key in data if _says(data[key]) and key not in _READ | _WEIGHTS]
     turns = data.get("messages") or []
-    keys = dict.fromkeys(key for turn in turns for key in turn if turn[key])
+    keys = dict.fromkeys(key for turn in turns for key in turn if _says(turn[key]))
     names += [f"messages: {shown(key)}" for key in keys if key not in _READ_OF_TURN | _WEIGHTS]
     keys = dict.fromkeys(key for turn in turns for part in _parts(turn) for key in part)
     names += [f"content: {shown(key)}" for key in keys if key not in _READ_OF_PART | _WEIGHTS]
     return names
+
+
+def _says(value: object) -> bool:
+    """False says something, of ``is_correct`` say; null and what is empty do not."""
+    return value is False or bool(value)
 
 
 def _parts(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -15,7 +15,8 @@ crore crores mio mrd mn bn tn tsd tausend millionen milliarden mille
 than least most over under above below about approximately approx around roughly
 nearly almost circa ca up
 pi sqrt root log ln exp sin cos tan infinity
-am pm oclock january february march april may june july august september october november december
+am pm oclock uhr
+january february march april may june july august september october november december
 jan feb mar apr jun jul aug sep sept oct nov dec
 monday tuesday wednesday thursday friday saturday sunday
 """
@@ -65,6 +66,8 @@ def _read(text: str) -> tuple[Number, str]:
     if change := _change(before, after):
         raise ValueError(f"has {change!r} beside the number, which may change it")
     around = re.sub(r"\\[a-zA-Z]+", "", f"{before} {after}").casefold()
+    if before.endswith("(") and not before.endswith("\\("):
+        around += "negative"  # to accountants
     is_math = plain.count("$") % 2 == 0  # $5$, not $5
     signs = [c for c in plain if c in _SYMBOLS and not (c == "$" and is_math)]
     return numbers[0], "".join([c for c in around if c.isalpha()] + signs)

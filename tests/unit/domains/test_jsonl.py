@@ -606,6 +606,7 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
         ("numeric", ["300 BC", "300 AD", "44 BC"], {}),
         ("numeric", ["€5", "$5", "€7"], {}),
         ("numeric", ["5%", "5‰", "7%"], {}),
+        ("numeric", ["($5)", "$5", "$7"], {}),
     ],
 )
 def test_some_answers_that_count_as_equal_are_said(

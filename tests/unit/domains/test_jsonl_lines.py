@@ -216,6 +216,7 @@ def test_tool_calls_and_unwanted_responses() -> None:
     assert "'tool_calls' is not supported" in problem_of(with_answer(tool_calls=[{"id": "c"}]))
     assert "'label' false marks an unwanted response" in problem_of({**PLAIN, "label": False})
     assert parse({**PLAIN, "label": 0}).unread == ("'label'",)
+    assert parse({**PLAIN, "is_correct": False, "note": []}).unread == ("'is_correct'",)
 
 
 def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

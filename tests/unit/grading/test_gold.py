@@ -89,6 +89,7 @@ def test_one_plain_number(text: str, value: int | Fraction, n_decimals: int) -> 
         ("5!", "has '!' beside"),
         ("March 5", "has 'March' beside"),
         ("5 p.m.", "has 'pm' beside"),
+        ("12.30 Uhr", "has 'Uhr' beside"),
         ("5 or six", "has 'a number word' beside"),
         ("half of 6", "has 'half' beside"),
     ],
