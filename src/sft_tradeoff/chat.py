@@ -17,6 +17,9 @@ from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import jinja2
+import jinja2.meta
+
 from sft_tradeoff.console import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 FIXED_DATE = date(2024, 7, 26)
 _CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _READS_CLOCK = re.compile(r"\bstrftime_now\b(?!\s+is\b)")
+_TAGS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")  # of Transformers, unknown to Jinja
+_GIVEN = frozenset({"messages", "add_generation_prompt"})
 # Plain letters: nothing that a template would trim, escape or take for markup.
 _MARKS = {"system": "QzSystemTurnQz", "user": "QzUserTurnQz", "assistant": "QzAnswerQz"}
 _NAMES = {"system": "system turn", "user": "prompt", "assistant": "response"}
@@ -191,16 +196,32 @@ def with_variables(template: str, variables: Mapping[str, bool | str]) -> str:
     """Return a chat template that sets some of its variables itself, for whoever renders it.
 
     Raises:
-        ChatTemplateError: If it reads no variable of that name.
+        ChatTemplateError: If it reads no variable of that name, or gets it whenever it is rendered.
     """
+    read = _variables(template) if variables else set()
     for name in variables:
-        if not re.search(rf"\b{re.escape(name)}\b", template):
+        if name in _GIVEN:
+            raise ChatTemplateError(
+                f"chat_template_args: {name!r} is given to the template with each prompt; remove it"
+            )
+        if name not in read:
             raise ChatTemplateError(
                 f"chat_template_args: the chat template reads no variable {name!r}; correct its "
                 "name, or remove it"
             )
     spelled = {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}
     return "".join(f"{{%- set {name} = {text} %}}" for name, text in spelled.items()) + template
+
+
+def _variables(template: str) -> set[str]:
+    """Names that a template reads without having set them, not words of its texts."""
+    environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"])
+    try:
+        return set(
+            jinja2.meta.find_undeclared_variables(environment.parse(_TAGS.sub("", template)))
+        )
+    except jinja2.TemplateSyntaxError as error:
+        raise ChatTemplateError(f"the chat template cannot be read ({error}); {_FIX}") from error
 
 
 @lru_cache(maxsize=16)

@@ -88,14 +88,19 @@ def check_expected(config: EvaluationConfig, metrics: list[dict[str, Any]]) -> N
     """Refuse a θ0 whose scores are far from the known ones: it was loaded wrongly.
 
     Raises:
-        EvaluationError: Naming the benchmark, the score and the range.
+        EvaluationError: Naming the benchmark, the score and the range, or a score that is none.
     """
     scores = {(m["benchmark"], m["metric"]): m for m in metrics}
     for key, (low, high) in config.expected.items():
         benchmark, metric = key.rsplit(".", 1)
         found = scores.get((benchmark, metric))
         if found is None:
-            continue
+            if known := [name for task, name in scores if task == benchmark]:
+                raise EvaluationError(
+                    f"model {config.model!r}: {key} in 'expected' of its catalogue entry is not a "
+                    f"score, so nothing would be compared; choose one of {', '.join(known)}"
+                )
+            continue  # of a task that this study does not ask
         # A small sample may miss the range by chance; three standard errors are forgiven.
         slack = 3 * found["stderr"] if found["n"] > 1 else math.inf
         if not low - slack <= found["value"] <= high + slack:

@@ -21,7 +21,7 @@ RECORD_NAME = "MODEL.json"
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-_SMALL_FILES = (".json", ".jinja", ".model", ".txt")  # configuration and tokenizer
+SMALL_FILES = (".json", ".jinja", ".model", ".txt")  # configuration and tokenizer
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "gguf")
 
 
@@ -175,5 +175,5 @@ def copy_small_files(source: Path, folder: Path) -> None:
 
 
 def _small_files(folder: Path) -> list[Path]:
-    paths = (p for p in folder.iterdir() if p.suffix in _SMALL_FILES and p.name != RECORD_NAME)
+    paths = (p for p in folder.iterdir() if p.suffix in SMALL_FILES and p.name != RECORD_NAME)
     return sorted(path for path in paths if path.is_file())

@@ -28,10 +28,11 @@ from sft_tradeoff.config_errors import closest, explain
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import jsonl
 from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.domains.base import only_answer
 from sft_tradeoff.domains.jsonl_lines import Line
 from sft_tradeoff.files import sha256_of
 from sft_tradeoff.model_chat import load_tokenizer
-from sft_tradeoff.model_folder import weight_files
+from sft_tradeoff.model_folder import SMALL_FILES, weight_files
 from sft_tradeoff.specs import LONGEST_NAME, NAME_PATTERN, DomainSpec
 from sft_tradeoff.tensor_names import check_tensors
 from sft_tradeoff.tolerance import parse_tolerance
@@ -159,6 +160,8 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     why = f" ({unread} marked 'validation', which this study does not read)" if unread else ""
     text = "%s: %d examples to train on, %d to test on, %d left out%s"
     logger.info(text, data, *used, len(lines) - sum(used), why)
+    if (only := only_answer(splits["test"])) is not None:
+        logger.warning("warning: %s: %s", data, only)
     _warn_of_contradictions(data, [line for line in lines if line.split != "validation"])
     return entry
 
@@ -248,7 +251,7 @@ def find_model(model: str, variables: Mapping[str, bool | str] | None = None) ->
         raise UserError(_no_model(model, folder, catalogue))
     load_tokenizer(folder, variables or {})
     check_tensors(folder)
-    small = [path for path in folder.iterdir() if path.suffix in (".json", ".jinja", ".model")]
+    small = [path for path in folder.iterdir() if path.suffix in SMALL_FILES]
     files = sorted({*weight_files(folder), *small})
     listing = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
     listing += json.dumps(variables, sort_keys=True) if variables else ""

@@ -250,8 +250,8 @@ def _on_the_measure(section: Section) -> Iterator[str]:
 def _on_no_comparison(section: Section) -> Iterator[str]:
     if section.chosen and any(m.label == section.sft and m.best is None for m in section.methods):
         yield (
-            f"No run of {section.sft} is surely within the tolerance, so nothing is compared with "
-            "it: the choice does not say that another method is better."
+            f"No run of {section.sft} is surely within the tolerance and has all domain scores, so "
+            "nothing is compared with it: the choice does not say that another method is better."
         )
 
 

@@ -159,6 +159,25 @@ def test_thoughts_before_the_answer_are_not_graded(tmp_path):
     assert chat.answer("  7 apples\n") == "  7 apples\n"  # no header: as generated
 
 
+@pytest.mark.parametrize(
+    ("template", "variables"),
+    [
+        ("You are a model.{% if think is defined and not think %}x{% endif %}", {"think"}),
+        ("{% set mood = mood | default('a') %}{{ mood.name }}{# note #}", {"mood"}),
+        ("{% if not day is defined %}{% set day = '26' %}{% endif %}{{ day }}", {"day"}),
+        ("{%- generation -%}{{ x }}{% endgeneration %}{% for m in [1] %}{% break %}{% endfor %}",
+         {"x"}),
+    ],
+)  # fmt: skip
+def test_variables_that_a_template_reads(template, variables):
+    for name in ("You", "model", "a", "name", "note", "m", "think", "mood", "day", "x"):
+        if name in variables:
+            assert with_variables(template, {name: "v"}) == f'{{%- set {name} = "v" %}}{template}'
+        else:
+            with pytest.raises(ChatTemplateError, match=f"reads no variable '{name}'"):
+                with_variables(template, {name: "v"})
+
+
 def test_a_date_is_the_same_on_any_day(tmp_path, monkeypatch):
     class Day(datetime.datetime):
         shown = "2026-11-29"

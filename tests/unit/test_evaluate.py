@@ -379,6 +379,9 @@ def test_expected_range_by_hand():
     check_expected(EvaluationConfig(**config, expected={"piqa.acc": (0.55, 0.7)}), metrics)
     with pytest.raises(EvaluationError):
         check_expected(EvaluationConfig(**config, expected={"piqa.acc": (0.6, 0.7)}), metrics)
+    check_expected(EvaluationConfig(**config, expected={"boolq.acc": (0.6, 0.7)}), metrics)
+    with pytest.raises(EvaluationError, match=r"piqa\.acc_nrm in 'expected' .* choose one of acc"):
+        check_expected(EvaluationConfig(**config, expected={"piqa.acc_nrm": (0, 1)}), metrics)
 
 
 def test_broken_scores_stay_nan_with_a_reason():

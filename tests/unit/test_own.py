@@ -20,12 +20,13 @@ from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.config import load_study
 from sft_tradeoff.console import UserError
 from sft_tradeoff.domains import jsonl
+from sft_tradeoff.domains.__main__ import write_domain
 from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.models import build_model
 from sft_tradeoff.own import find_model, own_study
 from sft_tradeoff.own_file import write_study
 from sft_tradeoff.runs import expand_runs
-from sft_tradeoff.specs import ModelSpec
+from sft_tradeoff.specs import DomainSpec, ModelSpec
 from sft_tradeoff.tokenization import TokenizationError, tokenize_example
 
 MODEL = "random-2layer"
@@ -153,6 +154,22 @@ def test_a_split_that_no_line_has(tmp_path: Path) -> None:
     )
 
 
+def test_one_answer_to_every_test_question_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = [line | {"prompt": f"{line['prompt']}\n```\n# x\n````"} for line in questions(20)]
+    path = write(tmp_path / "d.jsonl", [line | {"response": "OK"} for line in asked])
+    spec = DomainSpec.model_validate(domain_of(path))
+    (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    said = "all 4 test answers are 'OK': a model that always says so is right, whatever it has"
+    assert said in warning
+    write_domain(spec, tmp_path / "out")
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert f"- A{said[1:]}" in card
+    assert re.search(r"(?m)^`{5}text\nQuestion \d+\?\n```\n# x\n````\n`{5}$", card)
+    assert "\n```text\nOK\n```\n" in card
+
+
 def test_contradictory_answers_are_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +260,10 @@ def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: 
     assert render_prompt(load_tokenizer(tmp_path / name), "Hi").startswith("Be kind <s>[USER] Hi")
 
     assert "reads no variable 'modo'" in problems_of(data, str(folder), chat_template_args="modo=x")
+    # a word of its texts; and what each rendering gives it
+    assert "reads no variable 'Be'" in problems_of(data, str(folder), chat_template_args="Be=x")
+    given = problems_of(data, str(folder), chat_template_args="add_generation_prompt=false")
+    assert "is given to the template with each prompt; remove it" in given
     of_catalogue = own_study(data, MODEL, chat_template_args="mood=kind")
     (name,) = of_catalogue["models"]
     assert name.startswith(f"{MODEL}-")
@@ -501,6 +522,10 @@ def test_the_same_data_under_another_file_name_are_the_same_study(tmp_path: Path
 
 def test_another_metric_under_the_same_name_is_another_study(tmp_path: Path) -> None:
     data = write(tmp_path / "a.jsonl", [{"prompt": f"{i}?", "response": str(i)} for i in range(20)])
+    write_study(own_study(data, MODEL, name="exact", metric="numeric"), tmp_path)
+    near = own_study(data, MODEL, name="exact", metric="numeric", numeric_tolerance="0.01")
+    with pytest.raises(UserError, match=r"name: 'exact' is taken: .* or another grading"):
+        write_study(near, tmp_path)
     write_study(own_study(data, MODEL, name="mine"), tmp_path)
     with pytest.raises(UserError, match="name: 'mine' is taken"):
         write_study(own_study(data, MODEL, name="mine", metric="numeric"), tmp_path)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from sft_tradeoff.console import UserError, run_main
 from sft_tradeoff.domains import Domain, Example, get_domain
 from sft_tradeoff.domains.answers import question_key
-from sft_tradeoff.domains.base import SPLITS, Splits
+from sft_tradeoff.domains.base import SPLITS, Splits, only_answer
 from sft_tradeoff.files import atomic_write_text, read_json, sealed_path, sha256_of
 from sft_tradeoff.sources import check_asset
 from sft_tradeoff.specs import DOMAIN_ASSETS, DomainSpec
@@ -108,20 +109,22 @@ makes of the examples, and how many responses are cut: `tokenized/<model>/{spec.
 {_system_text(example)}
 Prompt:
 
-```text
-{example.prompt}
-```
+{_fenced(example.prompt)}
 
 Response:
 
-```text
-{example.response}
-```
+{_fenced(example.response)}
 """
 
 
 def _system_text(example: Example) -> str:
-    return f"\nSystem:\n\n```text\n{example.system}\n```\n" if example.system else ""
+    return f"\nSystem:\n\n{_fenced(example.system)}\n" if example.system else ""
+
+
+def _fenced(text: str) -> str:
+    """A text as it is in Markdown: its own fences do not end the one around it."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+    return f"{fence}text\n{text}\n{fence}"
 
 
 def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
@@ -131,6 +134,10 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
     if n_right < len(test):
         logger.warning("the domain's rule grades %d test responses as wrong", len(test) - n_right)
     said = splits.remarks if isinstance(splits, Splits) else ()
+    only = only_answer(test)
+    if only is not None:
+        logger.warning("warning: %s", only)
+        said = (*said, only[0].upper() + only[1:] + ".")
     lines = [*said, f"The domain's rule grades {n_right} of {len(test)} test responses as right."]
     return "\n".join(["", *(f"- {line}" for line in lines), ""])
 

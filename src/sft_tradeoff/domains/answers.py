@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Soft hyphens and spaces of no width, as ``str.translate`` takes them.
-INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+# Soft hyphens, spaces of no width and marks of the direction of writing, as ``str.translate`` takes
+# them.
+INVISIBLE = dict.fromkeys(
+    map(
+        ord,
+        "\u00ad\u200b\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff",
+    )
+)
 _FINAL_ANSWER = re.compile(r"final answer[\s*_`]*:(.*)", re.IGNORECASE)
 
 
@@ -14,7 +20,8 @@ def normalise(text: str) -> str:
     """Fold case, white space and normal form, so that texts which read the same compare equal.
 
     Letters with their accents composed or apart are the same text by Unicode (canonical caseless
-    matching), and many tokenizers compose them; soft hyphens and spaces of no width are not seen.
+    matching), and many tokenizers compose them; soft hyphens, spaces of no width and marks of the
+    direction of writing are not seen.
     Compatibility forms stay apart, as folding them (NFKC) makes ``10²`` equal to ``102``.
     """
     folded = unicodedata.normalize("NFD", text.translate(INVISIBLE)).casefold()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from sft_tradeoff.domains.answers import composed, normalise
 from sft_tradeoff.domains.base import Score
-from sft_tradeoff.grading.equal_answers import find_equal_answers, quoted
-from sft_tradeoff.grading.gold import is_ambiguous, read_gold
+from sft_tradeoff.grading.equal_answers import EqualAnswers, find_equal_answers, quoted
+from sft_tradeoff.grading.gold import beside_gold, is_ambiguous, read_gold
 from sft_tradeoff.grading.numbers import agrees, last_number
 
 MAX_LABELS = 50
 _TELL_APART = {
     "exact_match": "it ignores case and white space: spell them alike if they mean the same",
-    "numeric": "use a smaller tolerance, or none, and the same number of decimals in all answers",
+    "numeric": "it compares only the numbers: use one unit and the same number of decimals in all "
+    "answers, and a smaller tolerance, or none",
     "choice": "it ignores case and white space: spell equal labels alike, and rename others",
 }
 _PLAIN = (
@@ -27,6 +28,10 @@ _AMBIGUOUS = (
     "may have a thousands mark or a decimal mark, as line {} has a decimal comma; write thousands "
     "without a mark, and decimals with a point and a trailing zero"
 )
+
+
+# What a label must not stand behind; "Option-B" is B.
+_BEFORE = {"number": r"(?<![-−–])", "word": r"(?<!\w[-‐‑])", "letter": ""}
 
 
 class Answered(Protocol):
@@ -57,7 +62,7 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     if meta["metric"] == "numeric":
         return _score_numeric(record["answer"], generation, meta["tolerance"])
     if meta["metric"] == "choice":
-        label = _first_label(composed(generation), [composed(label) for label in meta["labels"]])
+        label = _first_label(_spaced(generation), [_spaced(label) for label in meta["labels"]])
         right = label is not None and normalise(label) == normalise(record["answer"])
         return Score(right, label)
     parsed = normalise(generation)
@@ -71,20 +76,30 @@ def _score_numeric(answer: str, generation: str, tolerance: float) -> Score:
     return Score(agrees(found, read_gold(answer), tolerance), f"{float(found):.15g}")
 
 
+def _spaced(text: str) -> str:
+    """A text with its letters composed, and one space for any white space."""
+    return " ".join(composed(text).split())
+
+
 def _first_label(text: str, labels: Sequence[str]) -> str | None:
     """The first label in a text: as written or, if there is none, in other letter case.
 
     Single letters count as written only: "a" is a word of most sentences. Of labels that start at
-    one place the longest counts.
+    one place the longest counts. "non-toxic" has no label "toxic", "-1"
+    and "1-2" have no label 1.
     """
     longest_first = sorted(labels, key=len, reverse=True)
     exact = _label_at(text, longest_first, 0)
     return exact or _label_at(text, [x for x in longest_first if len(x) > 1], re.IGNORECASE)
 
 
+def _kind(label: str) -> str:
+    return "number" if label[0].isdecimal() else "word" if len(label) > 1 else "letter"
+
+
 def _label_at(text: str, labels: list[str], flags: int) -> str | None:
-    pattern = "|".join(f"({re.escape(label)})" for label in labels)
-    standing_alone = rf"(?<!\w)(?<!\d[.,])(?:{pattern})(?!\w|[.,]\d)"
+    pattern = "|".join(f"({_BEFORE[_kind(label)]}{re.escape(label)})" for label in labels)
+    standing_alone = rf"(?<!\w)(?<!\d[.,])(?:{pattern})(?!\w|[.,]\d|(?<=\d)[-–]\d)"
     found = re.search(standing_alone, text, flags) if labels else None
     return labels[found.lastindex - 1] if found and found.lastindex else None
 
@@ -160,19 +175,29 @@ def equal_answers(lines: Sequence[Answered], meta: Mapping[str, Any]) -> tuple[s
 
     Returns:
         The sentence, empty if there are none; and whether they are most, so that the metric tells
-        nothing.
+        nothing. Of numbers, those that differ in their units alone are named but do not count.
     """
     metric = meta["metric"]
     line_of = {line.answer: line.number for line in reversed(lines)}
-    found = find_equal_answers(
-        (line.answer for line in lines),
-        lambda gold, given: score({"answer": gold, "meta": meta}, given).correct,
-        meaning=(lambda answer: read_gold(answer).value) if metric == "numeric" else str,
-    )
+
+    def find(meaning: Callable[[str], Hashable]) -> EqualAnswers:
+        return find_equal_answers(
+            (line.answer for line in lines),
+            lambda gold, given: score({"answer": gold, "meta": meta}, given).correct,
+            meaning,
+        )
+
+    found = find(_number_and_unit if metric == "numeric" else str)
+    counted = find(lambda answer: read_gold(answer).value) if metric == "numeric" else found
     if not found.pairs:
         return "", False
     text = (
         f"metric {metric!r} counts different answers as equal: {found.describe(line_of)}; "
         f"{_TELL_APART[metric]}"
     )
-    return text, found.are_most
+    return text, counted.are_most
+
+
+def _number_and_unit(answer: str) -> Hashable:
+    """What spellings of one number have in common; 5 km and 5 miles are not one."""
+    return read_gold(answer).value, beside_gold(answer)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sft_tradeoff.domains.answers import question_key
+from sft_tradeoff.domains.answers import normalise, question_key
 from sft_tradeoff.domains.base import SPLITS
 
 MEND = "correct or remove the line"
@@ -21,8 +21,14 @@ LISTED = 8
 SHOWN = 40  # characters of what a message quotes from the file
 _READ = frozenset({"prompt", "response", "messages", "answer", "split", "system"})
 _READ_OF_TURN = frozenset({"role", "content"})
+_READ_OF_PART = frozenset({"type", "text"})
 # What other tools weigh or mask the loss by.
-_WEIGHTS = frozenset({"weight", "loss", "loss_weight", "train", "training", "trainable"})
+_WEIGHTS = frozenset(
+    {
+        "weight", "weights", "sample_weight", "loss", "loss_weight",
+        "train", "training", "trainable",
+    }
+)  # fmt: skip
 # Without these a line would teach something else than it says.
 _UNSUPPORTED = frozenset(
     {
@@ -30,10 +36,21 @@ _UNSUPPORTED = frozenset(
         "image", "images", "audio", "audios", "video", "videos",
         "reasoning", "reasoning_content", "thinking", "thought", "thoughts",
         "chosen", "rejected", "rejected_response", "rejected_messages",
-        "history", "mask", "train_detail",
+        "history", "mask", "loss_mask", "train_detail",
+        "context", "input", "instruction", "instructions", "passage", "document", "documents",
     }
 )  # fmt: skip
+# What says that a line belongs to another split, or to none.
+_MARKS = {
+    **dict.fromkeys(("subset", "fold", "partition", "is_test", "is_train"), "'split'"),
+    **dict.fromkeys(("skip", "ignore", "exclude", "excluded", "deleted"), "no line instead"),
+}
 _UNUSABLE = re.compile(r"[\x80-\x9f\ud800-\udfff]")
+# What JSON makes of \frac, \boxed, \times, \right and \nabla that have one backslash.
+_SWALLOWED = re.compile(
+    "\x0c(?:rac(?=[\\d{ ])|orall\\b)|\x08(?:oxed|eta|egin|inom)"
+    "|\t(?:imes|heta|frac(?=[\\d{])|ext(?:bf|it|rm)?(?={))|\r(?:ight|ho\\b)|\nabla\\b"
+)
 _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # spaces, controls, zero-width characters
 
 
@@ -88,6 +105,7 @@ def parse_line(number: int, content: bytes) -> Line:
         ValueError: Saying what is wrong, with the fix.
     """
     data = _object(content)
+    _refuse_misspelled(data, _READ | _WEIGHTS | _UNSUPPORTED)
     _refuse_unsupported(data)
     _check_weight(data, learned=True)
     if data.get("label") is False:
@@ -158,12 +176,24 @@ def _kind(value: object) -> str:
     return names[type(value)]
 
 
+def _refuse_misspelled(data: Mapping[str, Any], known: Iterable[str]) -> None:
+    """A key that is another one but for case and spaces is meant as that one."""
+    for key in data:
+        if data[key] and key not in known and (meant := normalise(key)) in known:
+            raise ValueError(f"the key {shown(key)} is not read; write {meant!r}, or remove it")
+
+
 def _refuse_unsupported(data: Mapping[str, Any]) -> None:
     for key in data:
         if key in _UNSUPPORTED and data[key]:
             raise ValueError(
                 f"{key!r} is not supported, and without it the line would teach something else; "
                 "remove the key if this is what you want, or the line"
+            )
+        if key in _MARKS and data[key]:
+            raise ValueError(
+                f"{key!r} is not read, and the line would be used all the same; write "
+                f"{_MARKS[key]}, or remove the key"
             )
 
 
@@ -183,11 +213,26 @@ def _check_weight(data: Mapping[str, Any], learned: bool) -> None:
 
 def _unread(data: Mapping[str, Any]) -> list[str]:
     """Keys with a value that nothing here reads, those of turns with ``messages:`` before them."""
-    names = [shown(key) for key in data if data[key] and key not in _READ | _WEIGHTS]
+    names = [shown(key) for key in data if _says(data[key]) and key not in _READ | _WEIGHTS]
     turns = data.get("messages") or []
-    keys = dict.fromkeys(key for turn in turns for key in turn if turn[key])
+    keys = dict.fromkeys(key for turn in turns for key in turn if _says(turn[key]))
     names += [f"messages: {shown(key)}" for key in keys if key not in _READ_OF_TURN | _WEIGHTS]
+    keys = dict.fromkeys(key for turn in turns for part in _parts(turn) for key in part)
+    names += [f"content: {shown(key)}" for key in keys if key not in _READ_OF_PART | _WEIGHTS]
     return names
+
+
+def _says(value: object) -> bool:
+    """False says something, of ``is_correct`` say; null and what is empty do not."""
+    return value is False or bool(value)
+
+
+def _parts(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Parts that the content of a turn is put together from."""
+    content = turn.get("content")
+    yield from (
+        filter(lambda part: isinstance(part, dict), content) if isinstance(content, list) else ()
+    )
 
 
 def _from_messages(data: Mapping[str, Any]) -> tuple[str | None, str, str]:
@@ -209,8 +254,10 @@ def _from_messages(data: Mapping[str, Any]) -> tuple[str | None, str, str]:
             "supported: split a conversation of several turns into several lines"
         )
     for turn in turns:
-        _refuse_unsupported(turn)
-        _check_weight(turn, learned=turn is turns[-1])
+        _refuse_misspelled(turn, _READ_OF_TURN | _WEIGHTS | _UNSUPPORTED)
+        for part in (turn, *_parts(turn)):
+            _refuse_unsupported(part)
+            _check_weight(part, learned=turn is turns[-1])
     *before, user, assistant = map(_joined_parts, turns)
     systems = [_system(data), *(_system(turn, "content") for turn in before)]
     if all(systems) and len(systems) > 1:
@@ -246,6 +293,11 @@ def _text(data: Mapping[str, Any], key: str) -> str:
         raise ValueError(f"{key!r} must be a text, got {_kind(value)}; {MEND}")
     if _is_unseen(value):
         raise ValueError(f"{key!r} is empty; {MEND}")
+    if swallowed := _SWALLOWED.search(value):
+        raise ValueError(
+            f"{key!r} holds {swallowed[0]!r}, LaTeX whose backslash JSON took for an escape; write "
+            "two backslashes for one"
+        )
     if found := _UNUSABLE.search(value):
         if found[0] >= "\ud800":
             raise ValueError(

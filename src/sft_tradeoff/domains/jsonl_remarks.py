@@ -13,6 +13,7 @@ from sft_tradeoff.domains.jsonl_lines import LISTED, Line
 
 logger = logging.getLogger(__name__)
 _LOST = re.compile("\ufffd")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
 _MARKUP = re.compile(
     r"<\|(?:im_start|im_end|endoftext|begin_of_text|start_header_id|eot_id|user|assistant|end)\|>"
     r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</s>|^### (?:Instruction|Response):",
@@ -29,6 +30,7 @@ def _is_decoded_twice(text: str) -> bool:
 
 _SIGNS: tuple[tuple[str, Callable[[str], object]], ...] = (
     ("U+FFFD, which stands for a character that an earlier conversion lost", _LOST.search),
+    ("control characters, such as the colours of a terminal (U+001B)", _CONTROL.search),
     ("text in UTF-8 that was read as Windows-1252 (Ã© for é)", _is_decoded_twice),
     (
         "marks of a chat template ([INST], <|im_start|>), which is put around each example anyway: "

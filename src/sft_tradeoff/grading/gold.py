@@ -15,11 +15,13 @@ crore crores mio mrd mn bn tn tsd tausend millionen milliarden mille
 than least most over under above below about approximately approx around roughly
 nearly almost circa ca up
 pi sqrt root log ln exp sin cos tan infinity
-am pm oclock january february march april may june july august september october november december
+am pm oclock uhr
+january february march april may june july august september october november december
 jan feb mar apr jun jul aug sep sept oct nov dec
 monday tuesday wednesday thursday friday saturday sunday
 """
 _CHANGING = frozenset(_CHANGING_TEXT.split())
+_SYMBOLS = frozenset("%‰$€£¥₹₽₩₺₫฿°")
 _OPENING = ("(", "[", "{")
 _UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k, 7M)
 _CHANGING_SYMBOLS = re.compile(r"[+<>±≈~^√∞π×÷≤≥!?|…]|-(?!\w)|(?<!\w)-|/(?!\s?[^\W\d])")
@@ -28,13 +30,26 @@ _LATEX_COMMAND = re.compile(
 )
 
 
-@functools.lru_cache(maxsize=1 << 16)
 def read_gold(text: str) -> Number:
     """Read a gold answer: one number, perhaps with currency, percent sign, unit or other words.
 
     Raises:
         ValueError: Saying why it is not exactly one plain number.
     """
+    return _read(text)[0]
+
+
+def beside_gold(text: str) -> str:
+    """Letters and symbols of a gold answer that are not its number: its unit, say.
+
+    Raises:
+        ValueError: As :func:`read_gold`.
+    """
+    return _read(text)[1]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _read(text: str) -> tuple[Number, str]:
     plain = plain_text(text)
     runs = list(find_runs(plain))
     numbers = [number for run in runs for number in run.numbers]
@@ -50,7 +65,12 @@ def read_gold(text: str) -> Number:
         raise ValueError("may be several numbers, with a comma between them")
     if change := _change(before, after):
         raise ValueError(f"has {change!r} next to the number, which may change its value")
-    return numbers[0]
+    around = re.sub(r"\\[a-zA-Z]+", "", f"{before} {after}").casefold()
+    if before.endswith("(") and not before.endswith("\\("):
+        around += "negative"  # to accountants
+    is_math = plain.count("$") % 2 == 0  # $5$, not $5
+    signs = [c for c in plain if c in _SYMBOLS and not (c == "$" and is_math)]
+    return numbers[0], "".join([c for c in around if c.isalpha()] + signs)
 
 
 def is_ambiguous(text: str) -> bool:

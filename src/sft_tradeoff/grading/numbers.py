@@ -33,13 +33,15 @@ _LATEX = re.compile(
     |\\(?P<sign>times|cdot)(?![a-zA-Z])
     |(?P<degree>\^\{?\\circ\}?)
     |(?P<after>(?<=\d))?\\[dtc]?frac
-      (?:\ ?\{\ ?(?P<minus>-?)(?P<n>\d+)\ ?\}\ ?\{\ ?(?P<d>\d+)\ ?\}|(?P<n1>\d)(?P<d1>\d))""",
+      \ ?(?:\{\ ?(?P<minus>-?)(?P<n>\d+)\ ?\}|(?P<n1>\d))\ ?(?:\{\ ?(?P<d>\d+)\ ?\}|(?P<d1>\d))""",
     re.VERBOSE | re.ASCII,
 )
-# What is written alike: hyphens and minus signs, spaces, apostrophes, marks of other scripts.
+# What is written alike: hyphens and minus signs, spaces, apostrophes, marks of other scripts; and
+# the unseen marks of the direction of writing, which stand between sign and digits in Arabic.
 _ALIKE = str.maketrans(
     "−–‐‑﹣－\u00a0\u202f\u2009\u2007\u205f’ʼ⁄∕٫٬，．：％＄／⋅∙",
     "------     ''//.,,.:%$/··",
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
 )
 _SUPERSCRIPT = re.compile(r"[⁺⁻]?[⁰¹²³⁴-⁹]+")
 _FROM_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")

@@ -588,8 +588,8 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
     assert problem == (
         "metric 'numeric' counts different answers as equal: 190 of 190 pairs of different "
         "answers, '1900' (line 1) and '1905' (line 2); '1900' (line 1) and '1910' (line 3); '1900' "
-        "(line 1) and '1915' (line 4); ...; use a smaller tolerance, or none, and the same "
-        "number of decimals in all answers"
+        "(line 1) and '1915' (line 4); ...; it compares only the numbers: use one unit and the "
+        "same number of decimals in all answers, and a smaller tolerance, or none"
     )
     assert generate(spec(file, metric="numeric"))
 
@@ -600,6 +600,13 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
         ("exact_match", ["Paris", "PARIS ", "Rome"], {}),
         ("numeric", ["100", "101", "200"], {"tolerance": 0.02}),
         ("numeric", ["3.1", "3.14", "5"], {}),
+        ("numeric", ["5 km", "5 miles", "7 km"], {}),
+        ("numeric", ["5 millones", "5 mil", "7 mil"], {}),
+        ("numeric", ["3.5万元", "3.5美元", "7美元"], {}),
+        ("numeric", ["300 BC", "300 AD", "44 BC"], {}),
+        ("numeric", ["€5", "$5", "€7"], {}),
+        ("numeric", ["5%", "5‰", "7%"], {}),
+        ("numeric", ["($5)", "$5", "$7"], {}),
     ],
 )
 def test_some_answers_that_count_as_equal_are_said(
@@ -617,9 +624,15 @@ def test_some_answers_that_count_as_equal_are_said(
 def test_spellings_of_one_number_are_one_answer(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = ["1,000", "1000", "1 000.0", "1e3", "7"]
+    answers = ["1,000", "1000", "1 000.0", "1e3", "$1000$", "#### 1000", r"\boxed{1000}", "7"]
     write(file, [question(i, response=text) for i, text in enumerate(answers)])
     assert generate(spec(file, metric="numeric")) and not caplog.messages
+
+
+def test_units_alone_are_no_reason_to_refuse(file: Path) -> None:
+    answers = [f"{name} has 1" for name in ("Ann", "Bob", "Eve", "Kim", "Lee")] + ["0"]
+    write(file, [question(i, response=text) for i, text in enumerate(answers)])
+    assert generate(spec(file, metric="numeric"))
 
 
 def test_numeric_without_a_number_is_a_format_failure() -> None:
@@ -635,6 +648,7 @@ def test_numeric_without_a_number_is_a_format_failure() -> None:
         ("B", "The answer is (B), not A.", "B"),
         ("B", "This is a hard one: B", "B"),  # the article is no label
         ("A", "A, since B is wrong", "A"),
+        ("B", "Option-B", "B"),
         ("B", "ABBA", None),
         ("B", "b", None),
         ("B", "", None),
@@ -652,6 +666,9 @@ def test_choice_of_letters(answer: str, text: str, parsed: str | None) -> None:
         ("Not Entailed!", "not entailed"),
         ("entailed, not entailed", "entailed"),
         ("unentailed", None),
+        ("non-entailed", None),
+        ("not  entailed", "not entailed"),
+        ("entailed\nin part", "entailed in part"),
         ("It is entailed", "entailed"),
         ("Entailed in part", "entailed in part"),
     ],
@@ -664,6 +681,16 @@ def test_choice_of_words(text: str, parsed: str | None) -> None:
 def test_choice_of_digits_does_not_read_decimals() -> None:
     labels = ["0", "1", "2"]
     assert score(line("2", "choice", labels=labels), "7.1 or 0.75 or 1,5 so 2.").parsed == "2"
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [("-1", "-1"), ("−1", None), ("1-2", None), ("0–1", None), ("1/2", "1"), ("is 1", "1")],
+)
+def test_choice_of_signed_digits(text: str, parsed: str | None) -> None:
+    assert score(line("1", "choice", labels=["-1", "0", "1"]), text).parsed == parsed
+    unsigned = score(line("1", "choice", labels=["0", "1"]), text).parsed
+    assert unsigned == (None if text == "-1" else parsed)
 
 
 def test_labels_are_the_answers_of_the_file(file: Path) -> None:

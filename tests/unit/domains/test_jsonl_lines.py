@@ -88,6 +88,29 @@ def test_control_characters_of_a_wrong_conversion(key: str) -> None:
     assert "iconv -f CP1252" in problem
 
 
+@pytest.mark.parametrize(
+    ("latex", "swallowed"),
+    [
+        (r"\frac{1}{2}", r"'\x0crac'"),
+        (r"\boxed{5}", r"'\x08oxed'"),
+        (r"3 \times 4", r"'\times'"),
+        (r"5 \text{ cm}", r"'\text'"),
+        (r"\nabla f", r"'\nabla'"),
+        (r"(1 \right)", r"'\right'"),
+    ],
+)
+def test_latex_with_one_backslash_is_refused(latex: str, swallowed: str) -> None:
+    """JSON reads a tab and ``imes``: no error of its own."""
+    assert problem_of(f'{{"prompt": "p", "response": "{latex}"}}') == (
+        f"'response' holds {swallowed}, LaTeX whose backslash JSON took for an escape; write two "
+        "backslashes for one"
+    )
+    assert parse({**PLAIN, "response": latex}).response == latex
+    assert parse(
+        {**PLAIN, "response": "\textra\tfraction\ntablation\nablation\x0crace\rhouse\x08x"}
+    ).response
+
+
 # --- Chats -----------------------------------------------------------------------------------
 
 
@@ -164,6 +187,8 @@ def test_weights_that_say_what_is_done_are_accepted() -> None:
         "rejected",
         "chosen",
         "history",
+        "input",
+        "context",
     ],
 )
 def test_keys_that_would_change_the_meaning_are_refused(key: str) -> None:
@@ -173,10 +198,33 @@ def test_keys_that_would_change_the_meaning_are_refused(key: str) -> None:
         assert parse({**PLAIN, key: nothing}).unread == ()
 
 
+@pytest.mark.parametrize("key", ["subset", "fold", "is_test", "skip", "deleted"])
+def test_marks_of_another_split_or_of_none_are_refused(key: str) -> None:
+    assert problem_of({**PLAIN, key: 1}).startswith(f"{key!r} is not read, and the line would be")
+    assert parse({**PLAIN, key: False}).prompt == PLAIN["prompt"]
+
+
+@pytest.mark.parametrize("key", ["Answer", "answer ", "SPLIT", "\ufeffanswer", "Weight", "Tools"])
+def test_keys_that_are_others_but_for_case_and_spaces_are_refused(key: str) -> None:
+    problem = problem_of({**PLAIN, key: "train"})
+    assert problem.startswith("the key ") and "is not read; write" in problem
+    assert "is not read; write 'weight'" in problem_of(with_answer(Weight=1))
+    assert parse({**PLAIN, key: None}).unread == ()
+
+
+def test_weights_and_keys_of_parts() -> None:
+    part = {"type": "text", "text": "r"}
+    problem = problem_of(with_answer(content=[part | {"weight": 0}]))
+    assert "marks the response as not to be learned" in problem
+    line = parse(with_answer(content=[part | {"weight": 1, "cache_control": {}}]))
+    assert (line.response, line.unread) == ("r", ("content: 'cache_control'",))
+
+
 def test_tool_calls_and_unwanted_responses() -> None:
     assert "'tool_calls' is not supported" in problem_of(with_answer(tool_calls=[{"id": "c"}]))
     assert "'label' false marks an unwanted response" in problem_of({**PLAIN, "label": False})
     assert parse({**PLAIN, "label": 0}).unread == ("'label'",)
+    assert parse({**PLAIN, "is_correct": False, "note": []}).unread == ("'is_correct'",)
 
 
 def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -201,6 +249,7 @@ def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFi
             "r\ufffd",
             "lines with U+FFFD, which stands for a character that an earlier conversion los",
         ),
+        ("\x1b[31mr", "lines with control characters, such as the colours of a terminal"),
         ("cafÃ©", "lines with text in UTF-8 that was read as Windows-1252"),
         ("itâ€™s", "lines with text in UTF-8 that was read as Windows-1252"),
         ("[INST] r [/INST]", "lines with marks of a chat template"),
@@ -259,6 +308,7 @@ def test_values_are_quoted_in_one_short_line() -> None:
         ("한국", "\u1112\u1161\u11ab\u1100\u116e\u11a8"),
         ("soft\u00adware\u200b", "software"),
         ("\ufeffyes", "Yes "),
+        ("\u2067שלום\u2069\u200f", "שלום"),
         ("q\u0307\u0323", "q\u0323\u0307"),  # accents below and above in either order
     ],
 )

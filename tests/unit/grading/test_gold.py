@@ -89,6 +89,7 @@ def test_one_plain_number(text: str, value: int | Fraction, n_decimals: int) -> 
         ("5!", "has '!' next to"),
         ("March 5", "has 'March' next to"),
         ("5 p.m.", "has 'pm' next to"),
+        ("12.30 Uhr", "has 'Uhr' next to"),
         ("5 or six", "has 'a number word' next to"),
         ("half of 6", "has 'half' next to"),
     ],
