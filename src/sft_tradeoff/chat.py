@@ -257,7 +257,7 @@ def _marked(
                 f"place appears {whole.count(mark)} times; {_FIX}"
             )
     if not whole.startswith(prompt):
-        asked, learned = _where_they_part(prompt, whole)
+        asked, learned = where_they_part(prompt, whole)
         raise ChatTemplateError(
             f"the chat template opens an answer with {asked!r}, but a whole conversation has "
             f"{learned!r} there: what would be learned is not what would be asked; {_FIX}"
@@ -271,14 +271,14 @@ def _compare(text: str, patterns: list[str], contents: Mapping[str, str]) -> Non
     for pattern, turns in itertools.product(patterns, _spellings(contents)):
         if text == _filled(pattern, turns):
             return
-    wanted, found = _where_they_part(_filled(patterns[0], contents), text)
+    wanted, found = where_they_part(_filled(patterns[0], contents), text)
     raise ChatTemplateError(
         f"the chat template changes what it is given: {wanted!r} becomes {found!r}; {_FIX}"
     )
 
 
-def _where_they_part(one: str, other: str) -> tuple[str, str]:
-    """The beginnings of what differs in two texts."""
+def where_they_part(one: str, other: str) -> tuple[str, str]:
+    """Return the beginnings of what differs in two texts."""
     pairs = enumerate(itertools.zip_longest(one, other))
     start = next((i for i, (a, b) in pairs if a != b), 0)
     return one[start : start + EXCERPT], other[start : start + EXCERPT]
