@@ -235,6 +235,16 @@ def test_a_token_that_no_chat_has_needs_no_row(copied: Path, tmp_path: Path) -> 
     assert len(load_tokenizer(tmp_path / "mine")) == 260
 
 
+def test_a_class_that_cannot_read_the_file_is_not_used(copied: Path) -> None:
+    """Gemma's asks for <unk>, which bytes do not need."""
+    expected = load_tokenizer(copied)("häh?")["input_ids"]
+    edit(copied / "tokenizer_config.json", tokenizer_class="GemmaTokenizer")
+    assert load_tokenizer(copied)("häh?")["input_ids"] == expected
+    edit(copied / "tokenizer_config.json", tokenizer_class="XGLMTokenizer")
+    with pytest.raises(ModelError, match="cannot load its tokenizer"):
+        load_tokenizer(copied)
+
+
 def test_only_sentencepiece_names_both_packages(copied: Path) -> None:
     """Transformers asks for tiktoken, which cannot read the file."""
     (copied / "tokenizer.json").unlink()
