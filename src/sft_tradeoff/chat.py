@@ -173,7 +173,7 @@ def without_clock(template: str) -> str:
     return fixed
 
 
-def with_variables(template: str, variables: Mapping[str, bool | str]) -> str:
+def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> str:
     """Return a chat template that sets some of its variables itself, for whoever renders it.
 
     Raises:

@@ -34,7 +34,7 @@ SENTENCEPIECE = b"\n"  # first byte of its files: a list of pieces, as protobuf 
 
 
 def load_tokenizer(
-    path: str | Path, variables: Mapping[str, bool | str] = MappingProxyType({})
+    path: str | Path, variables: Mapping[str, bool | int | str] = MappingProxyType({})
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder, with a chat template and a pad token.
 
@@ -62,7 +62,7 @@ def load_tokenizer(
     return tokenizer
 
 
-def settle_chat(folder: Path, variables: Mapping[str, bool | str]) -> dict[str, Any]:
+def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict[str, Any]:
     """Write into a model's folder what its chats are: variables, date and end of turn.
 
     Every reader of the folder then renders the same, and stops where training ends an answer.

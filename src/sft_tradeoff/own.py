@@ -193,34 +193,39 @@ def _spec(entry: dict[str, Any]) -> DomainSpec:
         raise UserError(explain(error, DomainSpec.model_json_schema())) from None
 
 
-def template_variables(text: str) -> dict[str, bool | str]:
+def template_variables(text: str) -> dict[str, bool | int | str]:
     """Read variables of a chat template, such as ``enable_thinking=false``.
 
     Raises:
-        UserError: If it is neither ``name=value, ...`` nor a JSON object of texts and truth values.
+        UserError: If it is neither ``name=value, ...`` nor a JSON object of texts, whole numbers
+            and truth values.
     """
-    pairs: Any = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
-    try:
-        values = json.loads(text) if text.lstrip().startswith("{") else dict(pairs)
-    except ValueError:
-        values = {"": text}
-    truth = {"true": True, "false": False}
-    found = {
-        str(name).strip(): truth.get(value.strip().lower(), value.strip())
-        if isinstance(value, str)
-        else value
-        for name, value in values.items()
-    }
+    if text.lstrip().startswith("{"):
+        try:
+            found: Any = json.loads(text)
+        except ValueError:
+            found = {"": text}
+    else:
+        pairs = (part.partition("=")[::2] for part in text.split(",") if part.strip())
+        found = {name.strip(): _value(value.strip()) for name, value in pairs}
     for name, value in found.items():
-        if not name.isidentifier() or value == "" or not isinstance(value, bool | str):
+        if not name.isidentifier() or value == "" or not isinstance(value, bool | int | str):
             raise UserError(
                 f"chat_template_args: {text!r} is not understood; write name=value, with commas "
-                "between several (enable_thinking=false), or a JSON object"
+                "between several (enable_thinking=false), or a JSON object of texts, whole "
+                "numbers and truth values"
             )
     return found
 
 
-def find_model(model: str, variables: Mapping[str, bool | str] | None = None) -> Model:
+def _value(text: str) -> bool | int | str:
+    """A truth value, a whole number or a text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) else text
+
+
+def find_model(model: str, variables: Mapping[str, bool | int | str] | None = None) -> Model:
     """Find a model in the catalogue, or check the folder that holds one.
 
     A folder is named after its content, because models are cached by name; so is a model of the

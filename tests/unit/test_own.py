@@ -189,6 +189,8 @@ def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
         ("", {}),
         ("enable_thinking=false", {"enable_thinking": False}),
         ("a = True, date_string=26 Jul 2024", {"a": True, "date_string": "26 Jul 2024"}),
+        ("budget=0, most=-512, code=007", {"budget": 0, "most": -512, "code": "007"}),
+        ('{"budget": 0, "year": "2024"}', {"budget": 0, "year": "2024"}),
         ('{"enable_thinking": false, "x": "a, b"}', {"enable_thinking": False, "x": "a, b"}),
     ],
 )
@@ -196,7 +198,7 @@ def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> No
     assert own.template_variables(text) == values
 
 
-@pytest.mark.parametrize("text", ["false", "a=", "=a", "a b=c", "{", '{"a": 1}', '{"a": [true]}'])
+@pytest.mark.parametrize("text", ["false", "a=", "=a", "a b=c", "{", '{"a": 1.5}', '{"a": [true]}'])
 def test_variables_that_are_not_understood(text: str) -> None:
     with pytest.raises(UserError, match="write name=value"):
         own.template_variables(text)
