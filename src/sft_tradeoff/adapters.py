@@ -5,15 +5,21 @@ The evaluated model is a plain one, so that every later stage stays the same for
 
 from __future__ import annotations
 
+import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sft_tradeoff.console import UserError
 from sft_tradeoff.models import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+LISTED = 3
 
 
 def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
@@ -27,6 +33,12 @@ def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
         keywords: Of peft's ``LoraConfig`` (:attr:`Method.adapter`).
     """
     _inject(model, keywords)
+    if names := not_adapted(model):
+        listed = ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
+        logger.warning(
+            "warning: the adapters do not reach %d layers of %s, which stay as they are: %s",
+            len(names), type(model).__name__, listed,
+        )  # fmt: skip
 
 
 def merged_weights(
@@ -62,4 +74,27 @@ def _inject(model: PreTrainedModel, keywords: dict[str, Any]) -> Any:
     """Return the tuner, which alone can fold what it put into the model."""
     from peft import LoraConfig, LoraModel  # seconds, and most runs need none
 
-    return LoraModel(model, LoraConfig(**keywords), "default")
+    try:
+        tuner = LoraModel(model, LoraConfig(**keywords), "default")
+    except ValueError as error:
+        raise UserError(
+            f"peft has no adapters for {type(model).__name__} ({error}); leave this method out"
+        ) from error
+    return tuner
+
+
+def not_adapted(model: PreTrainedModel) -> list[str]:
+    """Names of linear layers, and of experts that are one tensor, that adapters do not reach.
+
+    Of a mixture of experts peft adapts the routed ones by the names of their layers, and leaves out
+    dense layers and shared experts that have the same names; or the experts, where it knows none.
+    """
+    head = model.get_output_embeddings()
+    inside = re.compile(r"\.(base_layer|lora_[A-Za-z_]+)\b")
+    linear = [
+        name
+        for name, module in model.named_modules()
+        if type(module) is torch.nn.Linear and module is not head and not inside.search(name)
+    ]
+    stacked = [n for n, p in model.named_parameters() if p.ndim == 3 and 1 not in p.shape]
+    return linear + [name for name in stacked if not inside.search(name)]

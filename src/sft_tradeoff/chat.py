@@ -192,7 +192,7 @@ def without_clock(template: str) -> str:
     return fixed
 
 
-def with_variables(template: str, variables: Mapping[str, bool | str]) -> str:
+def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> str:
     """Return a chat template that sets some of its variables itself, for whoever renders it.
 
     Raises:
@@ -291,7 +291,7 @@ def _marked(
                 f"for it appears {whole.count(mark)} times; {_FIX}"
             )
     if not whole.startswith(prompt):
-        asked, learned = _where_they_part(prompt, whole)
+        asked, learned = where_they_part(prompt, whole)
         raise ChatTemplateError(
             f"the chat template opens an answer with {asked!r}, but a finished conversation "
             f"has {learned!r} there: what is learned would not follow what is asked; {_FIX}"
@@ -305,14 +305,14 @@ def _compare(text: str, patterns: list[str], contents: Mapping[str, str]) -> Non
     for pattern, turns in itertools.product(patterns, _spellings(contents)):
         if text == _filled(pattern, turns):
             return
-    wanted, found = _where_they_part(_filled(patterns[0], contents), text)
+    wanted, found = where_they_part(_filled(patterns[0], contents), text)
     raise ChatTemplateError(
         f"the chat template changes its input: {wanted!r} becomes {found!r}; {_FIX}"
     )
 
 
-def _where_they_part(one: str, other: str) -> tuple[str, str]:
-    """The beginnings of what differs in two texts."""
+def where_they_part(one: str, other: str) -> tuple[str, str]:
+    """Return the beginnings of what differs in two texts."""
     pairs = enumerate(itertools.zip_longest(one, other))
     start = next((i for i, (a, b) in pairs if a != b), 0)
     return one[start : start + EXCERPT], other[start : start + EXCERPT]

@@ -36,6 +36,26 @@ def is_plain_greedy(model: PreTrainedModel) -> bool:
     return model.generation_config.to_diff_dict().keys() <= HARMLESS
 
 
+@torch.inference_mode()
+def takes_padding(model: PreTrainedModel) -> bool:
+    """Whether a row padded on the left gives the next tokens' logits that it gives alone.
+
+    Tried on a few tokens. Recurrent models without a mask and positions that count columns do not;
+    MiniMax's linear attention does for the first token alone.
+    """
+    ids = torch.arange(1, 9, device=model.device)[None]  # (1, T)
+    generate: Any = model.generate
+    alone, padded = (
+        torch.cat(generate(
+            pad(ids, (n, 0)), attention_mask=pad(torch.ones_like(ids), (n, 0)),
+            min_new_tokens=4, max_new_tokens=4, do_sample=False, pad_token_id=0,
+            output_logits=True, return_dict_in_generate=True,
+        ).logits).float()
+        for n in (0, 8)
+    )  # fmt: skip
+    return bool((padded - alone).norm() <= 2e-2 * alone.norm())
+
+
 SPARE = 64  # columns that a full cache grows by
 WORTH_SHARING = 256  # tokens, about as many as a pass of its own costs the time of
 

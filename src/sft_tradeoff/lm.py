@@ -34,6 +34,7 @@ from sft_tradeoff.generation import (
     forced_states,
     greedy_decode,
     is_plain_greedy,
+    takes_padding,
 )
 from sft_tradeoff.model_chat import end_tokens, load_tokenizer
 from sft_tradeoff.models import load_model
@@ -185,9 +186,15 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         return ids, mask
 
     def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
-        """As stock; greedy requests run with batches that finished rows leave and new ones join."""
-        plain = self._is_plain_greedy(requests[0].args[1])
-        return (self._greedy if plain else super().generate_alike)(requests, quiet)
+        """As stock; greedy requests run with batches that finished rows leave and new ones join.
+
+        A model that padding changes answers one prompt at a time.
+        """
+        if self._is_plain_greedy(requests[0].args[1]):
+            return self._greedy(requests, quiet)
+        if not self._shares and not takes_padding(self.model):
+            self.batch_size_per_gpu = 1
+        return super().generate_alike(requests, quiet)
 
     def _is_plain_greedy(self, options: dict[str, Any]) -> bool:
         """Whether :meth:`_greedy` gives what stock gives; anything unusual is left to stock."""

@@ -137,12 +137,13 @@ def save_model(
     Raises:
         ModelError: If the folder loads as another model.
     """
+    dtype = next(iter(weights.values())).dtype  # a buffer's may be another
     weights = {**persistent_buffers(model), **weights}
     with staged_folder(out) as folder:
         _save_weights(model, folder, weights)
         # The model computed in another type; a reader that trusts the config must not round.
         config = json.loads((folder / "config.json").read_text())
-        config["dtype"] = str(next(iter(weights.values())).dtype).removeprefix("torch.")
+        config["dtype"] = str(dtype).removeprefix("torch.")
         atomic_write_json(folder / "config.json", config)
         copy_small_files(base_model, folder)
         atomic_write_json(folder / RECORD_NAME, describe_weights(folder), sealed=True)

@@ -197,34 +197,42 @@ def _spec(entry: dict[str, Any]) -> DomainSpec:
         raise UserError(explain(error, DomainSpec.model_json_schema())) from None
 
 
-def template_variables(text: str) -> dict[str, bool | str]:
+def template_variables(text: str) -> dict[str, bool | int | str]:
     """Read variables of a chat template, such as ``enable_thinking=false``.
 
     Raises:
-        UserError: If it is neither ``name=value, ...`` nor a JSON object of texts and truth values.
+        UserError: If it is neither ``name=value, ...`` nor a JSON object of texts, whole numbers
+            and truth values.
     """
     pairs: Any = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
+    pairs = [(name, _value(value.strip())) for name, value in pairs]
     try:
         if text.lstrip().startswith("{"):
             pairs = json.loads(text, object_pairs_hook=list)
     except ValueError:
         pairs = [("", text)]
-    truth = {"true": True, "false": False}
-    found: dict[str, bool | str] = {}
-    for key, given in pairs:
+    found: dict[str, bool | int | str] = {}
+    for key, value in pairs:
         name = key.strip()
-        value = truth.get(given.strip().lower(), given.strip()) if isinstance(given, str) else given
-        is_usable = isinstance(value, bool | str) and value != ""
+        is_usable = isinstance(value, bool | int | str) and value != ""
         if not name.isidentifier() or name in found or not is_usable:
             raise UserError(
                 f"chat_template_args: {text!r} is not understood; write name=value, each name "
-                "once, with commas between several (enable_thinking=false), or a JSON object"
+                "once, with commas between several (enable_thinking=false), or a JSON object of "
+                "texts, whole numbers and truth values"
             )
         found[name] = value
     return found
 
 
-def find_model(model: str, variables: Mapping[str, bool | str] | None = None) -> Model:
+def _value(text: str) -> bool | int | str:
+    """A truth value, a whole number or a text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) else text
+
+
+def find_model(model: str, variables: Mapping[str, bool | int | str] | None = None) -> Model:
     """Find a model in the catalogue, or check the folder that holds one.
 
     A folder is named after its content, because models are cached by name; so is a model of the

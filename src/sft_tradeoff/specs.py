@@ -145,7 +145,7 @@ class ModelSpec(Settings):
     format: Literal["safetensors", "gguf", "random"] = "safetensors"
     file: str | None = Field(None, description="the GGUF file within the asset")
     chat_template: str | None = Field(None, description="Jinja template, if the model has none")
-    chat_template_args: dict[str, bool | str] = Field(
+    chat_template_args: dict[str, bool | int | str] = Field(
         default_factory=dict,
         description="variables of the template to fix, e.g. {enable_thinking: false}",
     )

@@ -53,6 +53,7 @@ def check_tensors(folder: Path) -> PreTrainedModel:
     """
     from transformers import AutoModelForCausalLM
 
+    _refuse_quantised(folder)
     shapes = tensor_shapes(folder)
     try:
         return load_whole(
@@ -66,6 +67,20 @@ def check_tensors(folder: Path) -> PreTrainedModel:
             f"{folder}: Transformers cannot load this model: {type(error).__name__}: {error}; "
             "check that config.json and the weights belong together"
         ) from error
+
+
+def _refuse_quantised(folder: Path) -> None:
+    """Weights of few bits are not trained: what is left, such as norms, would be."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    settings = (config, config.get("text_config") or {})
+    found = next((c["quantization_config"] for c in settings if c.get("quantization_config")), None)
+    if found is not None:
+        raise ModelError(
+            f"{folder}: the weights are quantised (quantization_config: "
+            f"{found.get('quant_method')}), and cannot be trained; use the model that was not "
+            "quantised, or load it with Transformers, dequantize() it and save_pretrained that (if "
+            "the weights are plain, remove quantization_config from config.json)"
+        )
 
 
 def load_whole(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sft_tradeoff.chat import (
     chat_format,
     control_token_pattern,
     render_turns,
+    where_they_part,
 )
 from sft_tradeoff.chat import render_prompt as render_prompt
 from sft_tradeoff.console import UserError, run_main
@@ -85,6 +87,7 @@ def tokenize_example(
     _refuse_control_tokens(tokenizer, record)
     prompt_ids = encode_rendered(tokenizer, turns.prompt)
     response_ids = _continuation(tokenizer, turns, prompt_ids)
+    _refuse_lost_text(tokenizer, record, turns, prompt_ids + response_ids)
     if not end.end_text:  # the model must learn to stop all the same
         response_ids.append(end.end_of_turn)
     room = max_length - len(prompt_ids)
@@ -128,6 +131,28 @@ def _refuse_control_tokens(tokenizer: PreTrainedTokenizerBase, record: dict[str,
                 f"{example_name(record)}: the {key} contains {found[0]!r}, a control token of this "
                 "model; remove it (the chat template writes what begins and ends a turn)"
             )
+
+
+def _refuse_lost_text(
+    tokenizer: PreTrainedTokenizerBase, record: dict[str, Any], turns: Turns, ids: list[int]
+) -> None:
+    """Refuse text that the tokens do not hold: without bytes, what is unknown is <unk> or lost."""
+    if _letters(str(tokenizer.decode(ids))) == _letters(turns.prompt + turns.response):
+        return
+    for key in ("system", "prompt", "response"):
+        text = record.get(key) or ""
+        read = str(tokenizer.decode(encode_rendered(tokenizer, text)))
+        if _letters(read) != _letters(text):
+            wanted, found = where_they_part(_letters(text), _letters(read))
+            raise TokenizationError(
+                f"{example_name(record)}: the model's tokenizer does not know all of the {key}: "
+                f"{wanted!r} becomes {found!r}; change or remove it, or use another model"
+            )
+
+
+def _letters(text: str) -> str:
+    """A text without what tokenizers may well change: white space, case and normal form."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _continuation(

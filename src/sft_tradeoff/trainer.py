@@ -37,7 +37,7 @@ from sft_tradeoff.resume import StateFile
 from sft_tradeoff.runs import RunConfig
 from sft_tradeoff.sharding import LossModule, shard
 from sft_tradeoff.tensor_names import persistent_buffers
-from sft_tradeoff.token_loss import TokenLoss, can_share_beginnings, check_head
+from sft_tradeoff.token_loss import TokenLoss, can_share_beginnings, check_causal, check_head
 from sft_tradeoff.tokenization import TokenizedData
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class Trainer:
         on_cpu = self.accelerator.device.type == "cpu"  # a model to be sharded always is, as yet
         self.share_up_to = LONGEST if on_cpu and can_share_beginnings(self.model) else 0
         self.model.train()  # for gradient checkpointing; nothing is random
+        check_causal(self.model)
         if self.method.adapter:
             attach_adapter(self.model, self.method.adapter(self.options))
         if training.gradient_checkpointing:

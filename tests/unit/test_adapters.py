@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM, LlamaModel, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaForCausalLM,
+    LlamaModel,
+    PreTrainedModel,
+)
 
 from sft_tradeoff.adapters import attach_adapter, merged_weights
+from sft_tradeoff.console import UserError
 from sft_tradeoff.master_weights import MasterWeights
 from sft_tradeoff.models import load_model, save_model
 from sft_tradeoff.objectives.registry import METHODS
@@ -188,3 +195,41 @@ def test_adapters_of_another_run_are_refused(random_model: Path) -> None:
         merged_weights(random_model, keywords(), adapter | {"model.norm.weight": torch.zeros(64)})
     with pytest.raises(RuntimeError, match="size mismatch"):
         merged_weights(random_model, keywords(rank=8), adapter)
+
+
+EXPERTS: dict[str, Any] = {
+    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 16,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    "num_experts_per_tok": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("architecture", "sizes", "left_out"),
+    [
+        ("llama", {}, []),
+        ("glm4_moe", {"n_routed_experts": 4, "first_k_dense_replace": 1}, ["0.mlp.gate_proj"]),
+        ("gpt_oss", {"num_local_experts": 4}, ["0.mlp.experts.gate_up_proj"]),
+    ],
+)
+def test_what_adapters_do_not_reach_is_said(
+    architecture: str,
+    sizes: dict[str, int],
+    left_out: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """peft takes a dense layer's gate_proj for the experts', and knows none of gpt-oss's."""
+    config = AutoConfig.for_model(architecture, **EXPERTS | sizes)
+    attach_adapter(AutoModelForCausalLM.from_config(config), keywords())
+    said = [r.getMessage() for r in caplog.records if "do not reach" in r.getMessage()]
+    assert len(said) == len(left_out)
+    assert all(
+        f"as they are: model.layers.{n}" in text for n, text in zip(left_out, said, strict=True)
+    )
+
+
+def test_a_model_that_has_no_adapters_is_refused() -> None:
+    sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("mamba", **sizes))
+    with pytest.raises(UserError, match=r"no adapters for MambaForCausalLM.*leave this method out"):
+        attach_adapter(model, keywords())

@@ -18,6 +18,7 @@ from sft_tradeoff.chat import (
 )
 from sft_tradeoff.model_chat import load_tokenizer
 from sft_tradeoff.random_model import byte_tokenizer
+from sft_tradeoff.specs import ModelSpec
 
 BY_FAMILY = {layout.family: layout for layout in LAYOUTS}
 TURNS = "{% for m in messages %}"
@@ -211,3 +212,12 @@ def test_calls_of_the_clock_become_its_fixed_answer(template, fixed):
 def test_a_clock_that_cannot_be_fixed_is_refused(call):
     with pytest.raises(ChatTemplateError, match="write a date into"):
         without_clock(f"{{{{ {call} }}}}")
+
+
+@pytest.mark.parametrize(("value", "written"), [(0, "none"), (False, "none"), ("0", "0"), (9, "9")])
+def test_a_variable_keeps_its_type(value, written):
+    """Seed-OSS compares its budget with 0, which a text never is; 1 is not true."""
+    spec = ModelSpec(asset="x", chat_template_args={"budget": value})
+    template = "{{ 'none' if budget == 0 else budget }}" + TURNS + TURN + OPENING
+    tokenizer = templated(with_variables(template, spec.chat_template_args))
+    assert render_prompt(tokenizer, "a").startswith(written + "[user]")

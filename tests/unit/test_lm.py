@@ -18,6 +18,8 @@ from transformers import (
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    RwkvConfig,
+    RwkvForCausalLM,
 )
 
 from sft_tradeoff.batching import padded_width
@@ -222,6 +224,20 @@ def test_a_sliding_window_is_left_to_the_plain_path(random_model):
     ours, stock = lms(loud(MistralForCausalLM(config)), load_tokenizer(random_model))
     agree(ours, stock, PAIRS, 1e-3)
     generations_agree(ours, stock, [(prompt, OPTIONS) for prompt in PROMPTS[:3]])
+
+
+def test_a_model_that_padding_changes_answers_one_prompt_at_a_time(random_model):
+    """RWKV has no mask: on the left, padding is text that it has read."""
+    config = RwkvConfig(
+        vocab_size=259, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2,
+        context_length=256, bos_token_id=256, eos_token_id=257,
+    )  # fmt: skip
+    tokenizer = load_tokenizer(random_model)
+    ours, stock = lms(loud(RwkvForCausalLM(config)), tokenizer)
+    requests = [(prompt, OPTIONS) for prompt in PROMPTS]
+    found = generations_agree(ours, stock, requests)
+    _, batched = lms(ours.model, tokenizer, stock_batch=3)
+    assert batched.generate_until(instances("generate_until", requests)) != found
 
 
 @pytest.mark.parametrize("stop", ["special", "special and text", "text", "EOS", "none"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.trainers import BpeTrainer
 
 from sft_tradeoff import models
 from sft_tradeoff.files import sha256_of
@@ -197,6 +200,48 @@ def test_end_of_sequence_pads_where_nothing_else_does(copied: Path) -> None:
 def test_no_end_of_sequence_token(copied: Path) -> None:
     edit(copied / "tokenizer_config.json", eos_token=None)
     with pytest.raises(ModelError, match="add 'eos_token'"):
+        load_tokenizer(copied)
+
+
+def test_tokens_are_those_that_the_file_says(copied: Path) -> None:
+    """Transformers takes the vocabulary alone for Qwen2, and cuts digits apart."""
+    backend = Tokenizer.from_file(str(copied / "tokenizer.json"))
+    trainer = BpeTrainer(vocab_size=300, show_progress=False)
+    backend.train_from_iterator(["in 12345 we say 12345 words"] * 9, trainer)
+    backend.add_special_tokens(["<s>", "</s>", "<pad>"])
+    backend.save(str(copied / "tokenizer.json"))
+    edit(copied / "config.json", model_type="qwen2", architectures=["Qwen2ForCausalLM"])
+    stock = transformers.AutoTokenizer.from_pretrained(copied)
+    text = "in 12345 words"
+    expected = backend.encode(text).ids
+    assert stock(text)["input_ids"] != expected
+    assert load_tokenizer(copied)(text, add_special_tokens=False)["input_ids"] == expected
+
+
+@pytest.mark.parametrize("changes", [{"pad_token": "[PAD]"}, {"eos_token": "<|end|>"}])
+def test_a_token_without_a_row_is_named(
+    copied: Path, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    edit(copied / "tokenizer_config.json", **changes)
+    (token,) = changes.values()
+    with pytest.raises(ModelError, match=rf"rows for 259 tokens, and '{re.escape(token)}' is"):
+        build_model("mine", SAFETENSORS, copied, tmp_path / "mine")
+
+
+def test_a_token_that_no_chat_has_needs_no_row(copied: Path, tmp_path: Path) -> None:
+    """Gemma 3 1B's tokenizer has the image's, its weights do not."""
+    edit(copied / "tokenizer_config.json", additional_special_tokens=["<image>"])
+    build_model("mine", SAFETENSORS, copied, tmp_path / "mine")
+    assert len(load_tokenizer(tmp_path / "mine")) == 260
+
+
+def test_a_class_that_cannot_read_the_file_is_not_used(copied: Path) -> None:
+    """Gemma's asks for <unk>, which bytes do not need."""
+    expected = load_tokenizer(copied)("häh?")["input_ids"]
+    edit(copied / "tokenizer_config.json", tokenizer_class="GemmaTokenizer")
+    assert load_tokenizer(copied)("häh?")["input_ids"] == expected
+    edit(copied / "tokenizer_config.json", tokenizer_class="XGLMTokenizer")
+    with pytest.raises(ModelError, match="cannot load its tokenizer"):
         load_tokenizer(copied)
 
 

@@ -207,6 +207,8 @@ def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
         ("", {}),
         ("enable_thinking=false", {"enable_thinking": False}),
         ("a = True, date_string=26 Jul 2024", {"a": True, "date_string": "26 Jul 2024"}),
+        ("budget=0, most=-512, code=007", {"budget": 0, "most": -512, "code": "007"}),
+        ('{"budget": 0, "year": "2024"}', {"budget": 0, "year": "2024"}),
         ('{"enable_thinking": false, "x": "a, b"}', {"enable_thinking": False, "x": "a, b"}),
     ],
 )
@@ -223,7 +225,7 @@ def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> No
         "a b=c",
         "a=1, a=2",
         "{",
-        '{"a": 1}',
+        '{"a": 1.5}',
         '{"a": [true]}',
         '{"a": "b", "a": "c"}',
     ],

@@ -280,3 +280,14 @@ def test_some_tied_weights_and_some_not_are_refused(random_model: Path) -> None:
     model.all_tied_weights_keys = {"other.weight": "model.embed_tokens.weight"}
     with pytest.raises(ModelError, match=r"1 \(lm_head\.weight\) are tied, and the weights differ"):
         keep_own_head(model)
+
+
+@pytest.mark.parametrize("part", ["", "text_config"])
+def test_quantised_weights_are_refused(copied: Path, part: str) -> None:
+    """Also where Transformers would load them: its layers of few bits have no gradient."""
+    config = json.loads((copied / "config.json").read_text())
+    settings = {"quantization_config": {"quant_method": "fp8"}}
+    config |= {part: settings} if part else settings
+    (copied / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"quantised \(quantization_config: fp8\).*dequantize"):
+        check_tensors(copied)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.config import load_study
@@ -135,6 +137,22 @@ def test_the_error_leads_to_the_users_line_and_the_keys():
     text = str(caught.value)
     assert text.startswith("example 'a' (line 7 of your data file): the prompt has 21 tokens")
     assert text.endswith("raise training.max_length and evaluation.max_length in the study file")
+
+
+@pytest.mark.parametrize("key", ["prompt", "response", "system"])
+@pytest.mark.parametrize("unknown", ["<unk>", None])
+def test_text_that_the_tokenizer_does_not_know_is_an_error(key, unknown):
+    """Without bytes to fall back on it becomes <unk>, or nothing at all."""
+    letters = {c: i for i, c in enumerate(sorted(set("2+?It is4.[USERYTM]/ Be bri\n")))}
+    backend = Tokenizer(models.BPE(vocab=letters | {"<unk>": 50}, merges=[], unk_token=unknown))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    tokenizer.chat_template = byte_tokenizer().chat_template
+    record = RECORD | {"system": "Be brief"}
+    with pytest.raises(TokenizationError, match="the system: 'f' becomes"):
+        tokenize_example(tokenizer, record, 1000)
+    record |= {"system": "Be 4", key: "2 你 2"}
+    with pytest.raises(TokenizationError, match=f"all of the {key}: '你2' becomes '(<unk>)?2'"):
+        tokenize_example(tokenizer, record, 1000)
 
 
 def test_empty_response_is_an_error():

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from sft_tradeoff import trainer as trainer_module
+from sft_tradeoff.console import UserError
 from sft_tradeoff.files import seal_of, sha256_of
 from sft_tradeoff.learning_rate import learning_rate_at
 from sft_tradeoff.models import load_model
@@ -407,3 +409,12 @@ def test_ranks_save_by_one_clock_and_resume_together_or_not_at_all(
     monkeypatch.setattr("sft_tradeoff.trainer.gather_object", lambda found: [*found, False])
     monkeypatch.setattr(Trainer, "_restore", None)
     assert len(trained(config, random_model, data, state=file).log) == 6
+
+
+def test_a_model_that_looks_ahead_is_refused(random_model, data):
+    """It would read its labels; and a padded batch would not be what each row is alone."""
+    config = LlamaConfig.from_pretrained(random_model)
+    config.is_causal = False
+    model = LlamaForCausalLM.from_pretrained(random_model, config=config, dtype=torch.float32)
+    with pytest.raises(UserError, match=r"others follow it.*is_causal"):
+        Trainer(run_config(), model, data, 0)

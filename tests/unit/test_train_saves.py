@@ -138,6 +138,24 @@ def test_what_is_not_trained_is_saved_as_it_was(
     assert not torch.equal(logits(final), logits(base))
 
 
+def test_whole_numbers_beside_the_weights_do_not_give_their_type(
+    random_model: Path, data_path: Path, tmp_path: Path
+) -> None:
+    """DeepSeek V4 saves a table of experts by token before its weights."""
+    sizes = {"head_dim": 8, "qk_rope_head_dim": 8, "q_lora_rank": 16, "o_lora_rank": 16}
+    config = AutoConfig.for_model("deepseek_v4", **SIZES, **sizes, n_routed_experts=4)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    assert torch.int64 in {b.dtype for b in persistent_buffers(model).values()}
+    source, base, final = (tmp_path / name for name in ("source", "base", "run/model"))
+    model.save_pretrained(source)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(random_model / name, source / name)
+    build_model("m", ModelSpec(asset="mine", format="safetensors"), source, base)
+    train(run_config(), base, data_path, final)
+    assert json.loads((final / "config.json").read_text())["dtype"] == "float32"
+
+
 def test_a_buffer_that_a_forward_pass_changes_is_refused(
     random_model: Path, data_path: Path
 ) -> None:
