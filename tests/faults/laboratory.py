@@ -228,7 +228,8 @@ class Laboratory:
         """Tokens of both splits."""
         for split in ("train", "test"):
             paths = ("--data", self.data / f"{split}.jsonl", "--out", self.data / f"{split}.npz")
-            self.run("tokenization", "--model", self.model, "--max-length", 2048, *paths)
+            domain = ("--domain", self.config.domain.name, "--max-length", 2048)
+            self.run("tokenization", "--model", self.model, *domain, *paths)
 
     def start(self, module: str, *arguments: object) -> Stage:
         """Start a stage."""
