@@ -9,7 +9,7 @@ to three digits, the first not zero, stand before it; any other single comma is 
 single point is always a decimal point: ``1.234`` is not 1234.
 
 A hyphen between two numbers separates them. Dates, times, versions, hexadecimal numbers, powers of
-other bases than ten, and digits that belong to a name (FIB-4, CO2, m^2) are not numbers.
+other bases than ten, and digits that belong to a name (FIB-4, CO2, m^2, m^{2}) are not numbers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _TEN = rf"10 ?(?:\^|\*\*) ?{_EXPONENT}".replace(" ", "[ ]")
 _TIMES_TEN = rf"[ ]?[x×*·][ ]?{_TEN}"
 # Everything that digits are joined to, so that no part of a date or of a list is read alone.
 _RUN = re.compile(
-    rf"""(?<![\w^/])(?<![\w^/][-.])(?<!\.)
+    rf"""(?<![\w^/])(?<![\w^/][-.])(?<!\.)(?<![\^_]\{{)(?<![\^_]\{{[-+])
     (?P<sign>(?<![)\]\-])[-+])?
     (?:[$€£¥₹]\ ?(?P<late_sign>[-+])?)?
     (?P<run>(?:{_TEN}|\d+|\.\d+)
