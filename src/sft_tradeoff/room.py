@@ -25,7 +25,7 @@ def room_for_answers(spec: DomainSpec, test: TokenizedData, max_length: int) -> 
 
     The study's ``max_new_tokens``; else the domain's own number, if the longest response is within
     it; else the tokens of that one, its end of turn included, and a margin as far as the window
-    leaves one.
+    leaves one. Where a response was cut, nobody knows here how long it is: what the window leaves.
 
     Args:
         spec: The domain.
@@ -37,8 +37,9 @@ def room_for_answers(spec: DomainSpec, test: TokenizedData, max_length: int) -> 
     """
     n_response = test.n_supervised
     longest, n_prompt = int(n_response.max()), int((test.lengths - n_response).max())
+    is_known = not test.truncated.any()
     usual = spec.max_new_tokens or get_domain(spec.name).max_new_tokens[spec.variant]
-    if usual is not None and longest <= usual:
+    if usual is not None and longest <= usual and (is_known or spec.max_new_tokens is not None):
         return usual
     if spec.max_new_tokens is not None:
         raise RoomError(
@@ -53,4 +54,5 @@ def room_for_answers(spec: DomainSpec, test: TokenizedData, max_length: int) -> 
             f"longest test prompt has {n_prompt} tokens and whose longest response {longest}; "
             f"raise it to {n_prompt + longest} or more, as far as the model allows, or shorten them"
         )
-    return min(max(LEAST, math.ceil(MARGIN * longest) + 8), max_length - n_prompt)
+    wanted = max(LEAST, math.ceil(MARGIN * longest) + 8) if is_known else max_length
+    return min(wanted, max_length - n_prompt)

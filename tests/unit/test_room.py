@@ -14,10 +14,10 @@ from sft_tradeoff.tokenization import TokenizedData, TokenizedExample
 OWN = DomainSpec(name="jsonl", path="x.jsonl")
 
 
-def tokens(*sizes: tuple[int, int]) -> TokenizedData:
-    """Examples with so many tokens of prompt and of response."""
+def tokens(*sizes: tuple[int, int], cut: bool = False) -> TokenizedData:
+    """Examples with so many tokens of prompt and of response, whose end may be cut off."""
     return TokenizedData.from_examples(
-        TokenizedExample(str(i), [1] * (p + r), [False] * p + [True] * r, False)
+        TokenizedExample(str(i), [1] * (p + r), [False] * p + [True] * r, cut)
         for i, (p, r) in enumerate(sizes)
     )
 
@@ -54,6 +54,14 @@ def test_a_domains_own_number_grows_where_responses_are_longer() -> None:
     spec = DomainSpec(name="esci", variant="label_only")
     assert room_for_answers(spec, tokens((10, 12)), 2048) == 12
     assert room_for_answers(spec, tokens((10, 13)), 2048) == 64
+
+
+@pytest.mark.parametrize("spec", [OWN, DomainSpec(name="esci", variant="label_only")])
+def test_a_response_that_was_cut_gets_all_of_the_window(spec: DomainSpec) -> None:
+    """It is longer than what is left of it, so a margin over that could still be too short."""
+    assert room_for_answers(spec, tokens((10, 12), cut=True), 2048) == 2038
+    asked = spec.model_copy(update={"max_new_tokens": 20})
+    assert room_for_answers(asked, tokens((10, 12), cut=True), 2048) == 20
 
 
 def test_a_window_that_is_too_small_is_named() -> None:
