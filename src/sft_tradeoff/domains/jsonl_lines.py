@@ -38,6 +38,7 @@ _UNSUPPORTED = frozenset(
         "chosen", "rejected", "rejected_response", "rejected_messages",
         "history", "mask", "loss_mask", "train_detail",
         "context", "input", "instruction", "instructions", "passage", "document", "documents",
+        "system_prompt", "system_message", "system_content",  # "system" is read
     }
 )  # fmt: skip
 # What says that a line belongs to another split, or to none.

@@ -180,6 +180,7 @@ def test_weights_that_say_what_is_done_are_accepted() -> None:
     "key",
     [
         "tools",
+        "system_prompt",
         "functions",
         "images",
         "reasoning_content",
