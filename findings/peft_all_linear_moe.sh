@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # peft 0.21.2 with transformers 5.23.0: target_modules="all-linear" on a mixture of experts of the GLM-4.5
-# family adapts attention alone. The dense first layer's gate, up and down projections and those of every
-# shared expert are plain torch.nn.Linear, yet get no adapter; no error says so.
+# family reaches attention, the router and the routed experts, but not the gate, up and down projections of
+# the dense first layer and of every shared expert, although these are plain torch.nn.Linear. No error says so.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
