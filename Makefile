@@ -5,7 +5,6 @@ CORES ?= all
 PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export PYTHONPATH := $(CURDIR)/src
 export HF_HUB_DISABLE_TELEMETRY := 1
 # Jobs run side by side only as far as they fit into memory.
 MEMORY_MB = $(shell $(PYTHON) -c "import os; print(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') * 9 // 10 // 2**20)")
@@ -27,6 +26,7 @@ $(VENV)/installed.lock: requirements.lock
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python >= 3.11 is needed, this is ' + sys.version.split()[0] + '; run make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -q -r requirements.lock
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -q --no-deps -e .
 	cp requirements.lock $@
 
 reproduce: study  ## Run the quick study on a real pretrained model, from nothing to its figure
@@ -39,21 +39,21 @@ reproduce: study  ## Run the quick study on a real pretrained model, from nothin
 study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where it stopped
 	@! grep -qsE '^results_source: *.?published' config/studies/$(STUDY).yaml || \
 	  { echo "$(STUDY) is drawn from what is published: make figures STUDY=$(STUDY)"; exit 1; }
-	@python -m sft_tradeoff.config config/studies/$(STUDY).yaml > /dev/null
+	@sft-tradeoff check config/studies/$(STUDY).yaml > /dev/null
 	@exec 9>.venv/study.lock; flock -n 9 || { echo "Another study is running in this folder: wait for it, or end it"; exit 1; }; \
 	find -H src workflow results "$${SFT_TRADEOFF_CACHE:-resources}" -newer .venv/study.lock ! \( -type f -links +1 \) -exec touch -h -c -r .venv/study.lock {} + 2>/dev/null; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock; fi; \
 	$(SNAKEMAKE) material && $(SNAKEMAKE) || { \
 	  [ -w results ] || [ ! -e results ] || echo "error: the folder results cannot be written; correct its permissions, or make it a link to one that can, and run the same command again"; exit 1; }
-	@python -m sft_tradeoff.tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
+	@sft-tradeoff tables --tradeoff results/$(STUDY)/tradeoff_over_seeds.csv --show results/$(STUDY)/tables results/$(STUDY)/figures
 
-cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300": see sft_tradeoff.cost --help)
-	@python -m sft_tradeoff.cost --study config/studies/$(STUDY).yaml $(COST)
+cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300": see sft_tradeoff.planning.cost --help)
+	@sft-tradeoff cost --study config/studies/$(STUDY).yaml $(COST)
 
 own: export MODEL ?= smollm2-135m-instruct
 own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, NUMERIC_TOLERANCE=, TOLERANCE=, SMALLEST_GAIN=, CHAT_TEMPLATE_ARGS=)
 	@$(if $(DATA),,$(error DATA is missing; run make own DATA=file.jsonl))\
-	study=$$(python -m sft_tradeoff.own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" --smallest-gain "$$SMALLEST_GAIN" \
+	study=$$(sft-tradeoff own --data "$$DATA" --model "$$MODEL" --tolerance "$$TOLERANCE" --smallest-gain "$$SMALLEST_GAIN" \
 	  $(if $(METRIC),--metric "$$METRIC") $(if $(NUMERIC_TOLERANCE),--numeric-tolerance "$$NUMERIC_TOLERANCE") \
 	  --chat-template-args "$$CHAT_TEMPLATE_ARGS" \
 	  $(if $(filter command,$(firstword $(origin NAME))),--name "$$NAME")) || exit 1; \
@@ -61,14 +61,14 @@ own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recomme
 	printf '\nThis page: %s; beside it figures, tables and scores. Settings: %s\n' "results/$$study/recommendation.md" "config/studies/$$study.yaml"
 
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
-	python -m sft_tradeoff.runs --study config/studies/$(STUDY).yaml --out $(PARTIAL)/run_table.csv
-	python -m sft_tradeoff.aggregate --run-table $(PARTIAL)/run_table.csv --runs results/$(STUDY)/runs --scores $(PARTIAL)/scores.csv --tradeoff $(PARTIAL)/tradeoff.csv --over-seeds $(PARTIAL)/tradeoff_over_seeds.csv
-	python -m sft_tradeoff.figures.tradeoff --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/tradeoff
-	python -m sft_tradeoff.figures.learning_rate --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/learning_rate
-	@python -m sft_tradeoff.tables --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-dir $(PARTIAL) --show $(PARTIAL)
+	sft-tradeoff runs --study config/studies/$(STUDY).yaml --out $(PARTIAL)/run_table.csv
+	sft-tradeoff aggregate --run-table $(PARTIAL)/run_table.csv --runs results/$(STUDY)/runs --scores $(PARTIAL)/scores.csv --tradeoff $(PARTIAL)/tradeoff.csv --over-seeds $(PARTIAL)/tradeoff_over_seeds.csv
+	sft-tradeoff figure tradeoff --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/tradeoff
+	sft-tradeoff figure learning_rate --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-stem $(PARTIAL)/learning_rate
+	@sft-tradeoff tables --tradeoff $(PARTIAL)/tradeoff_over_seeds.csv --out-dir $(PARTIAL) --show $(PARTIAL)
 
 publish: setup  ## Freeze the finished STUDY in results/published (REPLACE=yes: over another state of it)
-	python -m sft_tradeoff.publish --study config/studies/$(STUDY).yaml --results results/$(STUDY) --out results/published/$(STUDY) $(if $(REPLACE),--replace)
+	sft-tradeoff publish --study config/studies/$(STUDY).yaml --results results/$(STUDY) --out results/published/$(STUDY) $(if $(REPLACE),--replace)
 
 # Forced, because file times in a clone mean nothing; --nolock, so that a study may be running.
 figures: setup  ## Redraw figures and tables of all published studies (or STUDY=<name>); trains nothing
@@ -109,7 +109,7 @@ lint: setup  ## Check style, types, workflow and schema
 	snakemake --lint --configfile config/studies/smoke.yaml
 
 schema: setup  ## Write the JSON schema of study files from the config models
-	python -m sft_tradeoff.config --write-schema
+	sft-tradeoff check --write-schema
 
 lock: ## Resolve the newest versions that pyproject.toml allows and pin them
 	$(PYTHON) -m venv .venv-lock

@@ -6,13 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.console import UserError
-from sft_tradeoff.domains.__main__ import write_domain
-from sft_tradeoff.models import load_tokenizer
-from sft_tradeoff.runs import RunConfig
-from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.specs import DomainSpec, MethodSpec, TrainingSpec
-from sft_tradeoff.tokenization import TokenizedData, tokenize_file
+from sft_tradeoff.assets.fetch import cache_dir
+from sft_tradeoff.domains.build import write_domain
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.study.runs import RunConfig
+from sft_tradeoff.study.spec import MethodSpec, TrainingSpec
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.tokens.tokenize import tokenize_file
 
 MODEL = cache_dir() / "models" / "smollm2-135m-instruct"
 MAX_LENGTH = 768
@@ -23,7 +25,7 @@ class BenchmarkError(UserError, ValueError):
 
 
 def training_data(domain: dict[str, Any], n_examples: int, model: Path) -> TokenizedData:
-    """Tokenise the first examples of a domain, given the settings that differ from its defaults."""
+    """Tokenize the first examples of a domain, given the settings that differ from its defaults."""
     spec = DomainSpec(**domain, n_train=n_examples, n_validation=0, n_test=1)
     with tempfile.TemporaryDirectory() as folder:
         write_domain(spec, Path(folder))

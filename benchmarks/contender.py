@@ -1,6 +1,6 @@
 """One contender in a process of its own: some steps of training; times, losses, peak memory.
 
-All get the same token ids, batches, order, learning rate, optimiser settings, clipping and threads,
+All get the same token ids, batches, order, learning rate, optimizer settings, clipping and threads,
 and take the mean over supervised tokens. What differs is what each does with them.
 """
 
@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from common import BenchmarkError, run_config
-from sft_tradeoff.batching import batch_schedule
-from sft_tradeoff.console import quick_start
-from sft_tradeoff.files import atomic_write_json
-from sft_tradeoff.models import load_model, load_tokenizer
-from sft_tradeoff.specs import TrainingSpec
-from sft_tradeoff.tokenization import TokenizedData
+from sft_tradeoff.models.load import load_model
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.study.spec import TrainingSpec
+from sft_tradeoff.system.console import quick_start
+from sft_tradeoff.system.files import atomic_write_json
+from sft_tradeoff.training.batching import batch_schedule
 
 # name -> kind, settings that differ from that kind's own defaults
 CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -80,8 +81,8 @@ def train_ours(options: argparse.Namespace, clock: Clock, settings: dict[str, An
     with quick_start():
         import torch
 
-        from sft_tradeoff.train import make_deterministic
-        from sft_tradeoff.trainer import Trainer
+        from sft_tradeoff.training.loop import Trainer
+        from sft_tradeoff.training.train import make_deterministic
 
         make_deterministic(0)
         pad_id = load_tokenizer(options.model).pad_token_id
@@ -89,7 +90,7 @@ def train_ours(options: argparse.Namespace, clock: Clock, settings: dict[str, An
     losses = []
     clock.tick()
     for step in options.steps:
-        losses.append(trainer.optimiser_step(step)["loss"])
+        losses.append(trainer.optimizer_step(step)["loss"])
         clock.tick()
     return losses, config.training.model_dump(mode="json")
 
@@ -200,12 +201,12 @@ def run_trainer(trainer: Any, clock: Clock) -> Any:
     names = ("bf16", "gradient_checkpointing", "lr_scheduler_type", "loss_type", "packing")
     found = {name: getattr(trainer.args, name, None) for name in names}
     parameter = next(trainer.model.parameters())
-    optimiser = {k: v for k, v in trainer.optimizer.param_groups[0].items() if k != "params"}
+    optimizer = {k: v for k, v in trainer.optimizer.param_groups[0].items() if k != "params"}
     return losses, {
         "weights": str(parameter.dtype),
         "attention": trainer.model.config._attn_implementation,
         **found,
-        "optimizer": f"{trainer.args.optim}: {optimiser}",
+        "optimizer": f"{trainer.args.optim}: {optimizer}",
     }
 
 
@@ -214,7 +215,7 @@ TRAIN = {"ours": train_ours, "trl": train_trl, "trainer": train_trainer}
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
     """Train one contender and return what was measured."""
-    from sft_tradeoff.provenance import peak_memory_bytes
+    from sft_tradeoff.system.provenance import peak_memory_bytes
 
     kind, settings = CONTENDERS[options.contender]
     clock = Clock()
@@ -271,7 +272,7 @@ def measure(contender: str, data: Path, steps: list[int], options: Any) -> dict[
 
     Args:
         contender: Of :data:`CONTENDERS`, or :data:`PRODUCTS`.
-        data: Tokenised examples, ``.npz``.
+        data: Tokenized examples, ``.npz``.
         steps: Numbers of the steps of the epoch to take.
         options: With ``model``, ``batch_size`` and ``threads``.
 
@@ -306,7 +307,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contender", required=True, choices=[*CONTENDERS, PRODUCTS])
     parser.add_argument("--model", type=Path, required=True, help="folder of θ0")
-    parser.add_argument("--data", type=Path, required=True, help="tokenised examples, .npz")
+    parser.add_argument("--data", type=Path, required=True, help="tokenized examples, .npz")
     parser.add_argument("--batch-size", type=int, required=True, help="sequences per step")
     parser.add_argument("--steps", required=True, help="numbers of steps, comma-separated")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")

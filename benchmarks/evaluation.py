@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from common import MODEL, BenchmarkError
-from sft_tradeoff.console import run_main
-from sft_tradeoff.files import atomic_write_json, atomic_write_text
-from sft_tradeoff.sources import cache_dir
-from sft_tradeoff.specs import EvaluationSpec
+from sft_tradeoff.assets.fetch import cache_dir
+from sft_tradeoff.study.spec import EvaluationSpec
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
 
 logger = logging.getLogger(__name__)
 TASKS = ("piqa", "commonsense_qa", "openbookqa")
@@ -65,7 +65,7 @@ def serve(connection: Connection, arm: str, options: argparse.Namespace) -> None
     import torch
     from lm_eval.api.instance import Instance
 
-    from sft_tradeoff.provenance import peak_memory_bytes
+    from sft_tradeoff.system.provenance import peak_memory_bytes
 
     torch.set_num_threads(options.threads)
     lm = load_arm(arm, options)
@@ -84,8 +84,9 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from sft_tradeoff.lm import load_lm
-    from sft_tradeoff.models import load_model, load_tokenizer
+    from sft_tradeoff.evaluation.lm import load_lm
+    from sft_tradeoff.models.load import load_model
+    from sft_tradeoff.models.tokenizer import load_tokenizer
 
     kind, dtype = arm.split("-")
     if kind == "ours":
@@ -210,7 +211,7 @@ def report(summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def summarise(
+def summarize(
     found: dict[str, Any], n_items: dict[str, int], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Everything that is reported."""
@@ -272,7 +273,7 @@ def main() -> None:
             "loglikelihood_rolling": options.texts,
             "generate_until": options.generate,
         }
-        summary = summarise(measure(work, options), n_items, options)
+        summary = summarize(measure(work, options), n_items, options)
         atomic_write_json(options.out / "evaluation.json", summary)
         atomic_write_text(options.out / "evaluation.md", report(summary))
         checks = [v for k in summary["kinds"].values() for v in k["agreement"].values()]

@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from common import MODEL, BenchmarkError, training_data
 from contender import measure, steps_of
-from sft_tradeoff.console import run_main
-from sft_tradeoff.files import atomic_write_json, atomic_write_text
-from sft_tradeoff.provenance import meta_info
-from sft_tradeoff.tokenization import TokenizedData
+from sft_tradeoff.models.folder import read_record
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.system.provenance import meta_info
 
 FLAT = 1.10  # largest ratio between two sizes
 
@@ -48,7 +49,7 @@ def steps_like(data: TokenizedData, targets: np.ndarray, batch_size: int) -> lis
     return chosen
 
 
-def summarise(records: list[dict[str, Any]], n_examples: int) -> dict[str, Any]:
+def summarize(records: list[dict[str, Any]], n_examples: int) -> dict[str, Any]:
     """Fastest repeat of every step (others can only slow it down); medians of the rest."""
     own = [r for r in records if r["n_examples"] == n_examples]
     seconds = np.array([r["step_seconds"][1:] for r in own])  # (repeats, steps)
@@ -121,10 +122,14 @@ def main() -> None:
         for size in tqdm(sizes * options.repeats, disable=None):
             record = measure("ours", files[size], steps[size], options)
             records.append({"n_examples": size, **record})
-        rows = [summarise(records, size) for size in sizes]
+        rows = [summarize(records, size) for size in sizes]
         names = ("steps", "repeats", "batch_size", "threads")
         settings = {name: getattr(options, name) for name in names}
-        result = {"settings": settings, "meta_info": meta_info(options.model), "sizes": rows}
+        result = {
+            "settings": settings,
+            "meta_info": meta_info(read_record(options.model)),
+            "sizes": rows,
+        }
         atomic_write_json(options.out / "linear_cost.json", result | {"records": records})
         atomic_write_text(options.out / "linear_cost.md", markdown(rows))
         print(markdown(rows))

@@ -57,7 +57,7 @@ def bound_seconds(model: Path, n_tokens: int, n_supervised: int) -> dict[str, fl
     head's at its supervised tokens): forward X·Wᵀ, and backward dY·W and dYᵀ·X. They are timed
     apart because a CPU takes longer over the last, whose long dimension is summed away. Each is
     the fastest of several, into memory that is there already; attention, norms, loss, casts,
-    optimiser and data loading are left out. So bound / step time is the share of a step that was
+    optimizer and data loading are left out. So bound / step time is the share of a step that was
     spent on what no implementation that reads every token in this precision can leave out.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Time of one optimiser step of every method against plain SFT: the same batches, interleaved.
+"""Time of one optimizer step of every method against plain SFT: the same batches, interleaved.
 
 Absolute times on a shared machine are noise; ratios of steps that ran side by side are not.
 """
@@ -16,19 +16,20 @@ import torch
 from tqdm import tqdm
 
 from common import MODEL, run_config, training_data
-from sft_tradeoff.console import run_main
-from sft_tradeoff.files import atomic_write_json, atomic_write_text
-from sft_tradeoff.models import load_model
-from sft_tradeoff.provenance import meta_info
-from sft_tradeoff.reference import reference_nll
-from sft_tradeoff.specs import MethodSpec, TrainingSpec
-from sft_tradeoff.tokenization import TokenizedData
-from sft_tradeoff.trainer import Trainer
+from sft_tradeoff.models.folder import read_record
+from sft_tradeoff.models.load import load_model
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.study.spec import MethodSpec, TrainingSpec
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.system.provenance import meta_info
+from sft_tradeoff.training.loop import Trainer
+from sft_tradeoff.training.reference import reference_nll
 
 logger = logging.getLogger(__name__)
 
 # label -> method, options, micro-batches per global batch, what it is compared with. In groups,
-# because every trainer holds weights and optimiser state of its own.
+# because every trainer holds weights and optimizer state of its own.
 Variant = tuple[str, dict[str, Any], int, str]
 GROUPS: list[dict[str, Variant]] = [
     {"talr": ("talr", {}, 1, "sft"), "dft": ("dft", {}, 1, "sft"), "flow": ("flow", {}, 1, "sft")},
@@ -66,9 +67,9 @@ def trainer_of(variant: Variant, model: Path, data: TokenizedData, args: Any) ->
 
 
 def seconds(trainer: Trainer, step: int) -> float:
-    """Duration of one optimiser step."""
+    """Duration of one optimizer step."""
     started = time.perf_counter()
-    trainer.optimiser_step(step)
+    trainer.optimizer_step(step)
     return time.perf_counter() - started
 
 
@@ -129,7 +130,7 @@ def main() -> None:
         args.reference = reference_nll(load_model(args.model, torch.bfloat16), data)
         methods: dict[str, Any] = {}
         settings = {name: getattr(args, name) for name in ("steps", "rounds", "batch_size")}
-        facts = meta_info(args.model) | {"n_threads": torch.get_num_threads()}
+        facts = meta_info(read_record(args.model)) | {"n_threads": torch.get_num_threads()}
         for group in GROUPS:
             methods |= time_group(group, args.model, data, args)
             result = {"settings": settings, "methods": methods, "meta_info": facts}

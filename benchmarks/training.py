@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from common import MODEL, BenchmarkError, training_data
 from contender import CONTENDERS, DEFAULT, FLOAT32, PRODUCTS, measure
-from sft_tradeoff.console import run_main
-from sft_tradeoff.files import atomic_write_json, atomic_write_text
-from sft_tradeoff.plotting import COLOURS, house_style, new_panels, save_figure
-from sft_tradeoff.provenance import meta_info
+from sft_tradeoff.models.folder import read_record
+from sft_tradeoff.report.figures.style import COLOURS, house_style, new_panels, save_figure
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.system.provenance import meta_info
 
 WORKLOADS: dict[str, dict[str, Any]] = {
     "medcalc": {"name": "medcalc"},
@@ -92,7 +93,7 @@ def rate(record: Record, key: str) -> float:
     return sum(record[key][1:]) / sum(record["step_seconds"][1:])
 
 
-def summarise(records: list[Record], workload: str) -> dict[str, Any]:
+def summarize(records: list[Record], workload: str) -> dict[str, Any]:
     """Medians and ranges over repeats of one workload, for every contender."""
     mine = [r for r in records if r["workload"] == workload]
     names = [n for n in CONTENDERS if any(r["contender"] == n for r in mine)]
@@ -213,9 +214,9 @@ def draw(result: dict[str, Any], stem: Path) -> None:
         figure, axes = new_panels(1, len(workloads), 1.6)
         for panel, workload in zip(axes[0], workloads, strict=True):
             rows = frame[frame["workload"] == workload]
-            colours = [COLOURS[1] if name == "ours" else COLOURS[6] for name in rows["contender"]]
+            colors = [COLOURS[1] if name == "ours" else COLOURS[6] for name in rows["contender"]]
             error = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
-            panel.barh(rows["contender"], rows["median"], xerr=error, color=colours, capsize=2)
+            panel.barh(rows["contender"], rows["median"], xerr=error, color=colors, capsize=2)
             panel.invert_yaxis()
             panel.set_title(workload)
             panel.set_xlabel("tokens/s")
@@ -229,7 +230,7 @@ def write(records: list[Record], options: argparse.Namespace, facts: dict[str, A
     result = {
         "settings": {name: getattr(options, name) for name in names},
         "meta_info": facts,
-        "workloads": {workload: summarise(records, workload) for workload in workloads},
+        "workloads": {workload: summarize(records, workload) for workload in workloads},
         "records": records,
     }
     atomic_write_json(options.out / "training.json", result)
@@ -273,7 +274,7 @@ def main() -> None:
         data = {name: Path(folder) / f"{name}.npz" for name in options.workloads}
         for name, path in data.items():
             training_data(WORKLOADS[name], n_examples, options.model).save(path)
-        facts, records, shown = meta_info(options.model), [], ""
+        facts, records, shown = meta_info(read_record(options.model)), [], ""
         for workload, contender, n_steps in (jobs := tqdm(plan(options), disable=None)):
             jobs.set_description(f"{workload}, {contender}")
             record = measure(contender, data[workload], list(range(n_steps)), options)

@@ -42,7 +42,6 @@ def pytest_collection_modifyitems(items):
 def at_root(monkeypatch):
     """Catalogue and tasks are found relative to the repository's root, as in a checkout."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +58,8 @@ def seeded():
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory):
     """Folder of the two-layer random model."""
-    from sft_tradeoff.models import build_model
-    from sft_tradeoff.specs import ModelSpec
+    from sft_tradeoff.models.build import build_model
+    from sft_tradeoff.models.spec import ModelSpec
 
     folder = tmp_path_factory.mktemp("models") / "random-2layer"
     build_model("random-2layer", ModelSpec(format="random"), None, folder)
@@ -84,7 +83,7 @@ def pretrained_model(cache):
 
 def snakemake(*arguments, cache=None, cwd=ROOT, check=True):
     """Run the real Snakefile in a subprocess and return it, output captured."""
-    environment = dict(os.environ, PYTHONPATH=str(cwd / "src"))
+    environment = dict(os.environ)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     if cache is not None:
         environment["SFT_TRADEOFF_CACHE"] = str(cache)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from sft_tradeoff.aggregate import over_seeds, read_table, tradeoff_table
-from sft_tradeoff.config import load_study
-from sft_tradeoff.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
-from sft_tradeoff.runs import run_table as planned_runs
-from sft_tradeoff.scores import NUMBERS, TEXT, score_table
+from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.scores import NUMBERS, TEXT, score_table
+from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.study.config import load_study
+from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.study.runs import run_table as planned_runs
 
 STUDY = """\
 # made by hand

@@ -1,27 +1,20 @@
 # Tables and figures of published studies, drawn from results/published alone.
 # Its own list of rules: Snakemake plans only what is defined, and nothing here trains, evaluates or
 # writes what is read. So no file time can start a training, and forcing every job is safe.
-import os
-import sys
 from pathlib import Path
-
-sys.path.insert(0, os.path.abspath("src"))
-os.environ.update(PYTHONPATH=os.path.abspath("src"))
 
 from snakemake.exceptions import WorkflowError
 
-from sft_tradeoff.console import UserError
-from sft_tradeoff.publish import published_measures, verified_studies, with_runs
-from sft_tradeoff.strict_yaml import read_yaml
+from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.report.publish import published_measures, verified_studies, with_runs
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.strict_yaml import read_yaml
 
 PUBLISHED = "results/published"
 CONDA = "../environment.yml"
-FIGURES = glob_wildcards(r"src/sft_tradeoff/figures/{figure,[a-z]\w*}.py").figure
 try:
     for file in workflow.configfiles:
-        read_yaml(
-            file
-        )  # refuses doubled keys, of which Snakemake's own reader keeps the last
+        read_yaml(file)  # refuses what Snakemake's own reader drops or reads otherwise
     STUDIES = verified_studies(Path(PUBLISHED), config.get("study"))
     RECOMMENDED = with_runs(Path(PUBLISHED), STUDIES)
 except UserError as error:
@@ -73,7 +66,7 @@ rule tables:
     params:
         folder=lambda w, output: Path(output[0]).parent,
     shell:
-        "python -m sft_tradeoff.tables --tradeoff {input.tradeoff:q}"
+        "sft-tradeoff tables --tradeoff {input.tradeoff:q}"
         " --out-dir {params.folder:q}"
         " 2>&1 | tee {log:q}"
 
@@ -95,7 +88,7 @@ rule figure:
     params:
         stem=lambda w: f"figures/{w.study}/{w.figure}",
     shell:
-        "python -m sft_tradeoff.figures.{wildcards.figure} --tradeoff {input.tradeoff:q}"
+        "sft-tradeoff figure {wildcards.figure} --tradeoff {input.tradeoff:q}"
         " --out-stem {params.stem:q}"
         " 2>&1 | tee {log:q}"
 
@@ -123,7 +116,7 @@ rule recommend:
             Path(PUBLISHED, w.study), "smallest_gain"
         ),
     shell:
-        "python -m sft_tradeoff.recommend --run-table {input.table:q}"
+        "sft-tradeoff recommend --run-table {input.table:q}"
         " --runs {input.runs:q}"
         " --tradeoff {input.tradeoff:q}"
         " --tolerance={params.tolerance:q}"

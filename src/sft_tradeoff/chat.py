@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import jinja2.meta
 
-from sft_tradeoff.console import UserError
+from sft_tradeoff.system.console import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

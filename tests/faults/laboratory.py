@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,9 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from sft_tradeoff.config import load_study
-from sft_tradeoff.files import DamagedFileError, check_seal
-from sft_tradeoff.runs import evaluation_configs, expand_runs
+from sft_tradeoff.study.config import load_study
+from sft_tradeoff.study.runs import evaluation_configs, expand_runs
+from sft_tradeoff.system.files import DamagedFileError, verify_checksum
 from tests.faults.stages import ROOT, Done, Stage, start_server
 
 STUDY = """\
@@ -95,7 +94,7 @@ def content(path: Path) -> str:
     elif path.name == "recommendation.md":  # tells how long runs took; its record is compared
         data = path.name.encode() if data.endswith(b"\n") else data
     elif path.suffix == ".pt":
-        check_seal(path)
+        verify_checksum(path)
         data = b"a whole resume point"
     return hashlib.sha256(data).hexdigest()
 
@@ -192,7 +191,6 @@ class Laboratory:
             "SFT_TRADEOFF_CACHE": str(self.cache),
             "HF_HUB_OFFLINE": "1",
             "TQDM_DISABLE": "1",
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
         }
         self.context = start_server(environment)
         self.study_file = folder / "faults.yaml"
@@ -207,9 +205,7 @@ class Laboratory:
         self.n_folders = self.n_stages = 0
         self.duration_s: dict[str, float] = {}  # of the undisturbed stages
         self.make_material()
-        self.run(
-            "domains.__main__", "--spec", self.config.domain.model_dump_json(), "--out", self.data
-        )
+        self.run("build-domain", "--spec", self.config.domain.model_dump_json(), "--out", self.data)
         self.tokenize()
 
     def make_material(self) -> None:
@@ -218,30 +214,32 @@ class Laboratory:
         for path in self.benchmarks:
             if not path.exists():
                 arguments = ("--source", self.material, "--out", path)
-                self.run("benchmarks.__main__", "--name", path.stem, *arguments)
+                self.run("build-benchmark", "--name", path.stem, *arguments)
 
     def build_model(self) -> None:
         """θ0, unless it is there."""
-        self.run("models", "--name", MODEL, "--spec", '{"format": "random"}', "--out", self.model)
+        self.run(
+            "build-model", "--name", MODEL, "--spec", '{"format": "random"}', "--out", self.model
+        )
 
     def tokenize(self) -> None:
         """Tokens of both splits."""
         for split in ("train", "test"):
             paths = ("--data", self.data / f"{split}.jsonl", "--out", self.data / f"{split}.npz")
             domain = ("--domain", self.config.domain.name, "--max-length", 2048)
-            self.run("tokenization", "--model", self.model, *domain, *paths)
+            self.run("tokenize", "--model", self.model, *domain, *paths)
 
-    def start(self, module: str, *arguments: object) -> Stage:
+    def start(self, stage: str, *arguments: object) -> Stage:
         """Start a stage."""
         self.n_stages += 1
         log = self.folder / f"stage{self.n_stages}.log"
-        return Stage(self.context, f"sft_tradeoff.{module}", arguments, log)
+        return Stage(self.context, stage, arguments, log)
 
-    def run(self, module: str, *arguments: object) -> None:
+    def run(self, stage: str, *arguments: object) -> None:
         """Run a stage that must succeed."""
-        done = self.start(module, *arguments).wait()
+        done = self.start(stage, *arguments).wait()
         if done.code:
-            raise Broken(f"{module} failed: {done.text[-1500:]}")
+            raise Broken(f"{stage} failed: {done.text[-1500:]}")
 
     def new_folder(self) -> Path:
         """An empty folder for one run's results."""

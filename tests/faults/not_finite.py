@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sft_tradeoff.specs import DomainSpec
+from sft_tradeoff.domains.spec import DomainSpec
 from tests.faults.laboratory import MODEL, RUN, Broken, Laboratory, clear_error
 from tests.faults.outcome import REFUSED, Outcome, failed
 
@@ -30,7 +30,7 @@ def break_weights(folder: Path, rng: random.Random) -> None:
     """Set one tensor to NaN or infinity; hashes are made to fit, as if training had given it."""
     from safetensors.numpy import load_file, save_file
 
-    from sft_tradeoff.model_folder import describe_weights
+    from sft_tradeoff.models.folder import describe_weights
 
     path = folder / "model.safetensors"
     weights = load_file(path)
@@ -90,7 +90,7 @@ def _data(lab: Laboratory, rng: random.Random) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     spec = DomainSpec(name="jsonl", path=str(path), n_train=6, n_validation=2, n_test=4)
     done = lab.start(
-        "domains.__main__", "--spec", spec.model_dump_json(), "--out", folder / "out"
+        "build-domain", "--spec", spec.model_dump_json(), "--out", folder / "out"
     ).wait()
     clear_error(done)
     if list(folder.glob("out/*")):

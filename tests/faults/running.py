@@ -58,7 +58,7 @@ class RunningStudy:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             return running
-        sign = "sft_tradeoff" if victim == "job" else "snakemake"
+        sign = "sft-tradeoff" if victim == "job" else "snakemake"
         while self.process.poll() is None:
             for process in _below(self.process.pid):
                 if any(sign in part for part in _command(process)[1:3]):
@@ -87,9 +87,9 @@ def _command(process: psutil.Process) -> list[str]:
 
 def environment(checkout: Path, cache: Path | None = None) -> Mapping[str, str]:
     """Environment of a user in a checkout."""
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("SFT_", "PYTHONPATH", "MAKE"))}
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(("SFT_", "MAKE"))}
     path = f"{checkout / '.venv/bin'}{os.pathsep}{keep['PATH']}"
-    keep |= {"PATH": path, "PYTHONPATH": str(checkout / "src"), "HF_HUB_OFFLINE": "1"}
+    keep |= {"PATH": path, "HF_HUB_OFFLINE": "1"}
     keep |= {"CUDA_VISIBLE_DEVICES": ""}
     return keep | ({"SFT_TRADEOFF_CACHE": str(cache)} if cache else {})
 

@@ -6,10 +6,8 @@ and of the moments at which it is killed, is work and not imports.
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
@@ -18,13 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+from sft_tradeoff import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = [
-    "sft_tradeoff.train",
-    "sft_tradeoff.evaluate",
-    "sft_tradeoff.lm",
-    "sft_tradeoff.aggregate",
-    "sft_tradeoff.merge",
+    "sft_tradeoff.training.train",
+    "sft_tradeoff.evaluation.evaluate",
+    "sft_tradeoff.evaluation.lm",
+    "sft_tradeoff.analysis.aggregate",
+    "sft_tradeoff.training.merge",
     "transformers.models.llama.modeling_llama",
 ]
 TIMEOUT_S = 120
@@ -49,22 +49,22 @@ def start_server(environment: Mapping[str, str]) -> ForkServerContext:
 
 
 class Stage:
-    """A running ``python -m <module> <arguments>``.
+    """A running ``sft-tradeoff <name> <arguments>``.
 
     Args:
         context: See :func:`start_server`.
-        module: With a ``main`` that reads ``sys.argv``.
+        name: Of the stage.
         arguments: Of the command line.
         log: Gets what the stage says.
     """
 
     def __init__(
-        self, context: ForkServerContext, module: str, arguments: Sequence[object], log: Path
+        self, context: ForkServerContext, name: str, arguments: Sequence[object], log: Path
     ) -> None:
         self.log = log
         log.unlink(missing_ok=True)
         texts = [str(argument) for argument in arguments]
-        self.process: BaseProcess = context.Process(target=_main, args=(module, texts, log))
+        self.process: BaseProcess = context.Process(target=_main, args=(name, texts, log))
         self.process.start()
 
     def wait(self) -> Done:
@@ -82,13 +82,12 @@ class Stage:
         return self.process.exitcode == -9
 
 
-def _main(module: str, arguments: list[str], log: Path) -> None:
+def _main(name: str, arguments: list[str], log: Path) -> None:
     os.chdir(ROOT)
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv = [module, *arguments]
-    importlib.import_module(module).main()
+    cli.main([name, *arguments])
 
 
 class Moment(NamedTuple):

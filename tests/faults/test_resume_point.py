@@ -10,8 +10,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sft_tradeoff.files import atomic_path, seal_of
-from sft_tradeoff.resume import StateFile
+from sft_tradeoff.system.files import atomic_path, checksum_path
+from sft_tradeoff.training.resume import StateFile
 from tests.faults.disk import Disk, NoMounts
 
 STATE = {"masters": [torch.arange(40.0)], "log": [{"loss": 0.5}], "time_s": 1.5}
@@ -73,7 +73,7 @@ def test_every_byte_of_the_directory(saved: tuple[StateFile, Path, bytes]) -> No
 def test_a_damaged_seal(tmp_path: Path, seal: str) -> None:
     file = StateFile(tmp_path, "key")
     file.save(STATE, STEP)
-    seal_of(tmp_path / "key.7.0of1.pt").write_text(seal)
+    checksum_path(tmp_path / "key.7.0of1.pt").write_text(seal)
     assert file.load() is None
 
 
@@ -83,7 +83,7 @@ def test_what_an_older_version_wrote_is_not_resumed(
     """Nor what was killed before its seal was there; it goes with the next resume point."""
     file = StateFile(tmp_path, "key")
     file.save(STATE, STEP)
-    seal_of(tmp_path / "key.7.0of1.pt").unlink()
+    checksum_path(tmp_path / "key.7.0of1.pt").unlink()
     assert file.load() is None
     assert "key.7.0of1.pt lacks a part or a digest" in caplog.text
     assert "starting over" in caplog.text
@@ -96,7 +96,7 @@ def test_killed_before_the_seal_the_previous_resume_point_counts(tmp_path: Path)
     file = StateFile(tmp_path, "key")
     file.save(STATE, STEP)
     file.save(STATE | {"time_s": 2.5}, STEP + 1)
-    seal_of(tmp_path / "key.8.0of1.pt").unlink()
+    checksum_path(tmp_path / "key.8.0of1.pt").unlink()
     state = file.load()
     assert state is not None
     assert state["time_s"] == 1.5

@@ -16,27 +16,35 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sft_tradeoff.aggregate import main as aggregate
-from sft_tradeoff.aggregate import read_table, tradeoff_table
-from sft_tradeoff.benchmarks import build_benchmark, check_items
-from sft_tradeoff.benchmarks.__main__ import main as build_benchmark_stage
-from sft_tradeoff.config import load_study
-from sft_tradeoff.console import UserError
-from sft_tradeoff.domains.__main__ import write_domain
-from sft_tradeoff.files import sealed_path
-from sft_tradeoff.measured import read_measured
-from sft_tradeoff.merge import merge_folders
-from sft_tradeoff.models import build_model, load_model, load_tokenizer
-from sft_tradeoff.models import main as build_model_stage
-from sft_tradeoff.publish import check_finished
-from sft_tradeoff.random_model import byte_tokenizer
-from sft_tradeoff.reference import SCHEMA, load_reference_nll, reference_hashes, save_reference
-from sft_tradeoff.runs import main as run_table
-from sft_tradeoff.scores import score_table
-from sft_tradeoff.sources import check_asset, fetch_asset
-from sft_tradeoff.specs import DomainSpec, LocalAsset, ModelSpec
-from sft_tradeoff.suite import read_records
-from sft_tradeoff.tokenization import TokenizedData, tokenize_file
+from sft_tradeoff import cli
+from sft_tradeoff.analysis.aggregate import tradeoff_table
+from sft_tradeoff.analysis.evidence import read_measured
+from sft_tradeoff.analysis.scores import score_table
+from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.assets.fetch import check_asset, fetch_asset
+from sft_tradeoff.assets.spec import LocalAsset
+from sft_tradeoff.domains.build import write_domain
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.evaluation.tasks import read_records
+from sft_tradeoff.models.build import build_model
+from sft_tradeoff.models.load import load_model
+from sft_tradeoff.models.random_weights import byte_tokenizer
+from sft_tradeoff.models.spec import ModelSpec
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.report.publish import check_finished
+from sft_tradeoff.study.config import load_study
+from sft_tradeoff.suite.build import build_benchmark, check_items
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.files import path_with_checksum
+from sft_tradeoff.tokens.tokenize import tokenize_file
+from sft_tradeoff.training.merge import merge_folders
+from sft_tradeoff.training.reference import (
+    SCHEMA,
+    load_reference_nll,
+    reference_hashes,
+    save_reference,
+)
 from tests.faults.laboratory import ADVICE
 from tests.finished_study import RUN, make_finished_study
 
@@ -115,15 +123,12 @@ def data_files(folder: Path) -> dict[str, Trusted]:
 
 def result_files(folder: Path) -> dict[str, Trusted]:
     study_file, results = make_finished_study(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        table = results / "run_table.csv"
-        patch.setattr("sys.argv", ["runs", "--study", str(study_file), "--out", str(table)])
-        run_table()
-        command = ["aggregate", "--run-table", table, "--runs", results / "runs"]
-        for flag, name in {"scores": "scores", "tradeoff": "tradeoff", "over-seeds": "s"}.items():
-            command += [f"--{flag}", results / f"{name}.csv"]
-        patch.setattr("sys.argv", list(map(str, command)))
-        aggregate()
+    table = results / "run_table.csv"
+    cli.main(["runs", "--study", str(study_file), "--out", str(table)])
+    command = ["aggregate", "--run-table", table, "--runs", results / "runs"]
+    for flag, name in {"scores": "scores", "tradeoff": "tradeoff", "over-seeds": "s"}.items():
+        command += [f"--{flag}", results / f"{name}.csv"]
+    cli.main([*map(str, command)])
     found = {
         name: Trusted(results / name, partial(read_table, results / name, [], "a test"))
         for name in ("run_table.csv", "scores.csv", "tradeoff.csv", "s.csv")
@@ -131,7 +136,7 @@ def result_files(folder: Path) -> dict[str, Trusted]:
     runs, run = read_table(table, [], "a test"), results / "runs" / RUN
     for path in (run / "eval.json", run / "items.parquet", run / "train.json"):
         content = path.read_bytes()  # made by hand; that the stages seal theirs is tested with them
-        with sealed_path(path) as temporary:
+        with path_with_checksum(path) as temporary:
             temporary.write_bytes(content)
         found[path.name] = Trusted(path, partial(read_measured, runs, run.parent))
     scores, study = score_table(runs, run.parent), load_study(study_file)
@@ -144,11 +149,10 @@ def result_files(folder: Path) -> dict[str, Trusted]:
     return found
 
 
-@pytest.mark.parametrize("stage", [build_benchmark_stage, build_model_stage])
+@pytest.mark.parametrize("stage", ["build-benchmark", "build-model"])
 def test_nothing_is_made_of_a_damaged_asset(
-    stage: Callable[[], None],
+    stage: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asset, record = tmp_path / "asset/a.txt", tmp_path / "cache/a/SOURCE.json"
@@ -156,13 +160,12 @@ def test_nothing_is_made_of_a_damaged_asset(
     asset.write_text("alpha")
     fetch_asset("a", LocalAsset(source="local", path=str(asset.parent)), record)
     asset.write_text("alphA")
-    command = ["stage", "--name", "piqa", "--source", asset.parent, "--source-record", record]
+    command = [stage, "--name", "piqa", "--source", asset.parent, "--source-record", record]
     command += ["--out", tmp_path / "out"]
-    if stage is build_model_stage:
+    if stage == "build-model":
         command += ["--spec", ModelSpec(asset="a", format="safetensors").model_dump_json()]
-    monkeypatch.setattr("sys.argv", list(map(str, command)))
     with pytest.raises(SystemExit):
-        stage()
+        cli.main([*map(str, command)])
     said = capsys.readouterr().err
     assert f"{asset} is not what it was when asset 'a' was fetched; delete {record} and run" in said
     assert not (tmp_path / "out").exists()

@@ -103,7 +103,7 @@ def fill_in(profile):
 
 def start_on_slurm(slurm, folder, cache):
     path = os.pathsep.join([str(Path(sys.executable).parent), str(slurm.bin), os.environ["PATH"]])
-    variables = {"PATH": path, "PYTHONPATH": str(folder / "src"), "SFT_TRADEOFF_CACHE": str(cache)}
+    variables = {"PATH": path, "SFT_TRADEOFF_CACHE": str(cache)}
     study = ("--workflow-profile", PROFILE, "--configfile", STUDY, "--latency-wait=5")
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *study, *HERE],

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from sft_tradeoff.execution import SandboxRefused, require_sandbox
-from sft_tradeoff.sandbox import is_real_root
+from sft_tradeoff.sandbox.jail import is_real_root
+from sft_tradeoff.sandbox.run import SandboxRefused, require_sandbox
 
 
 @pytest.fixture(scope="session")

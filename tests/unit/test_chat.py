@@ -4,7 +4,6 @@ import datetime
 
 import pytest
 import transformers.utils.chat_template_utils as template_utils
-from tests.chat_layouts import LAYOUTS, write_tokenizer
 
 from sft_tradeoff.chat import (
     ChatTemplateError,
@@ -16,9 +15,10 @@ from sft_tradeoff.chat import (
     with_variables,
     without_clock,
 )
-from sft_tradeoff.model_chat import load_tokenizer
-from sft_tradeoff.random_model import byte_tokenizer
-from sft_tradeoff.specs import ModelSpec
+from sft_tradeoff.models.random_weights import byte_tokenizer
+from sft_tradeoff.models.spec import ModelSpec
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from tests.chat_layouts import LAYOUTS, write_tokenizer
 
 BY_FAMILY = {layout.family: layout for layout in LAYOUTS}
 TURNS = "{% for m in messages %}"

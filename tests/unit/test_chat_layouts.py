@@ -4,19 +4,22 @@ import json
 
 import pytest
 import torch
-from tests.chat_layouts import LAYOUTS, TABLE, table, write_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sft_tradeoff.domains.__main__ import write_domain
-from sft_tradeoff.domains.jsonl import DOMAIN
-from sft_tradeoff.evaluate import evaluate
-from sft_tradeoff.model_chat import generation_ends, load_tokenizer
-from sft_tradeoff.models import build_model
-from sft_tradeoff.proof import prove
-from sft_tradeoff.runs import EvaluationConfig, RunConfig
-from sft_tradeoff.specs import DomainSpec, EvaluationSpec, MethodSpec, ModelSpec, TrainingSpec
-from sft_tradeoff.tokenization import read_jsonl, tokenize_file
-from sft_tradeoff.train import train
+from sft_tradeoff.domains.build import write_domain
+from sft_tradeoff.domains.jsonl.domain import DOMAIN
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.evaluation.evaluate import evaluate
+from sft_tradeoff.models.build import build_model
+from sft_tradeoff.models.spec import ModelSpec
+from sft_tradeoff.models.tokenizer import generation_ends, load_tokenizer
+from sft_tradeoff.study.runs import EvaluationConfig, RunConfig
+from sft_tradeoff.study.spec import EvaluationSpec, MethodSpec, TrainingSpec
+from sft_tradeoff.system.records import read_jsonl
+from sft_tradeoff.tokens.round_trip import prove
+from sft_tradeoff.tokens.tokenize import tokenize_file
+from sft_tradeoff.training.train import train
+from tests.chat_layouts import LAYOUTS, TABLE, table, write_model
 
 N_PROMPTS = 20
 

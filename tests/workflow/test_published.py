@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT, snakemake
 from tests.finished_study import make_finished_study
 
-from sft_tradeoff.publish import publish
+from sft_tradeoff.report.publish import publish
 
 pytestmark = pytest.mark.workflow
 RULES = {"all", "tables", "figure", "recommend"}
@@ -139,7 +139,7 @@ def test_tables_alone_give_no_recommendation(clone):
     """As published where the files of the runs are too large: figures and tables are drawn."""
     study_file, results = make_finished_study(clone)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sft_tradeoff.publish.MAX_RUNS_BYTES", 1000)
+        patched.setattr("sft_tradeoff.report.publish.MAX_RUNS_BYTES", 1000)
         publish(study_file, results, clone / "results/published/tiny", replace=True)
     assert jobs_of(snakemake(*PUBLISHED, "-n", cwd=clone)) == RULES - {"recommend"}
 

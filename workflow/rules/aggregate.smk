@@ -13,7 +13,7 @@ rule run_table:
     params:
         study=lambda w: spec_json(STUDY),
     shell:
-        "python -m sft_tradeoff.runs --study {params.study:q} --out {output.table:q} 2> {log:q}"
+        "sft-tradeoff runs --study {params.study:q} --out {output.table:q} 2> {log:q}"
 
 
 rule aggregate:
@@ -22,9 +22,9 @@ rule aggregate:
         evaluations=expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
         per_item=expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
         training=expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
-        module="src/sft_tradeoff/aggregate.py",
-        comparison="src/sft_tradeoff/scores.py",
-        stats="src/sft_tradeoff/analysis/stats.py",
+        module="src/sft_tradeoff/analysis/aggregate.py",
+        comparison="src/sft_tradeoff/analysis/scores.py",
+        stats="src/sft_tradeoff/stats.py",
     output:
         scores=f"{RESULTS}/scores.csv",
         tradeoff=f"{RESULTS}/tradeoff.csv",
@@ -41,7 +41,7 @@ rule aggregate:
     params:
         runs=lambda w, input: Path(input.evaluations[0]).parents[1],
     shell:
-        "python -m sft_tradeoff.aggregate --run-table {input.table:q}"
+        "sft-tradeoff aggregate --run-table {input.table:q}"
         " --runs {params.runs:q}"
         " --scores {output.scores:q}"
         " --tradeoff {output.tradeoff:q}"
@@ -52,7 +52,10 @@ rule aggregate:
 rule tables:
     input:
         tradeoff=f"{RESULTS}/tradeoff_over_seeds.csv",
-        modules=["src/sft_tradeoff/tables.py", "src/sft_tradeoff/aggregate.py"],
+        modules=[
+            "src/sft_tradeoff/report/tables.py",
+            "src/sft_tradeoff/analysis/aggregate.py",
+        ],
     output:
         expand(f"{RESULTS}/tables/tradeoff.{{format}}", format=["csv", "md", "tex"]),
     log:
@@ -67,6 +70,6 @@ rule tables:
     params:
         folder=lambda w, output: Path(output[0]).parent,
     shell:
-        "python -m sft_tradeoff.tables --tradeoff {input.tradeoff:q}"
+        "sft-tradeoff tables --tradeoff {input.tradeoff:q}"
         " --out-dir {params.folder:q}"
         " 2>&1 | tee {log:q}"

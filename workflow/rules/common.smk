@@ -7,29 +7,25 @@ import shlex
 import sys
 from pathlib import Path
 
-# The workflow runs from a bare clone; installing the package is optional.
-sys.path.insert(0, os.path.abspath("src"))
-os.environ.update(
-    PYTHONPATH=os.pathsep.join(
-        filter(None, [os.path.abspath("src"), os.environ.get("PYTHONPATH")])
-    )
-)
+# Jobs write to logs; they report progress in lines.
 for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
-    os.environ.setdefault(
-        bars, "1"
-    )  # jobs write to logs; they report progress in lines
+    os.environ.setdefault(bars, "1")
 
 from snakemake.exceptions import WorkflowError
 
-from sft_tradeoff.benchmarks import BENCHMARKS
-from sft_tradeoff.config import ConfigError, check_files, measures_text, parse_study
-from sft_tradeoff.domains.material import check_domains, unpinned_assets
-from sft_tradeoff.files import sha256_of
-from sft_tradeoff.lease import n_visible
-from sft_tradeoff.runs import evaluation_configs, expand_runs
-from sft_tradeoff.sources import asset_path, cache_dir
-from sft_tradeoff.specs import DOMAIN_ASSETS, MODEL_RECIPE_VERSION
-from sft_tradeoff.strict_yaml import read_yaml
+from sft_tradeoff.assets.fetch import asset_path, cache_dir
+from sft_tradeoff.domains.registry import DOMAIN_ASSETS, MODULES
+from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION
+from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.study.checks import check_domains, check_files, unpinned_assets
+from sft_tradeoff.study.config import parse_study
+from sft_tradeoff.study.names import measures_text
+from sft_tradeoff.study.runs import evaluation_configs, expand_runs
+from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.files import sha256_of
+from sft_tradeoff.system.gpu_lease import n_visible
+from sft_tradeoff.system.strict_yaml import read_yaml
+from sft_tradeoff.system.validation import ConfigError
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
@@ -56,7 +52,6 @@ DOMAINS = {domain.label: domain for domain in STUDY.domains}
 GRADER_ASSETS = {
     asset for task in STUDY.evaluation.tasks if (asset := BENCHMARKS[task].grader_asset)
 }
-FIGURES = ["tradeoff", "learning_rate"]
 CONDA = "../../environment.yml"
 
 N_GPUS = n_visible(os.environ)
@@ -195,15 +190,8 @@ def domain_files(domain):
 
 def domain_modules(domain):
     """Code whose change makes a domain's examples anew."""
-    names = [f"{domain.name}*"]
-    # A domain of the hub shares prompts and grading with the generated one.
-    if domain.name in DOMAIN_ASSETS:
-        names += ["hub", f"{domain.name.removeprefix('hub_')}*"]
-    return [
-        path
-        for name in names
-        for path in glob.glob(f"src/sft_tradeoff/domains/{name}.py")
-    ]
+    folder = MODULES[domain.name].partition(".")[0]
+    return glob.glob(f"src/sft_tradeoff/domains/{folder}/*.py")
 
 
 def domain_sources(domain, input):

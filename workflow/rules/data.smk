@@ -22,7 +22,7 @@ rule fetch_asset:
         files=lambda w: own_files(w.asset),
         spec=lambda w: spec_json(STUDY.assets[w.asset]),
     shell:
-        "python -m sft_tradeoff.sources --name {wildcards.asset:q}"
+        "sft-tradeoff fetch --name {wildcards.asset:q}"
         " --spec {params.spec:q}"
         " --out {output.record:q}"
         " 2>&1 | tee {log:q}"
@@ -49,7 +49,7 @@ rule benchmark_data:
     params:
         source=lambda w, input: benchmark_source(w.benchmark, input),
     shell:
-        "python -m sft_tradeoff.benchmarks --name {wildcards.benchmark:q}"
+        "sft-tradeoff build-benchmark --name {wildcards.benchmark:q}"
         " {params.source}"
         " --out {output.jsonl:q}"
         " 2>&1 | tee {log:q}"
@@ -80,7 +80,7 @@ rule domain_data:
         spec=lambda w: spec_json(DOMAINS[w.domain]),
         sources=lambda w, input: domain_sources(DOMAINS[w.domain], input),
     shell:
-        "python -m sft_tradeoff.domains --spec {params.spec:q}"
+        "sft-tradeoff build-domain --spec {params.spec:q}"
         " {params.sources}"
         " --out $(dirname {output.card:q})"
         " 2>&1 | tee {log:q}"
@@ -90,10 +90,8 @@ rule tokenize:
     input:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
-        modules=expand(
-            "src/sft_tradeoff/{module}.py",
-            module=["chat", "model_chat", "proof", "token_card", "tokenization"],
-        ),
+        modules=glob.glob("src/sft_tradeoff/tokens/*.py")
+        + glob.glob("src/sft_tradeoff/models/token*.py"),
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
         card=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.md",
@@ -111,7 +109,7 @@ rule tokenize:
         max_length=STUDY.training.max_length,
         model_digest=lambda w: STUDY.model_digest(w.model),
     shell:
-        "python -m sft_tradeoff.tokenization --model $(dirname {input.model:q})"
+        "sft-tradeoff tokenize --model $(dirname {input.model:q})"
         " --domain {params.domain}"
         " --data {input.data:q}"
         " --max-length {params.max_length}"

@@ -36,7 +36,7 @@ rule evaluate:
         config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
         model=lambda w, input: folder_of(input.checkpoint),
     shell:
-        "python -m sft_tradeoff.lease -- python -m sft_tradeoff.evaluate"
+        "sft-tradeoff lease -- sft-tradeoff evaluate"
         " --config {params.config:q}"
         " --model {params.model:q}"
         " --base-model $(dirname {input.base_model:q})"

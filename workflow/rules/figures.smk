@@ -1,11 +1,14 @@
-# One module per figure; a colour never retrains.
+# One module per figure; a color never retrains.
 
 
 rule figure:
     input:
         tradeoff=f"{RESULTS}/tradeoff_over_seeds.csv",
-        module="src/sft_tradeoff/figures/{figure}.py",
-        modules=["src/sft_tradeoff/plotting.py", "src/sft_tradeoff/aggregate.py"],
+        module="src/sft_tradeoff/report/figures/{figure}.py",
+        modules=[
+            "src/sft_tradeoff/report/figures/style.py",
+            "src/sft_tradeoff/analysis/aggregate.py",
+        ],
     output:
         expand(
             f"{RESULTS}/figures/{{{{figure}}}}.{{format}}",
@@ -23,7 +26,7 @@ rule figure:
     params:
         stem=lambda w: f"{RESULTS}/figures/{w.figure}",
     shell:
-        "python -m sft_tradeoff.figures.{wildcards.figure} --tradeoff {input.tradeoff:q}"
+        "sft-tradeoff figure {wildcards.figure} --tradeoff {input.tradeoff:q}"
         " --out-stem {params.stem:q}"
         " 2>&1 | tee {log:q}"
 
@@ -36,19 +39,8 @@ rule recommend:
         evaluations=expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
         per_item=expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
         training=expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
-        modules=[
-            f"src/sft_tradeoff/{name}.py"
-            for name in [
-                "recommend",
-                "recommendation_page",
-                "recommendation_numbers",
-                "comparison",
-                "tolerance",
-                "measured",
-                "truncation",
-                "analysis/stats",
-            ]
-        ],
+        modules=glob.glob("src/sft_tradeoff/analysis/*.py")
+        + glob.glob("src/sft_tradeoff/report/recommend*.py"),
     output:
         page=f"{RESULTS}/recommendation.md",
         record=f"{RESULTS}/recommendation.json",
@@ -66,7 +58,7 @@ rule recommend:
         tolerance=measures_text(STUDY.tolerance),
         smallest_gain=measures_text(STUDY.smallest_gain),
     shell:
-        "python -m sft_tradeoff.recommend --run-table {input.table:q}"
+        "sft-tradeoff recommend --run-table {input.table:q}"
         " --runs {params.runs:q}"
         " --tradeoff {input.tradeoff:q}"
         " --tolerance={params.tolerance:q}"

@@ -31,7 +31,7 @@ rule base_model:
         spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
         source=lambda w, input: model_source(w.model, input),
     shell:
-        "python -m sft_tradeoff.models --name {wildcards.model:q}"
+        "sft-tradeoff build-model --name {wildcards.model:q}"
         " --spec {params.spec:q}"
         " {params.source}"
         " --out $(dirname {output.record:q})"

@@ -22,7 +22,7 @@ rule reference:
         dtype=STUDY.training.compute_type,
         model_digest=lambda w: STUDY.model_digest(w.model),
     shell:
-        "python -m sft_tradeoff.lease -- python -m sft_tradeoff.reference"
+        "sft-tradeoff lease -- sft-tradeoff reference"
         " --base-model $(dirname {input.model:q})"
         " --data {input.data:q}"
         " --dtype {params.dtype}"
@@ -47,7 +47,7 @@ rule train:
     threads: STUDY.training.processes
     resources:
         gpu=gpus(STUDY.training.processes),
-        # With GPUs, as on clusters, the optimiser's state is not in this memory.
+        # With GPUs, as on clusters, the optimizer's state is not in this memory.
         mem_mb=memory_mb(
             5000,
             bytes_per_parameter=12 if N_GPUS or not workflow.local_exec else 20,
@@ -70,8 +70,8 @@ rule train:
             f"--reference {shlex.quote(input.reference)}" if input.reference else ""
         ),
     shell:
-        "python -m sft_tradeoff.lease --gpus {params.gpus} --"
-        " {params.start} -m sft_tradeoff.train --config {params.config:q}"
+        "sft-tradeoff lease --gpus {params.gpus} --"
+        " {params.start} -m sft_tradeoff train --config {params.config:q}"
         " --base-model $(dirname {input.model:q})"
         " --data {input.data:q}"
         " {params.reference}"
@@ -99,7 +99,7 @@ rule merge:
     params:
         config=lambda w: spec_json(RUNS[w.merged]),
     shell:
-        "python -m sft_tradeoff.merge --config {params.config:q}"
+        "sft-tradeoff merge --config {params.config:q}"
         " --base-model $(dirname {input.base_model:q})"
         " --trained {input.trained:q}"
         " --out {output.model:q}"

@@ -1,1 +1,1 @@
-"""What the results say: pure statistics and checks, apart from any plotting."""
+"""From per-item scores to tables, tolerances and a recommendation."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sft_tradeoff.domains.answers import normalise
+from sft_tradeoff.grading.text import normalize
 
 SPLITS = ("train", "validation", "test")
 
@@ -54,7 +54,7 @@ class Splits(dict[str, list[Example]]):
 
 def only_answer(test: Sequence[Example]) -> str | None:
     """Say that all test answers are the same; None if there are several."""
-    if len({normalise(example.answer) for example in test}) != 1:
+    if len({normalize(example.answer) for example in test}) != 1:
         return None
     return (
         f"all {len(test)} test answers are {test[0].answer[:40]!r}: a model that always says so is "

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 if TYPE_CHECKING:
     from torch import Tensor
 
-Parameterisation = Literal["full", "adapter"]
+Parameterization = Literal["full", "adapter"]
 
 
 class Options(BaseModel):
@@ -62,7 +62,7 @@ class TokenBatch:
         reference_median: nats, median over the training set of the sequences' mean ``nll`` under
             θ0; comes with ``reference_nll``.
         old_nll: [N] float32, nats, under the model of an earlier step (``Options.refresh_every``).
-        entropy_top20: [N] float32, nats, of the current model's 20 likeliest tokens, renormalised.
+        entropy_top20: [N] float32, nats, of the current model's 20 likeliest tokens, renormalized.
     """
 
     nll: Tensor
@@ -104,7 +104,7 @@ class Method:
     merge: Callable[[Tensor, Tensor, Any], Tensor] | None = None
 
     @property
-    def parameterisation(self) -> Parameterisation:
+    def parameterization(self) -> Parameterization:
         """What is trained; adapters have learning rates of their own."""
         return "adapter" if self.adapter else "full"
 

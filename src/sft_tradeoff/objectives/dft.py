@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class DftOptions(Options):
-    """DFT has no hyperparameters beyond the optimiser's."""
+    """DFT has no hyperparameters beyond the optimizer's."""
 
 
 def dft_weights(nll: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """EAFT, entropy-adaptive fine-tuning (arXiv 2601.02151): learn where the model is unsure.
 
-loss = Σ sg[(Hᵢ / ln 20)^α]·ℓᵢ / N, with Hᵢ the entropy of the 20 likeliest tokens, renormalised. A
+loss = Σ sg[(Hᵢ / ln 20)^α]·ℓᵢ / N, with Hᵢ the entropy of the 20 likeliest tokens, renormalized. A
 token that the model is sure of and gets wrong ("confident conflict") has a low H.
 """
 
@@ -22,7 +22,7 @@ TOP = 20
 class EaftOptions(Options):
     """Options of EAFT."""
 
-    alpha: float = Field(1.0, ge=0, description="exponent of the normalised entropy; 0 is SFT")
+    alpha: float = Field(1.0, ge=0, description="exponent of the normalized entropy; 0 is SFT")
 
     @property
     def needs(self) -> frozenset[str]:
@@ -34,7 +34,7 @@ def eaft_weights(entropy_top20: Tensor, *, alpha: float = 1.0) -> Tensor:
     """Token weights (H / ln 20)^α (arXiv 2601.02151).
 
     Args:
-        entropy_top20: [N] float32 nats, of the 20 likeliest tokens, renormalised: in [0, ln 20].
+        entropy_top20: [N] float32 nats, of the 20 likeliest tokens, renormalized: in [0, ln 20].
         alpha: ≥ 0.
 
     Returns:

@@ -1,6 +1,6 @@
 """PSFT, proximal SFT (arXiv 2508.17784): PPO's clipped ratio with advantage one.
 
-maximise Σ min(rᵢ, clip(rᵢ, 1−ε_low, 1+ε_high)) / N with rᵢ = π_θ(xᵢ)/π_old(xᵢ). Its gradient is
+maximize Σ min(rᵢ, clip(rᵢ, 1−ε_low, 1+ε_high)) / N with rᵢ = π_θ(xᵢ)/π_old(xᵢ). Its gradient is
 that of −Σ sg[wᵢ]·ℓᵢ / N with wᵢ = rᵢ where rᵢ ≤ 1+ε_high and 0 above. The lower clip never acts:
 below it the minimum is rᵢ itself. So it is no option here.
 """
@@ -21,7 +21,7 @@ class PsftOptions(Options):
     """Options of PSFT."""
 
     clip_high: float = Field(0.28, gt=0, description="a token stops teaching above 1 + clip_high")
-    refresh_every: int = Field(8, ge=1, description="optimiser steps between refreshes of π_old")
+    refresh_every: int = Field(8, ge=1, description="optimizer steps between refreshes of π_old")
 
     @property
     def needs(self) -> frozenset[str]:

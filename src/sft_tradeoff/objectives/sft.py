@@ -6,7 +6,7 @@ from sft_tradeoff.objectives.base import Method, Options
 
 
 class SftOptions(Options):
-    """Standard SFT has no hyperparameters beyond the optimiser's."""
+    """Standard SFT has no hyperparameters beyond the optimizer's."""
 
 
 METHOD = Method(

@@ -1,6 +1,6 @@
 """TALR, token-adaptive loss reweighting (arXiv 2509.20758, section 4).
 
-minimise over w on the simplex  Σ wᵢ ℓᵢ(θ) + τ Σ wᵢ log wᵢ   ⇒   wᵢ ∝ exp(−ℓᵢ/τ) = p_θ(xᵢ)^{1/τ}
+minimize over w on the simplex  Σ wᵢ ℓᵢ(θ) + τ Σ wᵢ log wᵢ   ⇒   wᵢ ∝ exp(−ℓᵢ/τ) = p_θ(xᵢ)^{1/τ}
 
 The weights are constants of the step (stop-gradient), floored so that hard tokens still teach.
 With τ = 1 and no floor they are exactly DFT's w = p.
@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sft_tradeoff.objectives.base import (
-    Method,
-    Options,
-    TokenBatch,
-    mean_one,
-    sequence_means,
-)
+from sft_tradeoff.objectives.base import Method, Options, TokenBatch, mean_one, sequence_means
 
 if TYPE_CHECKING:
     from torch import Tensor

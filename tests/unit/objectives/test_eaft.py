@@ -13,7 +13,7 @@ from sft_tradeoff.objectives.eaft import TOP
 
 
 def entropy(probabilities):
-    """Naive entropy in nats of the 20 largest of some probabilities, renormalised."""
+    """Naive entropy in nats of the 20 largest of some probabilities, renormalized."""
     top = sorted(probabilities)[-TOP:]
     return sum(-p / sum(top) * math.log(p / sum(top)) for p in top if p > 0)
 

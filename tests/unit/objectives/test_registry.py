@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sft_tradeoff.config import MethodSpec
-from sft_tradeoff.config_errors import explain
 from sft_tradeoff.objectives.base import TokenBatch
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.study.spec import MethodSpec
+from sft_tradeoff.system.validation import explain
 
 DEFAULTS = {
     "sft": {},
@@ -104,7 +104,7 @@ def test_the_methods_and_their_defaults():
 
 
 def test_only_lora_trains_adapters():
-    kinds = {name for name, m in METHODS.items() if m.parameterisation == "adapter"}
+    kinds = {name for name, m in METHODS.items() if m.parameterization == "adapter"}
     assert kinds == {"lora"}
     options = METHODS["lora"].options(rank=8)
     assert METHODS["lora"].adapter(options) == {

@@ -34,7 +34,7 @@ def test_the_limit_itself_stays():
     assert stm_weights(torch.tensor([math.log(2.5)])).tolist() == [1]
 
 
-def test_normalised_loss_is_the_average_over_the_unmasked_tokens_by_hand():
+def test_normalized_loss_is_the_average_over_the_unmasked_tokens_by_hand():
     """Three of six stay: each weighs 2, and Σ w·ℓ/N = 2·(1 + 2 + 6)/6 = 3 = (1 + 2 + 6)/3."""
     normal = weights(normalize=True)
     assert normal.tolist() == pytest.approx([2, 2, 2, 0, 0, 0])
@@ -46,7 +46,7 @@ def test_a_huge_limit_is_plain_sft():
 
 
 def test_a_batch_with_every_token_masked_teaches_nothing():
-    """Weights are zero, normalised or not: 0/0 is not a number."""
+    """Weights are zero, normalized or not: 0/0 is not a number."""
     surprising = torch.full_like(NLL, 2.0)
     for normalize in (False, True):
         assert weights(reference=surprising, normalize=normalize).tolist() == [0] * 6

@@ -68,7 +68,7 @@ def test_sequence_numbers_need_not_be_contiguous():
     assert torch.equal(talr_weights(NLL, SEQUENCE), talr_weights(NLL, SEQUENCE * 7 + 2))
 
 
-def test_normalised_weights_have_mean_one_and_keep_their_ratios():
+def test_normalized_weights_have_mean_one_and_keep_their_ratios():
     plain, normal = talr_weights(NLL, SEQUENCE), talr_weights(NLL, SEQUENCE, normalize=True)
     assert normal.mean().item() == pytest.approx(1.0)
     assert (normal / normal[0]).tolist() == pytest.approx((plain / plain[0]).tolist())

@@ -1,0 +1,201 @@
+"""From per-item scores to three tables: every score, the trade-off per run, and over seeds.
+
+``scores.csv`` has one row per (run, benchmark, metric); ``tradeoff.csv`` one row per run, with the
+domain beside the general suite; ``tradeoff_over_seeds.csv`` averages the seeds of one setting. All
+statistics end here: tables and figures read the last file. ``reason`` says why a number is NaN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sft_tradeoff.analysis.scores import (
+    NOT_EVALUATED,
+    NUMBERS,
+    TEXT,
+    Key,
+    Row,
+    domains_of,
+    join_reasons,
+    own_domains,
+    rows_of,
+    score_table,
+)
+from sft_tradeoff.analysis.tradeoff import (
+    CODE_LENGTH,
+    DF,
+    LEVEL,
+    OVER_SEEDS_COLUMNS,
+    PARTS,
+    PLAIN,
+    QUANTITIES,
+    SETTING,
+    TRADEOFF_COLUMNS,
+    read_table,
+)
+from sft_tradeoff.stats import (
+    Estimate,
+    confidence_interval,
+    mean_estimate,
+    mean_over_seeds,
+    quantile_of_level,
+    wilson_interval,
+)
+from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_text, read_json
+
+MISSING = Estimate(math.nan, math.nan, 0, math.nan)
+
+
+def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """One row per run, and one per (model, domain) for θ0: domain score beside general scores.
+
+    ``general_score`` is the mean over the general benchmarks of the accuracy that each names
+    (:data:`~sft_tradeoff.suite.registry.BENCHMARKS`: ``acc_norm``, ``exact_match``, ...),
+    ``general_bits_per_byte_difference`` the mean paired difference over the code-length
+    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else Student's. ``reason``
+    joins those of the NaN scores behind these quantities.
+
+    Args:
+        scores: What :func:`~sft_tradeoff.analysis.scores.score_table` returned.
+        runs: The run table.
+        folder: Holds ``<run>/train.json``, absent for θ0.
+    """
+    results: dict[str, dict[Key, Row]] = {run: {} for run in runs["run"]}
+    for row in rows_of(scores):
+        results[row["run"]][row["benchmark"], row["metric"]] = row
+    domains_of_model = {model: domains_of(group) for model, group in runs.groupby("model")}
+    rows = []
+    for run in rows_of(runs):
+        domains = domains_of_model[run["model"]]
+        speed = _training_speed(folder / run["run"] / "train.json")
+        for domain in own_domains(run, domains):
+            measured = _measure(results[run["run"]], domain, domains)
+            rows.append(run | {"domain": domain} | measured | speed)
+    return pd.DataFrame(rows, columns=TRADEOFF_COLUMNS).astype({"seed": "Int64"})
+
+
+def _training_speed(path: Path) -> dict[str, float]:
+    info = read_json(path)["train_info"] if path.is_file() else {}
+    return {name: info.get(name, math.nan) for name in ("tokens_per_s", "time_s")}
+
+
+def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> Row:
+    """Domain and general quantities of one run, from its rows of the score table."""
+    reasons = []
+
+    def of(key: Key, name: str = "value") -> Estimate:
+        stderr = "stderr" if name == "value" else f"{name}_stderr"
+        if (row := scores.get(key)) is None:
+            return MISSING
+        if math.isnan(row[name]):
+            where = "" if row["reason"] == NOT_EVALUATED else f"{' '.join(key)}: "
+            reasons.append(where + row["reason"])
+        return Estimate(row[name], row[stderr], row["n"], row["n"] - 1)
+
+    def general(chosen: Callable[[Key], bool], name: str = "value") -> Estimate:
+        keys = [key for key in scores if chosen(key) and key[0] not in domains]
+        return mean_estimate([of(key, name) for key in keys])
+
+    accuracy = of((domain, "accuracy"))
+    estimates = (
+        accuracy,
+        of((domain, "nll")),
+        general(_is_accuracy),
+        general(_is_accuracy, "difference"),
+        general(lambda key: key[1] == CODE_LENGTH, "difference"),
+    )
+    row: Row = {"format_failure": of((domain, "format_failure")).value}
+    for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
+        interval, df = confidence_interval(estimate, LEVEL), estimate.df
+        if estimate is accuracy:
+            interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
+            df = math.inf  # z, not t
+        row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
+        row[f"{quantity}{DF}"] = df
+    return row | {"reason": join_reasons(reasons)}
+
+
+def _is_accuracy(key: Key) -> bool:
+    """Whether this is the accuracy that counts in the general score."""
+    benchmark = BENCHMARKS.get(key[0])
+    return benchmark is not None and key[1] == benchmark.accuracy
+
+
+def _columns(quantity: str, *numbers: float) -> dict[str, float]:
+    return {f"{quantity}{part}": number for part, number in zip(PARTS, numbers, strict=True)}
+
+
+def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
+    """Average the seeds of each setting; see :func:`~.stats.mean_over_seeds` for the errors.
+
+    The bounds are combined like the standard errors, each side for itself, so one seed keeps its
+    own interval. A setting with a missing seed is NaN: the seeds that survived are no fair sample.
+
+    Args:
+        tradeoff: What :func:`tradeoff_table` returned, one row per setting and seed.
+    """
+    rows = []
+    for setting, group in tradeoff.groupby(SETTING, sort=False, dropna=False):
+        row = dict(zip(SETTING, setting, strict=True)) | {"n_seeds": len(group)}
+        row |= {name: group[name].mean(skipna=False) for name in PLAIN}
+        row["reason"] = _combine_reasons(group)
+        for quantity in QUANTITIES:
+            row |= _columns(quantity, *_combine_seeds(group, quantity))
+        rows.append(row)
+    return pd.DataFrame(rows, columns=OVER_SEEDS_COLUMNS)
+
+
+def _combine_reasons(group: pd.DataFrame) -> str:
+    if group["reason"].nunique() == 1:
+        return str(group["reason"].iloc[0])
+    seeds = "seed " + group["seed"].astype(str) + ": " + group["reason"]
+    return "; ".join(seeds[group["reason"] != ""])
+
+
+def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, float, float]:
+    values, dfs = group[quantity], group[f"{quantity}{DF}"]
+    quantiles = [quantile_of_level(LEVEL, df) for df in dfs]
+
+    def mean_of(errors: pd.Series) -> Estimate:
+        rows = zip(values, errors, dfs, strict=True)
+        return mean_over_seeds([Estimate(value, error, 0, df) for value, error, df in rows])
+
+    def half_width(widths: pd.Series) -> float:
+        found = mean_of(widths / quantiles)
+        return quantile_of_level(LEVEL, found.df) * found.stderr
+
+    mean, stderr, *_ = mean_of(group[f"{quantity}_stderr"])
+    below = half_width(values - group[f"{quantity}_low"])
+    above = half_width(group[f"{quantity}_high"] - values)
+    bounds = np.array([mean - below, mean + above])
+    if quantity == "domain_score":
+        bounds = bounds.clip(0, 1)
+    return mean, stderr, *bounds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff aggregate``."""
+    parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
+    parser.add_argument("--scores", type=Path, required=True, help="every score, CSV to write")
+    parser.add_argument("--tradeoff", type=Path, required=True, help="per run, CSV to write")
+    parser.add_argument("--over-seeds", type=Path, required=True, help="per setting, CSV to write")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Aggregate the evaluations of one study."""
+    with run_main("aggregate"):
+        runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.study.runs")
+        scores = score_table(runs, args.runs)
+        tradeoff = tradeoff_table(scores, runs, args.runs)
+        paths = args.scores, args.tradeoff, args.over_seeds
+        for path, table in zip(paths, (scores, tradeoff, over_seeds(tradeoff)), strict=True):
+            atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"), checksum=True)

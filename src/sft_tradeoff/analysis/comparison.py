@@ -1,0 +1,150 @@
+"""One run against another on the same test items: which is better, and by an amount worth having.
+
+A run is *better* if its gain exceeds the smallest one worth having and the whole interval of the
+gain lies above 0; the two are *alike* if the whole interval is smaller than what is worth having.
+Otherwise these items *cannot tell*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sft_tradeoff.analysis.evidence import Setting
+from sft_tradeoff.analysis.scores import Items
+from sft_tradeoff.analysis.tolerance import (
+    ACCURACY,
+    is_degenerate,
+    items_needed,
+    no_change_bound,
+    parse_measures,
+)
+from sft_tradeoff.analysis.tradeoff import CODE_LENGTH, LEVEL
+from sft_tradeoff.stats import Estimate, half_width, mean_over_seeds, paired_difference
+
+NLL = "nll"
+AllItems = Mapping[Setting, Sequence[Items]]
+SmallestGain = dict[str, float]  # domain measure -> smallest gain worth having
+DEFAULT_SMALLEST_GAIN: SmallestGain = {ACCURACY: 0.01, NLL: 0.01}
+
+
+class Outcome(StrEnum):
+    """What the interval of a gain says."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    ALIKE = "alike"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired difference in a measure, positive where the first run is better.
+
+    Args:
+        value: The difference: a fraction of right answers, or nats per token.
+        low: Lower bound of its interval; NaN where the items say nothing about it.
+        high: Upper bound.
+        smallest: Smallest difference worth having, ≥ 0.
+        n_items: Items behind it.
+        n_items_needed: About so many could tell, if the difference stayed what it is.
+    """
+
+    value: float
+    low: float
+    high: float
+    smallest: float
+    n_items: int
+    n_items_needed: int | None
+
+    @property
+    def outcome(self) -> Outcome:
+        """Which run is better by an amount worth having."""
+        if self.value > self.smallest and self.low > 0:
+            return Outcome.BETTER
+        if self.value < -self.smallest and self.high < 0:
+            return Outcome.WORSE
+        is_small = -self.smallest <= self.low and self.high <= self.smallest
+        return Outcome.ALIKE if is_small else Outcome.CANNOT_TELL
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is a difference, however small."""
+        return self.low > 0 or self.high < 0
+
+
+def parse_smallest_gain(text: str) -> SmallestGain:
+    """Read ``accuracy=0.02 nll=0.01``; what is not given is :data:`DEFAULT_SMALLEST_GAIN`.
+
+    Raises:
+        UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
+    """
+    given = parse_measures(text, "smallest_gain", DEFAULT_SMALLEST_GAIN)
+    return DEFAULT_SMALLEST_GAIN | given
+
+
+def compare(
+    items: AllItems,
+    one: Setting,
+    other: Setting,
+    smallest: SmallestGain,
+    level: float = LEVEL,
+) -> dict[str, Difference]:
+    """Paired differences of two settings on the domain's test items, by measure.
+
+    Positive where the first is better. Seeds are paired with seeds; θ0 has none and meets each.
+    Empty where a run is not evaluated.
+
+    Args:
+        items: Per-item scores of each setting, one entry per seed.
+        one: The first setting.
+        other: The second, of the same model and domain.
+        smallest: Smallest difference worth having, by measure.
+        level: Coverage of the intervals.
+    """
+    found = {}
+    for measure in (ACCURACY, NLL):
+        difference = paired(items, one, other, (one[1], measure), smallest[measure], level)
+        if difference:
+            found[measure] = difference
+    return found
+
+
+def paired(
+    items: AllItems,
+    one: Setting,
+    other: Setting,
+    key: tuple[str, str],
+    smallest: float = 0.0,
+    level: float = LEVEL,
+) -> Difference | None:
+    """Difference in one (benchmark, metric); None where a run or its scores are not there."""
+    ours, theirs = items.get(one, ()), items.get(other, ())
+    if other[-1] is None:
+        theirs = [*theirs] * len(ours)
+    if not ours or len(ours) != len(theirs):
+        return None
+    pairs = [(a[key], b[key]) for a, b in zip(ours, theirs, strict=True)]
+    estimate = mean_over_seeds(
+        [paired_difference(a["value"], b["value"].loc[a.index], a["size"]) for a, b in pairs]
+    )
+    falls = key[1] in (NLL, CODE_LENGTH)  # as it gets better
+    if falls:
+        estimate = estimate._replace(value=-estimate.value)
+    return _difference(estimate, smallest, level, discrete=not falls)
+
+
+def _difference(estimate: Estimate, smallest: float, level: float, discrete: bool) -> Difference:
+    value, noise = estimate.value, half_width(estimate, level)
+    bound = 0.0
+    if discrete:
+        bound = no_change_bound(estimate.n, level)
+    elif is_degenerate(value, noise):
+        noise = math.nan
+    half = max(noise, bound)
+    # Either the interval has to leave 0 out, or to become smaller than what is worth having.
+    distance = abs(value) if abs(value) > smallest else smallest - abs(value)
+    needed = items_needed(estimate.n, noise, bound, distance)
+    return Difference(value, value - half, value + half, smallest, estimate.n, needed)

@@ -1,0 +1,1 @@
+"""Material from elsewhere: pinned, fetched once, checked, read."""

@@ -1,0 +1,191 @@
+"""Write the three splits of a domain and their data card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from sft_tradeoff.assets.fetch import check_asset
+from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits, only_answer
+from sft_tradeoff.domains.registry import DOMAIN_ASSETS, get_domain
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.grading.text import question_key
+from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.system.files import atomic_write_text, path_with_checksum, read_json, sha256_of
+
+logger = logging.getLogger(__name__)
+
+
+def write_domain(
+    spec: DomainSpec, out: Path, sources: Sequence[Path] = (), records: Sequence[Path] = ()
+) -> None:
+    """Generate a domain and write ``train/validation/test.jsonl`` and ``card.md`` (last).
+
+    Args:
+        spec: Settings.
+        out: Folder to write.
+        sources: Where the domain's assets are, in the order of ``DOMAIN_ASSETS``.
+        records: Their ``SOURCE.json``, for the card.
+
+    Raises:
+        UserError: If the spec cannot be met, or a prompt appears in two splits.
+    """
+    domain = get_domain(spec.name)
+    for source, record in zip(sources, records, strict=False):
+        check_asset(source, record)
+    assets = DOMAIN_ASSETS.get(spec.name, ())
+    if len(sources) != len(assets):
+        raise UserError(
+            f"domain {spec.label!r} is read from {len(assets)} assets ({', '.join(assets)}), got "
+            f"{len(sources)}; give the folder of each with --source"
+        )
+    try:
+        splits = domain.generate(spec, *sources)
+    except ValueError as error:
+        raise UserError(f"domain {spec.label!r}: {error}") from error
+    refuse_leakage(splits)
+    for split in SPLITS:
+        with (
+            path_with_checksum(out / f"{split}.jsonl") as path,
+            path.open("w", encoding="utf-8") as file,
+        ):
+            for example in splits[split]:  # one at a time: MetaMathQA has 395,000
+                file.write(json.dumps(example.to_dict(), ensure_ascii=False) + "\n")
+    atomic_write_text(out / "card.md", data_card(domain, spec, splits, out, records))
+
+
+def refuse_leakage(splits: dict[str, list[Example]]) -> None:
+    """Refuse a prompt (case, white space and normal form aside) that appears in two splits.
+
+    Raises:
+        UserError: Naming both examples.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for split in SPLITS:
+        for example in splits[split]:
+            key = question_key(example.prompt, example.system)
+            other, other_id = seen.setdefault(key, (split, example.id))
+            if other != split:
+                raise UserError(
+                    f"{split} example {example.id!r} has the prompt of {other} example "
+                    f"{other_id!r}; remove one of them, or the test score would be memory"
+                )
+
+
+def data_card(
+    domain: Domain,
+    spec: DomainSpec,
+    splits: dict[str, list[Example]],
+    out: Path,
+    records: Sequence[Path] = (),
+) -> str:
+    """Markdown card: what the data are, where from, how many, with hashes and one example."""
+    rows = []
+    for split in SPLITS:
+        examples = splits[split]
+        prompt = sum(len(e.prompt) for e in examples) / max(1, len(examples))
+        response = sum(len(e.response) for e in examples) / max(1, len(examples))
+        digest = sha256_of(out / f"{split}.jsonl")
+        rows.append(f"| {split} | {len(examples)} | {prompt:.0f} | {response:.0f} | `{digest}` |")
+    example = splits["train"][0]
+    return f"""# Data card: {spec.label}
+
+{domain.description}
+
+- **Source:** {domain.source}{"".join(map(_asset, records))}
+- **Licence:** {domain.licence}
+- **Target format:** {spec.variant}{_selection(spec)}{_grading(spec)}
+- **Seed:** {spec.seed}
+
+| split | examples | mean prompt length (characters) | mean response length (characters) | sha256 |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+No prompt appears in two splits (checked when the files were written). What a model's tokenizer
+makes of the examples, and how many responses are cut: `tokenized/<model>/{spec.label}/<split>.md`.
+{_remarks(domain, splits)}
+## First training example
+{_system_text(example)}
+Prompt:
+
+{_fenced(example.prompt)}
+
+Response:
+
+{_fenced(example.response)}
+"""
+
+
+def _system_text(example: Example) -> str:
+    return f"\nSystem:\n\n{_fenced(example.system)}\n" if example.system else ""
+
+
+def _fenced(text: str) -> str:
+    """A text as it is in Markdown: its own fences do not end the one around it."""
+    fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
+    """What the domain says about its splits, and whether their own responses would count."""
+    test = splits["test"]
+    n_right = sum(domain.score(example.to_dict(), example.response).correct for example in test)
+    if n_right < len(test):
+        logger.warning("the domain's rule grades %d test responses as wrong", len(test) - n_right)
+    said = splits.remarks if isinstance(splits, Splits) else ()
+    only = only_answer(test)
+    if only is not None:
+        logger.warning("warning: %s", only)
+        said = (*said, only[0].upper() + only[1:] + ".")
+    lines = [*said, f"The domain's rule grades {n_right} of {len(test)} test responses as right."]
+    return "\n".join(["", *(f"- {line}" for line in lines), ""])
+
+
+def _asset(record: Path) -> str:
+    """Say which files were read; local ones by their hashes, since a path says nothing."""
+    asset = read_json(record)
+    if asset["source"] == "hub":
+        what = f"{asset['repo']} at commit `{asset['revision']}` of the hub"
+    else:
+        files = (f"{name} (sha256 `{facts['sha256']}`)" for name, facts in asset["files"].items())
+        what = f"{asset['source']}: {', '.join(files)}"
+    return f"\n- **Asset {asset['name']}:** {what}; {asset['licence']}"
+
+
+def _selection(spec: DomainSpec) -> str:
+    """Say that a study uses a part of the domain only."""
+    if spec.calculators is None:
+        return ""
+    ids = ", ".join(map(str, spec.calculators))
+    return f"\n- **Selection:** only the calculators with ids {ids}"
+
+
+def _grading(spec: DomainSpec) -> str:
+    """Say how answers are graded where that is the user's choice."""
+    if spec.name != "jsonl":
+        return ""
+    rule = f"\n- **Grading:** {spec.metric}"
+    if spec.metric != "numeric":
+        return rule
+    if spec.tolerance:
+        return f"{rule}, relative tolerance {spec.tolerance:g}: not exact"
+    return f"{rule}, exact to the digits of the gold answer"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff build-domain``."""
+    parser.add_argument("--spec", required=True, help="JSON of the domain's settings")
+    parser.add_argument("--source", type=Path, nargs="*", default=[], help="folders of its assets")
+    parser.add_argument("--source-record", type=Path, nargs="*", default=[], help="SOURCE.json's")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Generate one domain from its settings."""
+    spec = DomainSpec.model_validate_json(args.spec)
+    with run_main(f"domain {spec.label}"):
+        write_domain(spec, args.out, args.source, args.source_record)

@@ -1,0 +1,130 @@
+"""Read data sets as their hub repositories hold them, and draw the splits of a domain from them.
+
+Rows are read one batch or line at a time, with only the columns that are needed: ESCI has 2.6
+million. A defect is reported with its file, row (the first is 1) and column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sft_tradeoff.assets.records import HubDataError
+from sft_tradeoff.domains.base import Splits
+
+if TYPE_CHECKING:
+    from sft_tradeoff.domains.base import Example
+    from sft_tradeoff.domains.spec import DomainSpec
+
+logger = logging.getLogger(__name__)
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+
+def digest(seed: int, *texts: str) -> int:
+    """A number in [0, 2⁶⁴) that orders texts at random, the same way for the same seed."""
+    text = "\n".join([str(seed), *texts])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+class Drawn(NamedTuple):
+    """Indices of the drawn examples: of validation and training among the same candidates.
+
+    Args:
+        train: Of training.
+        validation: Of validation.
+        test: Of the test, among its own candidates.
+        n_beside: Candidates that are in neither, because they share something with validation.
+    """
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    n_beside: int
+
+
+def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.ndarray) -> Drawn:
+    """Draw the three splits.
+
+    Test is a random sample of its candidates. Validation takes whole groups, in random order; the
+    other examples of the last one are not trained on either. Training takes a random sample of the
+    rest, and all of it if that is less than asked for.
+
+    Args:
+        spec: Sizes.
+        order: [n] uint64 random order of the candidates of training and validation.
+        group: [n] uint64 what they share with others, such as a query; equal means shared.
+        test_order: [m] uint64 random order of the candidates of the test.
+
+    Raises:
+        HubDataError: If there are too few candidates.
+    """
+    validation = np.lexsort((order, group))[: spec.n_validation]
+    free = np.flatnonzero(~np.isin(group, group[validation]))
+    train = free[np.argsort(order[free], kind="stable")][: spec.n_train]
+    test = np.argsort(test_order, kind="stable")[: spec.n_test]
+    for split, found in (("test", test), ("validation", validation)):
+        if len(found) < getattr(spec, f"n_{split}"):
+            raise HubDataError(
+                f"n_{split}: {getattr(spec, f'n_{split}')} examples asked for, but the data set "
+                f"has {len(found)}; use n_{split} <= {len(found)}"
+            )
+    if not len(train):
+        raise HubDataError(
+            f"n_validation: {spec.n_validation} of {len(order)} candidates leave nothing to train "
+            "on; lower it"
+        )
+    if len(train) < spec.n_train:
+        logger.info("n_train: %d asked for, all %d that there are", spec.n_train, len(train))
+    return Drawn(train, validation, test, len(order) - len(free) - len(validation))
+
+
+def draw_examples(
+    spec: DomainSpec,
+    candidates: Sequence[tuple[str, Example]],
+    test: Sequence[Example],
+    shared: str,
+) -> Splits:
+    """Draw the three splits of examples that are in memory; see :func:`draw`.
+
+    Args:
+        spec: Sizes and seed.
+        candidates: For training and validation, each with what it shares with others.
+        test: Candidates of the test.
+        shared: Name of what is shared, such as ``note``.
+    """
+    drawn = draw(
+        spec,
+        order=_digests(spec.seed, (example.id for _, example in candidates)),
+        group=_digests(spec.seed, (group for group, _ in candidates)),
+        test_order=_digests(spec.seed, (example.id for example in test)),
+    )
+    splits = {
+        "train": [candidates[i][1] for i in drawn.train],
+        "validation": [candidates[i][1] for i in drawn.validation],
+        "test": [test[i] for i in drawn.test],
+    }
+    return Splits(splits, [beside_validation(drawn, len(candidates), shared)])
+
+
+def _digests(seed: int, texts: Iterable[str]) -> np.ndarray:
+    return np.fromiter((digest(seed, text) for text in texts), dtype=np.uint64)
+
+
+def left_out(n_left_out: int, n_rows: int, why: str) -> str:
+    """Say, for the log and the data card, how many training rows are not used."""
+    share = n_left_out / max(1, n_rows)
+    remark = f"{n_left_out} of {n_rows} training rows ({share:.2%}) are left out: {why}."
+    if n_left_out:
+        logger.warning("%s", remark)
+    return remark
+
+
+def beside_validation(drawn: Drawn, n_candidates: int, shared: str) -> str:
+    """Say how many rows are left out for the sake of the validation."""
+    return left_out(drawn.n_beside, n_candidates, f"they share their {shared} with the validation")

@@ -1,0 +1,1 @@
+"""E-commerce: how well a product matches a query (ESCI)."""

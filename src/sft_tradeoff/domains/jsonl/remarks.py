@@ -1,0 +1,66 @@
+"""What the user should know of a file that can be used: told once, and not refused."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sft_tradeoff.domains.jsonl.lines import LISTED, Line
+
+logger = logging.getLogger(__name__)
+_LOST = re.compile("\ufffd")
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f]")
+_MARKUP = re.compile(
+    r"<\|(?:im_start|im_end|endoftext|begin_of_text|start_header_id|eot_id|user|assistant|end)\|>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|</s>|^### (?:Instruction|Response):",
+    re.MULTILINE,
+)
+
+
+def _is_decoded_twice(text: str) -> bool:
+    try:
+        return text.encode("cp1252").decode("utf-8") != text
+    except UnicodeError:
+        return False
+
+
+_SIGNS: tuple[tuple[str, Callable[[str], object]], ...] = (
+    ("U+FFFD, which stands for a character that an earlier conversion lost", _LOST.search),
+    ("control characters, such as the colors of a terminal (U+001B)", _CONTROL.search),
+    ("text in UTF-8 that was read as Windows-1252 (Ã© for é)", _is_decoded_twice),
+    (
+        "marks of a chat template ([INST], <|im_start|>), which is put around each example anyway: "
+        "remove them, unless they are meant as text",
+        _MARKUP.search,
+    ),
+)
+
+
+def tell(path: Path, lines: Sequence[Line], remarks: Sequence[str] = ()) -> None:
+    """Log remarks, keys that are not read, and signs of something wrong in a file's texts."""
+    _tell_once(path, (*remarks, *_remarks(lines)))
+
+
+def _remarks(lines: Sequence[Line]) -> list[str]:
+    remarks = []
+    unread = Counter(name for line in lines for name in line.unread)
+    if unread:
+        names = [f"{name} ({n})" for name, n in unread.most_common(LISTED)]
+        names += [f"{len(unread) - LISTED} more"] * (len(unread) > LISTED)
+        remarks.append(f"keys that are not read, with their numbers of lines: {', '.join(names)}")
+    for what, is_sign in _SIGNS:
+        found = [line.number for line in lines if any(map(is_sign, line.texts))]
+        if found:
+            remarks.append(f"lines with {what}: {len(found)} (line {found[0]} first)")
+    return remarks
+
+
+@functools.cache
+def _tell_once(path: Path, remarks: tuple[str, ...]) -> None:
+    """`make own` reads one file several times."""
+    for remark in remarks:
+        logger.warning("warning: %s: %s", path, remark)

@@ -1,0 +1,1 @@
+"""Mathematics: word problems with worked solutions (MetaMathQA)."""

@@ -1,0 +1,156 @@
+"""MetaMathQA for training (arXiv 2309.12284), GSM8K's test questions for the test.
+
+Both are asked and answered alike. MetaMathQA's solutions end in ``The answer is: ...``, after
+``#### number`` where they come from GSM8K; GSM8K's end in ``#### number`` and get the other line.
+GSM8K's calculator annotations (``48/2 = <<48/2=24>>24``) are removed: nothing that is trained has
+them, so they would be a large part of the test's loss and measure nothing.
+
+MetaMathQA rewrites the *training* questions of GSM8K and MATH. Whatever should still equal a test
+question of GSM8K, itself or in the question that it rewrites, is left out. Validation takes all
+rewritings of a question together. As GSM8K is the test here, it is no part of the general suite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.assets.records import Row, data_files, read_rows
+from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score, Splits
+from sft_tradeoff.domains.draw import draw_examples, left_out
+from sft_tradeoff.grading.gold import read_gold
+from sft_tradeoff.grading.numbers import first_number, last_number
+from sft_tradeoff.grading.text import normalize
+
+if TYPE_CHECKING:
+    from sft_tradeoff.domains.spec import DomainSpec
+
+TRAIN_COLUMNS = ("type", "query", "original_question", "response")
+TEST_COLUMNS = ("question", "answer")
+# Answers to MATH's questions are expressions.
+_INSTRUCTION = 'Reason step by step and finish with "The answer is: <answer>".'
+_ANNOTATION = re.compile(r"<<[^<>\n]*=[^<>\n]*>>")
+_MARKED = re.compile(r"(?:####|the answer is:?)[ \t$*]*([^\n]*)", re.IGNORECASE)
+_GOLD = re.compile(r"####\s*(\S+)\s*$")
+
+
+def generate(spec: DomainSpec, metamathqa: Path, gsm8k: Path) -> Splits:
+    """Read both data sets and draw the splits.
+
+    Args:
+        spec: Sizes and seed; ``n_train`` is an upper limit.
+        metamathqa: Folder with MetaMathQA, or its JSON file.
+        gsm8k: Folder with the files of GSM8K's split ``test``.
+
+    Returns:
+        Split name -> examples.
+
+    Raises:
+        HubDataError: Naming file, row and column, or the size that cannot be met.
+    """
+    test = [_test_example(row) for row in read_rows(data_files(gsm8k, "test"), TEST_COLUMNS)]
+    asked = {normalize(example.meta["question"]) for example in test}
+    train, n_rows = [], 0
+    for row in read_rows(data_files(metamathqa), TRAIN_COLUMNS):
+        n_rows += 1
+        original = normalize(row.text("original_question"))
+        if asked.isdisjoint((normalize(row.text("query")), original)):
+            train.append((original, _train_example(row)))
+    remark = left_out(n_rows - len(train), n_rows, "their question is in GSM8K's test")
+    splits = draw_examples(spec, train, test, shared="original question")
+    return Splits(splits, [remark, *splits.remarks, *_remarks(splits)])
+
+
+def _remarks(splits: Splits) -> Iterator[str]:
+    """What was removed from the drawn responses, and what they lack."""
+    for split in SPLITS:
+        found = [example.meta.get("n_annotations", 0) for example in splits[split]]
+        yield (
+            f"{sum(found)} calculator annotations (`<<48/2=24>>`) are removed from "
+            f"{sum(map(bool, found))} of {len(found)} {split} responses."
+        )
+    train = splits["train"]
+    n_open = sum(not example.answer for example in train)
+    yield f'{n_open} of {len(train)} train responses lack the line "The answer is: ...".'
+
+
+def _without_annotations(response: str) -> tuple[str, dict[str, int]]:
+    """A response without calculator annotations, and their number for ``meta`` if there are any."""
+    text, n = _ANNOTATION.subn("", response)
+    return text, {"n_annotations": n} if n else {}
+
+
+def _prompt(question: str) -> str:
+    return f"{question}\n\n{_INSTRUCTION}"
+
+
+def _train_example(row: Row) -> Example:
+    response, removed = _without_annotations(row.text("response"))
+    answers = _MARKED.findall(response)
+    return Example(
+        id=f"metamathqa-{row.number:06d}",
+        prompt=_prompt(row.text("query")),
+        response=response,
+        answer=answers[-1].strip() if answers else "",
+        meta={"type": row.text("type"), **removed},
+    )
+
+
+def _test_example(row: Row) -> Example:
+    question, answer = row.text("question"), row.text("answer")
+    gold = _GOLD.search(answer)
+    try:
+        value = read_gold(gold[1] if gold else "").value
+    except ValueError:
+        raise row.error(
+            "answer", f"does not end in '#### <number>' but in {answer[-40:]!r}"
+        ) from None
+    number = f"{float(value):.15g}"
+    solution, removed = _without_annotations(answer)
+    return Example(
+        id=f"gsm8k-test-{row.number:05d}",
+        prompt=_prompt(question),
+        response=f"{solution}\nThe answer is: {number}",
+        answer=number,
+        meta={"question": question, **removed},
+    )
+
+
+def score(record: Mapping[str, Any], generation: str) -> Score:
+    """Grade the first number behind the last ``####`` or ``The answer is:``; it must be equal.
+
+    A text without such a mark is graded by its last number. Thousands separators do not matter.
+
+    Args:
+        record: JSONL record of an example, with its gold number under ``answer``.
+        generation: What the model wrote.
+    """
+    value = None
+    for tail in reversed(_MARKED.findall(generation)):
+        value = first_number(tail)
+        if value is not None:
+            break
+    value = last_number(generation) if value is None else value
+    if value is None:
+        return Score(correct=False, parsed=None)
+    parsed = f"{float(value):.15g}"
+    return Score(correct=parsed == record["answer"], parsed=parsed)
+
+
+DOMAIN = Domain(
+    name="hub_metamath",
+    variants=("cot",),
+    description=(
+        "MetaMathQA for training and validation, the test questions of GSM8K for the test. An "
+        "answer is right if its number equals the gold one."
+    ),
+    source=(
+        "Yu et al. 2023, MetaMathQA (arXiv 2309.12284); Cobbe et al. 2021, GSM8K (arXiv 2110.14168)"
+    ),
+    licence="MIT",
+    generate=generate,
+    score=score,
+    max_new_tokens={"cot": 1024},
+)

@@ -1,0 +1,1 @@
+"""Medicine: calculators applied to a patient's note (MedCalc-Bench)."""

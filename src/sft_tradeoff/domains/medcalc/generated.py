@@ -1,0 +1,124 @@
+"""MedCalc: a number, score or date asked of a short patient note.
+
+In the manner of MedCalc-Bench, with *synthetic* notes: patients are drawn in plausible ranges and
+worked out by the calculators of the ``medcalc-bench`` package, whose own explanation is the
+chain-of-thought target, without the tables of criteria that some of them recite first. Which
+calculators are left out, and why, is said in ``medcalc_equations`` and ``medcalc_scores``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.domains.base import Domain, Example
+from sft_tradeoff.domains.medcalc.calculators import Calculator
+from sft_tradeoff.domains.medcalc.equations import EQUATIONS
+from sft_tradeoff.domains.medcalc.grading import limits, question_text, score
+from sft_tradeoff.domains.medcalc.patients import Case, write_note
+from sft_tradeoff.domains.medcalc.scores import SCORES
+from sft_tradeoff.grading.text import normalize
+
+if TYPE_CHECKING:
+    from sft_tradeoff.domains.spec import DomainSpec
+
+CALCULATORS: tuple[Calculator, ...] = tuple(sorted((*EQUATIONS, *SCORES), key=lambda c: c.id))
+_MAX_ATTEMPTS = 200
+
+
+def generate(spec: DomainSpec) -> dict[str, list[Example]]:
+    """Build the three splits; each is a stream of its own, so a longer one keeps its beginning.
+
+    No patient, and no prompt up to case and white space, appears twice. Calculators take turns in
+    an order that is drawn anew for each round, so their counts differ by at most one.
+
+    Raises:
+        ValueError: If so many different patients cannot be drawn.
+    """
+    seen: set[str] = set()
+    sizes = {"test": spec.n_test, "validation": spec.n_validation, "train": spec.n_train}
+    splits = {
+        split: [_example(spec, split, index, seen) for index in range(size)]
+        for split, size in sizes.items()
+    }
+    return {split: splits[split] for split in ("train", "validation", "test")}
+
+
+def _example(spec: DomainSpec, split: str, index: int, seen: set[str]) -> Example:
+    calculator = _calculator_in_turn(spec, split, index)
+    for attempt in range(_MAX_ATTEMPTS):
+        rng = random.Random(f"medcalc {spec.seed} {split} {index} {attempt}")
+        case = calculator.draw(rng)
+        prompt = _prompt(rng, calculator, case, spec.variant)
+        keys = {_patient_key(calculator, case), normalize(prompt)}
+        if not keys & seen:
+            seen |= keys
+            id = f"medcalc-{split}-{index:05d}"
+            return _assemble(id, spec.variant, calculator, prompt, *calculator.explain(case))
+    raise ValueError(
+        f"n_{split}: {getattr(spec, f'n_{split}')} is too many: no new patient was found for "
+        f"calculator {calculator.name!r} after example {index}; lower it"
+    )
+
+
+def _chosen(ids: tuple[int, ...] | None) -> tuple[Calculator, ...]:
+    """Return the calculators of a study, all by default."""
+    known = {calculator.id: calculator for calculator in CALCULATORS}
+    for id in ids or ():
+        if id not in known:
+            raise ValueError(
+                f"calculators: {id} is not one of the supported ids {sorted(known)}; remove it"
+            )
+    return tuple(known[id] for id in sorted(set(ids or known)))
+
+
+def _calculator_in_turn(spec: DomainSpec, split: str, index: int) -> Calculator:
+    calculators = _chosen(spec.calculators)
+    turn, place = divmod(index, len(calculators))
+    order = random.Random(f"medcalc {spec.seed} {split} order {turn}")
+    return order.sample(calculators, len(calculators))[place]
+
+
+def _prompt(rng: random.Random, calculator: Calculator, case: Case, variant: str) -> str:
+    note = write_note(rng, case, calculator.reasons)
+    question = calculator.question.format(**case.inputs)
+    return question_text(note, question, variant, calculator.output_type)
+
+
+def _patient_key(calculator: Calculator, case: Case) -> str:
+    patient = (case.patient.sex, case.patient.age, case.patient.months)
+    return json.dumps([calculator.id, patient, case.inputs], sort_keys=True)
+
+
+def _assemble(
+    id: str, variant: str, calculator: Calculator, prompt: str, explanation: str, answer: str
+) -> Example:
+    final = f"Final answer: {answer}"
+    meta: dict[str, Any] = {
+        "calculator": calculator.name,
+        "calculator_id": calculator.id,
+        "output_type": calculator.output_type,
+    }
+    if calculator.output_type == "decimal":
+        meta["lower_limit"], meta["upper_limit"] = limits(float(answer))
+    response = f"{explanation}\n{final}" if variant == "cot" else final
+    return Example(id=id, prompt=prompt, response=response, answer=answer, meta=meta)
+
+
+DOMAIN = Domain(
+    name="medcalc",
+    variants=("cot", "label_only"),
+    description=(
+        "Clinical calculations asked of short patient notes, in the manner of MedCalc-Bench: "
+        f"{len(CALCULATORS)} calculators with integer, decimal, date and gestational-age answers."
+    ),
+    source=(
+        "Synthetic notes; explanations and answers by the calculators of medcalc-bench 1.7.0, "
+        "with spelling corrected and recited tables of criteria left out."
+    ),
+    licence="Apache-2.0",
+    generate=generate,
+    score=score,
+    max_new_tokens={"cot": 448, "label_only": 24},
+)

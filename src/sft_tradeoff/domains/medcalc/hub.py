@@ -1,0 +1,164 @@
+"""MedCalc-Bench: a number, score or date asked of a real patient note (arXiv 2406.12036).
+
+Prompt: note and question. Target: the benchmark's own explanation, then the line ``Final answer:``
+that the grading rule reads, as in the generated domain ``medcalc``. A secondary source says that
+the paper has a ``<think>`` block and JSON in ``<answer>`` there; its template is not public.
+
+Questions about dates and gestational ages say themselves how to answer: ``Your response should be
+in the format of M/D/Y (ie 08/31/2023, 07/03/2000) with just the date and no other text.`` or ``Your
+answer should be a tuple, ...``. The target has an explanation, and the line of the grading rule in
+both variants; that sentence is therefore left out of the prompt and kept in ``meta``.
+
+Training rows whose prompt is also in the test are left out. Notes that are shared under other
+questions, and test rows that repeat each other, are part of the benchmark and stay; the data card
+counts them. Validation takes whole notes out of the training rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.assets.records import Row, data_files, read_rows
+from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
+from sft_tradeoff.domains.draw import draw_examples, left_out
+from sft_tradeoff.domains.medcalc.grading import question_text, score
+from sft_tradeoff.grading.numbers import last_number
+from sft_tradeoff.grading.text import normalize
+
+if TYPE_CHECKING:
+    from sft_tradeoff.domains.spec import DomainSpec
+
+CALCULATOR, NAME, NOTE, QUESTION = "Calculator ID", "Calculator Name", "Patient Note", "Question"
+ANSWER, LOWER, UPPER = "Ground Truth Answer", "Lower Limit", "Upper Limit"
+EXPLANATION = "Ground Truth Explanation"
+COLUMNS = (CALCULATOR, NAME, NOTE, QUESTION, ANSWER, LOWER, UPPER, EXPLANATION)
+
+# The benchmark grades by calculator: its column "Output Type" calls a gestational age a date.
+OUTPUT_TYPES = {
+    "date": (13, 68),
+    "weeks_days": (69,),
+    "integer": (4, *range(15, 19), 20, 21, 25, *range(27, 30), 32, 33, 36, 43, 45, 48, 51),
+    "decimal": (
+        *(2, 3, *range(5, 12), 19, *range(22, 25), 26, 30, 31),
+        *(*range(38, 41), 44, 46, 49, *range(56, 68)),
+    ),
+}
+_TYPE_OF = {str(id): name for name, ids in OUTPUT_TYPES.items() for id in ids}
+_OWN_FORM = re.compile(
+    r"(?<=\?)\s*(Your (?:answer|response) should .*?)(?=\s+You should|$)", re.DOTALL
+)
+
+
+def generate(spec: DomainSpec, source: Path) -> Splits:
+    """Read the data set and draw the splits.
+
+    Args:
+        spec: Variant, sizes and seed; ``n_train`` is an upper limit.
+        source: Folder with the files of the splits ``train`` and ``test``.
+
+    Returns:
+        Split name -> examples.
+
+    Raises:
+        HubDataError: Naming file, row and column, or the size that cannot be met.
+    """
+    test, rows = _read(spec, source, "test"), _read(spec, source, "train")
+    asked = {normalize(example.prompt) for _, example in test}
+    train = [(note, example) for note, example in rows if normalize(example.prompt) not in asked]
+    remark = left_out(len(rows) - len(train), len(rows), "their prompt is in the test")
+    splits = draw_examples(spec, train, [example for _, example in test], shared="note")
+    note_of = {example.id: note for note, example in (*train, *test)}
+    return Splits(splits, [remark, *splits.remarks, *_remarks(splits, note_of)])
+
+
+def _read(spec: DomainSpec, source: Path, split: str) -> list[tuple[str, Example]]:
+    """The examples of a split, each with its note up to case and white space."""
+    return [(normalize(row.text(NOTE)), _example(spec, split, row)) for row in _rows(source, split)]
+
+
+def _remarks(splits: Splits, note_of: Mapping[str, str]) -> Iterator[str]:
+    """What is shared, repeated and changed among the drawn examples."""
+    test = splits["test"]
+    notes = {note_of[example.id] for example in splits["train"]}
+    n_shared = sum(note_of[example.id] in notes for example in test)
+    yield (
+        f"{n_shared} of {len(test)} test questions are about a note that is also trained on, with "
+        "another question."
+    )
+    prompts = Counter(normalize(example.prompt) for example in test)
+    yield (
+        f"{len(test) - len(prompts)} of {len(test)} test questions repeat another one with the "
+        "same note, as in the benchmark; intervals treat them as independent."
+    )
+    n_changed = {s: sum("own_form" in example.meta for example in splits[s]) for s in SPLITS}
+    counts = ", ".join(f"{n} of {len(splits[split])} in {split}" for split, n in n_changed.items())
+    yield (
+        "Questions about dates and gestational ages lack their last sentence, which asks for "
+        f"only the date or a tuple and so contradicts the target: {counts}."
+    )
+
+
+def _rows(source: Path, split: str) -> Iterator[Row]:
+    return read_rows(data_files(source, split), COLUMNS)
+
+
+def _example(spec: DomainSpec, split: str, row: Row) -> Example:
+    note, question = row.text(NOTE), row.text(QUESTION)
+    meta = _grading(row)
+    if meta["output_type"] in ("date", "weeks_days") and (form := _OWN_FORM.search(question)):
+        question = question[: form.start()] + question[form.end() :]
+        meta["own_form"] = form[1]
+    answer = score({"answer": row.text(ANSWER), "meta": meta}, row.text(ANSWER)).parsed
+    if answer is None:
+        raise row.error(ANSWER, f"is {row.text(ANSWER)!r}, no {meta['output_type']}")
+    final = f"Final answer: {answer}"
+    cot = spec.variant == "cot"
+    return Example(
+        id=f"medcalc-bench-{split}-{row.path.stem}-{row.number:05d}",
+        prompt=question_text(note, question, spec.variant, str(meta["output_type"])),
+        response=f"{row.text(EXPLANATION)}\n{final}" if cot else final,
+        answer=answer,
+        meta=meta,
+    )
+
+
+def _grading(row: Row) -> dict[str, Any]:
+    """What the grading rule needs of a row: its type and, for decimals, its own limits."""
+    id = row.text(CALCULATOR).removesuffix(".0")
+    if id not in _TYPE_OF:
+        raise row.error(CALCULATOR, f"is {id!r}, which the benchmark's grading rule does not know")
+    meta = {"calculator": row.text(NAME), "calculator_id": int(id), "output_type": _TYPE_OF[id]}
+    if meta["output_type"] != "decimal":
+        return meta
+    # Of a negative truth, the benchmark's "lower" limit is the larger one.
+    low, high = sorted((_limit(row, LOWER), _limit(row, UPPER)))
+    return {**meta, "lower_limit": low, "upper_limit": high}
+
+
+def _limit(row: Row, column: str) -> float:
+    value = last_number(row.text(column))
+    if value is None:
+        raise row.error(column, f"is {row.text(column)!r}, not a number")
+    return float(value)
+
+
+DOMAIN = Domain(
+    name="hub_medcalc",
+    variants=("cot", "label_only"),
+    description=(
+        "MedCalc-Bench: clinical calculations asked of real and written patient notes; 55 "
+        "calculators with integer, decimal, date and gestational-age answers, graded by the "
+        "benchmark's rule with each item's own limits."
+    ),
+    source="Khandekar et al. 2024, MedCalc-Bench (arXiv 2406.12036)",
+    licence="CC-BY-SA-4.0 (a later card of the data set says CC-BY-4.0)",
+    generate=generate,
+    score=score,
+    # The longest explanations (APACHE II, Caprini) recite their criteria: 8,000 characters, which
+    # are 3,000 tokens where every digit is one.
+    max_new_tokens={"cot": 4096, "label_only": 24},
+)

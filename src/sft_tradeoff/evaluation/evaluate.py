@@ -1,0 +1,189 @@
+"""Evaluate one checkpoint: the general suite and its domains, through lm-eval, in one process.
+
+Every metric is a ratio Σ value / Σ size over items (accuracy: size 1; bits per byte: size bytes),
+and every item is kept, because paired tests against θ0 need them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sft_tradeoff.evaluation.tasks import read_records, run_tasks, tasks_of
+from sft_tradeoff.models.folder import read_record
+from sft_tradeoff.models.tokenized import TokenizationError, TokenizedData
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.stats import ratio_estimate
+from sft_tradeoff.study.runs import EvaluationConfig, read_config
+from sft_tradeoff.system.console import UserError, quick_start, run_main
+from sft_tradeoff.system.files import atomic_write_json, path_with_checksum
+from sft_tradeoff.system.provenance import meta_info, peak_memory_bytes, run_info
+
+if TYPE_CHECKING:
+    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.suite.items import ItemFile
+
+logger = logging.getLogger(__name__)
+COLUMNS = ["benchmark", "item", "metric", "value", "size"]
+
+
+class EvaluationError(UserError, RuntimeError):
+    """The evaluation cannot be trusted; nothing was written."""
+
+
+def read_test(
+    spec: DomainSpec, data: Path, tokens: Path, max_length: int
+) -> tuple[ItemFile, TokenizedData]:
+    """Read a domain's test examples and the same tokenized, sure that none would be cut.
+
+    Raises:
+        SuiteError: If the examples cannot be asked.
+        EvaluationError: If the tokens are not those of the data, or longer than the window.
+    """
+    test = read_records(spec, data)
+    try:
+        tokenized = TokenizedData.load(tokens)
+    except TokenizationError as error:
+        raise EvaluationError(f"domain {spec.label!r}: {error}") from error
+    if len(tokenized) != len(test.items):
+        raise EvaluationError(
+            f"domain {spec.label!r}: {tokens} has {len(tokenized)} examples, {data} "
+            f"{len(test.items)}; delete both and run the same command again"
+        )
+    if tokenized.lengths.max() >= max_length:
+        raise EvaluationError(
+            f"evaluation.max_length: {max_length} is too small for domain {spec.label!r}, whose "
+            f"longest example has {tokenized.lengths.max()} tokens; raise it, or lower "
+            "training.max_length"
+        )
+    return test, tokenized
+
+
+def summarize(items: pd.DataFrame) -> list[dict[str, Any]]:
+    """Value, standard error and n of every (benchmark, metric); broken scores stay NaN."""
+    metrics = []
+    for (benchmark, metric), rows in items.groupby(["benchmark", "metric"], sort=False):
+        estimate = ratio_estimate(rows["value"].to_numpy(), rows["size"].to_numpy())
+        broken = int(rows["value"].isna().sum())
+        metrics.append(
+            {
+                "benchmark": benchmark,
+                "metric": metric,
+                "value": estimate.value,
+                "stderr": estimate.stderr,
+                "n": estimate.n,
+                "reason": f"{broken} of {len(rows)} items are not finite" if broken else None,
+            }
+        )
+    return metrics
+
+
+def check_expected(config: EvaluationConfig, metrics: list[dict[str, Any]]) -> None:
+    """Refuse a θ0 whose scores are far from the known ones: it was loaded wrongly.
+
+    Raises:
+        EvaluationError: Naming the benchmark, the score and the range, or a score that is none.
+    """
+    scores = {(m["benchmark"], m["metric"]): m for m in metrics}
+    for key, (low, high) in config.expected.items():
+        benchmark, metric = key.rsplit(".", 1)
+        found = scores.get((benchmark, metric))
+        if found is None:
+            if known := [name for task, name in scores if task == benchmark]:
+                raise EvaluationError(
+                    f"model {config.model!r}: {key} in 'expected' of its catalogue entry is not a "
+                    f"score, so nothing would be compared; choose one of {', '.join(known)}"
+                )
+            continue  # of a task that this study does not ask
+        # A small sample may miss the range by chance; three standard errors are forgiven.
+        slack = 3 * found["stderr"] if found["n"] > 1 else math.inf
+        if not low - slack <= found["value"] <= high + slack:
+            raise EvaluationError(
+                f"model {config.model!r}: {key} of θ0 is {found['value']:.3f}, expected "
+                f"{low}-{high}; weights, tokenizer or chat template are not the intended ones, or "
+                "'expected' in the model's catalogue entry is wrong"
+            )
+
+
+def evaluate(
+    config: EvaluationConfig,
+    model_folder: Path,
+    base_model: Path,
+    data: Sequence[Path],
+    tokens: Sequence[Path],
+    out: Path,
+) -> None:
+    """Evaluate one checkpoint and write ``out`` (eval.json) and ``items.parquet`` beside it.
+
+    Args:
+        config: What to evaluate.
+        model_folder: Weights and tokenizer.
+        base_model: θ0's folder, for its hash.
+        data: ``test.jsonl`` of each of the config's domains, in their order.
+        tokens: The same examples tokenized, ``test.npz``.
+        out: Path of ``eval.json``; written last.
+    """
+    started = time.monotonic()
+    with quick_start():
+        from sft_tradeoff.evaluation.lm import load_lm
+
+        tokenizer = load_tokenizer(model_folder)
+        window = config.evaluation.max_length
+        domains = zip(config.domains, data, tokens, strict=True)
+        tests = [read_test(*domain, window) for domain in domains]
+        tasks = tasks_of(config, tokenizer, tests)
+        # θ0 as it is now, not as the folder may be an hour later.
+        facts = meta_info(read_record(base_model)) | {
+            "test_sha256": {t.label: t.sha256 for t in tasks}
+        }
+        lm = load_lm(model_folder, config.evaluation, tokenizer)
+    items, asked = run_tasks(lm, tasks, config.evaluation.chat_template)
+    logger.info("done in %.0f s", time.monotonic() - started)
+    frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
+    metrics = summarize(frame)
+    check_expected(config, metrics)
+    with path_with_checksum(out.parent / "items.parquet") as temporary:
+        frame.to_parquet(temporary, index=False)
+    info = {
+        "metrics": metrics,
+        "tasks": asked,
+        "n_truncated": {
+            str(domain.label): int(examples.truncated.sum())
+            for domain, (_, examples) in zip(config.domains, tests, strict=True)
+        },
+        "time_s": time.monotonic() - started,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    atomic_write_json(
+        out,
+        {
+            "run_info": run_info(config.model_dump(mode="json")),
+            "eval_info": info,
+            "meta_info": facts,
+        },
+        checksum=True,
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff evaluate``."""
+    parser.add_argument("--config", required=True, help="resolved evaluation: JSON, or a file")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="test.jsonl per domain")
+    parser.add_argument("--tokens", type=Path, nargs="+", required=True, help="test.npz per domain")
+    parser.add_argument("--out", type=Path, required=True, help="eval.json to write")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Evaluate one checkpoint from its resolved configuration."""
+    config = read_config(EvaluationConfig, args.config)
+    with run_main(f"evaluate {config.run}"):
+        evaluate(config, args.model, args.base_model, args.data, args.tokens, args.out)

@@ -1,0 +1,391 @@
+"""The lm-eval model class: stock HFLM's answers, without its repeated work.
+
+Stock HFLM runs the context again for every choice and makes float32 logits for every position. Here
+the continuations of a context share one pass, logits exist only where a token is scored, and
+batches are filled by tokens, not by requests.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+from transformers import AutoConfig, GenerationConfig
+
+from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens, decode_answer
+from sft_tradeoff.evaluation.generation import (
+    Rows,
+    forced_states,
+    greedy_decode,
+    is_plain_greedy,
+    takes_padding,
+)
+from sft_tradeoff.evaluation.prefix_tree import PrefixTree, tree_batches, tree_layout
+from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding, Scored
+from sft_tradeoff.models.cache import has_plain_cache
+from sft_tradeoff.models.head import check_head, float_logits
+from sft_tradeoff.models.load import load_model
+from sft_tradeoff.models.padding import padded_width
+from sft_tradeoff.models.tokenizer import end_tokens, load_tokenizer
+from sft_tradeoff.system.allocator import keep_freed_memory
+from sft_tradeoff.system.console import UserError
+
+if TYPE_CHECKING:
+    from sft_tradeoff.study.spec import EvaluationSpec
+
+CHUNK = 512  # positions whose logits exist at one time
+SLICE = 8  # of these in float32, so that what is done to them stays in a CPU's cache
+# A row takes in more sequences up to this width, or twice its context; wider rows would spend more
+# on attention than sharing and less padding save.
+TREE_WIDTH = 128
+
+
+class SharedPrefixLM(PromptEncoding, HFLM):
+    """Causal LM for lm-eval.
+
+    Args:
+        batch_tokens: Padded tokens per forward pass.
+        keywords: Those of :class:`lm_eval.models.huggingface.HFLM`.
+    """
+
+    def __init__(self, *, batch_tokens: int, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.batch_tokens = batch_tokens
+        self._shares = has_plain_cache(self.model)
+        self._expected: dict[tuple[int, ...], list[int]] = {}
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
+
+    def expect(self, requests: Scored) -> None:
+        """Say what will be scored next: where generation reads the context, it is done on the way.
+
+        A domain asks for an answer to a prompt and for the loss of the gold one: the prompt is read
+        once. What was announced before is forgotten: another domain may have the same prompts.
+        """
+        self._expected = {tuple(context): gold for _, context, gold in requests}
+        self._known.clear()
+
+    def _score(
+        self, trees: list[PrefixTree], n_sequences: int, quiet: bool
+    ) -> tuple[list[float], list[bool]]:
+        """Score every sequence of every tree."""
+        total = torch.zeros(n_sequences, dtype=torch.double)
+        misses = torch.zeros(n_sequences, dtype=torch.long)
+        with tqdm(total=n_sequences, desc="log-likelihood", disable=quiet or None) as bar:
+            for batch in tree_batches(filter(len, trees), self.batch_tokens, fill=self._shares):
+                sequence, log_likelihood, hit = self._score_batch(batch)
+                total.index_add_(0, sequence, log_likelihood)
+                misses.index_add_(0, sequence, (~hit).long())
+                bar.update(len(sequence.unique()))
+        return total.tolist(), (misses == 0).tolist()
+
+    @torch.inference_mode()
+    def _score_batch(
+        self, trees: list[PrefixTree]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Sequence, log-likelihood and greedy hit of every scored token [N], on the CPU."""
+        longest = max(len(tree) for tree in trees)
+        # Padding gets positions, too, and a model with a table of them has none beyond its window.
+        width = min(padded_width(longest), max(longest, self.max_length))
+        input_ids = torch.zeros(len(trees), width, dtype=torch.long)  # (B, T)
+        for row, tree in enumerate(trees):
+            input_ids[row, : len(tree)] = torch.tensor(tree.ids)
+        layout = {}
+        if any(tree.branches for tree in trees):
+            layout = tree_layout(trees, width, self.model.dtype, self.device)
+        states = self.model.base_model(
+            input_ids=input_ids.to(self.device), use_cache=False, **layout
+        ).last_hidden_state  # (B, T, H)
+        targets = [(r * width + n, *rest) for r, t in enumerate(trees) for n, *rest in t.targets]
+        position, label, sequence = torch.tensor(targets).T  # (N,), (N,), (N,)
+        position, which = position.unique(return_inverse=True)  # (P,), (N,)
+        hidden = states.flatten(0, 1)[position.to(self.device)]  # (B·T, H) -> (P, H)
+        log_likelihood, hit = self._score_hidden(hidden, which, label)
+        return sequence, log_likelihood, hit
+
+    def _score_hidden(
+        self, hidden: torch.Tensor, which: torch.Tensor, label: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[P, H], place in it [N], label [N] → log-likelihood float64, greedy hit [N], on CPU."""
+        log_likelihood = torch.zeros(len(label), dtype=torch.double)
+        hit = torch.zeros(len(label), dtype=torch.bool)
+        head, size = self.model.get_output_embeddings(), CHUNK
+        if self.device.type == "cpu":
+            size = SLICE
+        for start in range(0, len(hidden), CHUNK):
+            chunk = head(hidden[start : start + CHUNK])  # (CHUNK, V)
+            for first in range(start, start + len(chunk), size):
+                logits = float_logits(self.model, chunk[first - start : first - start + size])
+                here = ((which >= first) & (which < first + size)).nonzero()[:, 0]
+                place, wanted = (t[here].to(self.device) for t in (which - first, label))
+                nats, hits = score_labels(logits, place, wanted)
+                log_likelihood[here], hit[here] = nats.double().cpu(), hits.cpu()
+        return log_likelihood, hit
+
+    def _loglikelihood_tokens(
+        self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """lm-eval's hook: (Σ log-likelihood, is greedy) of every continuation."""
+        known = {i: self._known.get((tuple(r[1]), tuple(r[2]))) for i, r in enumerate(requests)}
+        trees = [PrefixTree()]
+        previous: list[int] = []
+        # Contexts in order, so that equal ones meet, and unequal ones share their beginnings.
+        unknown = [i for i, answer in known.items() if answer is None]
+        for i in sorted(unknown, key=lambda i: requests[i][1]):
+            _, context, continuation = requests[i]
+            # As stock: nothing to score would win every comparison, and a cut one is another text.
+            assert 0 < len(continuation) <= self.max_length
+            # As stock: the window ends with the continuation and may cut the context's start.
+            ids = (context + continuation)[-(self.max_length + 1) :]
+            n_scored = min(len(continuation), len(ids) - 1)
+            again = context == previous
+            n_new = len(continuation) if again else len(ids)
+            room = max(TREE_WIDTH, 2 * len(context)) if again else TREE_WIDTH
+            if len(trees[-1]) + n_new > room or not self._shares:
+                trees.append(PrefixTree())
+            trees[-1].add(i, ids, range(len(ids) - n_scored, len(ids)))
+            previous = context
+        scored = zip(*self._score(trees, len(requests), disable_tqdm), strict=True)
+        answers = [known[i] or answer for i, answer in enumerate(scored)]
+        for (request, _, _), answer in zip(requests, answers, strict=True):
+            if request is not None:  # None: a window of a rolling request, which stock records
+                self.cache_hook.add_partial("loglikelihood", request, answer)
+        return answers
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        """As stock, without a progress bar in log files."""
+        return super().loglikelihood(requests, disable_tqdm or not sys.stderr.isatty())
+
+    def tok_batch_encode(
+        self,
+        strings: Any,
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As stock, each text encoded by itself; the start of those that are too long is cut.
+
+        Returns:
+            Token ids and mask, both [B, T].
+        """
+        rows = [torch.tensor(self._encode_prompt(text, left_truncate_len)) for text in strings]
+        padding = int(self.tokenizer.pad_token_id)
+        ids = pad_sequence(rows, True, padding, padding_side)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], True, 0, padding_side)
+        return ids, mask
+
+    def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
+        """As stock; greedy requests run with batches that finished rows leave and new ones join.
+
+        A model that padding changes answers one prompt at a time.
+        """
+        if self._is_plain_greedy(requests[0].args[1]):
+            return self._greedy(requests, quiet)
+        if not self._shares and not takes_padding(self.model):
+            self.batch_size_per_gpu = 1
+        return super().generate_alike(requests, quiet)
+
+    def _is_plain_greedy(self, options: dict[str, Any]) -> bool:
+        """Whether :meth:`_greedy` gives what stock gives; anything unusual is left to stock."""
+        wanted = normalize_gen_kwargs(options, self.max_gen_toks)
+        return (
+            self._shares
+            and not isinstance(self.think_end_token, str)
+            and not wanted["do_sample"]
+            and wanted.keys() <= {"until", "max_gen_toks", "do_sample", "temperature"}
+            and 0 < wanted["max_gen_toks"] < self.max_length
+            and is_plain_greedy(self.model)
+        )
+
+    def _greedy(self, requests: Any, quiet: bool) -> list[str]:
+        """Answers to requests that have the same options."""
+        wanted = normalize_gen_kwargs(requests[0].args[1], self.max_gen_toks)
+        max_new = wanted["max_gen_toks"]
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        until = handle_stop_sequences(wanted["until"], eos=eos)
+        finished = self._finished(until, max_new)
+        prompts = [self._encode_prompt(r.args[0], self.max_length - max_new) for r in requests]
+        widest = max(map(len, prompts)) + max_new
+        with tqdm(total=len(prompts), desc="generation", disable=quiet or None) as bar:
+            answers = greedy_decode(
+                self.model, prompts, finished=finished,
+                batch_size=max(self.batch_size, self.batch_tokens // widest),
+                batch_tokens=self.batch_tokens, advance=bar.update,
+                look=lambda rows, states: self._score_expected(prompts, rows, states),
+            )  # fmt: skip
+        texts = []
+        for request, tokens in zip(requests, answers, strict=True):
+            text = decode_answer(self.tokenizer, tokens, self.think_end_token)
+            text = postprocess_generated_text(text, until, None)
+            self.cache_hook.add_partial("generate_until", request.args, text)
+            texts.append(text)
+        return texts
+
+    def _finished(self, until: list[str], max_new: int) -> Callable[[list[int]], bool]:
+        """Whether new tokens are a whole answer."""
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stops = [stop for stop in until if stop != eos]
+        ends = {self.eot_token_id, *end_tokens(self.model.generation_config)}
+        # A stop string may come as other tokens than its own encoding; stock looks back as far.
+        n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
+
+        def finished(tokens: list[int]) -> bool:
+            if tokens[-1] in ends or len(tokens) == max_new:
+                return True
+            text = self.tok_decode(tokens[-n_back:], skip_special_tokens=False) if stops else ""
+            return any(stop in text for stop in stops)
+
+        return finished
+
+    def _model_generate(
+        self, context: torch.Tensor, max_length: int, stop: list[str], **keywords: Any
+    ) -> torch.Tensor:
+        """As stock, [B, T]; behind the end of its own answer a row is padding.
+
+        Stock's finished rows go on until the batch is done, and what follows a stop string is cut
+        from the decoded text, where one that is a special token cannot be found any more.
+        """
+        found: torch.Tensor = super()._model_generate(context, max_length, stop, **keywords)
+        n_read = context.shape[1]
+        finished = self._finished(stop, max_length - n_read)
+        for row in found:
+            new = row[n_read:].tolist()
+            end = next((n for n in range(1, len(new)) if finished(new[:n])), len(new))
+            row[n_read + end :] = self.tokenizer.pad_token_id
+        return found
+
+    def _score_expected(self, prompts: list[list[int]], rows: Rows, states: torch.Tensor) -> None:
+        """Score the gold answers of prompts just read, if all were announced and fit a batch."""
+        gold = [self._expected.get(tuple(prompts[row])) for row in rows.prompt]
+        answers = [answer for answer in gold if answer]
+        if len(answers) < len(gold) or len(answers) * max(map(len, answers)) > self.batch_tokens:
+            return  # scored in the ordinary way, in batches that fit
+        hidden = forced_states(self.model, rows, states, answers)  # (N, H)
+        labels = torch.tensor([token for answer in answers for token in answer])
+        nats, hit = self._score_hidden(hidden, torch.arange(len(labels)), labels)
+        lengths = [len(answer) for answer in answers]
+        parts = zip(rows.prompt, answers, nats.split(lengths), hit.split(lengths), strict=True)
+        for row, answer, values, hits in parts:
+            self._known[tuple(prompts[row]), tuple(answer)] = (
+                values.sum().item(),
+                bool(hits.all()),
+            )
+
+    def _encode_stop(self, stop: str) -> list[int]:
+        return list(self.tokenizer.encode(stop, add_special_tokens=False))
+
+    def _encode_prompt(self, prompt: str, room: int | None) -> list[int]:
+        ids: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
+        return ids[-room:] if room else ids
+
+
+def score_labels(
+    logits: torch.Tensor, place: torch.Tensor, label: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-likelihoods of labels [N], and whether each is the greedy choice [N].
+
+    PyTorch's float32 log-softmax, although its sum over a large vocabulary is some 10⁻⁵ nats off on
+    a CPU: the error has the same sign at every token, and stock's answers contain it.
+
+    Args:
+        logits: [P, V] float32.
+        place: [N] row of each label.
+        label: [N] tokens.
+    """
+    log_probabilities = logits.log_softmax(-1)  # (P, V)
+    nats = log_probabilities[place, label]
+    hit = nats == log_probabilities.amax(-1)[place]
+    # Of equal ones the first is chosen, as in stock; which is slow to find out.
+    hit[hit.clone()] = log_probabilities[place[hit]].max(-1).indices == label[hit]
+    return nats, hit
+
+
+def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
+    """Load a checkpoint as a model class of lm-eval, on the GPU if there is one.
+
+    Args:
+        folder: Weights and tokenizer.
+        spec: Backend, type, window and batches.
+        tokenizer: The folder's own, if it has been loaded already.
+
+    Raises:
+        UserError: If the backend is not installed.
+    """
+    _refuse_wider_than_the_model(folder, spec)
+    tokenizer = tokenizer or load_tokenizer(folder)
+    chat = chat_format(tokenizer)
+    if spec.backend == "vllm":
+        return _load_vllm(folder, spec, _mark_for_vllm(tokenizer, chat))
+    keep_freed_memory()
+    model = load_model(folder, getattr(torch, spec.dtype)).eval()
+    check_head(model)
+    # Plain greedy decoding on every backend: a model's own settings may add a repetition penalty.
+    model.generation_config = GenerationConfig(
+        eos_token_id=sorted({chat.end_of_turn, *end_tokens(model.generation_config)}),
+        pad_token_id=model.generation_config.pad_token_id,
+    )
+    return SharedPrefixLM(
+        pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
+        tokenizer=tokenizer,
+        think_end_token=chat.answer_mark,
+        backend="causal",
+        batch_size=spec.batch_size,
+        batch_tokens=spec.batch_tokens,
+        max_length=spec.max_length,
+    )
+
+
+def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    window = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if window is not None and spec.max_length > window:
+        raise UserError(
+            f"evaluation.max_length: {spec.max_length} is more than the model's window of {window} "
+            "tokens; lower it"
+        )
+
+
+def _mark_for_vllm(tokenizer: Any, chat: ChatFormat) -> str | None:
+    """The answer's mark as lm-eval takes it for vLLM, whose texts have no special tokens."""
+    if chat.answer_mark is None:
+        return None
+    mark = str(tokenizer.convert_ids_to_tokens(chat.answer_mark))
+    if mark in control_tokens(tokenizer):
+        raise UserError(
+            f"evaluation.backend: with vllm, an answer of this model cannot be told from the text "
+            f"before {mark!r}, because vLLM leaves this token out of its output; set it to hf"
+        )
+    return mark
+
+
+def _load_vllm(folder: Path, spec: EvaluationSpec, answer_mark: str | None) -> Any:
+    if find_spec("vllm") is None:
+        raise UserError(
+            "evaluation.backend: vllm needs the package vllm, which is not installed; on a "
+            "machine with GPUs 'pip install vllm', or set it to hf"
+        )
+    from lm_eval.models.vllm_causallms import VLLM
+
+    class EncodingVLLM(PromptEncoding, VLLM):
+        """Under vLLM, prompts are encoded as here."""
+
+        beyond_window = -1  # it always generates a token
+
+    return EncodingVLLM(
+        pretrained=str(folder),
+        dtype=spec.dtype,
+        max_model_len=spec.max_length,
+        batch_size="auto",
+        think_end_token=answer_mark,
+    )

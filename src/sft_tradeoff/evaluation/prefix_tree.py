@@ -1,0 +1,120 @@
+"""Token sequences stored as a tree, so that what several have in common is computed once."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from sft_tradeoff.models.padding import padded_width
+
+# Rows up to this width take in short trees where others end; attention over wider ones costs more
+# than less padding saves.
+FILLED_WIDTH = 512
+
+
+class PrefixTree:
+    """Token sequences whose common beginnings are stored, and computed, once.
+
+    A node is a token that is read, at the position ``depth`` of its sequence; it attends to itself
+    and its ancestors. The last token of a sequence is only predicted, so it needs no node.
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.parent: list[int] = []
+        self.depth: list[int] = []
+        self.targets: list[tuple[int, int, int]] = []  # (node, label that it predicts, sequence)
+        self._children: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def branches(self) -> bool:
+        """Whether plain causal attention would be wrong."""
+        return self.parent != list(range(-1, len(self) - 1))
+
+    def add(self, sequence: int, ids: Sequence[int], scored: Iterable[int]) -> None:
+        """Add a sequence, numbered ``sequence``, of which the tokens at ``scored`` are scored."""
+        path: list[int] = []
+        for token in ids[:-1]:
+            path.append(self._node(path[-1] if path else -1, token, len(path)))
+        self.targets += [(path[i - 1], ids[i], sequence) for i in scored]
+
+    def _node(self, parent: int, token: int, depth: int) -> int:
+        node = self._children.setdefault((parent, token), len(self))
+        if node == len(self):
+            self.ids.append(token)
+            self.parent.append(parent)
+            self.depth.append(depth)
+        return node
+
+    def absorb(self, other: PrefixTree) -> None:
+        """Take in another's sequences behind the own ones, sharing nothing with them."""
+        start = len(self)
+        self.ids += other.ids
+        self.parent += [parent + start if parent >= 0 else -1 for parent in other.parent]
+        self.depth += other.depth
+        self.targets += [(node + start, label, row) for node, label, row in other.targets]
+        self._children.clear()  # nothing is added to what has been put together
+
+    def attention(self) -> np.ndarray:
+        """[T, T] bool: which node attends to which."""
+        allowed = np.eye(len(self), dtype=bool)
+        for node, parent in enumerate(self.parent):
+            if parent >= 0:
+                allowed[node] |= allowed[parent]
+        return allowed
+
+
+def tree_batches(
+    trees: Iterable[PrefixTree], batch_tokens: int, fill: bool
+) -> Iterator[list[PrefixTree]]:
+    """Batches of trees of like size, largest first, so that rows × largest ≤ ``batch_tokens``.
+
+    Args:
+        trees: One row each, none empty.
+        batch_tokens: Nodes per batch, padding included.
+        fill: Let small trees use the room behind others of a batch, instead of padding.
+    """
+    waiting = sorted(trees, key=len)
+    while waiting:
+        width = padded_width(len(waiting[-1]))
+        n_rows = max(1, batch_tokens // width)
+        waiting, rows = waiting[:-n_rows], waiting[-n_rows:]
+        lengths = [len(tree) for tree in waiting]
+        for row in rows if fill and width <= FILLED_WIDTH else ():  # the most room first
+            while place := bisect_right(lengths, width - len(row)):
+                del lengths[place - 1]
+                row.absorb(waiting.pop(place - 1))
+        yield rows
+
+
+def tree_layout(
+    trees: Sequence[PrefixTree], width: int, dtype: torch.dtype, device: torch.device
+) -> dict[str, torch.Tensor]:
+    """How a model reads B trees padded to T nodes.
+
+    Args:
+        trees: One per row.
+        width: T.
+        dtype: Of the mask.
+        device: Of both tensors.
+
+    Returns:
+        ``position_ids`` [B, T] int64, the depths, and the additive ``attention_mask`` [B, 1, T, T].
+    """
+    depth = torch.zeros(len(trees), width, dtype=torch.long)  # (B, T)
+    allowed = torch.eye(width, dtype=torch.bool).repeat(len(trees), 1, 1)  # (B, T, T)
+    for row, tree in enumerate(trees):
+        depth[row, : len(tree)] = torch.tensor(tree.depth)
+        allowed[row, : len(tree), : len(tree)] = torch.from_numpy(tree.attention())
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=device)
+    mask.masked_fill_(~allowed.to(device), torch.finfo(dtype).min)
+    return {
+        "position_ids": depth.to(device),
+        "attention_mask": mask[:, None],
+    }

@@ -1,1 +1,0 @@
-"""Figures, one module each: a table in; PDF, PNG and the drawn numbers as CSV out."""

@@ -1,0 +1,1 @@
+"""Pretrained models: built into one folder, loaded, saved, and what their parts can do."""

@@ -1,0 +1,184 @@
+"""Pretrained models θ0 as safetensors folders: built once, then loaded in a second.
+
+Every later stage opens the same folder, so its ``MODEL.json`` carries the hash of the weights,
+written before the folder gets its name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+from pydantic import ValidationError
+
+from sft_tradeoff.assets.fetch import check_asset
+from sft_tradeoff.models.folder import (
+    INDEX_NAME,
+    RECORD_NAME,
+    ModelError,
+    copy_small_files,
+    describe_weights,
+    read_record,
+    staged_folder,
+    tensor_shapes,
+    weight_files,
+)
+from sft_tradeoff.models.load import _save_weights, load_model
+from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
+from sft_tradeoff.models.tensor_names import (
+    check_tensors,
+)
+from sft_tradeoff.models.tokenizer import TEMPLATE_NAME, settle_chat
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_json
+
+if TYPE_CHECKING:
+    pass
+
+logger = logging.getLogger(__name__)
+
+
+def build_model(
+    name: str, spec: ModelSpec, source: Path | None, out: Path, asset: dict[str, Any] | None = None
+) -> None:
+    """Build θ0's folder, unless another process has just done so.
+
+    Args:
+        name: Name in the catalogue.
+        spec: What the asset holds.
+        source: The asset's folder or file; None for ``format: random``.
+        out: Folder to write, replaced as a whole.
+        asset: Content of the asset's ``SOURCE.json``, kept for licence and identity.
+
+    Raises:
+        ModelError: If the material cannot become a model with a chat template.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # SOURCE.json may list thousands of files; name, version and hash identify the asset.
+    origin = {key: value for key, value in (asset or {}).items() if key != "files"}
+    parts = {"format", "file", "chat_template", "chat_template_args"}
+    built_from = {
+        **spec.model_dump(include=parts),
+        "asset": origin,
+        "recipe_version": MODEL_RECIPE_VERSION,
+    }
+    with FileLock(f"{out}.lock"):
+        if _is_built(out, built_from):
+            logger.info("model %s: already there", name)
+            return
+        with staged_folder(out) as folder:
+            _BUILDERS[spec.format](spec, source, folder)
+            if spec.chat_template is not None:
+                (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
+            chat = settle_chat(folder, spec.chat_template_args)
+            licence = origin.get("licence", "none: untrained weights")
+            facts = {"name": name, "licence": licence, "built_from": built_from, "chat": chat}
+            facts |= describe_weights(folder)
+            atomic_write_json(folder / RECORD_NAME, facts, checksum=True)
+
+
+def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
+    return (out / RECORD_NAME).is_file() and bool(read_record(out)["built_from"] == built_from)
+
+
+def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    """Link the weights, which can be large, and copy the small files, which may be changed."""
+    assert source is not None  # ModelSpec demands an asset
+    if not (source / "config.json").is_file():
+        raise ModelError(f"{source}: config.json is missing; 'path' must name a model folder")
+    outline = check_tensors(source)
+    config = json.loads((source / "config.json").read_text())
+    if "text_config" in config:
+        return _extract_text_model(source, folder)
+    for path in weight_files(source):
+        try:
+            os.link(path.resolve(), folder / path.name)
+        except OSError:  # another file system
+            os.symlink(path.resolve(), folder / path.name)
+    if len(weight_files(source)) > 1:
+        shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
+    copy_small_files(source, folder)
+    stored = tensor_shapes(source)
+    if any(name.endswith(tied) for tied in outline.all_tied_weights_keys for name in stored):
+        tied = load_model(source, "auto").config.tie_word_embeddings  # unless the weights differ
+        atomic_write_json(folder / "config.json", config | {"tie_word_embeddings": tied})
+
+
+def _extract_text_model(source: Path, folder: Path) -> None:
+    """Keep the language model of one that also sees: no text reaches the rest, nor trains it."""
+    from transformers import AutoModelForCausalLM
+
+    whole: Any = load_model(source, "auto")
+    config, head = whole.config.get_text_config(), whole.get_output_embeddings()
+    # What the language model's own configuration says need not be what the whole one does.
+    config.tie_word_embeddings = whole.get_input_embeddings().weight is head.weight
+    text = AutoModelForCausalLM.from_config(config, dtype=whole.dtype)
+    text.get_decoder().load_state_dict(whole.get_decoder().state_dict())
+    text.get_output_embeddings().load_state_dict(head.state_dict())
+    text.generation_config = whole.generation_config  # its end tokens, for one
+    _save_weights(text, folder)
+    copy_small_files(source, folder)
+
+
+def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    """Unpack a GGUF file to float32 once: opening it takes 25 s, safetensors 1 s."""
+    from sft_tradeoff.models.gguf import load_gguf
+
+    assert source is not None and spec.file is not None  # ModelSpec demands both
+    file = source if source.is_file() else source / spec.file
+    if not file.is_file():
+        present = sorted(p.relative_to(source).as_posix() for p in source.rglob("*.gguf"))
+        raise ModelError(f"{file} does not exist; set 'file' to one of {present}")
+    model, tokenizer = load_gguf(file)
+    _save_weights(model, folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _build_random(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    from sft_tradeoff.models.random_weights import random_model
+
+    model, tokenizer = random_model()
+    _save_weights(model, folder)
+    tokenizer.save_pretrained(folder)
+
+
+_BUILDERS = {
+    "gguf": _convert_gguf,
+    "safetensors": _link_safetensors,
+    "random": _build_random,
+}
+
+
+def parse_model(name: str, text: str) -> ModelSpec:
+    """Read the JSON of one entry of the catalogue's ``models``.
+
+    Raises:
+        ModelError: If a key is unknown, missing or has a wrong value.
+    """
+    try:
+        return ModelSpec.model_validate_json(text)
+    except ValidationError as error:
+        where = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise ModelError(f"model {name!r}: {'; '.join(where)}; correct the entry") from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff build-model``."""
+    parser.add_argument("--name", required=True, help="name in the catalogue")
+    parser.add_argument("--spec", required=True, help="JSON of the model's catalogue entry")
+    parser.add_argument("--source", type=Path, help="the asset's folder or file; random: none")
+    parser.add_argument("--source-record", type=Path, help="the asset's SOURCE.json")
+    parser.add_argument("--out", type=Path, required=True, help="model folder to write")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Build one model folder."""
+    with run_main(args.name):
+        asset = check_asset(args.source, args.source_record) if args.source_record else None
+        build_model(args.name, parse_model(args.name, args.spec), args.source, args.out, asset)

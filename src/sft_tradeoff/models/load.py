@@ -1,0 +1,200 @@
+"""Load and save the weights of a model folder, checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sft_tradeoff.models.folder import (
+    RECORD_NAME,
+    ModelError,
+    advice,
+    check_small_files,
+    check_weights,
+    copy_small_files,
+    describe_weights,
+    staged_folder,
+    tensor_shapes,
+)
+from sft_tradeoff.models.tensor_names import (
+    keep_own_head,
+    load_whole,
+    persistent_buffers,
+)
+from sft_tradeoff.system.allocator import drop_pages
+from sft_tradeoff.system.files import atomic_write_json
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+PIECE = 2**20  # items that are compared at a time
+
+
+def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
+    """Load the weights of a model folder.
+
+    Only safetensors are read and no code from the folder runs.
+
+    Args:
+        path: Folder with ``config.json`` and safetensors.
+        dtype: Type that the parameters get; ``auto``: that of the file.
+
+    Raises:
+        ModelError: If weights are missing, damaged, not safetensors or those of another model.
+    """
+    tensor_shapes(Path(path))  # reads headers only: a clear error for a damaged file
+    check_weights(Path(path))
+    check_small_files(Path(path))
+    model = _load(path, dtype)
+    if broken := _not_finite(model):
+        raise ModelError(
+            f"{path}: weight {broken!r} holds NaN or infinity: it is damaged, or training went "
+            f"wrong; {advice(Path(path))}"
+        )
+    return model
+
+
+def _load(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
+    """Load weights that are known to be as they were written."""
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(path)
+    try:
+        model = load_whole(
+            folder, tensor_shapes(folder), AutoModelForCausalLM, folder,
+            dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+        )  # fmt: skip
+    except FileNotFoundError:  # deleted since it was checked; a stage says what to do
+        raise
+    except (ValueError, OSError, RuntimeError) as error:
+        raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
+    return keep_own_head(model)
+
+
+def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+    """Set every dropout of a model, and the jitter of its routers, to zero, in place.
+
+    With them a result would depend on how batches are cut, and θ0 would not agree with itself.
+    """
+    for module in model.modules():
+        for name in ("p", *(n for n in vars(module) if "drop" in n or "jitter" in n)):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model
+
+
+def _not_finite(model: PreTrainedModel) -> str | None:
+    """Name of a weight that holds NaN or infinity, if any.
+
+    NaN compares as false: of broken weights most benchmarks would still give a number.
+    """
+    import torch
+
+    for name, tensor in [*model.named_parameters(), *persistent_buffers(model).items()]:
+        # In float64 finite values never add up to infinity; PyTorch sums a copy of that type.
+        sums = (piece.sum(dtype=torch.float64) for piece in tensor.reshape(-1).split(PIECE))
+        if not all(found.isfinite() for found in sums):
+            return name
+    return None
+
+
+def save_model(
+    model: PreTrainedModel, weights: dict[str, torch.Tensor], base_model: Path, out: Path
+) -> None:
+    """Write a trained model as a folder that loads like θ0's, tokenizer included.
+
+    It is loaded once before it gets its name: what is evaluated is what was trained, bit for bit.
+
+    Args:
+        model: Gives the architecture, and what it saves that is no parameter.
+        weights: Parameter name -> final (master) value, saved in its own type.
+        base_model: Folder of θ0, whose tokenizer and chat template are copied.
+        out: The folder to write; it appears when it is complete.
+
+    Raises:
+        ModelError: If the folder loads as another model.
+    """
+    dtype = next(iter(weights.values())).dtype  # a buffer's may be another
+    weights = {**persistent_buffers(model), **weights}
+    with staged_folder(out) as folder:
+        _save_weights(model, folder, weights)
+        # The model computed in another type; a reader that trusts the config must not round.
+        config = json.loads((folder / "config.json").read_text())
+        config["dtype"] = str(dtype).removeprefix("torch.")
+        atomic_write_json(folder / "config.json", config)
+        copy_small_files(base_model, folder)
+        atomic_write_json(folder / RECORD_NAME, describe_weights(folder), checksum=True)
+        _refuse_other_model(folder, model, weights)
+
+
+def _refuse_other_model(
+    folder: Path, model: PreTrainedModel, weights: dict[str, torch.Tensor]
+) -> None:
+    """Compare a saved model with what was saved: every tensor, and the logits of a few tokens.
+
+    Both are plain models of Transformers. One shares the memory of ``weights``, and the other one
+    maps the file (but for tensors that loading converts), whose pages go once they are compared; a
+    tensor that is the same may then stand in for it. So the check needs next to no memory.
+    """
+    import torch
+
+    loaded = _load(folder, "auto").eval()
+    saved = type(model).from_pretrained(
+        None, config=model.config, state_dict=weights, dtype=loaded.dtype
+    )
+    saved.set_attn_implementation(loaded.config._attn_implementation)  # training has its own
+    if broken := _not_finite(saved):
+        raise ModelError(
+            f"weight {broken!r} of the trained model holds NaN or infinity: training went wrong; "
+            "lower learning_rate or raise training.warmup_ratio"
+        )
+    other = [f"tensor {name!r}" for name in _differing(saved, loaded)]
+    if not other:
+        loaded.load_state_dict(saved.state_dict(), assign=True)
+        ids = torch.arange(min(8, loaded.config.get_text_config().vocab_size))[None]
+        with torch.inference_mode():
+            wanted, got = (m(input_ids=ids, use_cache=False).logits for m in (saved, loaded))
+        if not torch.allclose(wanted, got, rtol=0, atol=0, equal_nan=True):
+            other = ["its logits"]
+    if other:
+        raise ModelError(
+            f"the trained {type(model).__name__} does not load as it was saved ({other[0]}, "
+            f"{len(other)} in all): Transformers converts it in a way that cannot be undone; use "
+            "another model"
+        )
+
+
+def _differing(saved: PreTrainedModel, loaded: PreTrainedModel) -> list[str]:
+    """Names of tensors that differ, bit for bit; what was loaded is dropped on the way."""
+    import torch
+
+    found = dict(loaded.named_parameters()) | persistent_buffers(loaded)
+    expected = saved.state_dict()
+    other = sorted(_tied(saved) ^ _tied(loaded))
+    for name, tensor in found.items():  # tied ones once: their memory is gone afterwards
+        pair = expected[name].reshape(-1), tensor.reshape(-1)
+        same = expected[name].shape == tensor.shape
+        for wanted, got in zip(*(flat.split(PIECE) for flat in pair), strict=same):
+            same = same and torch.equal(wanted, got)
+            drop_pages(got)
+        if not same:
+            other.append(name)
+    return other
+
+
+def _tied(model: PreTrainedModel) -> set[str]:
+    """Names that are another name's tensor."""
+    once = {name for name, _ in model.named_parameters()}
+    return {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
+
+
+def _save_weights(
+    model: PreTrainedModel, folder: Path, weights: dict[str, torch.Tensor] | None = None
+) -> None:
+    model.save_pretrained(folder, state_dict=weights)
+    for path in folder.glob("*.safetensors"):
+        # safetensors makes files that only their owner can read; the cache may be shared
+        path.chmod((folder / "config.json").stat().st_mode)

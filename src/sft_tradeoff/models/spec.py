@@ -1,0 +1,49 @@
+"""A pretrained model in a study file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from sft_tradeoff.system.strict import Name, Settings
+
+# Raised by hand when the same material becomes another model folder: repeats all that used it.
+MODEL_RECIPE_VERSION = 2
+
+
+class ModelSpec(Settings):
+    """A pretrained model θ0.
+
+    ``format`` says what the asset holds: a Transformers folder, or one GGUF file to convert;
+    ``random`` builds a tiny untrained model for tests and needs no asset.
+    """
+
+    asset: Name | None = None
+    format: Literal["safetensors", "gguf", "random"] = "safetensors"
+    file: str | None = Field(None, description="the GGUF file within the asset")
+    chat_template: str | None = Field(None, description="Jinja template, if the model has none")
+    chat_template_args: dict[str, bool | int | str] = Field(
+        default_factory=dict,
+        description="variables of the template to fix, e.g. {enable_thinking: false}",
+    )
+    expected: dict[str, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="benchmark -> [low, high] for θ0; outside means a loading bug",
+    )
+    architecture: dict[str, bool | int | float | str] = Field(
+        default_factory=dict,
+        exclude=True,  # tells the cost of a study before the model is fetched, and nothing else
+        description="fields of its config.json that give its size, model_type among them",
+    )
+
+    @model_validator(mode="after")
+    def _asset_present(self) -> ModelSpec:
+        if self.format != "random" and self.asset is None:
+            raise ValueError(f"format {self.format!r} needs an asset; add 'asset: <name>'")
+        if self.format == "gguf" and self.file is None:
+            raise ValueError("format 'gguf' needs 'file: <name>.gguf'")
+        return self

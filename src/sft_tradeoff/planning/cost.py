@@ -1,0 +1,337 @@
+"""What a study will cost, before anything is fetched: GPU-hours, disk and memory, per model.
+
+Estimates by formula, not measurements. A pass of a model with P parameters over a token counts 2P
+floating-point operations; a step of generation reads every weight once. What else is assumed is
+printed with the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.assets.fetch import cache_dir
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.study.checks import check_files
+from sft_tradeoff.study.config import Study, load_study
+from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.training.memory import estimate, model_size
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+GB = 1e9
+N_JOBS = 1
+# Tokens of prompt and response: means of 150 examples with SmolLM2's tokenizer and chat template;
+# of the hub's data sets guesses, until results/<study>/tokenized tells.
+EXAMPLE_TOKENS = {
+    ("medcalc", "cot"): (127, 198),
+    ("medcalc", "label_only"): (125, 11),
+    ("esci", "cot"): (142, 51),
+    ("esci", "label_only"): (139, 9),
+    ("math", "cot"): (105, 91),
+    ("math", "label_only"): (101, 7),
+    ("hub_medcalc", "cot"): (700, 600),
+    ("hub_medcalc", "label_only"): (700, 10),
+    ("hub_esci", "label_only"): (400, 10),
+    ("hub_metamath", "cot"): (120, 220),
+}
+# Tokens that an item of the general suite makes the model read (all choices) and write.
+ITEM_TOKENS = {"multiple_choice": (100, 0), "text": (220, 0), "generation": (200, 250)}
+N_ITEMS = {  # where a study asks all
+    "piqa": 1500, "commonsense_qa": 1214, "openbookqa": 500, "social_iqa": 1924, "boolq": 3270,
+    "asdiv_choice": 1004, "asdiv": 1054, "ifeval_generated": 300, "human_eval": 164,
+    "code_length_news": 982, "code_length_dialogue": 90, "code_length_math": 120,
+    "code_length_code": 164, "ifeval": 541, "gsm8k": 1319, "humaneval": 164,
+    "humaneval_instruct": 164,
+}  # fmt: skip
+
+
+class CostError(UserError):
+    """A cost cannot be estimated; the message names what is unknown and where to state it."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What is assumed of one GPU.
+
+    Args:
+        tflops: Peak of bfloat16 products [10¹² per second].
+        utilization: Share of the peak that training and scoring reach.
+        bandwidth: Of its memory [10⁹ bytes per second].
+        step_s: Least seconds per step of generation, whatever the model: Python and launches.
+    """
+
+    tflops: float = 400.0
+    utilization: float = 0.35
+    bandwidth: float = 2000.0
+    step_s: float = 0.03
+
+    def hours(self, flops: float) -> float:
+        """Return the GPU-hours of floating-point operations."""
+        return flops / (self.tflops * 1e12 * self.utilization) / 3600
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """The estimate for one model; sizes in bytes, times in GPU-hours.
+
+    Args:
+        model: Name in the study.
+        n_parameters: P.
+        n_trained: Runs that train.
+        n_averaged: Runs that average others' weights.
+        n_tokens: Tokens of all training, repeats included.
+        training: Training and θ0's statistics.
+        evaluation: All checkpoints, θ0 included.
+        cache: Fetched and converted weights.
+        weights: Trained weights that exist at one time.
+        resume: Resume points that exist at one time.
+        memory: Largest need per process of training.
+        memory_method: The method that has it.
+    """
+
+    model: str
+    n_parameters: int
+    n_trained: int
+    n_averaged: int
+    n_tokens: float
+    training: float
+    evaluation: float
+    cache: int
+    weights: int
+    resume: int
+    memory: int
+    memory_method: str
+
+
+def passes(run: RunConfig) -> float:
+    """Passes over each training token, in units of a forward pass.
+
+    One forward, and twice that backward: for activations and for weights, adapters need but the
+    first. One more for each of: layers computed again (checkpointing), θ0 beside the model, losses
+    of the whole batch before its first micro-batch, losses under an earlier model.
+    """
+    method, training = METHODS[run.method.name], run.training
+    options = method.options(**run.method.options)
+    share = math.ceil(training.batch_size / training.processes)
+    ahead = method.weights and options.whole_batch and share > training.micro_batch_size
+    more = [training.gradient_checkpointing, method.penalty, ahead, "old_nll" in options.needs]
+    return (2 if method.adapter else 3) + sum(map(bool, more))
+
+
+def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float, float]:
+    """Mean tokens of prompt and response: of the tokenized data if there are, else assumed."""
+    data = Path("results", study.study, "tokenized", model, str(domain.label), "train.npz")
+    longest = study.training.max_length
+    if data.is_file():
+        tokens = TokenizedData.load(data)
+        response = tokens.response_mask.sum() / len(tokens.lengths)
+        return float(tokens.lengths.mean() - response), float(response)
+    if domain.path is not None and (lines := Path(domain.path).read_bytes().splitlines()):
+        mean = min(sum(map(len, lines)) / len(lines) / 4, longest)
+        return mean / 2, mean / 2
+    prompt, response = EXAMPLE_TOKENS.get((domain.name, domain.variant), (longest / 4, longest / 4))
+    return min(prompt, longest), min(response, longest - min(prompt, longest))
+
+
+def training_tokens(study: Study, run: RunConfig) -> float:
+    """Tokens that one run trains on."""
+    per_example = sum(example_tokens(study, run.model, run.domain))
+    return run.training.epochs * run.domain.n_train * per_example
+
+
+def training_hours(study: Study, runs: list[RunConfig], n: int, hardware: Hardware) -> float:
+    """GPU-hours of one model's training, and of θ0's statistics where methods read them."""
+    flops = sum(2 * n * passes(run) * training_tokens(study, run) for run in runs)
+    domains = {run.domain.label: run.domain for run in runs if run.needs_reference}
+    for domain in domains.values():
+        flops += 2 * n * domain.n_train * sum(example_tokens(study, runs[0].model, domain))
+    return hardware.hours(flops)
+
+
+def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: Hardware) -> float:
+    """GPU-hours of evaluating one checkpoint: reading by arithmetic, writing by memory's speed."""
+    read = written = 0.0
+    for domain in config.domains:
+        prompt, response = example_tokens(study, config.model, domain)
+        read += domain.n_test * (prompt + response)
+        written += domain.n_test * response
+    for task, limit in config.evaluation.tasks.items():
+        n_items = min(limit or math.inf, N_ITEMS.get(task, 1000))
+        item = ITEM_TOKENS[BENCHMARKS[task].kind]
+        read, written = read + n_items * item[0], written + n_items * item[1]
+    host = hardware.step_s if config.evaluation.backend == "hf" else 0.0
+    step = max(2 * n / (hardware.bandwidth * GB), host)
+    steps = written / config.evaluation.batch_size
+    return hardware.hours(2 * n * read) + steps * step / 3600
+
+
+def architecture(study: Study, name: str) -> PretrainedConfig:
+    """Transformers configuration of a model: of its folder in the cache, else of the catalogue.
+
+    Raises:
+        CostError: If neither says what it is.
+    """
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    spec, folder = study.model_catalogue[name], cache_dir() / "models" / name
+    if (folder / "config.json").is_file():
+        return AutoConfig.from_pretrained(folder, local_files_only=True)
+    kind = str(spec.architecture.get("model_type"))
+    if kind in CONFIG_MAPPING:
+        fields: dict[str, Any] = dict(spec.architecture)
+        found: PretrainedConfig = CONFIG_MAPPING[kind](**fields)
+        return found
+    if spec.architecture:
+        raise CostError(
+            f"model {name!r}: architecture.model_type {kind!r} is unknown to Transformers; copy it "
+            "from the model's config.json"
+        )
+    raise CostError(
+        f"model {name!r}: its size is unknown until it is fetched; add 'architecture' (model_type, "
+        "hidden_size, ... of its config.json) to its entry in the catalogue, or fetch it with "
+        "'snakemake material'"
+    )
+
+
+def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS) -> ModelCost:
+    """Estimate what one model of a study costs.
+
+    Args:
+        study: The study.
+        name: One of its models.
+        hardware: What is assumed of the GPUs.
+        n_jobs: Training jobs side by side.
+    """
+    config = architecture(study, name)
+    n = model_size(config).total
+    runs = [run for run in expand_runs(study) if run.model == name]
+    trained = [run for run in runs if run.merge_of is None]
+    checkpoints = [c for c in evaluation_configs(study).values() if c.model == name]
+    item_bytes = 2 if study.training.precision == "bf16_pure" else 4
+    n_shards = study.training.processes if study.training.sharding == "fsdp" else 1
+    # Of a model that also sees, the language model is kept beside the whole: about 1.15 of it.
+    also_sees = config.model_type.endswith("_text")
+    per_parameter = {"safetensors": 4.3 if also_sees else 2, "gguf": 5, "random": 4}  # bytes
+    needs = {}
+    for run in {run.method.label: run for run in trained}.values():
+        found = estimate(config, run, study.training.max_length, n_shards, on_gpu=True)
+        needs[found.total] = str(run.method.label), found.n_trained
+    waiting = len({run.merge_of for run in runs if run.merge_of})
+    n_kept = len(runs) if study.keep_models else min(len(runs), n_jobs + waiting)
+    return ModelCost(
+        model=name,
+        n_parameters=n,
+        n_trained=len(trained),
+        n_averaged=len(runs) - len(trained),
+        n_tokens=sum(training_tokens(study, run) for run in trained),
+        training=training_hours(study, trained, n, hardware),
+        evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints),
+        cache=int(n * per_parameter[study.model_catalogue[name].format]),
+        weights=item_bytes * n * n_kept,
+        # Masters and AdamW's two moments; a new point is whole before the old one goes.
+        resume=n_jobs * 2 * 3 * item_bytes * max(count for _, count in needs.values()),
+        memory=max(needs),
+        memory_method=needs[max(needs)][0],
+    )
+
+
+def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Iterator[str]:
+    """Yield everything that the numbers rest on."""
+    training, h = study.training, hardware
+    yield (
+        f"One GPU reaches {h.tflops * h.utilization:.3g} TFLOP/s in training and scoring "
+        f"({h.utilization:.0%} of {h.tflops:g}); processes add up without loss. Models far below "
+        "1 B parameters keep no GPU busy and take longer."
+    )
+    yield (
+        "A forward pass costs 2P per token, a backward pass 4P (adapters: 2P); one more forward "
+        "pass each for gradient checkpointing, θ0 beside the model (kl_reg, asft), weights of the "
+        "whole batch where it is cut (talr, ...), an old model (psft). Attention over long texts, "
+        "padding, loading and saving are left out."
+    )
+    lengths = ", ".join(f"{domain.label} {_tokens(study, domain)}" for domain in study.domains)
+    yield (
+        f"Tokens of prompt + response per example: {lengths}; {training.epochs:g} epochs. Counted "
+        "in results/<study>/tokenized where that exists; before, guesses for the hub's data sets."
+    )
+    yield (
+        f"Writing a token takes max(2P bytes / {h.bandwidth:g} GB/s, {h.step_s:g} s with backend "
+        f"hf) per batch of {study.evaluation.batch_size} (the model takes more where "
+        "batch_tokens holds them); answers are as long as the reference, "
+        f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite."
+    )
+    yield (
+        f"{n_jobs} training job(s) at a time. Weights on disk: one set per job and what "
+        "averages wait for at most, all with keep_models; resume points twice while one is "
+        "replaced. The cache holds weights once, and "
+        "twice where a language model is taken out of one that also sees (Gemma 3)."
+    )
+    yield (
+        f"Memory per process at {training.max_length} tokens in all {training.micro_batch_size} "
+        "sequences of a micro-batch, of the method that needs most (sft_tradeoff.training.memory)."
+    )
+
+
+def _tokens(study: Study, domain: DomainSpec) -> str:
+    return " + ".join(f"{n:.0f}" for n in example_tokens(study, study.models[0], domain))
+
+
+def markdown(costs: list[ModelCost]) -> str:
+    """Return the table, with a row of sums."""
+    header = (
+        "model", "parameters", "runs (averages)", "training tokens", "training GPU-h",
+        "evaluation GPU-h", "cache GB", "weights GB", "resume points GB", "memory per GPU GiB",
+    )  # fmt: skip
+    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    for c in costs:
+        cells = [
+            c.model, f"{c.n_parameters / 1e9:.2f} B", f"{c.n_trained} ({c.n_averaged})",
+            f"{c.n_tokens / 1e6:.1f} M", f"{c.training:.1f}", f"{c.evaluation:.1f}",
+            *(f"{size / GB:.1f}" for size in (c.cache, c.weights, c.resume)),
+            f"{c.memory / 2**30:.0f} ({c.memory_method})",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    keys = ("training", "evaluation", "cache", "weights", "resume")
+    total = {key: sum(getattr(c, key) for c in costs) for key in keys}
+    cells = [
+        "all", "", f"{sum(c.n_trained for c in costs)} ({sum(c.n_averaged for c in costs)})",
+        f"{sum(c.n_tokens for c in costs) / 1e6:.1f} M", f"{total['training']:.1f}",
+        f"{total['evaluation']:.1f}", f"{total['cache'] / GB:.1f}", "", "", "",
+    ]  # fmt: skip
+    return "\n".join([*lines, "| " + " | ".join(cells) + " |"])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff cost``."""
+    parser.add_argument("--study", required=True, help="study file")
+    for name, value in asdict(Hardware()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
+    parser.add_argument("--jobs", type=int, default=N_JOBS, help="training jobs side by side")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the estimate of a study."""
+    with run_main("cost"):
+        study = load_study(args.study)
+        check_files(study, args.study, BENCHMARKS)
+        hardware = Hardware(args.tflops, args.utilization, args.bandwidth, args.step_s)
+        costs = [model_cost(study, name, hardware, args.jobs) for name in study.models]
+        stated = list(assumptions(study, hardware, args.jobs))
+        if args.json:
+            facts: dict[str, Any] = {"hardware": asdict(hardware), "assumptions": stated}
+            print(json.dumps({"models": [asdict(c) for c in costs], **facts}, indent=2))
+            return
+        print(f"Estimate by formula, not measured: study {study.study}\n\n{markdown(costs)}\n")
+        print("\n".join(f"- {line}" for line in stated))

@@ -1,0 +1,135 @@
+"""The study file that `make own` writes: the template with the user's data and model.
+
+Before it is written, and when it is there already, its limits are compared with the data
+(:mod:`sft_tradeoff.planning.own_tokens`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sft_tradeoff.assets.spec import LocalAsset
+from sft_tradeoff.models.folder import weight_files
+from sft_tradeoff.planning.own_tokens import check_tokens
+from sft_tradeoff.study.config import Study, load_study, parse_study
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.files import atomic_write_text, sha256_of
+from sft_tradeoff.system.strict_yaml import parse_yaml, read_yaml
+from sft_tradeoff.system.validation import ConfigError
+
+logger = logging.getLogger(__name__)
+
+TEMPLATE = Path("config/studies/own.yaml")
+# What the template's domain may leave out.
+DEFAULTS = {"metric": "exact_match", "n_train": 200, "n_test": 100, "max_new_tokens": None}
+
+
+def read_template() -> dict[str, Any]:
+    """The template, with defaults where its domain leaves something out.
+
+    Raises:
+        UserError: If it is gone, or is no study with one domain.
+    """
+    try:
+        template = read_yaml(TEMPLATE)
+        domain = {key: value for key, value in template["domains"][0].items() if value is not None}
+    except (OSError, ConfigError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{TEMPLATE}: not a study file with a domain ({error}); correct it, or take the "
+            "repository's own again: git checkout -- " + str(TEMPLATE)
+        ) from None
+    return dict(template) | {"domains": [DEFAULTS | domain]}
+
+
+def write_study(study: dict[str, Any], folder: Path) -> Path:
+    """Write a study file; one that exists for the same data and model stays as the user left it.
+
+    Raises:
+        UserError: If the name is taken by another study, or lines are too long for this one.
+    """
+    path = folder / f"{study['study']}.yaml"
+    if not path.exists():
+        check_tokens(parse_study(study, str(path)), TEMPLATE)
+        atomic_write_text(path, _as_yaml(study))
+        logger.info("%s written", path)
+        return path
+    existing = load_study(path)
+    if not _same_question(existing, parse_study(study, str(path))):
+        raise UserError(
+            f"name: {study['study']!r} is taken: {path} names other data, another model or another "
+            f"grading ({existing.description or 'no description'!r}), or their files have changed "
+            "or gone; choose another name (NAME=), or correct the paths there"
+        )
+    check_tokens(existing, path)
+    logger.info(
+        "%s is kept from an earlier call for these data and this model: change its settings "
+        "there; TOLERANCE and SMALLEST_GAIN, if given, count instead of its own", path,
+    )  # fmt: skip
+    return path
+
+
+def _same_question(kept: Study, asked: Study) -> bool:
+    """Whether two studies read files of the same content, wherever they are, and grade them alike.
+
+    Metric and numeric tolerance of the kept one may have been changed there on purpose.
+    """
+
+    def content(study: Study) -> tuple[object, ...]:
+        data = [_digest(Path(str(d.path))) for d in study.domains if d.name == "jsonl"]
+        used = [study.assets.get(str(study.model_catalogue[m].asset)) for m in study.models]
+        local = [Path(asset.path).expanduser() for asset in used if isinstance(asset, LocalAsset)]
+        weights = [[_digest(path) for path in weight_files(folder)] for folder in local]
+        return data, weights, study.models
+
+    rules = [[(d.metric, d.tolerance) for d in study.domains] for study in (kept, asked)]
+    graded_alike = kept.description == asked.description or rules[0] == rules[1]
+    return graded_alike and content(kept) == content(asked)
+
+
+def _digest(path: Path) -> str:
+    return sha256_of(path) if path.is_file() else f"{path} is gone"
+
+
+def _as_yaml(study: dict[str, Any]) -> str:
+    """The template with other values, so that its comments stay."""
+    template = TEMPLATE.read_text(encoding="utf-8")
+    old = parse_yaml(template, TEMPLATE)
+    before, after = old | old["domains"][0], study | study["domains"][0]
+    text = re.sub(r"\A(#.*\n)+", "", template)
+    for key in before.keys() - {"domains"}:
+        line = rf"(?m)^( *{key}: ).*?(?= *(?:#|$))"
+        if before[key] != after[key]:
+            new = _inline(after[key]).replace("\\", r"\\")
+            text = re.sub(line, rf"\g<1>{new}", text, count=1)
+    added = {key: value for key, value in study.items() if key not in old}
+    text += _block(added) if added else ""
+    if not _holds(text, study):  # the user wrote the template in another style
+        text = f"# Comments: {TEMPLATE}\n{_block(study)}"
+    if not _holds(text, study):
+        raise UserError(
+            "path: the names of data and model have characters that YAML cannot hold; rename them"
+        )
+    return f"# Written by make own; change what you like. Keys: config/README.md.\n{text}"
+
+
+def _holds(text: str, study: dict[str, Any]) -> bool:
+    try:
+        return bool(parse_yaml(text, TEMPLATE) == study)
+    except ConfigError:
+        return False
+
+
+def _block(content: dict[str, Any]) -> str:
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _inline(value: Any) -> str:
+    """A value on one line."""
+    listed = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)
+    return str(listed).strip()[1:-1]

@@ -1,0 +1,173 @@
+"""What only the model's tokenizer can tell about the user's data, where it is here already.
+
+A model that is yet to be fetched is asked by the stages: they refuse the same, or say it on the
+recommendation page.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sft_tradeoff.assets.fetch import cache_dir
+from sft_tradeoff.assets.spec import LocalAsset
+from sft_tradeoff.domains.base import Example
+from sft_tradeoff.domains.jsonl import domain as jsonl
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.tokenization import example_name, tokenize_example
+from sft_tradeoff.models.tokenized import TokenizationError
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.study.config import Study
+from sft_tradeoff.system.console import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+UNLIMITED = 10**9
+MOST_CUT = 0.5  # of a split's responses; with more there is too little whose end is learned
+LISTED = 5
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """An example with the numbers of tokens of its prompt and of its whole response."""
+
+    line: int
+    n_prompt: int
+    n_response: int
+
+
+def check_tokens(study: Study, source: Path) -> None:
+    """Refuse examples that the model cannot read as they are meant, or answer.
+
+    Args:
+        study: What will run.
+        source: The file in which its limits can be changed.
+
+    Raises:
+        UserError: Listing the lines.
+    """
+    for domain in study.domains:
+        n_new, window = domain.max_new_tokens, study.evaluation.max_length
+        if n_new is not None and n_new >= window:
+            raise UserError(
+                f"{source}: max_new_tokens ({n_new}) leaves no room for a prompt within "
+                f"evaluation.max_length ({window}); lower it, or raise that"
+            )
+        splits = _generate(domain, source)
+        for tokenizer in filter(None, (_tokenizer(study, model) for model in study.models)):
+            _check_domain(study, domain, source, splits, tokenizer)
+
+
+def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
+    try:
+        return jsonl.generate(domain) if domain.name == "jsonl" else {}
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from error
+
+
+def _tokenizer(study: Study, model: str) -> PreTrainedTokenizerBase | None:
+    """That of the model in the cache, or in the user's folder; None if it is yet to be fetched."""
+    entry = study.model_catalogue[model]
+    asset = study.assets.get(str(entry.asset))
+    folders = [cache_dir() / "models" / model]
+    if isinstance(asset, LocalAsset):
+        folders.append(Path(asset.path).expanduser())
+    found = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    return load_tokenizer(found, entry.chat_template_args) if found else None
+
+
+def _check_domain(
+    study: Study,
+    domain: DomainSpec,
+    source: Path,
+    splits: Mapping[str, Sequence[Example]],
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    problems: list[tuple[int, str]] = []
+    measured = {
+        split: list(_measure(splits[split], tokenizer, problems))
+        for split in ("train", "test")
+        if split in splits
+    }
+    _refuse(domain, problems, "change or remove these lines")
+    room = domain.max_new_tokens or "as many as the longest response needs"
+    _refuse(
+        domain,
+        _too_long(measured, domain, study),
+        f"shorten or remove these lines, or raise training.max_length "
+        f"({study.training.max_length}) and evaluation.max_length ({study.evaluation.max_length}, "
+        f"of which max_new_tokens takes {room}) in {source}",
+    )
+    for split, examples in measured.items():
+        _check_ends(split, examples, study.training.max_length, source)
+
+
+def _refuse(domain: DomainSpec, problems: Iterable[tuple[int, str]], fix: str) -> None:
+    """Raise an error that lists problems by their lines; nothing happens if there are none."""
+    if lines := [f"line {number}: {what}" for number, what in sorted(problems)]:
+        raise UserError(f"{jsonl.report(Path(str(domain.path)), lines)}\n  {fix}")
+
+
+def _measure(
+    examples: Sequence[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    problems: list[tuple[int, str]],
+) -> Iterator[_Measured]:
+    """Count tokens; what cannot be tokenized is noted as a problem of its line."""
+    for example in examples:
+        line, record = int(example.meta["line"]), example.to_dict()
+        try:
+            whole = tokenize_example(tokenizer, record, UNLIMITED)
+        except TokenizationError as error:
+            problems.append((line, str(error).removeprefix(f"{example_name(record)}: ")))
+        else:
+            n_response = sum(whole.response_mask)
+            yield _Measured(line, len(whole.input_ids) - n_response, n_response)
+
+
+def _too_long(
+    measured: Mapping[str, Sequence[_Measured]], domain: DomainSpec, study: Study
+) -> Iterator[tuple[int, str]]:
+    """Prompts that leave no room, and test responses that are longer than an answer may be."""
+    most = study.training.max_length - 1
+    test = measured.get("test", ())
+    kept = [min(e.n_response, study.training.max_length - e.n_prompt) for e in test]
+    room = domain.max_new_tokens or max(kept, default=0)
+    limits = {"train": most, "test": min(most, study.evaluation.max_length - room)}
+    for split, examples in measured.items():
+        for example in examples:
+            if example.n_prompt > limits[split]:
+                yield (
+                    example.line,
+                    (
+                        f"the prompt has {example.n_prompt} tokens, and more than {limits[split]} "
+                        "leave no room for a response"
+                    ),
+                )
+    for example, n_kept in zip(test, kept, strict=True):
+        if n_kept > room:
+            what = f"the response has {example.n_response} tokens, max_new_tokens is {room}"
+            yield example.line, what
+
+
+def _check_ends(split: str, examples: Sequence[_Measured], max_length: int, source: Path) -> None:
+    """Say how many responses lose their end; refuse if those are most."""
+    cut = sorted(e.line for e in examples if e.n_prompt + e.n_response > max_length)
+    if not cut:
+        return
+    needed = max(e.n_prompt + e.n_response for e in examples)
+    lines = ", ".join(map(str, cut[:LISTED])) + ", ..." * (len(cut) > LISTED)
+    text = (
+        f"{len(cut)} of {len(examples)} {split} responses ({len(cut) / len(examples):.0%}) are cut "
+        f"at training.max_length ({max_length} tokens), so their ends are not "
+        f"{'learned' if split == 'train' else 'scored'} (lines {lines}); {needed} would hold all: "
+        f"raise it and evaluation.max_length in {source}, or shorten them"
+    )
+    if len(cut) >= MOST_CUT * len(examples):
+        raise UserError(text)
+    logger.warning("warning: %s", text)

@@ -1,0 +1,118 @@
+"""Every score against the learning rate: where the domain is learned and what it costs.
+
+One row per quantity (for each model), one column per domain, one line per method; θ0 is a dashed
+line with its interval as a band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from sft_tradeoff.analysis.tradeoff import SETTING
+from sft_tradeoff.report.figures.style import (
+    BASE_COLOUR,
+    BASE_LABEL,
+    MethodStyle,
+    draw_intervals,
+    method_handles,
+    method_styles,
+    new_panels,
+    note_if_empty,
+    outside_legend,
+)
+from sft_tradeoff.study.names import format_learning_rate
+
+Y_LABELS = {
+    "domain_score": "Domain accuracy\n(fraction correct)\nbetter →",
+    "domain_nll": "Domain NLL\n(nats per token, log)\n← better",
+    "general_bits_per_byte_difference": "Δ general code length\n(bits per byte)\n← better",
+    "general_score_difference": "Δ general accuracy\n(fraction correct)\nbetter →",
+}
+GENERAL = ("general_bits_per_byte_difference", "general_score_difference")
+DRAWN = [*SETTING, *(f"{q}{b}" for q in Y_LABELS for b in ("", "_low", "_high"))]
+# Methods at one learning rate stand side by side, this many decades apart if there is room: about
+# a marker's width, so that intervals do not hide each other.
+DODGE = 0.06
+
+
+def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
+    """Draw all quantities of a study over the learning rate.
+
+    Args:
+        table: The trade-off over seeds, see :mod:`sft_tradeoff.analysis.aggregate`.
+
+    Returns:
+        The figure and the numbers in it.
+    """
+    frame = table[DRAWN]
+    models, domains = frame["model"].unique(), frame["domain"].unique()
+    styles = method_styles(frame)
+    rates = np.sort(frame["learning_rate"].dropna().unique())
+    offsets = _offsets(rates, list(styles))
+    rows = [(model, y) for model in models for y in Y_LABELS]
+    figure, grid = new_panels(len(rows), len(domains), 1.4, sharex="all")
+    for (model, y), line in zip(rows, grid, strict=True):
+        for domain, axes in zip(domains, line, strict=True):
+            points = frame[(frame["model"] == model) & (frame["domain"] == domain)]
+            _draw_panel(axes, points, y, styles, offsets)
+            if y == rows[0][1]:
+                axes.set_title(domain if len(models) == 1 else f"{model}: {domain}")
+            if y in GENERAL:
+                axes.sharey(line[0])
+        line[0].set_ylabel(Y_LABELS[y])
+    for axes in grid[-1]:
+        _label_rates(axes, rates)
+    figure.align_ylabels(grid[:, 0])
+    figure.supxlabel("Learning rate")
+    base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOUR, "--", "full")}, "")
+    outside_legend(figure, base + method_handles(styles), "upper")
+    return figure, frame
+
+
+def _draw_panel(
+    axes: Axes,
+    points: pd.DataFrame,
+    y: str,
+    styles: dict[str, MethodStyle],
+    offsets: dict[str, float],
+) -> None:
+    for base in points[points["method"] == "base"].to_dict("records"):
+        axes.axhspan(base[f"{y}_low"], base[f"{y}_high"], color="0.92", zorder=0)
+        axes.axhline(base[y], color=BASE_COLOUR, linestyle="--", linewidth=0.8, zorder=1)
+    for label, style in styles.items():
+        line = points[points["label"] == label].sort_values("learning_rate")
+        line = line.assign(x=line["learning_rate"] * offsets[label])
+        draw_intervals(axes, line, "x", y, style.color)
+        axes.plot(line["x"], line[y], linestyle=style.line, markersize=4, **style.marker("o"))
+    note_if_empty(axes, points[y])
+    axes.margins(y=0.1)
+    if y == "domain_nll":  # spans more than a decade from θ0 to the best run
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.locator_params(axis="y", nbins=4)
+
+
+def _offsets(rates: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
+    """Factor on the learning rate that sets each method beside the others (log axis)."""
+    gap = float(np.diff(np.log10(rates)).min()) if len(rates) > 1 else 1.0
+    step = min(DODGE, gap / 2 / len(labels))
+    places = np.arange(len(labels)) - (len(labels) - 1) / 2
+    return dict(zip(labels, 10 ** (step * places), strict=True))
+
+
+def _label_rates(axes: Axes, rates: np.ndarray) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
+    axes.minorticks_off()
+    axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
+    if len(rates) > 4:
+        axes.tick_params(axis="x", labelrotation=60)

@@ -1,0 +1,76 @@
+"""Write the recommendation of a study: a page, and the same as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sft_tradeoff.analysis.comparison import (
+    DEFAULT_SMALLEST_GAIN,
+    parse_smallest_gain,
+)
+from sft_tradeoff.analysis.evidence import read_measured
+from sft_tradeoff.analysis.recommendation import recommend
+from sft_tradeoff.analysis.scores import NUMBERS, TEXT
+from sft_tradeoff.analysis.tolerance import (
+    DEFAULT_ALLOWED,
+    complete_tolerance,
+    parse_tolerance,
+)
+from sft_tradeoff.analysis.tradeoff import read_over_seeds, read_table
+from sft_tradeoff.analysis.truncation import paragraph, read_cuts, record
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
+
+
+def _strict(value: Any) -> Any:
+    """For readers that know JSON's numbers only: null for what is unknown or without limit."""
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff recommend``."""
+    parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
+    parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
+    parser.add_argument(
+        "--tradeoff", type=Path, required=True, help="what aggregate wrote to --over-seeds, CSV"
+    )
+    parser.add_argument(
+        "--tolerance",
+        default="",
+        metavar="MEASURE=NUMBER ...",
+        help="largest general loss allowed: bits_per_byte and/or accuracy (a fraction); default "
+        f"bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} without code lengths",
+    )
+    parser.add_argument(
+        "--smallest-gain",
+        default="",
+        metavar="MEASURE=NUMBER ...",
+        help="smallest gain on the domain for which one method is preferred to another: accuracy "
+        "(a fraction) and/or nll (nats per token); default "
+        + " ".join(f"{name}={gain:g}" for name, gain in DEFAULT_SMALLEST_GAIN.items()),
+    )
+    parser.add_argument("--out", type=Path, required=True, help="page to write, .md")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the recommendation of one study, as a page and as JSON beside it."""
+    from sft_tradeoff.report.recommendation_page import to_markdown
+
+    with run_main("recommend"):
+        table = read_over_seeds(args.tradeoff)
+        runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.study.runs")
+        tolerance = complete_tolerance(parse_tolerance(args.tolerance), table)
+        smallest = parse_smallest_gain(args.smallest_gain)
+        measured = read_measured(runs, args.runs)
+        found = recommend(table, measured, tolerance, smallest)
+        cuts = read_cuts(runs, args.runs)
+        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(cuts))
+        atomic_write_text(args.out, to_markdown(found, measured.grading, paragraph(cuts)))

@@ -1,0 +1,173 @@
+"""The trade-off as tables: Markdown, LaTeX, CSV, and on the terminal.
+
+One block per model and domain: θ0 first, then every method at every learning rate. Numbers are
+rounded here and nowhere earlier; nothing is computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from sft_tradeoff.analysis.tradeoff import SETTING, missing_settings, read_over_seeds
+from sft_tradeoff.study.names import format_learning_rate
+from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.system.files import atomic_write_text
+
+# Quantity -> heading, decimals. Code length differences are worth a fourth decimal.
+COLUMNS = {
+    "domain_score": ("Domain accuracy", 3),
+    "domain_nll": ("Domain NLL", 3),
+    "general_score": ("General accuracy", 3),
+    "general_score_difference": ("Δ general accuracy", 3),
+    "general_bits_per_byte_difference": ("Δ bits per byte", 4),
+}
+DASH = "–"
+CAPTION = (
+    "Value ± standard error; accuracies are fractions, NLL is in nats per token. Δ is the change "
+    "against θ₀ on the same items (paired). Smaller NLL and Δ bits per byte are better."
+)
+LATEX = {
+    "\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "θ₀": r"$\theta_0$", "Δ": r"$\Delta$", "±": r"$\pm$", "−": "$-$", DASH: "--",
+}  # fmt: skip
+
+
+def cell(value: float, stderr: float, decimals: int) -> str:
+    """Format ``value ± stderr``; a missing value is a dash, a missing error left out."""
+    if math.isnan(value):
+        return DASH
+    # Adding zero turns -0.0, which rounding makes of small negatives, into 0.0.
+    text = f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
+    return text if math.isnan(stderr) else f"{text} ± {stderr:.{decimals}f}"
+
+
+def blocks(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield title and formatted rows for each model and domain, θ0 first.
+
+    Args:
+        table: The trade-off over seeds, see :mod:`sft_tradeoff.analysis.aggregate`.
+    """
+    for model, of_model in table.groupby("model", sort=False):
+        for domain, rows in of_model.groupby("domain", sort=False):
+            is_base = rows["method"] == "base"
+            ordered = pd.concat([rows[is_base], rows[~is_base]])
+            yield f"{model}, {domain}", _format(ordered)
+
+
+def _format(rows: pd.DataFrame) -> pd.DataFrame:
+    rates = rows["learning_rate"]
+    columns = {
+        "Method": rows["label"].mask(rows["method"] == "base", "θ₀").tolist(),
+        "Learning rate": ["" if math.isnan(rate) else format_learning_rate(rate) for rate in rates],
+    }
+    for quantity, (heading, decimals) in COLUMNS.items():
+        pairs = zip(rows[quantity], rows[f"{quantity}_stderr"], strict=True)
+        columns[heading] = [cell(value, stderr, decimals) for value, stderr in pairs]
+    return pd.DataFrame(columns)
+
+
+def footnotes(table: pd.DataFrame) -> list[str]:
+    """Notes under the tables: what the numbers are, over how many seeds, and what is missing."""
+    notes = [CAPTION]
+    if (seeds := int(table["n_seeds"].max())) > 1:
+        notes.append(f"Means over {seeds} seeds, whose spread is part of the standard errors.")
+    return notes + _gaps(table)
+
+
+def _gaps(table: pd.DataFrame) -> list[str]:
+    """One note for each reason, with the settings that share it."""
+    settings: dict[str, list[str]] = {}
+    for name, reason in missing_settings(table, list(COLUMNS)).items():
+        settings.setdefault(reason.replace("θ0", "θ₀"), []).append(name)
+    return [f"{DASH} {'; '.join(names)}: {reason}." for reason, names in settings.items()]
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Render all blocks as GitHub-flavoured Markdown."""
+    parts = []
+    for title, rows in blocks(table):
+        lines = [rows.columns, ["---"] * 2 + ["---:"] * len(COLUMNS), *rows.to_numpy()]
+        parts.append(f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join([*parts, *footnotes(table)]) + "\n"
+
+
+def to_latex(table: pd.DataFrame) -> str:
+    """Render one ``table`` environment per block; the document needs only booktabs."""
+    parts = ["% Needs \\usepackage{booktabs}."]
+    notes = latex(" ".join(footnotes(table)))
+    for title, rows in blocks(table):
+        lines = [" & ".join(map(latex, line)) + r" \\" for line in rows.to_numpy()]
+        parts += [
+            r"\begin{table}[htbp]\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{latex(title)}. {notes}}}",
+            rf"\label{{tab:tradeoff-{title.replace(', ', '-')}}}",
+            rf"\begin{{tabular}}{{ll{'r' * len(COLUMNS)}}}",
+            r"\toprule",
+            " & ".join(map(_latex_heading, rows.columns)) + r" \\",
+            r"\midrule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def latex(text: str) -> str:
+    """Escape text for LaTeX; the few symbols used here become commands."""
+    return re.sub("|".join(map(re.escape, LATEX)), lambda match: LATEX[match[0]], text)
+
+
+def _latex_heading(heading: str) -> str:
+    """Break a heading over two lines, so that seven columns fit the text width."""
+    first, _, last = heading.rpartition(" ")
+    return rf"\shortstack[l]{{{latex(first)} \\ {latex(last)}}}" if first else latex(last)
+
+
+def to_text(table: pd.DataFrame) -> str:
+    """Render all blocks aligned for a terminal."""
+    parts = [f"{title}\n{rows.to_string(index=False)}" for title, rows in blocks(table)]
+    return "\n\n".join([*parts, *footnotes(table)])
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Render the rounded numbers as CSV, with the reason where one is missing."""
+    rounded = table[[*SETTING, "n_seeds"]].copy()
+    for quantity, (_, decimals) in COLUMNS.items():
+        for name in (quantity, f"{quantity}_stderr"):
+            rounded[name] = [round(value, decimals) for value in table[name]]
+    rounded["reason"] = table["reason"]
+    return rounded.to_csv(index=False, lineterminator="\n")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff tables``."""
+    parser.add_argument(
+        "--tradeoff", type=Path, required=True, help="what aggregate wrote to --over-seeds, CSV"
+    )
+    parser.add_argument("--out-dir", type=Path, help="folder for tradeoff.md, .tex and .csv")
+    parser.add_argument(
+        "--show", nargs="*", metavar="PATH", help="print the table, then where these files lie"
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the tables, or show them."""
+    with run_main("tables"):
+        if args.out_dir is None and args.show is None:
+            raise UserError("nothing to do; give --out-dir, --show or both")
+        table = read_over_seeds(args.tradeoff)
+        if args.out_dir is not None:
+            for render, suffix in ((to_markdown, "md"), (to_latex, "tex"), (to_csv, "csv")):
+                atomic_write_text(args.out_dir / f"tradeoff.{suffix}", render(table))
+        if args.show is not None:
+            print("\n".join([to_text(table), *(["", "Results:"] if args.show else []), *args.show]))

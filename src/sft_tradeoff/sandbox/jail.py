@@ -1,0 +1,287 @@
+"""The inside of the sandbox: a script that shuts itself in and then starts the program.
+
+:mod:`sft_tradeoff.sandbox.run` runs it in a fresh interpreter, because namespaces can only be
+entered by a process with one thread. It uses the standard library only, reads the request as JSON
+from stdin and writes what happened as JSON to stdout. Three processes result: this one, which keeps
+the time; the init of the PID namespace, with whose death the kernel kills every process inside; and
+the program.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+# Constants of the kernel's interface (linux/sched.h, mount.h, prctl.h), which Python 3.11 lacks.
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
+MNT_DETACH = 2
+SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+
+# Any folder that exists everywhere and holds nothing that the sandbox needs afterwards.
+MOUNT_POINT = "/proc"
+JAIL = f"{MOUNT_POINT}/jail"
+# What a Python interpreter needs besides its own folder; nothing of the user's is visible.
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/nix/store")
+LOADER_CACHE = "etc/ld.so.cache"
+SLACK_BYTES = 1 << 20
+N_FILES = 1000
+# Unused by any account; the process id of this script makes it unique to one sandbox.
+FIRST_UID = 2_000_000_000
+INSIDE_ID = 1000
+WORD_BYTES = 4096
+
+# Not -I, which ignores every variable: hashes, and so the order of sets, must not differ between
+# runs. The environment holds nothing else, and -P and -s do what is left of -I.
+FLAGS = ("-s", "-S", "-P")
+ENVIRONMENT = {"PYTHONHASHSEED": "0"}
+# The word is fetched after the program has ended, so that ending early cannot look like success.
+RUNNER = """
+import os, runpy
+try:
+    runpy.run_path("/program.py", run_name="__main__")
+    word = os.read({challenge}, 64)
+except BaseException as error:
+    word = f"{{type(error).__name__}}: {{error}}".encode(errors="replace")[:200]
+os.write({verdict}, word)
+os._exit(0)
+"""
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Pipe(NamedTuple):
+    """The two ends of ``os.pipe``."""
+
+    read: int
+    write: int
+
+
+def _call(name: str, *arguments: Any) -> None:
+    """Call a C function that returns 0 on success."""
+    if getattr(_LIBC, name)(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    texts = [text.encode() for text in (source, target, kind, options)]
+    _call("mount", *texts[:3], ctypes.c_ulong(flags), texts[3])
+
+
+def _make_read_only(path: str) -> None:
+    """Make a mount and everything mounted below it read-only (Linux 5.12)."""
+    flags = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+    attributes = (ctypes.c_uint64 * 4)(flags, 0, 0, 0)
+    long, size = ctypes.c_long, ctypes.c_size_t(ctypes.sizeof(attributes))
+    _call(
+        "syscall", long(SYS_MOUNT_SETATTR), long(AT_FDCWD), path.encode(), long(AT_RECURSIVE),
+        attributes, size,
+    )  # fmt: skip
+
+
+def is_real_root() -> bool:
+    """Tell root of the machine or of a plain container from root in a user namespace."""
+    identity = Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
+    return os.geteuid() == 0 and identity
+
+
+def enter_namespaces(real_root: bool) -> None:
+    """Leave the network, the mounts, the processes and the IPC objects of the machine.
+
+    An ordinary user gets the right to do so by a user namespace. Real root must not take one: its
+    processes would still be root's for the kernel, whom ``RLIMIT_NPROC`` does not bind.
+    """
+    # When memory runs out, the kernel is to kill the program and not the training beside it.
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
+    uid, gid = os.geteuid(), os.getegid()
+    _call("unshare", flags if real_root else flags | CLONE_NEWUSER)
+    if not real_root:
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{INSIDE_ID} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{INSIDE_ID} {gid} 1")
+
+
+def interpreter() -> str:
+    """Path of the interpreter itself, outside any virtual environment."""
+    return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def visible_folders() -> Iterator[str]:
+    """Yield the folders of the machine that the program may read, none within another."""
+    own = (sys.base_prefix, sys.base_exec_prefix, os.path.dirname(interpreter()))
+    found: list[str] = []
+    for path in (*SYSTEM, *sorted(map(os.path.realpath, own), key=len)):
+        if os.path.isdir(path) and not any(path.startswith(f"{f}/") or path == f for f in found):
+            found.append(path)
+            yield path
+
+
+def change_root(program: bytes, max_file_bytes: int, owner: int) -> None:
+    """Leave the machine's files for a tree in memory, with a view on Python and nothing else.
+
+    The tree vanishes with the last process inside. Its root is not the mount's root: a process
+    whose root was changed so cannot make a user namespace, in which it would be root again.
+    """
+    os.umask(0o022)
+    _mount("none", "/", "", MS_REC | MS_PRIVATE)
+    cache = Path("/", LOADER_CACHE)
+    libraries = cache.read_bytes() if cache.exists() else b""
+    n_bytes = max_file_bytes + len(program) + len(libraries) + SLACK_BYTES
+    options = f"size={n_bytes},nr_inodes={N_FILES},mode=755"
+    folders = list(visible_folders())
+    _mount("none", MOUNT_POINT, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    for folder in folders:
+        _show(folder)
+    for path, content in ((LOADER_CACHE, libraries), ("program.py", program)):
+        Path(JAIL, path).parent.mkdir(exist_ok=True)
+        Path(JAIL, path).write_bytes(content)
+    Path(JAIL, "tmp").mkdir(exist_ok=True)  # there already if the interpreter lies below /tmp
+    os.chown(f"{JAIL}/tmp", owner, -1)
+    os.chdir(MOUNT_POINT)
+    _call("pivot_root", b".", b".")
+    _call("umount2", b".", MNT_DETACH)
+    os.chroot("/jail")
+    os.chdir("/tmp")
+
+
+def _show(folder: str) -> None:
+    target = JAIL + folder
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if os.path.islink(folder):
+        os.symlink(os.readlink(folder), target)
+        return
+    os.mkdir(target)
+    _mount(folder, target, "", MS_BIND | MS_REC)
+    _make_read_only(target)
+
+
+def set_limits(request: Mapping[str, Any], n_others: int) -> None:
+    """Set the limits of this process and of those it starts.
+
+    Args:
+        request: The limits.
+        n_others: Processes of the sandbox itself that count against ``max_processes``.
+    """
+    limits = {
+        resource.RLIMIT_CPU: request["cpu_s"],
+        resource.RLIMIT_AS: request["memory_bytes"],
+        resource.RLIMIT_FSIZE: request["max_file_bytes"],
+        resource.RLIMIT_NPROC: request["max_processes"] + n_others,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for kind, limit in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        # A program may handle the signal at the soft limit, but not the kill a second later.
+        resource.setrlimit(kind, (limit, limit + (kind == resource.RLIMIT_CPU and limit != hard)))
+
+
+def become_program(
+    request: Mapping[str, Any], uid: int | None, null: int, challenge: int, verdict: int
+) -> NoReturn:
+    """Give up every privilege and run the program; a user namespace's end with the exec."""
+    # Its own group: an ordinary user's program may signal this script, whose uid it has.
+    os.setsid()
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    for descriptor in (challenge, verdict):
+        os.set_inheritable(descriptor, True)
+    if uid is not None:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    _call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    set_limits(request, n_others=0 if uid is not None else 2)
+    runner = RUNNER.format(challenge=challenge, verdict=verdict)
+    os.execve(interpreter(), [interpreter(), *FLAGS, "-c", runner], ENVIRONMENT)
+
+
+def run_init(
+    request: Mapping[str, Any], uid: int | None, null: int, pipes: tuple[Pipe, Pipe, Pipe]
+) -> NoReturn:
+    """Be the first process of the PID namespace: start the program and report how it ended."""
+    challenge, verdict, status = pipes
+    try:
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        program = os.fork()
+        if not program:
+            become_program(request, uid, null, challenge.read, verdict.write)
+        report = str(os.waitpid(program, 0)[1])
+    except BaseException as error:
+        report = f"{type(error).__name__}: {error}"
+    os.write(status.write, report.encode())
+    os._exit(0)
+
+
+def reset_signals() -> None:
+    """Handle and ignore no signal, for this process and those it starts.
+
+    From inside, an init gets only signals that it handles, as Python does SIGINT. What the caller
+    ignores must not change a program's outcome; without SIGCHLD the statuses would be lost.
+    """
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def supervise(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the program, and return when no process of it is left.
+
+    Returns:
+        ``passed``; ``word``, what the runner wrote; ``status``, the program's wait status or what
+        prevented its start, empty if the time was over before.
+
+    Raises:
+        OSError: If the sandbox cannot be set up; the program was not started then.
+    """
+    real_root = is_real_root()
+    uid = FIRST_UID + os.getpid() if real_root else None
+    null = os.open(os.devnull, os.O_RDWR)
+    enter_namespaces(real_root)
+    source = request["program"].encode(errors="replace")
+    change_root(source, request["max_file_bytes"], -1 if uid is None else uid)
+    challenge, verdict, status = (Pipe(*os.pipe()) for _ in range(3))
+    token = os.urandom(16).hex()
+    os.write(challenge.write, token.encode())
+    os.close(challenge.write)
+    init = os.fork()
+    if not init:
+        run_init(request, uid, null, (challenge, verdict, status))
+    os.close(verdict.write)
+    os.close(status.write)
+    select.select([status.read], [], [], request["timeout_s"])
+    os.kill(init, signal.SIGKILL)
+    os.waitpid(init, 0)  # returns only when the whole namespace is dead
+    word = os.read(verdict.read, WORD_BYTES).decode(errors="replace")
+    report = os.read(status.read, WORD_BYTES).decode(errors="replace")
+    return {"passed": word == token and report == "0", "word": word, "status": report}
+
+
+def main() -> None:
+    """Serve one request."""
+    request = json.load(sys.stdin)
+    reset_signals()
+    try:
+        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        report = supervise(request)
+    except OSError as error:
+        report = {"refused": str(error)}
+    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A study file: parsed, checked, and expanded into runs."""

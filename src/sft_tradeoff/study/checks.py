@@ -1,0 +1,165 @@
+"""Whether what a study is made from fits together and is pinned; checked before any job.
+
+No torch here: Snakemake imports this module for every dry run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sft_tradeoff.assets.spec import UNPINNED, HubAsset
+from sft_tradeoff.domains.registry import DOMAIN_ASSETS
+from sft_tradeoff.study.config import SCHEMA_PATH, SUITE, Study, load_study, study_schema
+from sft_tradeoff.suite.human_eval import NO_PERMISSION
+from sft_tradeoff.suite.registry import BENCHMARKS, Benchmark
+from sft_tradeoff.system.validation import ConfigError, closest
+
+
+def check_domains(study: Study, source: str) -> None:
+    """Refuse a domain whose test data are also general benchmarks.
+
+    Args:
+        study: A valid study.
+        source: Name of its file.
+
+    Raises:
+        ConfigError: Naming file, key, value and fix.
+    """
+    for domain in study.domains:
+        for task in study.evaluation.tasks:
+            if task in BENCHMARKS and BENCHMARKS[task].asset in DOMAIN_ASSETS.get(domain.name, ()):
+                raise ConfigError(
+                    f"{source}: evaluation.tasks: {task!r} is the test of domain {domain.name!r}, "
+                    "so it is no general ability here; take it out"
+                )
+
+
+def unpinned_assets(study: Study, source: str) -> str:
+    """What is missing before a study can run: commits of hub repositories; empty if nothing is.
+
+    A study without them can be planned, but nobody could repeat its results: files at the hub
+    change.
+    """
+    lines = [
+        f"{source}: assets.{name}.revision: the commit of {asset.repo} is not pinned; copy the "
+        "40 digits from the commits on its hub page into the asset's entry (config/catalogue.yaml, "
+        "or the same entry under 'assets' in the study), or use a copy of its files with "
+        "'source: local' and 'path'"
+        for name in sorted(set(_used_assets(study)))
+        if isinstance(asset := study.assets[name], HubAsset) and asset.revision == UNPINNED
+    ]
+    return "\n".join(lines)
+
+
+def _used_assets(study: Study) -> Iterator[str]:
+    found = [study.model_catalogue[model].asset for model in study.models]
+    for task in study.evaluation.tasks:
+        found += [BENCHMARKS[task].asset, BENCHMARKS[task].grader_asset]
+    for domain in study.domains:
+        found += DOMAIN_ASSETS.get(domain.name, ())
+    return (name for name in found if name)
+
+
+def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
+    """Check what a study refers to outside itself, before any job.
+
+    Args:
+        study: A valid study.
+        source: Name of its file; the results' folder must have the same name.
+        benchmarks: Known general benchmarks, by name.
+
+    Raises:
+        ConfigError: Naming file, key, value and fix.
+    """
+    stem = Path(source).stem
+    if stem != study.study:
+        raise ConfigError(
+            f"{source}: study: {study.study!r} differs from the file's name, and would write into "
+            f"another study's results; set 'study: {stem}'"
+        )
+    for name in study.evaluation.tasks:
+        if name not in benchmarks:
+            raise ConfigError(
+                f"{source}: evaluation.tasks: unknown task {name!r}; {closest(name, benchmarks)}"
+            )
+        if benchmarks[name].runs_code and not study.evaluation.execute_code:
+            raise ConfigError(f"{source}: {NO_PERMISSION.format(name=name)}")
+        if name == "gsm8k" and any(domain.name == "math" for domain in study.domains):
+            raise ConfigError(
+                f"{source}: evaluation.tasks: 'gsm8k' tests what the domain 'math' trains, so it "
+                "is no general ability here; take it out"
+            )
+        wanted = benchmarks[name].chat_template
+        if wanted is not None and wanted != study.evaluation.chat_template:
+            raise ConfigError(
+                f"{source}: evaluation.chat_template: {str(not wanted).lower()}, but the prompts "
+                f"of task {name!r} need {str(wanted).lower()}; set it, or choose another task"
+            )
+    _check_tolerance(study, source, benchmarks)
+    _check_domains(study, source, benchmarks)
+    _check_expected(study, source, benchmarks)
+
+
+def _check_tolerance(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
+    suite = [benchmarks[name] for name in study.evaluation.tasks]
+    measured = {
+        "bits_per_byte": any(task.kind == "text" for task in suite),
+        "accuracy": any(task.accuracy for task in suite),
+    }
+    for measure in study.tolerance:
+        if not measured[measure]:
+            raise ConfigError(
+                f"{source}: tolerance: {measure} is measured by none of evaluation.tasks; take it "
+                "out, or add a task that does"
+            )
+
+
+def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
+    for i, domain in enumerate(study.domains):
+        if domain.label in {*benchmarks, SUITE}:
+            raise ConfigError(
+                f"{source}: domains.{i}.label: {domain.label!r} is the name of a task or of the "
+                "whole suite, whose scores would be mixed up with the domain's; give it another "
+                "label"
+            )
+        if domain.path is not None and not Path(domain.path).is_file():
+            raise ConfigError(
+                f"{source}: domains.{i}.path: {domain.path!r} is not a file; correct the path "
+                "(relative to the folder where the command runs)"
+            )
+
+
+def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
+    """A range of a score that does not exist would never be looked at."""
+    for model in study.models:
+        for key in study.model_catalogue[model].expected:
+            benchmark, _, metric = key.partition(".")
+            if benchmark not in benchmarks or not metric:
+                raise ConfigError(
+                    f"{source}: model_catalogue.{model}.expected: {key!r} is not task.metric, e.g. "
+                    f"piqa.acc_norm; {closest(benchmark, benchmarks)}"
+                )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff check``."""
+    parser.add_argument("studies", nargs="*", help="study files to validate")
+    parser.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA_PATH}")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Validate study files, or write the schema."""
+    if args.write_schema:
+        SCHEMA_PATH.parent.mkdir(parents=True, exist_ok=True)
+        SCHEMA_PATH.write_text(study_schema())
+    try:
+        for path in args.studies:
+            study = load_study(path)
+            check_files(study, path, BENCHMARKS)
+            check_domains(study, path)
+            print(f"{path}: valid study {study.study!r}")
+    except ConfigError as error:
+        sys.exit(str(error))

@@ -1,0 +1,209 @@
+"""Studies: the single source of truth of every setting, checked before any job starts.
+
+A study file names models, domains, methods, learning rates and seeds; it is parsed into the frozen
+models below, which also generate ``workflow/schemas/study.schema.json``
+(``sft-tradeoff check --write-schema``). No torch here: Snakemake imports this module
+for every dry run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from sft_tradeoff.assets.spec import Asset
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
+from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.study.names import format_learning_rate
+from sft_tradeoff.study.spec import (
+    EvaluationSpec,
+    LearningRates,
+    MethodSpec,
+    SmallestGainSpec,
+    ToleranceSpec,
+    TrainingSpec,
+)
+from sft_tradeoff.system.strict import Name, Seed, Settings
+from sft_tradeoff.system.strict_yaml import read_yaml
+from sft_tradeoff.system.validation import ConfigError, closest, explain
+
+SCHEMA_PATH = Path("workflow/schemas/study.schema.json")
+CATALOGUE_PATH = Path("config/catalogue.yaml")
+SUITE = "general"  # name of the group of tasks in lm-eval
+
+
+class Study(Settings):
+    """One study: what is trained and measured. See ``config/README.md`` for the keys."""
+
+    study: Name
+    description: str = ""
+    models: tuple[Name, ...] = Field(min_length=1)
+    domains: tuple[DomainSpec, ...] = Field(min_length=1)
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    learning_rates: LearningRates
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    keep_models: bool = Field(False, description="keep the weights of every run")
+    tolerance: ToleranceSpec = Field(
+        {},
+        exclude=True,  # like the next two: no run depends on it
+        description="largest general loss allowed: bits_per_byte and/or accuracy (a fraction)",
+    )
+    smallest_gain: SmallestGainSpec = Field(
+        {},
+        exclude=True,
+        description="smallest gain on the domain for which one method is preferred to another: "
+        "accuracy (a fraction) and/or nll (nats per token)",
+    )
+    results_source: Literal["fresh", "published"] = Field(
+        "fresh", exclude=True, description="published: draw results/published, compute nothing"
+    )
+    assets: dict[Name, Asset] = Field(default_factory=dict)
+    model_catalogue: dict[Name, ModelSpec] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _grids(self) -> Study:
+        methods = tuple(m for method in self.methods for m in method.expanded())
+        object.__setattr__(self, "methods", methods)
+        return self
+
+    @model_validator(mode="after")
+    def _references(self) -> Study:
+        for name in self.models:
+            if name not in self.model_catalogue:
+                raise ValueError(
+                    f"models: unknown model {name!r}; {closest(name, self.model_catalogue)}, "
+                    "or describe it under 'model_catalogue'"
+                )
+            asset = self.model_catalogue[name].asset
+            if asset is not None and asset not in self.assets:
+                raise ValueError(
+                    f"model_catalogue.{name}.asset: unknown asset {asset!r}; "
+                    f"{closest(asset, self.assets)}, or describe it under 'assets'"
+                )
+        _refuse_repeats("models", self.models, str)
+        _refuse_repeats("domains (label)", [d.label for d in self.domains], str)
+        _refuse_repeats("methods (label)", [m.label for m in self.methods], str)
+        _refuse_repeats("seeds", self.seeds, str)
+        for kind in ("full", "adapter"):
+            rates = getattr(self.learning_rates, kind)
+            _refuse_repeats(f"learning_rates.{kind}", rates, format_learning_rate)
+        for method in self.methods:
+            kind = METHODS[self.trained_method(method).name].parameterization
+            if not getattr(self.learning_rates, kind):
+                raise ValueError(
+                    f"learning_rates.{kind} is empty but method {method.name!r} needs it; "
+                    f"add e.g. 'learning_rates: {{{kind}: [1.0e-5]}}'"
+                )
+        return self
+
+    def trained_method(self, method: MethodSpec) -> MethodSpec:
+        """Return the method whose runs hold the trained weights: itself, or what it averages."""
+        if METHODS[method.name].merge is None:
+            return method
+        trained = {str(m.label): m for m in self.methods if METHODS[m.name].merge is None}
+        source = method.options["of"]
+        labels = [m.label for m in self.methods]
+        if source in labels and source not in trained:
+            raise ValueError(
+                f"methods: {method.label!r} averages {source!r}, which is an average itself; set "
+                f"options.of to a method that trains: {', '.join(trained) or 'there is none'}"
+            )
+        if source not in trained:
+            raise ValueError(
+                f"methods: {method.label!r} averages θ0 with the run of {source!r}, which this "
+                f"study does not train; add '- name: {source}', or set options.of to one of "
+                f"{', '.join(trained) or 'its other methods'}"
+            )
+        return trained[source]
+
+    def model_digest(self, name: str) -> str:
+        """Hash of what a model is made of, so that another θ0 repeats whatever used it."""
+        spec = self.model_catalogue[name]
+        asset = self.assets[spec.asset] if spec.asset else None
+        text = f"{MODEL_RECIPE_VERSION} {spec.model_dump_json(exclude={'expected'})}"
+        text += asset.model_dump_json() if asset else ""
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _refuse_repeats(key: str, values: Iterable[Any], name: Callable[[Any], str]) -> None:
+    """Refuse values that are the same in the names of runs, which would be one run."""
+    found: dict[str, Any] = {}
+    for value in values:
+        if (text := name(value)) in found:
+            what = (
+                f"{value!r} appears twice"
+                if found[text] == value
+                else f"{found[text]!r} and {value!r} are both {text} in the names of runs"
+            )
+            raise ValueError(
+                f"{key}: {what}, which would make duplicate runs; remove one"
+                + (" or give it a 'label' of its own" if key.endswith("(label)") else "")
+            )
+        found[text] = value
+
+
+def parse_study(data: Mapping[str, Any], source: str) -> Study:
+    """Validate the content of a study file, with the catalogue's models and assets added.
+
+    Args:
+        data: The merged YAML mapping.
+        source: Name of the file, for error messages.
+
+    Raises:
+        ConfigError: Naming the file, each wrong key, its value and the fix.
+    """
+    catalogue = read_catalogue()
+    merged = {
+        **data,
+        "assets": _added(catalogue["assets"], data.get("assets")),
+        "model_catalogue": _added(catalogue["models"], data.get("model_catalogue")),
+    }
+    try:
+        return Study.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(f"{source}:\n  {explain(error, Study.model_json_schema())}") from None
+
+
+def read_catalogue() -> dict[str, dict[str, Any]]:
+    """Read the models and assets that every study can name, under ``models`` and ``assets``.
+
+    Raises:
+        ConfigError: If the file has another form.
+    """
+    catalogue = read_yaml(CATALOGUE_PATH)
+    parts = ("assets", "models")
+    if not isinstance(catalogue, dict) or set(catalogue) != set(parts):
+        raise ConfigError(f"{CATALOGUE_PATH}: needs the keys 'assets' and 'models', and no other")
+    for part in parts:
+        if not isinstance(catalogue[part], dict):
+            raise ConfigError(f"{CATALOGUE_PATH}: {part}: must map names to entries")
+    return catalogue
+
+
+def _added(known: dict[str, Any], own: Any) -> Any:
+    """The catalogue's entries and the study's; what is not a mapping is left to the validation."""
+    return {**known, **(own or {})} if own is None or isinstance(own, Mapping) else own
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and validate a study file; see :func:`parse_study`."""
+    try:
+        data = read_yaml(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such study file; see config/studies/") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a study is a mapping of keys, got {type(data).__name__}")
+    return parse_study(data, str(path))
+
+
+def study_schema() -> str:
+    """JSON schema of a study file, as text."""
+    return json.dumps(Study.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,197 @@
+"""The run table: one row per (model, domain, method, hyperparameters, learning rate, seed).
+
+Each run gets a resolved configuration; training and evaluation read nothing else, and write it into
+their results. No torch here: Snakemake imports this module for every dry run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import Field
+
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.study.config import Study, load_study
+from sft_tradeoff.study.names import format_learning_rate
+from sft_tradeoff.study.spec import EvaluationSpec, MethodSpec, TrainingSpec
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_text
+from sft_tradeoff.system.strict import Strict
+from sft_tradeoff.system.validation import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
+# configuration, so that Snakemake repeats exactly the jobs concerned.
+TRAIN_RECIPE_VERSION = 2
+EVALUATE_RECIPE_VERSION = 4
+LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are longer by up to 30
+
+
+C = TypeVar("C", bound=Strict)
+
+
+class RunConfig(Strict):
+    """Everything that determines one training run."""
+
+    run: str
+    model: str
+    model_digest: str
+    domain: DomainSpec
+    method: MethodSpec
+    learning_rate: float
+    seed: int
+    training: TrainingSpec
+    merge_of: str | None = Field(None, description="run whose weights are averaged with θ0's")
+    recipe_version: int = TRAIN_RECIPE_VERSION
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether θ0's per-token losses must be computed before this run."""
+        options = METHODS[self.method.name].options(**self.method.options)
+        return "reference_nll" in options.needs
+
+
+class EvaluationConfig(Strict):
+    """Everything that determines the evaluation of one checkpoint."""
+
+    run: str
+    model: str
+    model_digest: str
+    domains: tuple[DomainSpec, ...]
+    evaluation: EvaluationSpec
+    expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    recipe_version: int = EVALUATE_RECIPE_VERSION
+
+
+def read_config(model: type[C], text: str) -> C:
+    """Read a resolved configuration from JSON text, or from the file that the text names."""
+    return model.model_validate_json(text if text.startswith("{") else Path(text).read_text())
+
+
+def base_run(model: str) -> str:
+    """Name of the untrained model θ0 in the run table."""
+    return f"{model}.base"
+
+
+def expand_runs(study: Study) -> list[RunConfig]:
+    """Expand a study to its training runs, in a stable order.
+
+    Raises:
+        ConfigError: If two runs would be the same but for their label, or a run's name is too long.
+    """
+    runs = []
+    for model, domain, method in itertools.product(study.models, study.domains, study.methods):
+        trained = study.trained_method(method)
+        rates = getattr(study.learning_rates, METHODS[trained.name].parameterization)
+        for rate, seed in itertools.product(rates, study.seeds):
+            setting = model, str(domain.label), rate, seed
+            runs.append(
+                RunConfig(
+                    run=_run_name(method, *setting),
+                    merge_of=None if trained is method else _run_name(trained, *setting),
+                    model=model,
+                    model_digest=study.model_digest(model),
+                    domain=domain,
+                    method=method,
+                    learning_rate=rate,
+                    seed=seed,
+                    training=study.training,
+                )
+            )
+    _refuse_duplicates(study, runs)
+    return runs
+
+
+def _run_name(method: MethodSpec, model: str, domain: str, rate: float, seed: int) -> str:
+    return f"{model}.{domain}.{method.label}.lr{format_learning_rate(rate)}.seed{seed}"
+
+
+def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
+    """Two labels for one setting would train the same thing twice."""
+    seen: dict[str, str] = {}
+    for run in runs:
+        if len(run.run) > LONGEST_RUN_NAME:
+            raise ConfigError(
+                f"study {study.study!r}: the name of run {run.run!r} has {len(run.run)} letters, "
+                f"more than {LONGEST_RUN_NAME}, and a folder is called after it; shorten the name "
+                f"of model {run.model!r}, or set a shorter 'label' for domain {run.domain.label!r} "
+                f"or method {run.method.label!r}"
+            )
+        content = run.model_copy(
+            update={
+                "run": "",
+                "domain": run.domain.model_copy(update={"label": None}),
+                "method": run.method.model_copy(update={"label": None}),
+            }
+        ).model_dump_json()
+        if content in seen:
+            raise ConfigError(
+                f"study {study.study!r}: runs {seen[content]!r} and {run.run!r} are the same "
+                "apart from their label; remove one"
+            )
+        seen[content] = run.run
+
+
+def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
+    """What is evaluated: θ0 on every domain, each run on its own domain; both on the suite."""
+    configs = {
+        base_run(model): EvaluationConfig(
+            run=base_run(model),
+            model=model,
+            model_digest=study.model_digest(model),
+            domains=study.domains,
+            evaluation=study.evaluation,
+            # Known for plain prompts only.
+            expected={}
+            if study.evaluation.chat_template
+            else study.model_catalogue[model].expected,
+        )
+        for model in study.models
+    }
+    for run in expand_runs(study):
+        configs[run.run] = EvaluationConfig(
+            run=run.run,
+            model=run.model,
+            model_digest=run.model_digest,
+            domains=(run.domain,),
+            evaluation=study.evaluation,
+        )
+    return configs
+
+
+def run_table(study: Study) -> pd.DataFrame:
+    """One row per run, θ0 included, with the columns that tables and figures group by."""
+    import pandas as pd  # training would wait half a second for it
+
+    columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
+    rows: list[tuple[Any, ...]] = [
+        (base_run(model), model, None, "base", "base", None, None) for model in study.models
+    ]
+    rows += [
+        (r.run, r.model, r.domain.label, r.method.name, r.method.label, r.learning_rate, r.seed)
+        for r in expand_runs(study)
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff runs``."""
+    parser.add_argument("--study", required=True, help="study file, or a resolved study as JSON")
+    parser.add_argument("--out", type=Path, help="CSV to write; without it the table is printed")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print or write the run table of a study."""
+    with run_main("runs"):
+        inline = args.study.startswith("{")
+        study = Study.model_validate_json(args.study) if inline else load_study(args.study)
+        if args.out:
+            atomic_write_text(args.out, run_table(study).to_csv(index=False), checksum=True)
+        else:
+            print(run_table(study).to_string(index=False))

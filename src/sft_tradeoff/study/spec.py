@@ -1,0 +1,195 @@
+"""The parts of a study file: material, domains, methods, training and evaluation.
+
+No torch here: Snakemake imports this module for every dry run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.system.strict import LONGEST_NAME, Settings
+from sft_tradeoff.system.validation import closest, explain
+
+MethodLabel = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
+]
+LearningRate = Annotated[float, Field(gt=0, lt=1)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _measures(value: Any) -> Any:
+    """Read ``bits_per_byte=0.01 accuracy=0.02`` as a mapping, as on the command line."""
+    if not isinstance(value, str):
+        return value
+    found: dict[str, str] = {}
+    for part in value.replace(",", " ").split():
+        name, _, number = part.partition("=")
+        if name in found:
+            raise ValueError(f"{name} is given twice; remove {part!r}")
+        found[name] = number
+    return found
+
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Tolerance = dict[Literal["bits_per_byte", "accuracy"], _Share]
+_SmallestGain = dict[Literal["accuracy", "nll"], _Share]
+ToleranceSpec = Annotated[
+    _Tolerance, BeforeValidator(_measures, json_schema_input_type=_Tolerance | str)
+]
+SmallestGainSpec = Annotated[
+    _SmallestGain, BeforeValidator(_measures, json_schema_input_type=_SmallestGain | str)
+]
+
+
+class MethodSpec(Settings):
+    """A method of the registry with the options that differ from its defaults."""
+
+    name: str
+    label: MethodLabel | None = Field(None, description="name in paths and figures; default: name")
+    options: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        exclude=True,  # a study replaces it by one method per combination
+        description="option -> values to try; the values become part of the label",
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> MethodSpec:
+        if self.name not in METHODS:
+            raise ValueError(f"unknown method {self.name!r}; {closest(self.name, METHODS)}")
+        if self.label is None:
+            object.__setattr__(self, "label", self.name)
+        if not self.grid:
+            object.__setattr__(self, "options", self._all_options())
+        return self
+
+    def _all_options(self) -> dict[str, Any]:
+        model = METHODS[self.name].options
+        try:
+            return model(**self.options).model_dump(mode="json")
+        except ValidationError as error:
+            text = explain(error, model.model_json_schema())
+            raise ValueError(f"method {self.name!r}: {text}") from error
+
+    def expanded(self) -> list[MethodSpec]:
+        """One method per combination of the grid's values."""
+        if not self.grid:
+            return [self]
+        both = self.grid.keys() & self.options.keys()
+        if both:
+            raise ValueError(f"method {self.name!r}: {sorted(both)} is in options and in grid")
+        return [
+            MethodSpec(
+                name=self.name,
+                label="-".join([str(self.label), *(f"{k}{_short(v)}" for k, v in chosen)]),
+                options={**self.options, **dict(chosen)},
+            )
+            for chosen in (
+                tuple(zip(self.grid, values, strict=True))
+                for values in itertools.product(*self.grid.values())
+            )
+        ]
+
+
+def _short(value: Any) -> str:
+    """Value of an option as part of a label."""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+class LearningRates(Settings):
+    """Learning rates per parameterization; adapters need about 10-100 times larger ones."""
+
+    full: tuple[LearningRate, ...] = ()
+    adapter: tuple[LearningRate, ...] = ()
+
+
+class TrainingSpec(Settings):
+    """Budget and optimizer of one training run."""
+
+    epochs: float = Field(1.0, gt=0, le=10_000)
+    batch_size: int = Field(8, ge=1, description="sequences per optimizer step, over all ranks")
+    micro_batch_size: int = Field(8, ge=1, description="sequences per forward pass and rank")
+    max_length: int = Field(1024, ge=8, description="tokens; longer examples are truncated")
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    epsilon: float = Field(1e-8, gt=0, le=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    precision: Literal["fp32", "fp32_master", "bf16_pure"] = Field(
+        "fp32_master",
+        description="fp32_master: bfloat16 compute, float32 parameters and updates",
+    )
+    gradient_checkpointing: bool = False
+    processes: int = Field(1, ge=1, description="processes of one run, on a GPU each if there are")
+    sharding: Literal["none", "fsdp"] = Field(
+        "none",
+        description="fsdp: processes share parameters, gradients and optimizer state; none: each "
+        "has all of them",
+    )
+    checkpoint_every_s: float = Field(120.0, ge=0, description="seconds between resume points")
+
+    @property
+    def compute_type(self) -> str:
+        """Type in which the model computes, as torch names it."""
+        return "float32" if self.precision == "fp32" else "bfloat16"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingSpec:
+        if self.processes > self.batch_size:
+            raise ValueError(
+                f"processes {self.processes} are more than the {self.batch_size} sequences of "
+                "batch_size; lower processes"
+            )
+        if self.sharding == "fsdp" and self.processes == 1:
+            raise ValueError("sharding 'fsdp' needs processes of at least 2; raise processes")
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
+                f"{self.micro_batch_size}; choose a divisor"
+            )
+        return self
+
+
+class EvaluationSpec(Settings):
+    """General benchmark suite: task name -> number of items (null: all)."""
+
+    tasks: dict[str, int | None] = Field(default_factory=dict)
+    batch_size: int = Field(
+        32, ge=1, description="prompts generated together at least; see batch_tokens"
+    )
+    batch_tokens: int = Field(
+        4096,
+        ge=1,
+        description="tokens per pass, and of prompts and answers generated together if these are "
+        "more than batch_size; scores depend on it in the last digits",
+    )
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    max_length: int = Field(1024, ge=8, description="window in tokens")
+    backend: Literal["hf", "vllm"] = Field(
+        "hf", description="vllm: for GPUs, must be installed apart"
+    )
+    chat_template: bool = Field(
+        False, description="put the general suite's prompts into the model's chat template"
+    )
+    execute_code: bool = Field(
+        False, description="let generated code run in the sandbox (human_eval, humaneval)"
+    )
+
+    @field_validator("tasks")
+    @classmethod
+    def _positive(cls, tasks: dict[str, int | None]) -> dict[str, int | None]:
+        for name, limit in tasks.items():
+            if limit is not None and limit < 1:
+                raise ValueError(f"task {name!r}: limit {limit} must be at least 1, or null")
+        return tasks

@@ -1,0 +1,1 @@
+"""The general suite: benchmarks of abilities that fine-tuning should keep."""

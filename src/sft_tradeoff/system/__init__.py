@@ -1,0 +1,1 @@
+"""What every stage needs: files, errors, validation, provenance, devices."""

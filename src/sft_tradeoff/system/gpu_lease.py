@@ -1,0 +1,202 @@
+"""Run a command on GPUs of its own, so that the jobs of one machine never share a device.
+
+A device is held by a socket bound to a name made of its UUID. The kernel gives such a name to one
+process at a time, whatever its user and its Snakemake (within one network namespace: not across
+containers), and takes it back when the last descriptor of the socket is closed. So a killed job
+leaves nothing behind, and there is no lock file to write, to clean up or to lose on a network disk.
+
+The command replaces this process and inherits the descriptors. What it forks inherits them too
+(data loaders), and keeps the device taken after its parent's death: it may still hold the device's
+memory. Programs that it executes get none; the ranks that a launcher starts end with the launcher.
+
+Devices are chosen among those of ``CUDA_VISIBLE_DEVICES``, be it the user's or a batch system's,
+numbered as ``nvidia-smi`` numbers them. Without a GPU the command simply runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import random
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sft_tradeoff.system.console import UserError, run_main
+
+logger = logging.getLogger(__name__)
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[\w-]+)\)$", re.MULTILINE)
+POLL_S = 1.0
+
+
+class LeaseError(UserError):
+    """There are fewer GPUs than the command needs."""
+
+
+class Device(NamedTuple):
+    """A GPU.
+
+    Args:
+        name: How ``CUDA_VISIBLE_DEVICES`` names it.
+        identity: The same in every process of the machine, whatever is visible to it.
+    """
+
+    name: str
+    identity: str
+
+
+def n_visible(environment: Mapping[str, str], nodes: Path = Path("/dev")) -> int:
+    """Count the visible GPUs, without asking the driver: for the planning of jobs.
+
+    Args:
+        environment: Variables of this process.
+        nodes: Folder of the device nodes.
+    """
+    n_nodes = len(_numbered(nodes))
+    if VISIBLE not in environment or not n_nodes:
+        return n_nodes
+    return len(_entries(environment[VISIBLE]))
+
+
+def visible_devices(
+    environment: Mapping[str, str], listing: str, nodes: Path = Path("/dev")
+) -> list[Device]:
+    """Return the GPUs that a CUDA program would see, in its order.
+
+    Args:
+        environment: Variables of this process.
+        listing: What ``nvidia-smi -L`` prints; if that is nothing, device nodes are counted.
+        nodes: Folder of the device nodes.
+    """
+    found = [Device(*match) for match in LISTED.findall(listing)]
+    present = found or [Device(number, number) for number in _numbered(nodes)]
+    if VISIBLE not in environment:
+        return present
+    by_name = {device.name: device for device in present}
+    chosen: list[Device] = []
+    for entry in _entries(environment[VISIBLE]):
+        if not entry.isdigit():  # a UUID, or as much of its beginning as is unique
+            whole = [d.identity for d in present if d.identity.startswith(entry)]
+            chosen.append(Device(entry, whole[0] if len(whole) == 1 else entry))
+        elif entry in by_name:
+            chosen.append(by_name[entry])
+        else:
+            break
+    return list(dict.fromkeys(chosen))
+
+
+def _entries(visible: str) -> list[str]:
+    """Devices of a list; as for CUDA, the first that cannot be one (empty, −1) ends it."""
+    entries: list[str] = []
+    for entry in map(str.strip, visible.split(",")):
+        if not re.match(r"\d+$|GPU-|MIG-", entry):
+            break
+        entries.append(entry)
+    return entries
+
+
+def _numbered(nodes: Path) -> list[str]:
+    """Numbers of the device nodes ``nvidia0``, ``nvidia1``, ..., in order."""
+    names = (node.name.removeprefix("nvidia") for node in nodes.glob("nvidia[0-9]*"))
+    return sorted((name for name in names if name.isdigit()), key=int)
+
+
+def driver_listing() -> str:
+    """Return what ``nvidia-smi -L`` prints; nothing where there is no such program or driver.
+
+    Raises:
+        LeaseError: If it does not answer. A device known by its number would be another one than
+            the same known by its UUID, and two jobs could hold it.
+    """
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LeaseError(
+            f"nvidia-smi -L does not answer ({error}); run the same command again"
+        ) from error
+    return done.stdout if done.returncode == 0 else ""
+
+
+def take(devices: Sequence[Device], n_gpus: int) -> dict[Device, socket.socket] | None:
+    """Hold the first free devices until the returned sockets are closed.
+
+    Returns:
+        Sockets by device; None, and none is held, if fewer than ``n_gpus`` are free.
+    """
+    held: dict[Device, socket.socket] = {}
+    for device in devices:
+        if len(held) < n_gpus and (holder := _hold(device.identity)):
+            held[device] = holder
+    if len(held) == n_gpus:
+        return held
+    for holder in held.values():
+        holder.close()
+    return None
+
+
+def _hold(identity: str) -> socket.socket | None:
+    holder = socket.socket(socket.AF_UNIX)
+    try:
+        holder.bind(f"\0sft-tradeoff-gpu-{identity}")
+    except OSError as error:
+        holder.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    return holder
+
+
+def wait_for(devices: Sequence[Device], n_gpus: int) -> dict[Device, socket.socket]:
+    """Hold devices as soon as enough of them are free; see :func:`take`.
+
+    Raises:
+        LeaseError: If there are not so many.
+    """
+    if len(devices) < n_gpus:
+        raise LeaseError(
+            f"the job needs {n_gpus} GPUs and sees {len(devices)}; lower training.processes, name "
+            f"more in {VISIBLE}, or let it be empty to compute without GPUs"
+        )
+    held = take(devices, n_gpus)
+    if held is None:
+        logger.info("fewer than %d of %d GPUs are free; waiting", n_gpus, len(devices))
+    while held is None:
+        # Two jobs that each hold half of what both need have let go; they must not meet again.
+        time.sleep(POLL_S * random.uniform(0.5, 1.5))
+        held = take(devices, n_gpus)
+    return held
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff lease``."""
+    parser.add_argument("--gpus", type=int, default=1, help="GPUs that the command uses")
+    parser.add_argument("command", nargs="+", help="after --")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Become the command, with GPUs of its own."""
+    with run_main("lease"):
+        devices = visible_devices(os.environ, driver_listing())
+        if devices or n_visible(
+            os.environ
+        ):  # named but not there: an error, no slow run on the CPU
+            held = wait_for(devices, args.gpus)
+            for holder in held.values():
+                holder.set_inheritable(True)
+            names = ",".join(device.name for device in held)
+            os.environ.update({VISIBLE: names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+            logger.info("on GPU %s", names)
+        try:
+            os.execvp(args.command[0], args.command)
+        except FileNotFoundError as error:
+            raise LeaseError(f"no such command: {args.command[0]}") from error

@@ -1,0 +1,18 @@
+"""Read JSONL files of this project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSONL file."""
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)

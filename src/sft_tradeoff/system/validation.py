@@ -1,0 +1,90 @@
+"""Findings of the validation as lines of "key: value: fix", with a guess at what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from sft_tradeoff.system.console import UserError
+
+LOWER, UPPER = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+
+
+class ConfigError(UserError, ValueError):
+    """A setting is wrong; the message names file, key, value and fix."""
+
+
+def closest(value: str, known: Iterable[str]) -> str:
+    """Suggest the most similar name, or list them all."""
+    known = sorted(known)
+    if not known:
+        return "there are none; remove it"
+    match = difflib.get_close_matches(value, known, n=1)
+    return f"did you mean {match[0]!r}?" if match else f"choose one of {', '.join(known)}"
+
+
+def explain(error: ValidationError, schema: dict[str, Any]) -> str:
+    """Turn every finding of pydantic into one line.
+
+    Args:
+        error: The findings.
+        schema: JSON schema of the model that was validated; it knows the allowed keys.
+    """
+    found = error.errors()
+    # A list whose items are all wrong is also "too short": a second line that only misleads.
+    causes = [item for item in found if item["type"] != "too_short"]
+    return "\n  ".join(_line(dict(item), schema) for item in (causes or found))
+
+
+def _line(item: dict[str, Any], schema: dict[str, Any]) -> str:
+    location = item["loc"]
+    key = ".".join(map(str, location))
+    message = item["msg"].removeprefix("Value error, ")
+    match item["type"]:
+        case "extra_forbidden":
+            known = _keys_at(location[:-1], schema)
+            return f"{key}: unknown key; {closest(str(location[-1]), known)}"
+        case "missing":
+            return f"{key}: missing; add it"
+        case "value_error":
+            return f"{key}: {message}" if key else message
+    message = message[:1].lower() + message[1:]
+    return f"{key}: {item['input']!r} is not valid: {message}{_range(location, schema)}"
+
+
+def _range(location: tuple[Any, ...], schema: dict[str, Any]) -> str:
+    """Allowed range of a number, e.g. `` (range [0, 1])``; nothing where there is none."""
+    node = schema
+    for part in location:
+        node = _child(node, schema, part)
+    node = next(iter(node.get("anyOf", [node])))
+    low = [f"[{node[k]:g}" if k == "minimum" else f"({node[k]:g}" for k in LOWER if k in node]
+    high = [f"{node[k]:g}]" if k == "maximum" else f"{node[k]:g})" for k in UPPER if k in node]
+    if not low and not high:
+        return ""
+    return f" (range {(low or ['(−∞'])[0]}, {(high or ['∞)'])[0]})"
+
+
+def _keys_at(location: tuple[Any, ...], schema: dict[str, Any]) -> list[str]:
+    """Keys allowed at a place, by walking the schema."""
+    node = schema
+    for part in location:
+        node = _child(node, schema, part)
+    return list(node.get("properties", {}))
+
+
+def _child(node: dict[str, Any], schema: dict[str, Any], part: Any) -> dict[str, Any]:
+    if isinstance(part, int):
+        child = node.get("items", {})
+    elif part in node.get("properties", {}):
+        child = node["properties"][part]
+    elif "mapping" in node.get("discriminator", {}):
+        child = {"$ref": node["discriminator"]["mapping"].get(part, "")}
+    else:
+        child = node.get("additionalProperties") or {}
+    reference = child.get("$ref", "").rsplit("/", 1)[-1]
+    found: dict[str, Any] = schema.get("$defs", {}).get(reference, child)
+    return found

@@ -1,0 +1,58 @@
+"""Tokenize one split of a domain for one model."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sft_tradeoff.models.tokenization import tokenize_example
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_text, verify_checksum
+from sft_tradeoff.system.records import read_jsonl
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+
+def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: int) -> TokenizedData:
+    """Tokenize one split and log how many responses were cut."""
+    verify_checksum(path)
+    examples = [tokenize_example(tokenizer, r, max_length) for r in read_jsonl(path)]
+    truncated = sum(e.truncated for e in examples)
+    if truncated:
+        logger.warning(
+            "%s: %d of %d responses cut at %d tokens; raise training.max_length to keep them whole",
+            path.name, truncated, len(examples), max_length,
+        )  # fmt: skip
+    return TokenizedData.from_examples(examples)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff tokenize``."""
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--domain", required=True, help="name of the domain that grades answers")
+    parser.add_argument("--data", type=Path, required=True, help="JSONL with prompt and response")
+    parser.add_argument("--max-length", type=int, required=True, help="tokens per example")
+    parser.add_argument("--out", type=Path, required=True, help=".npz to write, and a card beside")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Tokenize one split of a domain for one model."""
+    from sft_tradeoff.domains.registry import get_domain
+    from sft_tradeoff.models.tokenizer import generation_ends, load_tokenizer
+    from sft_tradeoff.tokens.card import token_card
+    from sft_tradeoff.tokens.round_trip import prove
+
+    with run_main(__name__):
+        tokenizer = load_tokenizer(args.model)
+        data = tokenize_file(tokenizer, args.data, args.max_length)
+        score = get_domain(args.domain).score
+        prove(tokenizer, generation_ends(args.model), data, read_jsonl(args.data), score)
+        title = f"{args.model.name}, {args.data.parent.name}, {args.data.stem}"
+        atomic_write_text(args.out.with_suffix(".md"), token_card(data, title, args.max_length))
+        data.save(args.out)

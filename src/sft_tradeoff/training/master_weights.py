@@ -1,0 +1,105 @@
+"""Float32 parameters beside a bfloat16 copy that computes.
+
+In pure bfloat16 an AdamW step of 1e-6 on a weight of 0.1 rounds to nothing (the spacing of
+bfloat16 there is 5e-4), and "small learning rates preserve general ability" would be an artifact.
+So updates happen in float32 whatever the compute type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch.distributed.tensor import DTensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class MasterWeights:
+    """The tensors that the optimizer updates, and their link to the model that computes.
+
+    Of a sharded model they are this rank's shards; FSDP then makes the copy that computes.
+
+    Args:
+        model: Loaded in float32 and cast in place to the compute type; or already sharded.
+        precision: ``fp32`` computes in float32; ``fp32_master`` computes in bfloat16 and updates
+            float32 masters; ``bf16_pure`` updates bfloat16 weights (only to show the artifact).
+    """
+
+    def __init__(self, model: PreTrainedModel, precision: str) -> None:
+        trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in trained]
+        self.compute = [parameter for _, parameter in trained]
+        self.sharded = isinstance(self.compute[0], DTensor)
+        self.two_copies = precision == "fp32_master" and not self.sharded
+        if self.two_copies:
+            self.masters = [p.detach().clone() for p in self.compute]
+        if not self.sharded:
+            round_parameters(model, precision)
+        if not self.two_copies:
+            self.masters = [_local(p.detach()) for p in self.compute]
+        for parameter, master in zip(self.compute, self.masters, strict=True):
+            parameter.register_post_accumulate_grad_hook(_move_gradient_to(master))
+
+    def publish(self) -> None:
+        """Copy the updated masters to the computing model (rounding once)."""
+        if self.two_copies:
+            with torch.no_grad():
+                torch._foreach_copy_([*self.compute], self.masters)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Masters by parameter name; of a sharded model, this rank's shards."""
+        return dict(zip(self.names, self.masters, strict=True))
+
+    def load(self, state: dict[str, torch.Tensor]) -> None:
+        """Restore what :meth:`state` returned."""
+        for name, master in zip(self.names, self.masters, strict=True):
+            master.copy_(state[name])
+        self.publish()
+
+    @torch.no_grad()
+    def whole(self) -> dict[str, torch.Tensor]:
+        """Whole masters by parameter name. All ranks must call it; of shards rank 0 gets them."""
+        if not self.sharded:
+            return self.state()
+        found = {}
+        for name, parameter in zip(self.names, self.compute, strict=True):
+            assert isinstance(parameter, DTensor)
+            value = parameter.full_tensor()  # one at a time: the device holds no more
+            if torch.distributed.get_rank() == 0:
+                found[name] = value.cpu()
+        return found
+
+
+def round_parameters(model: PreTrainedModel, precision: str) -> PreTrainedModel:
+    """Cast a model's parameters to the compute type, in place.
+
+    Parameters only: rotary frequencies are buffers, and rounding them would turn the positions of
+    training away from those of evaluation.
+    """
+    if precision != "fp32":
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+    return model
+
+
+def _local(tensor: torch.Tensor) -> torch.Tensor:
+    """This rank's shard, sharing its memory; the tensor itself if it is whole."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _move_gradient_to(master: torch.Tensor) -> Callable[[torch.Tensor], None]:
+    """Accumulate micro-batch gradients in the master's type and free the compute copy at once."""
+
+    def hook(parameter: torch.Tensor) -> None:
+        assert parameter.grad is not None
+        gradient = _local(parameter.grad)
+        parameter.grad = None
+        if master.grad is None:
+            master.grad = gradient.to(master.dtype)
+        else:
+            master.grad += gradient
+
+    return hook

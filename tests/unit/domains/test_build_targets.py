@@ -1,0 +1,87 @@
+"""What holds for the data of every domain, and that published data are still what is made."""
+
+import json
+
+import pytest
+
+from sft_tradeoff.domains.build import write_domain
+from sft_tradeoff.domains.medcalc.generated import CALCULATORS
+from sft_tradeoff.domains.registry import DOMAIN_ASSETS, DOMAINS, get_domain
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.study.config import load_study
+from sft_tradeoff.system.files import sha256_of
+from tests.unit.domains.hub_files import (
+    esci_rows,
+    write_esci,
+    write_gsm8k,
+    write_medcalc,
+    write_metamath,
+)
+
+PUBLISHED = "results/published/quick/runs/smollm2-135m-instruct.base/eval.json"
+# As made when the study was published; its records name the test data only.
+TRAINED_ON = {
+    "medcalc-cot": (
+        "53804a44bab8ebada7e74568cdfa9439ff7533a63c978d9b0441933e5aa3d861",
+        "4d942fb7c4e98f5d299d6b04840788f7fa4fbc9b59ff60626fa6971511f4bbf8",
+    ),
+    "esci-label_only": (
+        "431990ecde07604609dc84d6dd6d27eea1d8f847ec946631db735b88ffac829f",
+        "c11e90c0df6a6914959bc6b43b13dbfd5da8651e27d59703b401011c3c9c7183",
+    ),
+}
+WRITE = {
+    "medcalc-bench": write_medcalc,
+    "esci": lambda folder: write_esci(folder, esci_rows()),
+    "metamathqa": write_metamath,
+    "gsm8k": write_gsm8k,
+}
+VARIANTS = [(name, v) for name, found in DOMAINS.items() if name != "jsonl" for v in found]
+
+
+def test_the_published_study_has_the_data_that_are_made_today(tmp_path):
+    with open(PUBLISHED, encoding="utf-8") as file:
+        tested = json.load(file)["meta_info"]["test_sha256"]
+    domains = load_study("config/studies/quick.yaml").domains
+    assert [domain.label for domain in domains] == list(TRAINED_ON)
+    for domain in domains:
+        write_domain(domain, tmp_path / domain.label)
+        splits = ("train", "validation", "test")
+        made = [sha256_of(tmp_path / domain.label / f"{split}.jsonl") for split in splits]
+        assert made == [*TRAINED_ON[domain.label], tested[domain.label]]
+
+
+def make(tmp_path, name, variant):
+    """Some hundred examples of a domain, of the hub's data sets as many as the small files have."""
+    sources = [WRITE[asset](tmp_path / asset) for asset in DOMAIN_ASSETS.get(name, ())]
+    sizes = {"n_train": 250, "n_validation": 20, "n_test": 100}
+    if sources:
+        sizes = {"n_train": 99, "n_validation": 1, "n_test": 4}
+    spec = DomainSpec(name=name, variant=variant, seed=7, **sizes)
+    splits = get_domain(name).generate(spec, *sources)
+    return [example for split in splits.values() for example in split]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_every_target_is_right_by_the_domains_own_rule(tmp_path, name, variant):
+    """Also with the line break that models like to add."""
+    domain, examples = get_domain(name), make(tmp_path, name, variant)
+    for example in examples:
+        record = example.to_dict()
+        assert domain.score(record, example.response).correct, example
+        assert domain.score(record, f"{example.response}\n").correct
+        assert example.response.strip() == example.response
+    if name == "medcalc":
+        asked = {example.meta["calculator_id"] for example in examples}
+        assert asked == {calculator.id for calculator in CALCULATORS}
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_no_prompt_forbids_what_its_target_has(tmp_path, name, variant):
+    """An explanation is asked for where there is one, and nowhere is just the answer asked for."""
+    bare = ("no other text", "not other text", "should be a tuple", "just the date")
+    explains = {"cot": ("Explain", "Reason step by step"), "label_only": ("only",)}[variant]
+    for example in make(tmp_path, name, variant):
+        assert not any(words in example.prompt for words in bare)
+        assert any(words in example.prompt for words in explains)
+        assert ("\n" in example.response) == (variant == "cot")

@@ -1,0 +1,84 @@
+"""Room for answers: never less than the longest right one, in whatever tokens it has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.evaluation.answer_length import RoomError, room_for_answers
+from sft_tradeoff.models.tokenized import TokenizedData, TokenizedExample
+
+OWN = DomainSpec(name="jsonl", path="x.jsonl")
+
+
+def tokens(*sizes: tuple[int, int], cut: bool = False) -> TokenizedData:
+    """Examples with so many tokens of prompt and of response, whose end may be cut off."""
+    return TokenizedData.from_examples(
+        TokenizedExample(str(i), [1] * (p + r), [False] * p + [True] * r, cut)
+        for i, (p, r) in enumerate(sizes)
+    )
+
+
+def test_responses_are_counted_with_their_ends() -> None:
+    np.testing.assert_array_equal(tokens((3, 2), (1, 5)).n_supervised, [2, 5])
+
+
+@pytest.mark.parametrize(
+    ("longest", "window", "room"),
+    [
+        (1, 2048, 64),
+        (44, 2048, 64),  # 1.25 · 44 + 8 = 63
+        (100, 2048, 133),
+        (1500, 2048, 1883),
+        (1500, 1600, 1590),  # no margin beyond the window: prompts have 10 tokens
+        (1500, 1510, 1500),
+        (1, 40, 30),
+    ],
+)
+def test_by_the_longest_response(longest: int, window: int, room: int) -> None:
+    assert room_for_answers(OWN, tokens((10, 1), (3, longest)), window) == room
+
+
+def test_a_number_of_the_study_is_kept_or_refused() -> None:
+    spec = OWN.model_copy(update={"max_new_tokens": 20})
+    assert room_for_answers(spec, tokens((10, 5), (3, 20)), 2048) == 20
+    with pytest.raises(RoomError, match=r"max_new_tokens 20 is less than the 21 .*example 2\)"):
+        room_for_answers(spec, tokens((10, 5), (3, 21)), 2048)
+
+
+def test_a_domains_own_number_grows_where_responses_are_longer() -> None:
+    """12 tokens are usual for a label of esci; byte by byte its sentence takes more."""
+    spec = DomainSpec(name="esci", variant="label_only")
+    assert room_for_answers(spec, tokens((10, 12)), 2048) == 12
+    assert room_for_answers(spec, tokens((10, 13)), 2048) == 64
+
+
+@pytest.mark.parametrize("spec", [OWN, DomainSpec(name="esci", variant="label_only")])
+def test_a_response_that_was_cut_gets_all_of_the_window(spec: DomainSpec) -> None:
+    """It is longer than what is left of it, so a margin over that could still be too short."""
+    assert room_for_answers(spec, tokens((10, 12), cut=True), 2048) == 2038
+    asked = spec.model_copy(update={"max_new_tokens": 20})
+    assert room_for_answers(asked, tokens((10, 12), cut=True), 2048) == 20
+
+
+def test_a_window_that_is_too_small_is_named() -> None:
+    with pytest.raises(
+        RoomError, match=r"max_length: 1509 is too small .* 10 tokens .* 1500; .*1510"
+    ):
+        room_for_answers(OWN, tokens((10, 1), (3, 1500)), 1509)
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 3000)), min_size=1), st.integers(1))
+def test_every_response_fits_and_every_prompt_too(
+    sizes: list[tuple[int, int]], window: int
+) -> None:
+    data = tokens(*sizes)
+    try:
+        room = room_for_answers(OWN, data, window)
+    except RoomError:
+        assert max(p for p, _ in sizes) + max(r for _, r in sizes) > window
+    else:
+        assert max(r for _, r in sizes) <= room <= window - max(p for p, _ in sizes)

@@ -1,0 +1,206 @@
+"""Greedy decoding in changing batches gives what each prompt gives alone."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import (
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    OpenAIGPTConfig,
+    OpenAIGPTLMHeadModel,
+)
+
+from sft_tradeoff.evaluation import generation
+from sft_tradeoff.evaluation.generation import SPARE, GrowingLayer, greedy_decode, is_plain_greedy
+from sft_tradeoff.models.cache import has_plain_cache
+
+SIZES = {
+    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2,
+    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    generator = torch.Generator().manual_seed(1)
+    model = LlamaForCausalLM(LlamaConfig(**SIZES)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.3, generator=generator)
+    return model
+
+
+def finished(tokens):
+    """An answer ends with a token below 6, or after 1 to 9 tokens: rows end at different times."""
+    return tokens[-1] < 6 or len(tokens) > tokens[0] % 9
+
+
+def naive(model, prompt):
+    answer = []
+    while not answer or not finished(answer):
+        with torch.inference_mode():
+            answer.append(int(model(torch.tensor([prompt + answer])).logits[0, -1].argmax()))
+    return answer
+
+
+def spy_on(model, monkeypatch):
+    """Return a list that fills with the shapes of what the model reads."""
+    shapes = []
+    forward = model.base_model.forward
+
+    def spy(input_ids, **keywords):
+        shapes.append(tuple(input_ids.shape))
+        return forward(input_ids=input_ids, **keywords)
+
+    monkeypatch.setattr(model.base_model, "forward", spy)
+    return shapes
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    prompts=st.lists(st.lists(st.integers(0, 39), min_size=1, max_size=12), min_size=1, max_size=9),
+    batch_size=st.integers(1, 6),
+    batch_tokens=st.sampled_from([1, 20, 1000]),
+)
+def test_batches_do_not_change_answers(model, prompts, batch_size, batch_tokens):
+    found = greedy_decode(
+        model, prompts, finished=finished, batch_size=batch_size, batch_tokens=batch_tokens
+    )
+    assert found == [naive(model, prompt) for prompt in prompts]
+
+
+def test_no_prompts_need_no_model():
+    assert greedy_decode(None, [], finished=finished, batch_size=2, batch_tokens=9) == []
+
+
+def test_finished_rows_leave_and_waiting_ones_join(model, monkeypatch):
+    """Five prompts on two rows, by hand; the i-th of these ends after n[i] = 4, 1, 2, 1, 1 tokens.
+
+    Rows: 0 1 are read (1 ends), 2 is read while 0 takes its 2nd token, both take their next (2
+    ends), 3 is read with 0's 4th (both end), 4 is read alone.
+    """
+    n, asked = [4, 1, 2, 1, 1], []
+    prompts = [[10] * (9 - i) for i in range(5)]
+    shapes, advanced = spy_on(model, monkeypatch), []
+
+    def ends(tokens):
+        if len(tokens) == 1:  # a prompt's first token: prompts start in order
+            asked.append(tokens)
+        (row,) = [i for i, known in enumerate(asked) if known is tokens]
+        return len(tokens) == n[row]
+
+    answers = greedy_decode(
+        model, prompts, finished=ends, batch_size=2, batch_tokens=100, advance=advanced.append
+    )
+    assert [len(answer) for answer in answers] == n
+    assert shapes == [(2, 16), (1, 1), (1, 8), (2, 1), (1, 1), (1, 8), (1, 8)]
+    assert advanced == [1, 1, 2, 1]
+
+
+def test_prompts_are_read_within_the_budget(model, monkeypatch):
+    """Lengths 9, 5, 4, 4 are 16, 8, 8, 8 columns; 16 tokens a pass: 9, then 5 and 4, then 4."""
+    shapes = spy_on(model, monkeypatch)
+    prompts = [[7] * n for n in (4, 9, 5, 4)]
+    greedy_decode(model, prompts, finished=lambda t: True, batch_size=8, batch_tokens=16)
+    assert shapes == [(1, 16), (2, 8), (1, 8)]
+
+
+def test_plain_caches_are_told_from_others(model):
+    """Llama keeps every key; Mistral here drops those that leave its window; ALiBi has no ids."""
+    assert has_plain_cache(model)
+    assert not has_plain_cache(MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)))
+    assert has_plain_cache(MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)))
+    other = LlamaForCausalLM(LlamaConfig(**SIZES))
+    other.config.alibi = True
+    assert not has_plain_cache(other)
+    other.config.alibi = False
+    other.config._attn_implementation = "flash_attention_2"
+    assert not has_plain_cache(other)
+
+
+def test_kernels_that_count_columns_are_not_plain():
+    """GPT-Neo's local layers look back a number of columns, padding included; GPT has no cache."""
+    sizes = {"vocab_size": 40, "hidden_size": 32, "num_layers": 2, "num_heads": 2}
+    kinds = {"global": True, "local": False}
+    for kind, plain in kinds.items():
+        config = GPTNeoConfig(**sizes, attention_types=[[["global", kind], 1]])
+        assert has_plain_cache(GPTNeoForCausalLM(config)) == plain
+    config = OpenAIGPTConfig(vocab_size=40, n_embd=32, n_layer=1, n_head=2)
+    assert not has_plain_cache(OpenAIGPTLMHeadModel(config))
+
+
+def test_generation_settings_that_change_greedy_choices_are_seen():
+    model = LlamaForCausalLM(LlamaConfig(**SIZES))
+    model.generation_config.update(temperature=0.2, top_p=0.9, do_sample=True, max_length=99)
+    assert is_plain_greedy(model)
+    model.generation_config.update(no_repeat_ngram_size=3)
+    assert not is_plain_greedy(model)
+
+
+def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):
+    """Prompts of 9 (padded to 16) and 3; the long one ends first, the other's cache holds 3 + 1."""
+    widths = []
+    forward = model.base_model.forward
+
+    def spy(attention_mask, **keywords):
+        widths.append(attention_mask.shape[1])
+        return forward(attention_mask=attention_mask, **keywords)
+
+    monkeypatch.setattr(model.base_model, "forward", spy)
+    asked = []
+
+    def ends(tokens):
+        asked.append(tokens)  # the long one first
+        return tokens is asked[0] or len(tokens) == 2
+
+    greedy_decode(model, [[5] * 9, [6] * 3], finished=ends, batch_size=2, batch_tokens=99)
+    assert widths == [16, 4]
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    beginning=st.lists(st.integers(0, 39), min_size=1, max_size=9),
+    rests=st.lists(st.lists(st.integers(0, 39), max_size=6), min_size=2, max_size=6),
+)
+def test_a_common_beginning_read_once_does_not_change_answers(model, beginning, rests):
+    prompts = [beginning + rest for rest in rests]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generation, "WORTH_SHARING", 1)
+        shapes = spy_on(model, patch)
+        found = greedy_decode(model, prompts, finished=finished, batch_size=6, batch_tokens=1000)
+    assert found == [naive(model, prompt) for prompt in prompts]
+    shared = min(map(len, prompts)) > 1
+    assert (shapes[0][0] == 1) == shared
+
+
+def test_a_common_beginning_is_read_once_if_it_pays(model, monkeypatch):
+    """Two prompts of 300 equal tokens and one of their own; 200 equal ones are fewer than 256."""
+    shapes = spy_on(model, monkeypatch)
+    for n_equal in (300, 200):
+        prompts = [[3] * n_equal + [own] for own in (4, 5)]
+        greedy_decode(model, prompts, finished=lambda t: True, batch_size=2, batch_tokens=999)
+    assert shapes == [(1, 300), (2, 8), (2, 208)]
+
+
+def test_rows_that_left_leave_no_memory_behind():
+    """Room for 64 more columns is kept while rows stay, and freed with the rows that leave."""
+    layer = GrowingLayer()
+    layer.update(torch.ones(4, 1, 5, 2), torch.ones(4, 1, 5, 2))
+    assert layer._room[0].shape == (4, 1, 5 + SPARE, 2)
+    layer.keys, layer.values = (t[:1].clone() for t in (layer.keys, layer.values))
+    layer.forget_room()
+    keys, _ = layer.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))
+    assert keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 1, 0]
+    layer.reset()
+    assert layer._room == [None, None]

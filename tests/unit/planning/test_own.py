@@ -1,0 +1,623 @@
+"""From the user's data and model to a study file, or to all that is wrong with them at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from sft_tradeoff import cli
+from sft_tradeoff.chat import render_prompt
+from sft_tradeoff.domains.build import write_domain
+from sft_tradeoff.domains.jsonl import domain as jsonl
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.build import build_model
+from sft_tradeoff.models.spec import ModelSpec
+from sft_tradeoff.models.tokenization import tokenize_example
+from sft_tradeoff.models.tokenized import TokenizationError
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.planning import own
+from sft_tradeoff.planning import own_template as own_file
+from sft_tradeoff.planning.own import find_model, own_study
+from sft_tradeoff.planning.own_template import write_study
+from sft_tradeoff.study.config import load_study
+from sft_tradeoff.study.runs import expand_runs
+from sft_tradeoff.system.console import UserError
+
+MODEL = "random-2layer"
+Line = dict[str, Any]
+
+
+def write(path: Path, lines: Sequence[Line | str]) -> Path:
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+def questions(n: int, **keys: Any) -> list[Line]:
+    return [{"prompt": f"Question {i}?", "response": f"Reply {i}", **keys} for i in range(n)]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write(tmp_path / "my data.v2.jsonl", questions(50))
+
+
+def domain_of(data: Path, **options: Any) -> Line:
+    (domain,) = own_study(data, MODEL, **options)["domains"]
+    return domain
+
+
+def problems_of(data: Path, model: str = MODEL, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        own_study(data, model, **options)
+    return str(caught.value)
+
+
+# --- The study file --------------------------------------------------------------------------
+
+
+def test_the_study_file_is_valid_and_trains_what_the_template_says(
+    data: Path, tmp_path: Path
+) -> None:
+    """One model and domain, five learning rates for each of two methods: ten runs."""
+    study = own_study(data, MODEL)
+    assert re.fullmatch(r"own-my-data-v2-[0-9a-f]{8}", study["study"])
+    path = write_study(study, tmp_path / "studies")
+    assert path.stem == study["study"]
+    runs = expand_runs(load_study(path))
+    assert len(runs) == 10
+    assert {run.method.name for run in runs} == {"sft", "talr"}
+    domain = runs[0].domain
+    assert (domain.path, domain.label) == (str(data), "own-my-data-v2")
+    assert (domain.n_test, domain.n_validation, domain.n_train) == (10, 0, 200)
+    assert [len(split) for split in jsonl.generate(domain).values()] == [40, 0, 10]
+
+
+def test_two_data_sets_of_one_name_do_not_collide(tmp_path: Path) -> None:
+    a = write(tmp_path / "a/data.jsonl", questions(10))
+    b = write(tmp_path / "b/data.jsonl", questions(11))
+    copy = write(tmp_path / "c/data.jsonl", questions(10))
+    names = [own_study(path, MODEL)["study"] for path in (a, b, copy)]
+    assert names[0] != names[1] and names[0] == names[2]
+    assert own_study(a, "smollm2-135m-instruct")["study"] not in names
+    numeric = write(tmp_path / "n/data.jsonl", questions(10, answer="7", response="7"))
+    assert own_study(numeric, MODEL, "numeric")["study"] != own_study(numeric, MODEL)["study"]
+
+
+def test_a_numeric_tolerance_is_an_option_of_its_own(tmp_path: Path) -> None:
+    numbers = [{"prompt": f"{i}?", "response": str(10**i)} for i in range(10)]
+    data = write(tmp_path / "d.jsonl", numbers)
+    exact, within = (
+        own_study(data, MODEL, "numeric", numeric_tolerance=text) for text in ("", "0.01")
+    )
+    assert exact["study"] != within["study"]
+    assert within["domains"][0]["tolerance"] == 0.01 and "tolerance" not in exact["domains"][0]
+    assert "'tolerance' belongs to metric 'numeric', not 'exact_match'" in problems_of(
+        data, numeric_tolerance="0.01"
+    )
+    text = problems_of(data, metric="numeric", numeric_tolerance="0,01")
+    assert text.startswith("numeric tolerance: '0,01' is not a number; give the relative error")
+
+
+@pytest.mark.parametrize(("n", "n_test"), [(10, 2), (14, 2), (15, 3), (500, 100), (1000, 100)])
+def test_a_fifth_is_kept_for_the_test_up_to_a_limit(tmp_path: Path, n: int, n_test: int) -> None:
+    data = write(tmp_path / "d.jsonl", questions(n))
+    assert domain_of(data)["n_test"] == n_test
+
+
+def test_copies_of_a_prompt_count_once(tmp_path: Path) -> None:
+    """Nine prompts, each three times: below the ten that are needed."""
+    assert "has 9 different prompts" in problems_of(write(tmp_path / "d.jsonl", questions(9) * 3))
+    assert domain_of(write(tmp_path / "d.jsonl", questions(10) * 3))["n_test"] == 2
+
+
+def test_splits_of_the_file_are_kept(tmp_path: Path) -> None:
+    """30 of 40 lines are marked test: more than a fifth, and all of them are asked."""
+    lines = questions(40)
+    for i, line in enumerate(lines):
+        line["split"] = "train" if i < 10 else "test"
+    assert domain_of(write(tmp_path / "d.jsonl", lines))["n_test"] == 30
+    for line in lines[11:]:
+        line["split"] = "train"
+    problem = problems_of(write(tmp_path / "d.jsonl", lines))
+    assert "the lines with 'split': 'test' have 1 different prompt; test on at least 2" in problem
+
+
+def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of 40 lines 20 are for training, 10 for the test, and the 10 for validation are not read."""
+    caplog.set_level(logging.INFO, "sft_tradeoff")
+    lines = questions(40)
+    for i, line in enumerate(lines):
+        line["split"] = ("train", "train", "validation", "test")[i % 4]
+    domain_of(write(tmp_path / "d.jsonl", lines))
+    domain_of(write(tmp_path / "all.jsonl", questions(40)))
+    marked, unmarked = (record.message for record in caplog.records)
+    assert marked.endswith(
+        "20 examples to train on, 10 to test on, 10 left out (10 marked 'validation', which this "
+        "study does not read)"
+    )
+    assert unmarked.endswith("32 examples to train on, 8 to test on, 0 left out")
+
+
+def test_a_split_that_no_line_has(tmp_path: Path) -> None:
+    problem = problems_of(write(tmp_path / "d.jsonl", questions(20, split="train")))
+    assert problem.endswith(
+        "  no line has 'split': 'test'; mark some lines so, or remove 'split' from all lines to "
+        "have them divided"
+    )
+
+
+def test_one_answer_to_every_test_question_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = [line | {"prompt": f"{line['prompt']}\n```\n# x\n````"} for line in questions(20)]
+    path = write(tmp_path / "d.jsonl", [line | {"response": "OK"} for line in asked])
+    spec = DomainSpec.model_validate(domain_of(path))
+    (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    said = "all 4 test answers are 'OK': a model that always says so is right, whatever it has"
+    assert said in warning
+    write_domain(spec, tmp_path / "out")
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert f"- A{said[1:]}" in card
+    assert re.search(r"(?m)^`{5}text\nQuestion \d+\?\n```\n# x\n````\n`{5}$", card)
+    assert "\n```text\nOK\n```\n" in card
+
+
+def test_contradictory_answers_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Lines 21 to 24 ask questions 0 to 3 again with another answer; line 25 repeats line 5."""
+    again = [{"prompt": f" question {i}?", "response": "No"} for i in range(4)]
+    same = [{"prompt": "Question 4?", "response": "reply  4"}]
+    domain_of(write(tmp_path / "d.jsonl", [*questions(20), *same]))
+    differing = "prompts with answers that differ"
+    assert differing not in caplog.text
+    domain_of(write(tmp_path / "d.jsonl", [*questions(20), *again, *same]))
+    (warning,) = (message for message in caplog.messages if differing in message)
+    assert "answers that differ: 4 (lines 1 and 21; 2 and 22; 3 and 23; ...); a model" in warning
+    caplog.clear()
+    domain_of(write(tmp_path / "d.jsonl", [*questions(20), again[0]]))
+    (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
+    assert "answers that differ: 1 (lines 1 and 21); a model" in warning
+
+
+def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
+    """Else all test items could be copies of one."""
+    data = write(tmp_path / "d.jsonl", questions(10) * 20)
+    study = own_study(data, MODEL)
+    (domain,) = load_study(write_study(study, tmp_path)).domains
+    splits = jsonl.generate(domain)
+    assert len({example.prompt for example in splits["test"]}) == len(splits["test"]) == 2
+    assert len(splits["train"]) == 160
+
+
+# --- The model -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("", {}),
+        ("enable_thinking=false", {"enable_thinking": False}),
+        ("a = True, date_string=26 Jul 2024", {"a": True, "date_string": "26 Jul 2024"}),
+        ("budget=0, most=-512, code=007", {"budget": 0, "most": -512, "code": "007"}),
+        ('{"budget": 0, "year": "2024"}', {"budget": 0, "year": "2024"}),
+        ('{"enable_thinking": false, "x": "a, b"}', {"enable_thinking": False, "x": "a, b"}),
+    ],
+)
+def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> None:
+    assert own.template_variables(text) == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "false",
+        "a=",
+        "=a",
+        "a b=c",
+        "a=1, a=2",
+        "{",
+        '{"a": 1.5}',
+        '{"a": [true]}',
+        '{"a": "b", "a": "c"}',
+    ],
+)
+def test_variables_that_are_not_understood(text: str) -> None:
+    with pytest.raises(UserError, match="write name=value"):
+        own.template_variables(text)
+
+
+def test_weights_of_a_wrapper_are_refused_at_once(
+    data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    """As torch.compile names them; each would be drawn at random."""
+    folder = tmp_path / "compiled"
+    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
+    weights = load_file(folder / "model.safetensors")
+    renamed = {f"_orig_mod.{name}": tensor for name, tensor in weights.items()}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    assert "_orig_mod." in problems_of(data, str(folder))
+
+
+def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
+    """They are in the study file, are those of the built model, and name it apart."""
+    folder = tmp_path / "thinker"
+    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").write_text("{{ 'Be ' + mood }} " + template)
+    study = own_study(data, str(folder), chat_template_args="mood=kind")
+    (name,) = study["models"]
+    entry = study["model_catalogue"][name]
+    assert entry["chat_template_args"] == {"mood": "kind"}
+    assert find_model(str(folder), {"mood": "cross"}).name != name
+    build_model(name, ModelSpec(**entry), folder, tmp_path / name)
+    assert render_prompt(load_tokenizer(tmp_path / name), "Hi").startswith("Be kind <s>[USER] Hi")
+
+    assert "reads no variable 'modo'" in problems_of(data, str(folder), chat_template_args="modo=x")
+    # a word of its texts; and what each rendering gives it
+    assert "reads no variable 'Be'" in problems_of(data, str(folder), chat_template_args="Be=x")
+    given = problems_of(data, str(folder), chat_template_args="add_generation_prompt=false")
+    assert "is given to the template with each prompt; remove it" in given
+    of_catalogue = own_study(data, MODEL, chat_template_args="mood=kind")
+    (name,) = of_catalogue["models"]
+    assert name.startswith(f"{MODEL}-")
+    assert of_catalogue["model_catalogue"][name]["chat_template_args"] == {"mood": "kind"}
+
+
+def test_a_folder_is_named_after_its_content(random_model: Path, tmp_path: Path) -> None:
+    """Models are cached by name: two of one folder name must not be taken for each other."""
+    (tmp_path / "x").mkdir()
+    one, other = tmp_path / "my.model", tmp_path / "x/my.model"
+    shutil.copytree(random_model, one, ignore=shutil.ignore_patterns("MODEL.json"))
+    shutil.copytree(random_model, other, ignore=shutil.ignore_patterns("MODEL.json"))
+    name = find_model(str(one)).name
+    assert re.fullmatch(r"my-model-[0-9a-f]{8}", name)
+    assert find_model(str(other)).name == name
+    weights = bytearray((other / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (other / "model.safetensors").write_bytes(weights)
+    assert find_model(str(other)).name != name
+    config = json.loads((one / "config.json").read_text())
+    (one / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
+    assert find_model(str(one)).name != name
+
+
+def test_a_folder_in_the_study_file(data: Path, random_model: Path, tmp_path: Path) -> None:
+    study = own_study(data, str(random_model))
+    parsed = load_study(write_study(study, tmp_path))
+    (name,) = parsed.models
+    assert parsed.assets[name].path == str(random_model)  # type: ignore[union-attr]
+    assert parsed.model_catalogue[name].format == "safetensors"
+
+
+def test_models_that_cannot_be_used(random_model: Path, tmp_path: Path) -> None:
+    cases = {
+        "smolm2-135m-instruct": "did you mean 'smollm2-135m-instruct'",
+        str(tmp_path): "has no config.json; give the folder that save_pretrained wrote",
+        str(random_model / "config.json"): "is a file; give the folder",
+    }
+    for model, words in cases.items():
+        with pytest.raises(UserError, match=re.escape(words)):
+            find_model(model)
+    broken = tmp_path / "broken"
+    shutil.copytree(random_model, broken)
+    (broken / "model.safetensors").rename(broken / "pytorch_model.bin")
+    with pytest.raises(UserError, match="pickles can run code"):
+        find_model(str(broken))
+
+
+# --- Lengths ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_data(tmp_path: Path) -> Path:
+    """The random model's tokens are bytes, and `<s>[USER] ` and ` [/USER] ` add 1 + 7 + 9 = 17."""
+    lines = [*questions(20), *({"prompt": "x" * n, "response": "y"} for n in (750, 751, 2000))]
+    return write(tmp_path / "long.jsonl", lines)
+
+
+def too_long(data: Path, model: Path, folder: Path) -> str:
+    study = own_study(data, str(model))
+    with pytest.raises(UserError) as caught:
+        write_study(study, folder)
+    assert not list(folder.glob("*.yaml"))
+    return str(caught.value)
+
+
+def test_prompts_that_leave_no_room_are_refused_by_their_lines(
+    long_data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    """With max_length 768 a prompt of 750 bytes has 767 tokens, and one is left for a response."""
+    assert too_long(long_data, random_model, tmp_path / "studies") == (
+        f"path: {str(long_data)!r} cannot be used:\n"
+        "  line 22: the prompt has 768 tokens, and more than 767 leave no room for a response\n"
+        "  line 23: the prompt has 2017 tokens, and more than 767 leave no room for a response\n"
+        "  shorten or remove these lines, or raise training.max_length (768) and "
+        "evaluation.max_length (1024, of which max_new_tokens takes as many as the longest "
+        "response needs) in config/studies/own.yaml"
+    )
+
+
+def test_what_is_refused_is_what_could_not_be_tokenized(
+    long_data: Path, random_model: Path
+) -> None:
+    tokenizer = load_tokenizer(random_model)
+    refused = []
+    for number, line in enumerate(long_data.read_text().splitlines(), start=1):
+        try:
+            tokenize_example(tokenizer, {"id": "x", **json.loads(line)}, 768)
+        except TokenizationError:
+            refused.append(number)
+    assert refused == [22, 23]
+
+
+def test_a_test_prompt_needs_room_for_the_answer_in_the_window(
+    tmp_path: Path, random_model: Path
+) -> None:
+    """1024 tokens of window − 512 of the longest answer leave 512; 495 + 17 fit, 496 + 17 do not.
+
+    The answer to be given has 511 bytes and an end; those that are only learned do not count.
+    """
+    lines = questions(13)
+    for i, line in enumerate(lines):
+        line["split"] = "train" if i < 10 else "test"
+    lines[0]["response"] = "y" * 700
+    lines[1]["prompt"] = "z" * 700  # trained on, not asked
+    lines[10]["response"] = "y" * 511
+    lines[11]["prompt"], lines[12]["prompt"] = "x" * 495, "x" * 496
+    text = too_long(write(tmp_path / "d.jsonl", lines), random_model, tmp_path / "studies")
+    assert [line for line in text.split("\n") if line.startswith("  line")] == [
+        "  line 13: the prompt has 513 tokens, and more than 512 leave no room for a response"
+    ]
+
+
+def test_limits_that_the_user_raised_count(
+    long_data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    study = own_study(long_data, str(random_model))
+    study["training"] |= {"max_length": 2100}
+    study["evaluation"] |= {"max_length": 2200}
+    path = write_study(study, tmp_path)
+    assert write_study(own_study(long_data, str(random_model)), tmp_path) == path
+    path.write_text(path.read_text().replace("max_length: 2100", "max_length: 700"))
+    with pytest.raises(UserError, match=rf"line 21: .*\n.*\n.*\n.* in {re.escape(str(path))}"):
+        write_study(own_study(long_data, str(random_model)), tmp_path)
+
+
+def test_a_model_in_the_cache_is_asked_and_one_that_is_not_fetched_is_not(
+    long_data: Path, random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / "cache"))
+    study = own_study(long_data, MODEL)
+    assert write_study(study, tmp_path / "a").is_file()
+    shutil.copytree(random_model, tmp_path / "cache/models" / MODEL)
+    with pytest.raises(UserError, match="line 22: the prompt has 768 tokens"):
+        write_study(study, tmp_path / "b")
+
+
+# --- Problems --------------------------------------------------------------------------------
+
+
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
+    lines: list[Line | str] = [*questions(16), '{"prompt": "x"', {"prompt": "y", "response": " "}]
+    data = write(tmp_path / "bad.jsonl", lines)
+    text = problems_of(data, "nosuch", name="a/b", tolerance="acuracy=1", smallest_gain="nll=2")
+    assert [line.split(" is ")[0].split(" '")[0].strip()[:20] for line in text.split("\n")] == [
+        "path:",
+        "line 17: not valid J",
+        "line 18:",
+        "model:",
+        "tolerance:",
+        "smallest_gain:",
+        "name:",
+    ]
+    assert str(data) in text
+
+
+@pytest.mark.parametrize("n", [3, 9])
+def test_too_few_prompts(tmp_path: Path, n: int) -> None:
+    text = problems_of(write(tmp_path / "few.jsonl", questions(n)))
+    assert text.endswith(
+        f"few.jsonl' has {n} different prompts; at least 10 are needed: one in 5 is kept for the "
+        "test, and a single test item has no interval"
+    )
+
+
+def test_an_unknown_metric(data: Path) -> None:
+    assert problems_of(data, metric="bleu").startswith("metric: 'bleu' is not valid: input should")
+
+
+def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path: Path) -> None:
+    """All of them but those on top, at the same keys; only values differ."""
+    path = write_study(own_study(data, str(random_model)), tmp_path)
+    template = own_file.TEMPLATE.read_text()
+    rest = template[template.index("study: ") :].splitlines()
+    written = path.read_text().splitlines()[1:]
+    for old, new in zip(rest, written, strict=False):
+        assert old.split(":")[0] == new.split(":")[0]
+        assert old.partition("  #")[2] == new.partition("  #")[2]
+    assert "max_new_tokens: null  # of an answer" in path.read_text()
+    assert "  # at most; make own takes a fifth" in path.read_text()
+
+
+def test_values_that_need_care_in_yaml(tmp_path: Path) -> None:
+    odd = tmp_path / "a: b # 'c' \\1, [ü].jsonl"
+    study = own_study(write(odd, questions(10)), MODEL)
+    path = write_study(study, tmp_path)
+    assert yaml.safe_load(path.read_text()) == study
+    assert "# DATA=: one JSON object" in path.read_text()
+
+
+@pytest.mark.parametrize("models", ["[quick,\n  mine]", "\n  - quick", "[quick]"])
+def test_a_template_in_another_style_still_gives_its_values(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, models: str
+) -> None:
+    template = yaml.safe_load(own_file.TEMPLATE.read_text())
+    del template["models"]
+    own_template = tmp_path / "own.yaml"
+    own_template.write_text(f"models: {models}\n" + yaml.safe_dump(template, width=30))
+    monkeypatch.setattr(own_file, "TEMPLATE", own_template)
+    study = own_study(data, MODEL)
+    path = write_study(study, tmp_path)
+    assert yaml.safe_load(path.read_text()) == study
+    assert f"# Comments: {own_template}\n" in path.read_text()
+
+
+def test_a_study_file_that_the_user_changed_is_kept(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sft_tradeoff")
+    study = own_study(data, MODEL, name="mine")
+    path = write_study(study, tmp_path)
+    caplog.clear()
+    changed = yaml.safe_load(path.read_text()) | {"seeds": [0, 1]}
+    path.write_text(yaml.safe_dump(changed))
+    assert write_study(study, tmp_path) == path
+    assert load_study(path).seeds == (0, 1)
+    (record,) = caplog.records
+    assert "TOLERANCE and SMALLEST_GAIN, if given, count" in record.message
+
+
+def test_a_kept_study_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
+    """The same content elsewhere is asked for, while the kept study would read what is new."""
+    first, backup = tmp_path / "a.jsonl", tmp_path / "old/a.jsonl"
+    write(first, questions(20))
+    write(backup, questions(20))
+    path = write_study(own_study(first, MODEL), tmp_path)
+    assert write_study(own_study(backup, MODEL), tmp_path) == path
+    write(first, questions(21))
+    for _ in range(2):
+        with pytest.raises(UserError, match="have changed or gone; choose another name"):
+            write_study(own_study(backup, MODEL), tmp_path)
+        first.unlink(missing_ok=True)
+
+
+def test_a_kept_study_whose_model_has_changed_is_refused(
+    data: Path, random_model: Path, tmp_path: Path
+) -> None:
+    first, second = (tmp_path / name / "net" for name in "ab")
+    for folder in (first, second):
+        shutil.copytree(random_model, folder)
+    path = write_study(own_study(data, str(first)), tmp_path)
+    assert write_study(own_study(data, str(second)), tmp_path) == path
+    (first / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(UserError, match="have changed or gone"):
+        write_study(own_study(data, str(second)), tmp_path)
+
+
+def test_the_same_data_under_another_file_name_are_the_same_study(tmp_path: Path) -> None:
+    one, other = (
+        write(tmp_path / name, questions(20)) for name in ("my data.jsonl", "my-data.jsonl")
+    )
+    assert write_study(own_study(one, MODEL), tmp_path) == write_study(
+        own_study(other, MODEL), tmp_path
+    )
+
+
+def test_another_metric_under_the_same_name_is_another_study(tmp_path: Path) -> None:
+    data = write(tmp_path / "a.jsonl", [{"prompt": f"{i}?", "response": str(i)} for i in range(20)])
+    write_study(own_study(data, MODEL, name="exact", metric="numeric"), tmp_path)
+    near = own_study(data, MODEL, name="exact", metric="numeric", numeric_tolerance="0.01")
+    with pytest.raises(UserError, match=r"name: 'exact' is taken: .* or another grading"):
+        write_study(near, tmp_path)
+    write_study(own_study(data, MODEL, name="mine"), tmp_path)
+    with pytest.raises(UserError, match="name: 'mine' is taken"):
+        write_study(own_study(data, MODEL, name="mine", metric="numeric"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "domains: []", "models: [x]", "domains: {", "- 1", "domains: [1]", None]
+)
+def test_a_template_that_is_no_study_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
+) -> None:
+    template = tmp_path / "own.yaml"
+    if text is not None:
+        template.write_text(text)
+    monkeypatch.setattr(own_file, "TEMPLATE", template)
+    with pytest.raises(UserError, match=r"(?s)own.yaml: not a study file .*; correct it, or take"):
+        own_study(data, MODEL)
+
+
+def test_a_template_may_leave_out_what_has_a_default(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Templates of before `max_new_tokens` go on working; a value of a wrong kind is named."""
+    template = yaml.safe_load(own_file.TEMPLATE.read_text())
+    for key in ("metric", "n_train", "n_test", "max_new_tokens", "label"):
+        del template["domains"][0][key]
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(template))
+    monkeypatch.setattr(own_file, "TEMPLATE", path)
+    (domain,) = own_study(data, MODEL)["domains"]
+    assert (domain["metric"], domain["n_test"], domain["max_new_tokens"]) == (
+        "exact_match",
+        10,
+        None,
+    )
+    template["domains"][0]["n_test"] = "many"
+    path.write_text(yaml.safe_dump(template))
+    assert "n_test" in problems_of(data)
+
+
+def test_assets_of_the_template_stay_with_a_model_folder(
+    data: Path, random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "own.yaml"
+    extra = "assets:\n  mine: {source: local, path: here}\n"
+    path.write_text(own_file.TEMPLATE.read_text() + extra)
+    monkeypatch.setattr(own_file, "TEMPLATE", path)
+    study = own_study(data, str(random_model))
+    assert "mine" in study["assets"] and len(study["assets"]) == 2
+
+
+def test_a_name_that_yaml_cannot_hold_is_refused(tmp_path: Path) -> None:
+    odd = write(tmp_path / "next\x85line.jsonl", questions(20))
+    with pytest.raises(UserError, match="characters that YAML cannot hold; rename them"):
+        write_study(own_study(odd, MODEL), tmp_path / "studies")
+
+
+def test_answers_that_fill_the_window_are_not_the_datas_fault(data: Path, tmp_path: Path) -> None:
+    study = own_study(data, MODEL)
+    study["domains"][0]["max_new_tokens"] = 1024
+    with pytest.raises(UserError, match=r"max_new_tokens \(1024\) leaves no room for a prompt"):
+        write_study(study, tmp_path)
+
+
+def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:
+    write_study(own_study(data, MODEL, "numeric", name="mine"), tmp_path)
+    other = write(tmp_path / "other.jsonl", questions(12))
+    for study in (
+        own_study(other, MODEL, "numeric", name="mine"),
+        own_study(data, MODEL, "exact_match", name="mine"),
+        own_study(data, MODEL, "numeric", name="mine", numeric_tolerance="0.05"),
+    ):
+        with pytest.raises(UserError, match=r"name: 'mine' is taken: .* or another grading"):
+            write_study(study, tmp_path)
+    with pytest.raises(UserError, match="name: 'quick' is taken"):
+        write_study(own_study(data, MODEL, name="quick"), Path("config/studies"))
+
+
+def test_the_command_prints_the_name_or_writes_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studies = tmp_path / "studies"
+    command = ["own", "--data", str(data), "--model", MODEL, "--studies", str(studies)]
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--tolerance", "1"])
+    assert stopped.value.code == 1 and not studies.exists()
+    assert "tolerance: '1' is not measure=number" in capsys.readouterr().err
+    cli.main(command)
+    (path,) = studies.iterdir()
+    assert capsys.readouterr().out == f"{path.stem}\n"

@@ -1,0 +1,423 @@
+"""What is published is whole, current and sealed; everything else is refused with its reason."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sft_tradeoff import cli
+from sft_tradeoff.analysis.aggregate import tradeoff_table
+from sft_tradeoff.analysis.scores import NUMBERS, TEXT, score_table
+from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.report import publish as module
+from sft_tradeoff.report.publish import (
+    ABSOLUTE_PATH,
+    PublishError,
+    publish,
+    verified_studies,
+    verify,
+)
+from tests.conftest import ROOT
+from tests.finished_study import (
+    BASE,
+    OTHER_RUN,
+    RUN,
+    STUDY,
+    make_finished_study,
+    write_items,
+    write_tables,
+)
+
+Study = tuple[Path, Path]
+TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
+RECORDS = {
+    f"runs/{RUN}/train.json", f"runs/{OTHER_RUN}/train.json",
+    *(f"runs/{run}/{name}" for run in (BASE, RUN, OTHER_RUN) for name in
+      ("eval.json", "items.parquet")),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study, published: made once, because every test begins with it."""
+    root = tmp_path_factory.mktemp("made")
+    with contextlib.chdir(ROOT):
+        study_file, results = make_finished_study(root)
+        publish(study_file, results, root / "published")
+    return root
+
+
+@pytest.fixture
+def study(made: Path, tmp_path: Path) -> Study:
+    shutil.copytree(made / "config", tmp_path / "config")
+    shutil.copytree(made / "results", tmp_path / "results")
+    return tmp_path / "config/studies/tiny.yaml", tmp_path / "results/tiny"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "results/published/tiny"
+
+
+@pytest.fixture
+def published(made: Path, study: Study, out: Path) -> Path:
+    shutil.copytree(made / "published", out)
+    return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+# --- what gets in -------------------------------------------------------------------------------
+
+
+def test_published_are_tables_records_and_items_but_no_weights(study: Study, out: Path) -> None:
+    weights = study[1] / "runs" / RUN / "model" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"\0" * 100)
+    publish(*study, out)
+    found = contents(out)
+    assert set(found) == TABLES | RECORDS | {"study.yaml", "MANIFEST.json", "MANIFEST.sha256"}
+    for name in TABLES | RECORDS:
+        assert found[name] == (study[1] / name).read_bytes()
+    assert found["study.yaml"].decode() == STUDY
+    assert [path.name for path in out.parent.iterdir()] == ["tiny"], "nothing temporary is left"
+
+
+def test_tables_can_be_made_again_from_what_is_published(published: Path) -> None:
+    runs = read_table(published / "run_table.csv", [*TEXT, *NUMBERS], "the test")
+    scores = score_table(runs, published / "runs")
+    assert scores.to_csv(index=False) == (published / "scores.csv").read_text()
+    tradeoff = tradeoff_table(scores, runs, published / "runs")
+    assert tradeoff.to_csv(index=False) == (published / "tradeoff.csv").read_text()
+
+
+def test_manifest_names_every_file_and_the_origin(published: Path) -> None:
+    manifest = json.loads((published / "MANIFEST.json").read_text())
+    assert set(manifest["files"]) == TABLES | RECORDS | {"study.yaml"}
+    for name, entry in manifest["files"].items():
+        data = (published / name).read_bytes()
+        assert entry == {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    assert (manifest["study"], manifest["n_runs"], manifest["runs_included"]) == ("tiny", 3, True)
+    assert manifest["computed"] == {
+        "git_commit": ["c" * 40],
+        "git_dirty": False,
+        "python": ["3.11.7"],
+        "packages": {"numpy": ["2.4.6"]},
+        "hardware": ["x86_64 AVX512"],
+    }
+    assert set(manifest["published"]) == {"date", "git_commit", "git_dirty"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", manifest["published"]["date"])
+
+
+def test_settings_digest_changes_with_a_setting_only(study: Study, out: Path) -> None:
+    """A comment is no setting; the digest is of what determines the runs."""
+    digests = []
+    for text in (STUDY, STUDY + "# a comment\n", STUDY + "training: {epochs: 2}\n"):
+        study[0].write_text(text)
+        make = module._facts(module.load_study(study[0]), study[1])
+        digests.append(make["settings_sha256"])
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_versions_of_all_runs_are_listed(study: Study, out: Path) -> None:
+    path = study[1] / "runs" / RUN / "train.json"
+    record = json.loads(path.read_text())
+    record["meta_info"] |= {"packages": {"numpy": "2.5.0"}}
+    record["run_info"] |= {"git_commit": "d" * 40, "git_dirty": True}
+    path.write_text(json.dumps(record))
+    publish(*study, out)
+    computed = json.loads((out / "MANIFEST.json").read_text())["computed"]
+    assert computed["packages"] == {"numpy": ["2.4.6", "2.5.0"]}
+    assert computed["git_commit"] == ["c" * 40, "d" * 40] and computed["git_dirty"] is True
+
+
+def test_a_large_study_keeps_its_tables_only_and_says_so(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "MAX_RUNS_BYTES", 1000)
+    publish(*study, out)
+    assert set(contents(out)) == TABLES | {"study.yaml", "MANIFEST.json", "MANIFEST.sha256"}
+    assert json.loads((out / "MANIFEST.json").read_text())["runs_included"] is False
+    assert "only tables are published" in caplog.text
+    verify(out)
+
+
+# --- what does not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet"])
+def test_an_unfinished_study_is_refused_with_the_missing_runs(
+    study: Study, out: Path, name: str
+) -> None:
+    (study[1] / "runs" / RUN / name).unlink()
+    with pytest.raises(PublishError, match=f"1 of 3 runs are not finished: {RUN}; run make study"):
+        publish(*study, out)
+    assert not out.parent.exists()
+
+
+def test_a_run_of_other_settings_is_refused(study: Study, out: Path) -> None:
+    """The study asks for five items of piqa now; the runs had four. Tables alone would not tell."""
+    study[0].write_text(STUDY.replace("piqa: 4", "piqa: 5"))
+    with pytest.raises(PublishError, match=r"eval\.json: evaluation: not the study file's"):
+        publish(*study, out)
+    assert not out.exists()
+
+
+def test_a_broken_score_is_refused(study: Study, out: Path) -> None:
+    write_items(study[1], RUN, shift=math.nan)
+    write_tables(*study)
+    message = rf"scores are broken: {RUN} on .*not finite, e\.g\. item"
+    with pytest.raises(PublishError, match=message):
+        publish(*study, out)
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_a_table_that_is_not_of_these_runs_is_refused(study: Study, out: Path, name: str) -> None:
+    path = study[1] / name
+    path.write_text(path.read_text().replace("sft", "talr"))
+    with pytest.raises(PublishError, match=rf"{name}: not the table of the runs"):
+        publish(*study, out)
+    path.unlink()
+    with pytest.raises(PublishError, match=rf"{name}: missing"):
+        publish(*study, out)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('"path": "/home/me/data.jsonl"', "/home/me/data.jsonl"),
+        ("path: /scratch/x", "/scratch/x"),
+        ("file:///srv/data", "file:///srv/data"),
+        ("error:/opt/models/", "/opt/models/"),
+        ("[/data/a.csv, 1]", "/data/a.csv"),
+        ("https://example.org/a/b", None),
+        ("mg/dL/min, and / or, </think>, ~/data/x, a/b/c", None),
+        ("HumanEval/0, ../data/x, ./data/x", None),
+    ],
+)
+def test_absolute_paths_are_told_from_what_looks_like_one(text: str, found: str | None) -> None:
+    match = ABSOLUTE_PATH.search(text)
+    assert (match and match[0]) == found
+
+
+def test_paths_within_the_repository_become_relative(study: Study, out: Path) -> None:
+    here = Path.cwd()
+    study[0].write_text(f"{STUDY}# see {here}/data/notes.txt\n")
+    publish(*study, out)
+    text = (out / "study.yaml").read_text()
+    assert "see data/notes.txt" in text and str(here) not in text
+    verify(out)
+
+
+@pytest.mark.parametrize("comment", ["# from /home/me/notes", "# ran on box-7, at night"])
+def test_machine_paths_and_names_are_refused(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, comment: str
+) -> None:
+    monkeypatch.setattr(module.socket, "gethostname", lambda: "box-7.example.org")
+    study[0].write_text(f"{STUDY}{comment}\n")
+    with pytest.raises(PublishError, match=r"tiny\.yaml: '(/home/me/notes|box-7)' is a path"):
+        publish(*study, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "comment", "refused"),
+    [
+        ("runner", "# the runner-up, a runner", False),
+        ("a100", "# on an a100", False),
+        ("runner.lab.example", "# on runner.lab.example", True),
+        ("node-17", "# on node-17b", False),
+        ("node-17", "# on node-17", True),
+        ("", "# nowhere", False),
+    ],
+)
+def test_a_machine_named_by_an_ordinary_word_is_no_obstacle(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, host: str, comment: str, refused: bool
+) -> None:
+    monkeypatch.setattr(module.socket, "gethostname", lambda: host)
+    study[0].write_text(f"{STUDY}{comment}\n")
+    with pytest.raises(PublishError) if refused else contextlib.nullcontext():
+        publish(*study, out)
+    assert out.exists() != refused
+
+
+def test_machine_paths_in_the_ids_of_items_are_refused(study: Study, out: Path) -> None:
+    for run in (BASE, RUN, OTHER_RUN):
+        path = study[1] / "runs" / run / "items.parquet"
+        items = pd.read_parquet(path)
+        items["item"] = "/home/me/" + items["item"]
+        items.to_parquet(path, index=False)
+    write_tables(*study)
+    with pytest.raises(PublishError, match=r"items\.parquet: '/home/me/0'"):
+        publish(*study, out)
+
+
+# --- the seal -----------------------------------------------------------------------------------
+
+
+def test_seal_is_what_sha256sum_reads(published: Path) -> None:
+    """The seal covers the manifest; the tool is of the system, not of the project."""
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "MANIFEST.sha256"],
+        cwd=published, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(TABLES | RECORDS) + 2
+
+
+@pytest.mark.parametrize(
+    "name", ["tradeoff_over_seeds.csv", f"runs/{RUN}/eval.json", "MANIFEST.json"]
+)
+@pytest.mark.parametrize("change", ["edit", "remove"])
+def test_a_changed_file_is_named(published: Path, name: str, change: str) -> None:
+    verify(published)
+    if change == "edit":
+        data = (published / name).read_bytes()
+        (published / name).write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
+    else:
+        (published / name).unlink()
+    with pytest.raises(PublishError, match=f"{re.escape(str(published / name))}: changed, removed"):
+        verify(published)
+
+
+def test_an_added_file_is_named_and_a_missing_seal(published: Path) -> None:
+    (published / "runs" / "more.csv").write_text("1\n")
+    with pytest.raises(PublishError, match=r"runs/more\.csv: changed, removed or added"):
+        verified_studies(published.parent)
+    (published / "MANIFEST.sha256").unlink()
+    with pytest.raises(PublishError, match=r"MANIFEST\.sha256: missing; restore .* REPLACE=yes"):
+        verified_studies(published.parent)
+
+
+def test_published_studies_by_name(published: Path, tmp_path: Path) -> None:
+    """Only the wanted one is checked, so a damaged one does not stop the others."""
+    assert verified_studies(published.parent) == ["tiny"]
+    (published.parent / "damaged").mkdir()
+    (published.parent / ".tiny-left-by-a-kill").mkdir()
+    assert verified_studies(published.parent, "tiny") == ["tiny"]
+    with pytest.raises(PublishError, match="damaged/MANIFEST"):
+        verified_studies(published.parent)
+    with pytest.raises(PublishError, match=r"'tny' is not published \(did you mean 'tiny'"):
+        verified_studies(published.parent, "tny")
+    with pytest.raises(PublishError, match="nothing is published; run make publish"):
+        verified_studies(tmp_path / "nowhere")
+
+
+# --- as a whole or not at all -------------------------------------------------------------------
+
+
+def test_a_failure_in_the_middle_leaves_nothing(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr(module.shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space"):
+        publish(*study, out)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_failure_in_the_middle_keeps_what_was_published(
+    study: Study, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second renaming fails: the older folder, moved aside by the first, comes back."""
+    before, rename = contents(published), os.rename
+    study[0].write_text(STUDY + "# changed\n")
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(source).name == "new":
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr(module.os, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        publish(*study, published, replace=True)
+    assert contents(published) == before
+    assert [path.name for path in published.parent.iterdir()] == ["tiny"]
+
+
+def test_a_kill_leaves_nothing_under_the_final_name_and_the_next_one_cleans_up(
+    study: Study, out: Path
+) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from sft_tradeoff.report import publish\n"
+        "publish._seal = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "publish.publish(*map(Path, sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *map(str, (*study, out))])
+    assert done.returncode == -9
+    assert not out.exists() and list(out.parent.glob(".tiny-*/new/scores.csv"))
+    publish(*study, out)
+    assert [path.name for path in out.parent.iterdir()] == ["tiny"]
+
+
+def test_the_same_content_again_is_no_change(study: Study, published: Path) -> None:
+    before = contents(published)
+    publish(*study, published)
+    assert contents(published) == before
+
+
+def test_other_content_replaces_on_demand_only(study: Study, published: Path) -> None:
+    before = contents(published)
+    study[0].write_text(STUDY + "# changed\n")
+    message = r"published already, with other content: study\.yaml; .*REPLACE=yes"
+    with pytest.raises(PublishError, match=message):
+        publish(*study, published)
+    assert contents(published) == before
+    publish(*study, published, replace=True)
+    assert (published / "study.yaml").read_text() == STUDY + "# changed\n"
+    verify(published)
+
+
+def test_the_same_content_does_not_hide_a_broken_seal(study: Study, published: Path) -> None:
+    (published / "MANIFEST.json").write_text("{}\n")
+    with pytest.raises(PublishError, match=r"MANIFEST\.json: changed"):
+        publish(*study, published)
+
+
+# --- around it ----------------------------------------------------------------------------------
+
+
+def test_git_tracks_what_is_published() -> None:
+    paths = ["results/published/tiny/MANIFEST.json", f"results/published/tiny/runs/{RUN}/eval.json"]
+    done = subprocess.run(["git", "check-ignore", *paths], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_drawing_and_publishing_import_nothing_of_training() -> None:
+    code = "import sys, sft_tradeoff.report.publish; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert "pandas" in loaded.split()
+    assert not {"torch", "transformers", "lm_eval", "datasets"} & set(loaded.split())
+
+
+def test_command_line(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["publish", "--study", study[0], "--results", study[1], "--out", out]
+    command = [*map(str, arguments)]
+    cli.main(command)
+    assert "make figures STUDY=tiny" in capsys.readouterr().err
+    study[0].write_text(STUDY + "# changed\n")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command)
+    assert stop.value.code == 1
+    assert "[publish] error:" in (message := capsys.readouterr().err) and "with other" in message
+    cli.main([*command, "--replace"])
+    assert (out / "study.yaml").read_text() == study[0].read_text()

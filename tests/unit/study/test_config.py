@@ -1,0 +1,333 @@
+"""Every wrong setting is refused before any job, with file, key, value and fix."""
+
+import copy
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_tradeoff.domains.registry import DOMAINS, get_domain
+from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.study.checks import check_files
+from sft_tradeoff.study.config import SCHEMA_PATH, load_study, parse_study, study_schema
+from sft_tradeoff.study.names import format_learning_rate
+from sft_tradeoff.study.runs import base_run, evaluation_configs, expand_runs, run_table
+from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.validation import ConfigError
+
+GOOD = {
+    "study": "s",
+    "models": ["smollm2-135m-instruct"],
+    "domains": [{"name": "medcalc"}, {"name": "esci", "variant": "label_only"}],
+    "methods": [{"name": "sft"}, {"name": "talr", "options": {"floor": 0.1}}],
+    "learning_rates": {"full": [1e-5, 1e-4]},
+}
+
+
+def changed(path, value):
+    study = copy.deepcopy(GOOD)
+    node = study
+    for key in path[:-1]:
+        node = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
+    node[path[-1]] = value
+    return study
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (["results_source"], "publishd", ["results_source: 'publishd'", "'fresh' or 'published'"]),
+        (["trainning"], {}, ["trainning", "unknown key", "did you mean 'training'"]),
+        (["training", "epoch"], 3, ["training.epoch", "did you mean 'epochs'"]),
+        (["domains", 0, "n_trian"], 3, ["domains.0.n_trian", "did you mean 'n_train'"]),
+        (["methods", 0, "name"], "tlar", ["methods.0", "'tlar'", "did you mean 'talr'"]),
+        (["domains", 0, "name"], "medcal", ["domains.0.name", "'medcal'", "medcalc"]),
+        (["domains", 0, "variant"], "label", ["domains.0", "'label'", "label_only"]),
+        (["models"], ["smollm2"], ["models", "'smollm2'", "smollm2-135m-instruct"]),
+        (["learning_rates", "full"], [0.0], ["learning_rates.full.0", "0.0", "greater than 0"]),
+        (["learning_rates", "full"], [-1e-5], ["learning_rates.full.0", "-1e-05"]),
+        (["learning_rates", "full"], [1e-5, 1e-5], ["learning_rates.full", "appears twice"]),
+        (["learning_rates", "full"], [], ["learning_rates.full is empty", "add e.g."]),
+        (["learning_rates"], {}, ["learning_rates.full is empty"]),
+        (["methods"], [], ["methods", "at least 1"]),
+        (["domains"], [], ["domains", "at least 1"]),
+        (["models"], [], ["models", "at least 1"]),
+        (["seeds"], [1, 1], ["seeds", "appears twice"]),
+        (["methods"], [{"name": "sft"}, {"name": "sft"}], ["methods", "'sft'", "label"]),
+        (["methods"], [{"name": "sft"}, {"name": "sft", "label": "b"}], ["the same"]),
+        (["methods", 1, "options"], {"flor": 0.1}, ["flor", "did you mean 'floor'"]),
+        (["methods", 1, "options"], {"floor": 1.5}, ["floor", "1.5", "less than or equal to 1"]),
+        (["methods", 1, "options"], {"tau": -1.0}, ["tau", "-1.0"]),
+        (["training", "batch_size"], "eight", ["training.batch_size", "'eight'", "integer"]),
+        (["training", "micro_batch_size"], 3, ["training", "multiple", "divisor"]),
+        (["evaluation", "tasks"], {"piqa": 0}, ["evaluation.tasks", "'piqa'", "at least 1"]),
+        (["domains", 0, "path"], "x.jsonl", ["'path' belongs to domain 'jsonl'"]),
+        (["domains", 0, "metric"], "numeric", ["'metric' belongs to domain 'jsonl'"]),
+        (["domains", 0, "calculators"], [2, 2], ["calculators: [2, 2] names one twice"]),
+        (["domains"], [{"name": "jsonl", "path": "x", "variant": "cot"}], ["'cot'", "remove it"]),
+        (
+            ["learning_rates", "full"],
+            [0.01, 0.010000000000001],
+            ["learning_rates.full", "0.01 and 0.010000000000001 are both 1e-2", "remove one"],
+        ),
+        (
+            ["methods"],
+            [{"name": "l2_reg", "grid": {"strength": [0.1, 0.10000000000001]}}],
+            ["methods (label)", "'l2_reg-strength0.1' appears twice"],
+        ),
+        (["seeds"], [True], ["seeds: true is not a number; write one"]),
+        (["seeds"], [2**64], ["seeds.0", "less than 9223372036854775808"]),
+        (["training", "epochs"], True, ["training.epochs: true is not a number"]),
+        (["training", "epochs"], math.inf, ["training.epochs: inf", "finite", "(0, 10000]"]),
+        (["training", "epochs"], 1e300, ["training.epochs: 1e+300", "(0, 10000]"]),
+        (["training", "epsilon"], math.inf, ["training.epsilon: inf", "finite"]),
+        (["training", "epsilon"], 1e25, ["training.epsilon: 1e+25", "(0, 1]"]),
+        (["training", "weight_decay"], math.inf, ["training.weight_decay: inf", "finite"]),
+        (["training", "max_grad_norm"], math.nan, ["training.max_grad_norm: nan", "finite"]),
+        (["training", "betas"], [1.5, 0.9], ["training.betas.0: 1.5", "less than 1"]),
+        (["training", "betas"], [0.9, -0.1], ["training.betas.1: -0.1", "or equal to 0"]),
+        (["evaluation", "tasks"], {"piqa": True}, ["evaluation.tasks: true is not a number"]),
+        (["tolerance"], {"accuracy": False}, ["tolerance: false is not a number"]),
+        (["tolerance"], "accuracy=0.1 accuracy=0.2", ["tolerance: accuracy is given twice"]),
+        (["smallest_gain"], "bits=0.1", ["smallest_gain.bits", "'accuracy' or 'nll'"]),
+        (["smallest_gain"], {"nll": math.inf}, ["smallest_gain.nll: inf"]),
+        (["domains", 0, "label"], "a" * 300, ["domains.0.label", "at most 100 characters"]),
+        (["methods", 0, "label"], "a" * 300, ["methods.0.label", "at most 100 characters"]),
+        (["assets"], "x", ["assets: 'x' is not valid", "dictionary"]),
+        (["model_catalogue"], [1], ["model_catalogue: [1] is not valid", "dictionary"]),
+    ],
+)
+def test_error_names_file_key_value_and_fix(path, value, words):
+    with pytest.raises(ConfigError) as caught:
+        study = parse_study(changed(path, value), "my.yaml")
+        expand_runs(study)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "read"),
+    [
+        (["training", "weight_decay"], "1e-5", 1e-5),  # YAML 1.1 takes 1e-5 for text
+        (["training", "epochs"], 3, 3.0),
+        (["training", "batch_size"], 16.0, 16),
+        (["training", "max_length"], "512", 512),
+        (["keep_models"], True, True),
+    ],
+)
+def test_numbers_are_read_however_yaml_gives_them(path, value, read):
+    node = parse_study(changed(path, value), "my.yaml")
+    for key in path:
+        node = getattr(node, key)
+    assert node == read and type(node) is type(read)
+
+
+def test_run_names_that_no_folder_can_have_are_refused():
+    """Each name is short enough alone; together they have more than 220 letters."""
+    study = changed(["domains", 0, "label"], "d" * 99)
+    study["methods"] = [{"name": "sft", "label": "m" * 99}]
+    with pytest.raises(ConfigError, match=r"has 2\d\d letters, more than 220.*'label' for domain"):
+        expand_runs(parse_study(study, "my.yaml"))
+
+
+@pytest.mark.parametrize("label", sorted({*BENCHMARKS, "general"}))
+def test_a_domain_is_not_called_like_a_task(label):
+    """Its scores would be the task's: no general score, or one of the domain's own items."""
+    study = changed(["domains", 1, "label"], label)
+    with pytest.raises(ConfigError, match=rf"domains\.1\.label: '{label}' .*another label"):
+        check_files(parse_study(study, "s.yaml"), "s.yaml", BENCHMARKS)
+
+
+def test_error_names_the_file(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text(yaml.safe_dump(changed(["trainning"], {})))
+    with pytest.raises(ConfigError, match=r"my\.yaml"):
+        load_study(path)
+    with pytest.raises(ConfigError, match="no such study file"):
+        load_study(tmp_path / "absent.yaml")
+    path.write_text("a: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_study(path)
+
+
+def test_all_errors_are_reported_together():
+    study = changed(["trainning"], {})
+    study["seeds"] = [-1]
+    with pytest.raises(ConfigError) as caught:
+        parse_study(study, "my.yaml")
+    assert "trainning" in str(caught.value) and "seeds.0" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path("config/studies").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_study_is_valid_and_named_after_its_file(path):
+    study = load_study(path)
+    assert study.study == path.stem
+    assert expand_runs(study)
+
+
+def test_schema_file_is_up_to_date():
+    """Run `make schema` after changing config.py."""
+    assert SCHEMA_PATH.read_text() == study_schema()
+    json.loads(study_schema())
+
+
+def test_domains_of_the_config_are_those_of_the_modules():
+    for name, variants in DOMAINS.items():
+        assert get_domain(name).variants == variants
+        assert set(get_domain(name).max_new_tokens) == set(variants)
+
+
+def test_run_table_by_hand():
+    """1 model × 2 domains × 2 methods × 2 rates = 8 runs, and θ0."""
+    study = parse_study(GOOD, "my.yaml")
+    table = run_table(study)
+    assert len(table) == 9
+    assert table["run"].is_unique
+    assert table["run"][0] == base_run("smollm2-135m-instruct")
+    assert table["run"][1] == "smollm2-135m-instruct.medcalc-cot.sft.lr1e-5.seed0"
+    configs = evaluation_configs(study)
+    assert [d.label for d in configs[table["run"][0]].domains] == ["medcalc-cot", "esci-label_only"]
+    assert [d.label for d in configs[table["run"][8]].domains] == ["esci-label_only"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-5, "1e-5"), (2e-5, "2e-5"), (1.5e-4, "1.5e-4"), (0.01, "1e-2"), (0.3, "3e-1")],
+)
+def test_learning_rates_are_spelt_exactly(value, text):
+    assert format_learning_rate(value) == text
+    assert float(text) == value
+
+
+def test_learning_rates_close_to_a_power_of_ten_have_its_name():
+    assert format_learning_rate(9.99999999999e-6) == format_learning_rate(1e-5) == "1e-5"
+
+
+@given(st.floats(1e-12, 0.999))
+def test_names_of_learning_rates_hold_ten_digits(value):
+    assert float(format_learning_rate(value)) == pytest.approx(value, rel=5e-10)
+
+
+def test_the_catalogue_is_checked(tmp_path, monkeypatch):
+    path = tmp_path / "catalogue.yaml"
+    monkeypatch.setattr("sft_tradeoff.study.config.CATALOGUE_PATH", path)
+    for text, words in [
+        ("models: {}", "needs the keys 'assets' and 'models'"),
+        ("assets: {}\nmodels: [a]", "models: must map names to entries"),
+        ("assets: {}\nmodels: {a: {}, a: {}}", "line 2: key 'a' is given twice"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=rf"catalogue\.yaml: {words}"):
+            parse_study(GOOD, "my.yaml")
+
+
+def test_the_methods_of_the_documentation_can_be_switched_on():
+    """The block in config/README.md, put into the quick study: all twelve, with their grids."""
+    text = Path("config/README.md").read_text().split("```yaml")[1].split("```")[0]
+    study = yaml.safe_load(Path("config/studies/quick.yaml").read_text())
+    runs = expand_runs(parse_study({**study, **yaml.safe_load(text)}, "quick.yaml"))
+    assert {run.method.name for run in runs} == set(METHODS)
+    assert len(runs) == 2 * 3 * (12 + 1 + 2)  # domains × rates × methods with their grids
+
+
+def test_every_option_is_documented():
+    text = Path("config/README.md").read_text()
+    for method in METHODS.values():
+        for option in method.options.model_fields:
+            assert f"`{option}`" in text, f"{method.name}: {option}"
+
+
+def test_wise_ft_shares_the_runs_of_the_method_it_averages():
+    """Two values of α, one trained run each per domain and rate; the adapter's rates for LoRA."""
+    methods = [
+        {"name": "lora"},
+        {"name": "wise_ft", "options": {"of": "lora"}, "grid": {"alpha": [0.25, 0.5]}},
+    ]
+    rates = {"adapter": [1e-3, 1e-2]}
+    study = {**GOOD, "methods": methods, "learning_rates": rates}
+    runs = {run.run: run for run in expand_runs(parse_study(study, "s.yaml"))}
+    merged = [run for run in runs.values() if run.merge_of]
+    assert len(merged) == 2 * 2 * 2
+    for run in merged:
+        source = runs[run.merge_of]
+        assert source.method.name == "lora" and source.merge_of is None
+        assert (source.domain, source.learning_rate) == (run.domain, run.learning_rate)
+    assert {run.method.label for run in merged} == {"wise_ft-alpha0.25", "wise_ft-alpha0.5"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ([{"name": "wise_ft"}], ["'wise_ft' averages θ0 with the run of 'sft'", "- name: sft"]),
+        (
+            [{"name": "talr"}, {"name": "wise_ft", "options": {"of": "tarl"}}],
+            ["of 'tarl'", "one of talr"],
+        ),
+        ([{"name": "sft"}, {"name": "wise_ft", "grid": {"alpha": [0.5, 1.5]}}], ["alpha: 1.5"]),
+        ([{"name": "wise_ft", "grid": {"alpha": []}}], ["grid.alpha"]),
+        (
+            [{"name": "talr", "options": {"floor": 0.1}, "grid": {"floor": [0.0]}}],
+            ["'talr'", "['floor'] is in options and in grid"],
+        ),
+        ([{"name": "talr", "grid": {"flor": [0.1]}}], ["flor: unknown key", "'floor'"]),
+        ([{"name": "sft", "options": {"x": 1}}], ["x: unknown key; there are none; remove it"]),
+        ([{"name": "lora"}], ["learning_rates.adapter is empty", "'lora'"]),
+    ],
+)
+def test_wrong_methods_are_refused(methods, words):
+    with pytest.raises(ConfigError) as error:
+        parse_study({**GOOD, "methods": methods}, "s.yaml")
+    for word in ("s.yaml", *words):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "words"),
+    [
+        ({"tasks": {"humaneval": 1}, "execute_code": True, "chat_template": True},
+         "evaluation.chat_template: true, but the prompts of task 'humaneval' need false"),
+        ({"tasks": {"humaneval_instruct": 1}, "execute_code": True},
+         "evaluation.chat_template: false, but the prompts of task 'humaneval_instruct' need true"),
+    ],
+)  # fmt: skip
+def test_tasks_that_need_another_prompt_form_are_refused(evaluation, words):
+    with pytest.raises(ConfigError, match=words):
+        check_files(parse_study({**GOOD, "evaluation": evaluation}, "s.yaml"), "s.yaml", BENCHMARKS)
+
+
+@pytest.mark.parametrize("key", ["pika.acc_norm", "piqa"])
+def test_expected_scores_are_those_of_tasks(key):
+    entry = {"mine": {"format": "random", "expected": {key: [0.6, 0.7]}}}
+    study = parse_study({**GOOD, "models": ["mine"], "model_catalogue": entry}, "s.yaml")
+    with pytest.raises(
+        ConfigError, match=rf"model_catalogue.mine.expected: '{key}' is not task.me"
+    ):
+        check_files(study, "s.yaml", BENCHMARKS)
+
+
+def test_gsm8k_is_no_general_ability_of_the_math_domain():
+    study = {**GOOD, "domains": [{"name": "math"}], "evaluation": {"tasks": {"gsm8k": 5}}}
+    with pytest.raises(ConfigError, match=r"'gsm8k' tests what the domain 'math' trains"):
+        check_files(parse_study(study, "s.yaml"), "s.yaml", BENCHMARKS)
+
+
+def test_an_average_of_averages_is_refused_with_the_methods_that_train():
+    methods = [{"name": "sft"}, {"name": "wise_ft"},
+               {"name": "wise_ft", "label": "again", "options": {"of": "wise_ft"}}]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"'again' averages 'wise_ft', which is an average.*sft"):
+        parse_study({**GOOD, "methods": methods}, "s.yaml")
+
+
+def test_generated_code_needs_permission_before_any_job():
+    tasks = {"tasks": {"human_eval": 5}}
+    study = parse_study({**GOOD, "evaluation": tasks}, "s.yaml")
+    with pytest.raises(ConfigError, match=r"s.yaml: evaluation.execute_code: false.*'human_eval'"):
+        check_files(study, "s.yaml", BENCHMARKS)
+    study = parse_study({**GOOD, "evaluation": {**tasks, "execute_code": True}}, "s.yaml")
+    check_files(study, "s.yaml", BENCHMARKS)

