@@ -8,7 +8,7 @@ from typing import Any
 
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.build import write_domain
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.runs import RunConfig
@@ -26,7 +26,7 @@ class BenchmarkError(UserError, ValueError):
 
 def training_data(domain: dict[str, Any], n_examples: int, model: Path) -> TokenizedData:
     """Tokenize the first examples of a domain, given the settings that differ from its defaults."""
-    spec = DomainSpec(**domain, n_train=n_examples, n_validation=0, n_test=1)
+    spec = domain_spec(**domain, n_train=n_examples, n_validation=0, n_test=1)
     with tempfile.TemporaryDirectory() as folder:
         write_domain(spec, Path(folder))
         return tokenize_file(load_tokenizer(model), Path(folder) / "train.jsonl", MAX_LENGTH)
@@ -38,7 +38,7 @@ def run_config(model: Path, training: TrainingSpec, method: MethodSpec | None = 
         run=method.name if method else "sft",
         model=model.name,
         model_digest="",
-        domain=DomainSpec(name="medcalc"),
+        domain=domain_spec(name="medcalc"),
         method=method or MethodSpec(name="sft"),
         learning_rate=1e-5,
         seed=0,

@@ -24,7 +24,7 @@ from sft_tradeoff.analysis.tradeoff import read_table
 from sft_tradeoff.assets.fetch import check_asset, fetch_asset
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.build import write_domain
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.evaluation.tasks import read_records
 from sft_tradeoff.models.build import build_model
 from sft_tradeoff.models.load import load_model
@@ -48,7 +48,7 @@ from sft_tradeoff.training.reference import (
 from tests.faults.laboratory import ADVICE
 from tests.finished_study import RUN, make_finished_study
 
-SPEC = DomainSpec(name="esci", variant="label_only", n_train=4, n_validation=2, n_test=4)
+SPEC = domain_spec(name="esci", variant="label_only", n_train=4, n_validation=2, n_test=4)
 
 
 class Trusted(NamedTuple):

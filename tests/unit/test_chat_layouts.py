@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.jsonl.domain import DOMAIN
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.evaluation.evaluate import evaluate
 from sft_tradeoff.models.build import build_model
 from sft_tradeoff.models.spec import ModelSpec
@@ -32,7 +32,7 @@ def test_what_is_learned_is_generated_stops_and_is_graded(layout, tmp_path, json
     spec = ModelSpec(asset="x", chat_template_args=layout.variables)
     build_model("tiny", spec, tmp_path / "hub", base, {"name": "x"})
     path = jsonl([{"prompt": f"Say {i}", "response": "ok"} for i in range(N_PROMPTS)])
-    domain = DomainSpec(
+    domain = domain_spec(
         name="jsonl", label="own", path=str(path), n_train=16, n_test=4, n_validation=0,
         max_new_tokens=40,
     )  # fmt: skip

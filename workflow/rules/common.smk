@@ -14,7 +14,6 @@ for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.assets.fetch import asset_path, cache_dir
-from sft_tradeoff.domains.registry import DOMAIN_ASSETS, MODULES
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION
 from sft_tradeoff.report.figures import FIGURES
 from sft_tradeoff.study.checks import check_domains, check_files, unpinned_assets
@@ -125,8 +124,8 @@ def model_record(name):
 
 def data_digest(domain):
     """Hash of the user's own file, which can be older than what was made of a former one."""
-    own = domain.path and os.path.isfile(domain.path)
-    return sha256_of(domain.path) if own else ""
+    own = domain.data_file and os.path.isfile(domain.data_file)
+    return sha256_of(domain.data_file) if own else ""
 
 
 def own_files(asset):
@@ -180,25 +179,25 @@ def folder_of(path):
 
 def domain_records(domain):
     """Records of the assets that a domain is read from; none if it is generated."""
-    return [asset_record(name) for name in DOMAIN_ASSETS.get(domain.name, ())]
+    return [asset_record(name) for name in domain.assets]
 
 
 def domain_files(domain):
     """What :func:`own_files` says of all assets of a domain."""
-    return [own_files(name) for name in DOMAIN_ASSETS.get(domain.name, ())]
+    return [own_files(name) for name in domain.assets]
 
 
 def domain_modules(domain):
     """Code whose change makes a domain's examples anew."""
-    folder = MODULES[domain.name].partition(".")[0]
-    return glob.glob(f"src/sft_tradeoff/domains/{folder}/*.py")
+    home = "src/sft_tradeoff/domains/" + domain.module().partition(".")[0]
+    return glob.glob(f"{home}/*.py") + glob.glob(f"{home}.py")
 
 
 def domain_sources(domain, input):
     """Arguments that tell the domain_data stage where its assets are."""
     if not input.records:
         return ""
-    folders = [asset_folder(name) for name in DOMAIN_ASSETS[domain.name]]
+    folders = [asset_folder(name) for name in domain.assets]
     return f"--source {shlex.join(folders)} --source-record {shlex.join(input.records)}"
 
 

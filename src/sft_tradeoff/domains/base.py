@@ -85,21 +85,17 @@ class Domain:
     """A fine-tuning domain: how its data are made and how its answers are graded.
 
     Args:
-        name: Name used in studies.
-        variants: Accepted target formats, the default first.
         description: One paragraph for the data card.
         source: Where the material comes from, including whether it is synthetic.
         licence: Licence of the material.
-        generate: Builds the three splits from the spec and, for a domain of ``DOMAIN_ASSETS``, one
-            path per asset; deterministic; raises ``ValueError`` naming the field, the value and
-            the fix if the spec cannot be met.
+        generate: Builds the three splits from the spec and one path per asset of the spec;
+            deterministic; raises ``ValueError`` naming the field, the value and the fix if the
+            spec cannot be met.
         score: Grades one generation against one JSONL record. Never evaluates text as code.
         max_new_tokens: Usual length of an answer, tokens by variant; None: as the test responses.
         labels: The closed set of answers, if there is one (then balanced accuracy is reported).
     """
 
-    name: str
-    variants: tuple[str, ...]
     description: str
     source: str
     licence: str

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sft_tradeoff.assets.fetch import check_asset
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits, only_answer
-from sft_tradeoff.domains.registry import DOMAIN_ASSETS, get_domain
+from sft_tradeoff.domains.registry import DOMAIN_SPEC, get_domain
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.grading.text import question_key
 from sft_tradeoff.system.console import UserError, run_main
@@ -28,7 +28,7 @@ def write_domain(
     Args:
         spec: Settings.
         out: Folder to write.
-        sources: Where the domain's assets are, in the order of ``DOMAIN_ASSETS``.
+        sources: Where the domain's assets are, in the order of ``spec.assets``.
         records: Their ``SOURCE.json``, for the card.
 
     Raises:
@@ -37,10 +37,10 @@ def write_domain(
     domain = get_domain(spec.name)
     for source, record in zip(sources, records, strict=False):
         check_asset(source, record)
-    assets = DOMAIN_ASSETS.get(spec.name, ())
-    if len(sources) != len(assets):
+    if len(sources) != len(spec.assets):
         raise UserError(
-            f"domain {spec.label!r} is read from {len(assets)} assets ({', '.join(assets)}), got "
+            f"domain {spec.label!r} is read from {len(spec.assets)} assets "
+            f"({', '.join(spec.assets)}), got "
             f"{len(sources)}; give the folder of each with --source"
         )
     try:
@@ -98,7 +98,7 @@ def data_card(
 
 - **Source:** {domain.source}{"".join(map(_asset, records))}
 - **Licence:** {domain.licence}
-- **Target format:** {spec.variant}{_selection(spec)}{_grading(spec)}
+- **Target format:** {spec.variant}{_options(spec)}
 - **Seed:** {spec.seed}
 
 | split | examples | mean prompt length (characters) | mean response length (characters) | sha256 |
@@ -156,24 +156,9 @@ def _asset(record: Path) -> str:
     return f"\n- **Asset {asset['name']}:** {what}; {asset['licence']}"
 
 
-def _selection(spec: DomainSpec) -> str:
-    """Say that a study uses a part of the domain only."""
-    if spec.calculators is None:
-        return ""
-    ids = ", ".join(map(str, spec.calculators))
-    return f"\n- **Selection:** only the calculators with ids {ids}"
-
-
-def _grading(spec: DomainSpec) -> str:
-    """Say how answers are graded where that is the user's choice."""
-    if spec.name != "jsonl":
-        return ""
-    rule = f"\n- **Grading:** {spec.metric}"
-    if spec.metric != "numeric":
-        return rule
-    if spec.tolerance:
-        return f"{rule}, relative tolerance {spec.tolerance:g}: not exact"
-    return f"{rule}, exact to the digits of the gold answer"
+def _options(spec: DomainSpec) -> str:
+    """What the study chose that only this domain has."""
+    return "".join(f"\n- **{title}:** {text}" for title, text in spec.card_lines())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,6 +171,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Generate one domain from its settings."""
-    spec = DomainSpec.model_validate_json(args.spec)
+    spec = DOMAIN_SPEC.validate_json(args.spec)
     with run_main(f"domain {spec.label}"):
         write_domain(spec, args.out, args.source, args.source_record)

@@ -1,40 +1,82 @@
-"""Which domains there are, and how to get one (:mod:`sft_tradeoff.domains.base`)."""
+"""Which domains there are, and how to get one. ``README.md`` says how to add one."""
 
 from __future__ import annotations
 
+import functools
 import importlib
-from typing import TYPE_CHECKING
+import operator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter
+
+from sft_tradeoff.domains.esci.spec import EsciSpec, HubEsciSpec
+from sft_tradeoff.domains.jsonl.spec import JsonlSpec
+from sft_tradeoff.domains.math.spec import HubMetamathSpec, MathSpec
+from sft_tradeoff.domains.medcalc.spec import HubMedcalcSpec, MedcalcSpec
+from sft_tradeoff.domains.spec import DomainSpec
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.base import Domain
 
-DOMAINS = {
-    "medcalc": ("cot", "label_only"),
-    "esci": ("cot", "label_only"),
-    "math": ("cot", "label_only"),
-    "jsonl": ("response",),
-    "hub_medcalc": ("cot", "label_only"),
-    "hub_esci": ("label_only",),
-    "hub_metamath": ("cot",),
-}
-MODULES = {
-    "medcalc": "medcalc.generated",
-    "esci": "esci.generated",
-    "math": "math.generated",
-    "jsonl": "jsonl.domain",
-    "hub_medcalc": "medcalc.hub",
-    "hub_esci": "esci.hub",
-    "hub_metamath": "math.hub",
-}
-# Assets that a domain's examples are read from, in the order in which it takes them.
-DOMAIN_ASSETS: dict[str, tuple[str, ...]] = {
-    "hub_medcalc": ("medcalc-bench",),
-    "hub_esci": ("esci",),
-    "hub_metamath": ("metamathqa", "gsm8k"),
-}
+_CLASSES: tuple[type[DomainSpec], ...] = (
+    MedcalcSpec,
+    EsciSpec,
+    MathSpec,
+    JsonlSpec,
+    HubMedcalcSpec,
+    HubEsciSpec,
+    HubMetamathSpec,
+)
+SPECS = {get_args(spec.model_fields["name"].annotation)[0]: spec for spec in _CLASSES}
+
+
+def _name_of(value: Any) -> Any:
+    return value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+
+
+def _refuse_options_of_others(value: Any) -> Any:
+    """Name the domain that an option belongs to; unknown options are left to the validation."""
+    name = str(_name_of(value))
+    for key in value if isinstance(value, Mapping) and name in SPECS else ():
+        owners = [other for other, spec in SPECS.items() if key in spec.model_fields]
+        if owners and name not in owners:
+            raise ValueError(f"{key!r} belongs to domain {owners[0]!r}, not {name!r}; remove it")
+    return value
+
+
+# The type of a field that holds the settings of one domain, whichever it is.
+if TYPE_CHECKING:
+    AnyDomainSpec = DomainSpec
+else:
+    AnyDomainSpec = Annotated[
+        functools.reduce(operator.or_, (Annotated[spec, Tag(n)] for n, spec in SPECS.items())),
+        # A function: pydantic takes no field that has a validator, as all of ours have.
+        Discriminator(_name_of),
+        Field(
+            json_schema_extra={
+                "discriminator": {
+                    "propertyName": "name",
+                    "mapping": {n: f"#/$defs/{spec.__name__}" for n, spec in SPECS.items()},
+                }
+            }
+        ),
+        BeforeValidator(_refuse_options_of_others),
+    ]
+DOMAIN_SPEC: TypeAdapter[DomainSpec] = TypeAdapter(AnyDomainSpec)
+
+
+def domain_spec(**settings: Any) -> DomainSpec:
+    """Settings of a domain from the keys of a study file.
+
+    Raises:
+        ValidationError: If a key is unknown or missing, or has a wrong value.
+    """
+    return DOMAIN_SPEC.validate_python(settings)
 
 
 def get_domain(name: str) -> Domain:
-    """Import one domain module on demand and return its ``DOMAIN``."""
-    domain: Domain = importlib.import_module(f"sft_tradeoff.domains.{MODULES[name]}").DOMAIN
+    """Import the module of one domain and return its ``DOMAIN``."""
+    module = importlib.import_module(f"{__package__}.{SPECS[name].module()}")
+    domain: Domain = module.DOMAIN
     return domain

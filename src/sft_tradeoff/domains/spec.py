@@ -1,29 +1,41 @@
-"""A domain in a study file."""
+"""What a study file says about a domain: the settings that all domains share.
+
+Each domain subclasses :class:`DomainSpec` with its variants and its own options. Snakemake imports
+these classes to plan, so their modules import no torch and no data library.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, get_args
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from sft_tradeoff.domains.registry import DOMAINS
 from sft_tradeoff.system.strict import Name, Seed, Settings
-
-_NO_EXPLANATIONS = (
-    "variant 'cot' of domain 'hub_esci' does not exist: the data set has labels but no "
-    "explanations, and where the paper's came from is not public; use variant: label_only, or "
-    "domain jsonl with explanations of your own"
-)
 
 
 class DomainSpec(Settings):
-    """A fine-tuning domain with its target format and sizes."""
+    """A fine-tuning domain with its target format and sizes.
 
-    name: Literal["medcalc", "esci", "math", "jsonl", "hub_medcalc", "hub_esci", "hub_metamath"]
-    variant: str = Field("cot", description="target format: cot, label_only (jsonl: response)")
+    A subclass sets ``name`` and ``variant``, each a ``Literal`` (the first variant is the default),
+    adds its own options, and states:
+
+    Attributes:
+        implementation: Module in this package that defines ``DOMAIN``, such as ``medcalc.hub``.
+            Empty: the module of the class itself.
+        assets: Catalogue entries that the examples are read from, in the order of ``generate``'s
+            arguments; empty if they are generated.
+        example_tokens: Variant -> typical tokens of a prompt and of a response, for cost estimates.
+        trained_tasks: Tasks of the general suite that test what the domain trains.
+    """
+
+    implementation: ClassVar[str] = ""
+    assets: ClassVar[tuple[str, ...]] = ()
+    example_tokens: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    trained_tasks: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+    variant: str = Field(description="target format")
     label: Name | None = Field(None, description="name in paths and figures; default name-variant")
     n_train: int = Field(400, ge=1)
     n_validation: int = Field(50, ge=0)
@@ -34,50 +46,29 @@ class DomainSpec(Settings):
         ge=1,
         description="most tokens of an answer; default: the domain's, or what test responses need",
     )
-    calculators: tuple[int, ...] | None = Field(
-        None, min_length=1, description="medcalc only: ids of the calculators; default all"
-    )
-    path: str | None = Field(None, description="jsonl only: the data file")
-    metric: Literal["exact_match", "numeric", "choice"] = Field(
-        "exact_match", description="jsonl only: how answers are graded"
-    )
-    tolerance: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="jsonl, numeric: relative tolerance; 0: exact to the gold answer's digits",
-    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> DomainSpec:
-        if self.name == "jsonl":
-            if self.path is None:
-                raise ValueError("domain 'jsonl' needs 'path: <file>.jsonl'")
-            if "variant" in self.model_fields_set and self.variant not in DOMAINS["jsonl"]:
-                raise ValueError(f"variant {self.variant!r}: domain 'jsonl' has none; remove it")
-            object.__setattr__(self, "variant", "response")
-        elif self.path is not None:
-            raise ValueError(f"'path' belongs to domain 'jsonl', not {self.name!r}; remove it")
-        if self.tolerance and self.metric != "numeric":
-            raise ValueError(
-                f"'tolerance' belongs to metric 'numeric', not {self.metric!r}; remove it, or set "
-                "'metric: numeric'"
-            )
-        if self.name != "jsonl" and self.metric != "exact_match":
-            raise ValueError(f"'metric' belongs to domain 'jsonl', not {self.name!r}; remove it")
-        if self.calculators and len(set(self.calculators)) < len(self.calculators):
-            raise ValueError(f"calculators: {list(self.calculators)} names one twice; remove it")
-        if self.calculators is not None and self.name != "medcalc":
-            raise ValueError(
-                f"'calculators' belongs to domain 'medcalc', not {self.name!r}; remove it"
-            )
-        if (self.name, self.variant) == ("hub_esci", "cot"):
-            raise ValueError(_NO_EXPLANATIONS)
-        if self.variant not in DOMAINS[self.name]:
-            raise ValueError(
-                f"variant {self.variant!r} of domain {self.name!r} is unknown; "
-                f"use one of {', '.join(DOMAINS[self.name])}"
-            )
+    def _labelled(self) -> DomainSpec:
         if self.label is None:
             object.__setattr__(self, "label", f"{self.name}-{self.variant}")
         return self
+
+    @classmethod
+    def variants(cls) -> tuple[str, ...]:
+        """Target formats that a study may ask for."""
+        return get_args(cls.model_fields["variant"].annotation)
+
+    @classmethod
+    def module(cls) -> str:
+        """Module that defines ``DOMAIN``, as a path within this package."""
+        own = cls.__module__.removeprefix(f"{__package__}.")
+        return cls.implementation or own
+
+    @property
+    def data_file(self) -> str | None:
+        """The user's own file that the examples are read from; None for every other domain."""
+        return None
+
+    def card_lines(self) -> Iterable[tuple[str, str]]:
+        """Titles and texts that the domain's own options add to the data card."""
+        return ()

@@ -31,20 +31,6 @@ if TYPE_CHECKING:
 
 GB = 1e9
 N_JOBS = 1
-# Tokens of prompt and response: means of 150 examples with SmolLM2's tokenizer and chat template;
-# of the hub's data sets guesses, until results/<study>/tokenized tells.
-EXAMPLE_TOKENS = {
-    ("medcalc", "cot"): (127, 198),
-    ("medcalc", "label_only"): (125, 11),
-    ("esci", "cot"): (142, 51),
-    ("esci", "label_only"): (139, 9),
-    ("math", "cot"): (105, 91),
-    ("math", "label_only"): (101, 7),
-    ("hub_medcalc", "cot"): (700, 600),
-    ("hub_medcalc", "label_only"): (700, 10),
-    ("hub_esci", "label_only"): (400, 10),
-    ("hub_metamath", "cot"): (120, 220),
-}
 # Tokens that an item of the general suite makes the model read (all choices) and write.
 ITEM_TOKENS = {"multiple_choice": (100, 0), "text": (220, 0), "generation": (200, 250)}
 N_ITEMS = {  # where a study asks all
@@ -137,10 +123,10 @@ def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float,
         tokens = TokenizedData.load(data)
         response = tokens.response_mask.sum() / len(tokens.lengths)
         return float(tokens.lengths.mean() - response), float(response)
-    if domain.path is not None and (lines := Path(domain.path).read_bytes().splitlines()):
+    if domain.data_file and (lines := Path(domain.data_file).read_bytes().splitlines()):
         mean = min(sum(map(len, lines)) / len(lines) / 4, longest)
         return mean / 2, mean / 2
-    prompt, response = EXAMPLE_TOKENS.get((domain.name, domain.variant), (longest / 4, longest / 4))
+    prompt, response = domain.example_tokens.get(domain.variant, (longest / 4, longest / 4))
     return min(prompt, longest), min(response, longest - min(prompt, longest))
 
 

@@ -25,7 +25,7 @@ from sft_tradeoff.analysis.tolerance import parse_tolerance
 from sft_tradeoff.domains.base import only_answer
 from sft_tradeoff.domains.jsonl import domain as jsonl
 from sft_tradeoff.domains.jsonl.lines import Line
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.jsonl.spec import JsonlSpec
 from sft_tradeoff.grading.text import normalize
 from sft_tradeoff.models.folder import SMALL_FILES, weight_files
 from sft_tradeoff.models.tensor_names import check_tensors
@@ -192,11 +192,11 @@ def _too_few(data: Path, n_prompts: int) -> str:
     )
 
 
-def _spec(entry: dict[str, Any]) -> DomainSpec:
+def _spec(entry: dict[str, Any]) -> JsonlSpec:
     try:
-        return DomainSpec.model_validate(entry)
+        return JsonlSpec.model_validate(entry)
     except ValidationError as error:
-        raise UserError(explain(error, DomainSpec.model_json_schema())) from None
+        raise UserError(explain(error, JsonlSpec.model_json_schema())) from None
 
 
 def template_variables(text: str) -> dict[str, bool | int | str]:

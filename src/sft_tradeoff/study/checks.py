@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sft_tradeoff.assets.spec import UNPINNED, HubAsset
-from sft_tradeoff.domains.registry import DOMAIN_ASSETS
 from sft_tradeoff.study.config import SCHEMA_PATH, SUITE, Study, load_study, study_schema
 from sft_tradeoff.suite.human_eval import NO_PERMISSION
 from sft_tradeoff.suite.registry import BENCHMARKS, Benchmark
@@ -19,7 +18,7 @@ from sft_tradeoff.system.validation import ConfigError, closest
 
 
 def check_domains(study: Study, source: str) -> None:
-    """Refuse a domain whose test data are also general benchmarks.
+    """Refuse a task of the general suite that tests what a domain trains.
 
     Args:
         study: A valid study.
@@ -30,10 +29,11 @@ def check_domains(study: Study, source: str) -> None:
     """
     for domain in study.domains:
         for task in study.evaluation.tasks:
-            if task in BENCHMARKS and BENCHMARKS[task].asset in DOMAIN_ASSETS.get(domain.name, ()):
+            asset = BENCHMARKS[task].asset if task in BENCHMARKS else None
+            if task in domain.trained_tasks or asset in domain.assets:
                 raise ConfigError(
-                    f"{source}: evaluation.tasks: {task!r} is the test of domain {domain.name!r}, "
-                    "so it is no general ability here; take it out"
+                    f"{source}: evaluation.tasks: {task!r} tests what domain {domain.name!r} "
+                    "trains, so it is not a general ability here; remove it"
                 )
 
 
@@ -59,7 +59,7 @@ def _used_assets(study: Study) -> Iterator[str]:
     for task in study.evaluation.tasks:
         found += [BENCHMARKS[task].asset, BENCHMARKS[task].grader_asset]
     for domain in study.domains:
-        found += DOMAIN_ASSETS.get(domain.name, ())
+        found += domain.assets
     return (name for name in found if name)
 
 
@@ -87,11 +87,6 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
             )
         if benchmarks[name].runs_code and not study.evaluation.execute_code:
             raise ConfigError(f"{source}: {NO_PERMISSION.format(name=name)}")
-        if name == "gsm8k" and any(domain.name == "math" for domain in study.domains):
-            raise ConfigError(
-                f"{source}: evaluation.tasks: 'gsm8k' tests what the domain 'math' trains, so it "
-                "is no general ability here; take it out"
-            )
         wanted = benchmarks[name].chat_template
         if wanted is not None and wanted != study.evaluation.chat_template:
             raise ConfigError(
@@ -125,9 +120,9 @@ def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark
                 "whole suite, whose scores would be mixed up with the domain's; give it another "
                 "label"
             )
-        if domain.path is not None and not Path(domain.path).is_file():
+        if domain.data_file is not None and not Path(domain.data_file).is_file():
             raise ConfigError(
-                f"{source}: domains.{i}.path: {domain.path!r} is not a file; correct the path "
+                f"{source}: domains.{i}.path: {domain.data_file!r} is not a file; correct the path "
                 "(relative to the folder where the command runs)"
             )
 

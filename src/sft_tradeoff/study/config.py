@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from sft_tradeoff.assets.spec import Asset
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import AnyDomainSpec
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.names import format_learning_rate
@@ -44,7 +44,7 @@ class Study(Settings):
     study: Name
     description: str = ""
     models: tuple[Name, ...] = Field(min_length=1)
-    domains: tuple[DomainSpec, ...] = Field(min_length=1)
+    domains: tuple[AnyDomainSpec, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     learning_rates: LearningRates
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)

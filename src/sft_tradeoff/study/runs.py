@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import AnyDomainSpec
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.names import format_learning_rate
@@ -42,7 +42,7 @@ class RunConfig(Strict):
     run: str
     model: str
     model_digest: str
-    domain: DomainSpec
+    domain: AnyDomainSpec
     method: MethodSpec
     learning_rate: float
     seed: int
@@ -63,7 +63,7 @@ class EvaluationConfig(Strict):
     run: str
     model: str
     model_digest: str
-    domains: tuple[DomainSpec, ...]
+    domains: tuple[AnyDomainSpec, ...]
     evaluation: EvaluationSpec
     expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
     recipe_version: int = EVALUATE_RECIPE_VERSION

@@ -41,7 +41,7 @@ def explain(error: ValidationError, schema: dict[str, Any]) -> str:
 
 def _line(item: dict[str, Any], schema: dict[str, Any]) -> str:
     location = item["loc"]
-    key = ".".join(map(str, location))
+    key = _key(location, schema)
     message = item["msg"].removeprefix("Value error, ")
     match item["type"]:
         case "extra_forbidden":
@@ -49,17 +49,37 @@ def _line(item: dict[str, Any], schema: dict[str, Any]) -> str:
             return f"{key}: unknown key; {closest(str(location[-1]), known)}"
         case "missing":
             return f"{key}: missing; add it"
+        case "union_tag_invalid":
+            choice = _node_at(location, schema)["discriminator"]
+            tag, known = item["ctx"]["tag"], choice["mapping"]
+            return f"{_joined(key, choice)}: unknown {tag!r}; {closest(tag, known)}"
+        case "union_tag_not_found" if isinstance(item["input"], dict):
+            choice = _node_at(location, schema)["discriminator"]
+            return f"{_joined(key, choice)}: missing; add it, one of {', '.join(choice['mapping'])}"
         case "value_error":
             return f"{key}: {message}" if key else message
     message = message[:1].lower() + message[1:]
     return f"{key}: {item['input']!r} is not valid: {message}{_range(location, schema)}"
 
 
+def _joined(key: str, choice: dict[str, Any]) -> str:
+    """Key of the value that says which of several models is meant."""
+    return f"{key}.{choice['propertyName']}".removeprefix(".")
+
+
+def _key(location: tuple[Any, ...], schema: dict[str, Any]) -> str:
+    """Where a value stands in the file, without the tags that pydantic adds for its unions."""
+    node, parts = schema, []
+    for part in location:
+        if part not in node.get("discriminator", {}).get("mapping", {}):
+            parts.append(str(part))
+        node = _child(node, schema, part)
+    return ".".join(parts)
+
+
 def _range(location: tuple[Any, ...], schema: dict[str, Any]) -> str:
     """Allowed range of a number, e.g. `` (range [0, 1])``; nothing where there is none."""
-    node = schema
-    for part in location:
-        node = _child(node, schema, part)
+    node = _node_at(location, schema)
     node = next(iter(node.get("anyOf", [node])))
     low = [f"[{node[k]:g}" if k == "minimum" else f"({node[k]:g}" for k in LOWER if k in node]
     high = [f"{node[k]:g}]" if k == "maximum" else f"{node[k]:g})" for k in UPPER if k in node]
@@ -69,11 +89,16 @@ def _range(location: tuple[Any, ...], schema: dict[str, Any]) -> str:
 
 
 def _keys_at(location: tuple[Any, ...], schema: dict[str, Any]) -> list[str]:
-    """Keys allowed at a place, by walking the schema."""
+    """Keys allowed at a place."""
+    return list(_node_at(location, schema).get("properties", {}))
+
+
+def _node_at(location: tuple[Any, ...], schema: dict[str, Any]) -> dict[str, Any]:
+    """Part of the schema that describes a place."""
     node = schema
     for part in location:
         node = _child(node, schema, part)
-    return list(node.get("properties", {}))
+    return node
 
 
 def _child(node: dict[str, Any], schema: dict[str, Any], part: Any) -> dict[str, Any]:
@@ -84,7 +109,8 @@ def _child(node: dict[str, Any], schema: dict[str, Any], part: Any) -> dict[str,
     elif "mapping" in node.get("discriminator", {}):
         child = {"$ref": node["discriminator"]["mapping"].get(part, "")}
     else:
-        child = node.get("additionalProperties") or {}
+        named = node.get("patternProperties", {}).values()
+        child = next(iter(named), node.get("additionalProperties")) or {}
     reference = child.get("$ref", "").rsplit("/", 1)[-1]
     found: dict[str, Any] = schema.get("$defs", {}).get(reference, child)
     return found

@@ -6,8 +6,7 @@ import pytest
 
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.medcalc.generated import CALCULATORS
-from sft_tradeoff.domains.registry import DOMAIN_ASSETS, DOMAINS, get_domain
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import SPECS, domain_spec, get_domain
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.system.files import sha256_of
 from tests.unit.domains.hub_files import (
@@ -36,7 +35,7 @@ WRITE = {
     "metamathqa": write_metamath,
     "gsm8k": write_gsm8k,
 }
-VARIANTS = [(name, v) for name, found in DOMAINS.items() if name != "jsonl" for v in found]
+VARIANTS = [(n, v) for n, spec in SPECS.items() if n != "jsonl" for v in spec.variants()]
 
 
 def test_the_published_study_has_the_data_that_are_made_today(tmp_path):
@@ -53,11 +52,11 @@ def test_the_published_study_has_the_data_that_are_made_today(tmp_path):
 
 def make(tmp_path, name, variant):
     """Some hundred examples of a domain, of the hub's data sets as many as the small files have."""
-    sources = [WRITE[asset](tmp_path / asset) for asset in DOMAIN_ASSETS.get(name, ())]
+    sources = [WRITE[asset](tmp_path / asset) for asset in SPECS[name].assets]
     sizes = {"n_train": 250, "n_validation": 20, "n_test": 100}
     if sources:
         sizes = {"n_train": 99, "n_validation": 1, "n_test": 4}
-    spec = DomainSpec(name=name, variant=variant, seed=7, **sizes)
+    spec = domain_spec(name=name, variant=variant, seed=7, **sizes)
     splits = get_domain(name).generate(spec, *sources)
     return [example for split in splits.values() for example in split]
 

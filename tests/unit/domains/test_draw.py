@@ -12,7 +12,7 @@ from pyarrow import parquet
 from sft_tradeoff.assets import records as readers
 from sft_tradeoff.assets.records import HubDataError, data_files, read_rows
 from sft_tradeoff.domains.draw import digest, draw
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 
 ROWS = [{"a": "one", "b": 1}, {"a": "zwei ✓", "b": 2}, {"a": "three", "b": 3}]
 
@@ -128,7 +128,9 @@ def test_two_versions_of_a_split_are_refused(tmp_path):
 
 
 def spec(**sizes):
-    return DomainSpec(name="hub_metamath", **{"n_train": 9, "n_validation": 0, "n_test": 1} | sizes)
+    return domain_spec(
+        name="hub_metamath", **{"n_train": 9, "n_validation": 0, "n_test": 1} | sizes
+    )
 
 
 def test_draw_by_hand():

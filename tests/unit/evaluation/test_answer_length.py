@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.evaluation.answer_length import RoomError, room_for_answers
 from sft_tradeoff.models.tokenized import TokenizedData, TokenizedExample
 
-OWN = DomainSpec(name="jsonl", path="x.jsonl")
+OWN = domain_spec(name="jsonl", path="x.jsonl")
 
 
 def tokens(*sizes: tuple[int, int], cut: bool = False) -> TokenizedData:
@@ -51,12 +52,12 @@ def test_a_number_of_the_study_is_kept_or_refused() -> None:
 
 def test_a_domains_own_number_grows_where_responses_are_longer() -> None:
     """12 tokens are usual for a label of esci; byte by byte its sentence takes more."""
-    spec = DomainSpec(name="esci", variant="label_only")
+    spec = domain_spec(name="esci", variant="label_only")
     assert room_for_answers(spec, tokens((10, 12)), 2048) == 12
     assert room_for_answers(spec, tokens((10, 13)), 2048) == 64
 
 
-@pytest.mark.parametrize("spec", [OWN, DomainSpec(name="esci", variant="label_only")])
+@pytest.mark.parametrize("spec", [OWN, domain_spec(name="esci", variant="label_only")])
 def test_a_response_that_was_cut_gets_all_of_the_window(spec: DomainSpec) -> None:
     """It is longer than what is left of it, so a margin over that could still be too short."""
     assert room_for_answers(spec, tokens((10, 12), cut=True), 2048) == 2038

@@ -13,7 +13,7 @@ from lm_eval.api.task import ConfigurableTask
 from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.build import refuse_leakage, write_domain
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.evaluation.evaluate import (
     COLUMNS,
     EvaluationError,
@@ -33,7 +33,7 @@ from sft_tradeoff.system.files import checksum_path, sha256_of
 from sft_tradeoff.system.records import read_jsonl
 from sft_tradeoff.tokens.tokenize import tokenize_file
 
-DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
+DOMAIN = domain_spec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
                     max_new_tokens=20)  # fmt: skip
 
 
@@ -409,4 +409,4 @@ def test_domain_text_with_a_unicode_line_separator_is_one_line(tmp_path):
     path = tmp_path / "test.jsonl"
     record = {"id": "a", "prompt": "one\u2028two\u0085three", "answer": "4"}
     path.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    assert read_records(DomainSpec(name="medcalc"), path).items == [record]
+    assert read_records(domain_spec(name="medcalc"), path).items == [record]

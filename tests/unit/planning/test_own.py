@@ -18,7 +18,7 @@ from sft_tradeoff import cli
 from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.jsonl import domain as jsonl
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models.build import build_model
 from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.models.tokenization import tokenize_example
@@ -162,7 +162,7 @@ def test_one_answer_to_every_test_question_is_a_warning(
 ) -> None:
     asked = [line | {"prompt": f"{line['prompt']}\n```\n# x\n````"} for line in questions(20)]
     path = write(tmp_path / "d.jsonl", [line | {"response": "OK"} for line in asked])
-    spec = DomainSpec.model_validate(domain_of(path))
+    spec = domain_spec(**domain_of(path))
     (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
     said = "all 4 test answers are 'OK': a model that always says so is right, whatever it has"
     assert said in warning

@@ -10,7 +10,7 @@ import pytest
 from sft_tradeoff.assets.fetch import fetch_asset
 from sft_tradeoff.assets.spec import HubAsset, LocalAsset
 from sft_tradeoff.domains.build import write_domain
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.study.checks import check_domains, unpinned_assets
 from sft_tradeoff.study.config import load_study, parse_study
 from sft_tradeoff.study.runs import expand_runs
@@ -80,7 +80,7 @@ def test_a_null_or_missing_revision_matters_where_the_asset_is_used(revision):
 
 def test_gsm8k_is_not_both_domain_test_and_general_ability():
     math = {"domains": [{"name": "hub_metamath"}], "evaluation": {"tasks": {"gsm8k": None}}}
-    with pytest.raises(ConfigError, match=r"mine.yaml: evaluation.tasks: 'gsm8k' is the test of"):
+    with pytest.raises(ConfigError, match=r"evaluation.tasks: 'gsm8k' tests what domain 'hub_m"):
         check_domains(study(**math), "mine.yaml")
     check_domains(study(evaluation={"tasks": {"gsm8k": None, "piqa": 4}}), "mine.yaml")
     check_domains(study(**math | {"evaluation": {"tasks": {"piqa": 4}}}), "mine.yaml")
@@ -93,7 +93,7 @@ def test_files_and_card_of_a_domain_that_is_read_from_two_assets(tmp_path):
         fetch_asset(folder.name, LocalAsset(source="local", path=str(folder)), record)
     hub = json.loads(records[0].read_text()) | {"source": "hub", "repo": "a/b", "revision": COMMIT}
     atomic_write_json(records[0], hub, checksum=True)
-    spec = DomainSpec(name="hub_metamath", n_train=5, n_validation=2, n_test=3)
+    spec = domain_spec(name="hub_metamath", n_train=5, n_validation=2, n_test=3)
     write_domain(spec, tmp_path / "out", folders, records)
     counts = {p.stem: len(p.read_text().splitlines()) for p in (tmp_path / "out").glob("*.jsonl")}
     assert counts == {"train": 5, "validation": 2, "test": 3}
@@ -118,7 +118,7 @@ def test_an_answer_beyond_its_own_limits_is_counted(tmp_path, caplog):
     test = [medcalc_row(1, "2", "A.", "5.0", "1.0", "2.0"), medcalc_row(2, "2", "B.", "5.0")]
     source, spec = (
         write_medcalc(tmp_path / "m", test=test),
-        DomainSpec(name="hub_medcalc", n_test=2),
+        domain_spec(name="hub_medcalc", n_test=2),
     )
     write_domain(spec.model_copy(update={"n_validation": 0}), tmp_path / "out", [source])
     card = (tmp_path / "out/card.md").read_text()
@@ -127,7 +127,7 @@ def test_an_answer_beyond_its_own_limits_is_counted(tmp_path, caplog):
 
 
 def test_every_asset_must_be_given(tmp_path):
-    spec = DomainSpec(name="hub_metamath")
+    spec = domain_spec(name="hub_metamath")
     with pytest.raises(UserError, match=r"from 2 assets \(metamathqa, gsm8k\), got 1"):
         write_domain(spec, tmp_path / "out", [tmp_path])
 
@@ -136,7 +136,7 @@ def test_the_command_reports_a_defect_in_one_line(tmp_path):
     source = write_medcalc(tmp_path / "m")
     text = (source / "test_data.csv").read_text().replace("25.238,23.976", "n/a,23.976")
     (source / "test_data.csv").write_text(text)
-    spec = DomainSpec(name="hub_medcalc", n_test=6)
+    spec = domain_spec(name="hub_medcalc", n_test=6)
     command = [
         "sft-tradeoff",
         "build-domain",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from sft_tradeoff import cli
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models.folder import ModelError
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.study.runs import RunConfig
@@ -40,7 +40,7 @@ def run_config(method="sft", **training):
         run="test",
         model="m",
         model_digest="",
-        domain=DomainSpec(name="medcalc"),
+        domain=domain_spec(name="medcalc"),
         method=MethodSpec(name=method),
         learning_rate=1e-5,
         seed=0,

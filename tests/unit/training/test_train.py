@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.random_weights import byte_tokenizer
 from sft_tradeoff.study.runs import RunConfig
@@ -38,7 +38,7 @@ def run_config(method="sft", learning_rate=1e-3, options=None, **training):
         run="test",
         model="random-2layer",
         model_digest="",
-        domain=DomainSpec(name="medcalc"),
+        domain=domain_spec(name="medcalc"),
         method=MethodSpec(name=method, options=options or {}),
         learning_rate=learning_rate,
         seed=0,

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models import load as models
 from sft_tradeoff.models.build import build_model
 from sft_tradeoff.models.folder import ModelError, tensor_shapes
@@ -84,7 +84,7 @@ def run_config(method: str = "sft", rate: float = 1e-7, **training: Any) -> RunC
         run="test",
         model="m",
         model_digest="",
-        domain=DomainSpec(name="medcalc"),
+        domain=domain_spec(name="medcalc"),
         method=MethodSpec(name=method),
         learning_rate=rate,
         seed=0,

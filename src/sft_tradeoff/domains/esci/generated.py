@@ -37,7 +37,7 @@ from sft_tradeoff.domains.esci.wording import (
 )
 
 if TYPE_CHECKING:
-    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.domains.esci.spec import EsciSpec
 
 LABELS = {"0": "Exact", "1": "Substitute", "2": "Complement", "3": "Irrelevant"}
 BRAND_RATE = 0.25
@@ -219,7 +219,7 @@ def _texts(example: Example) -> set[tuple[str, str]]:
     return {(role, _normalize(example.meta[role]["text"])) for role in ("query", "product")}
 
 
-def _draw_split(spec: DomainSpec, split: str, elsewhere: set[tuple[str, str]]) -> list[Example]:
+def _draw_split(spec: EsciSpec, split: str, elsewhere: set[tuple[str, str]]) -> list[Example]:
     rng = random.Random(f"esci-{spec.seed}-{split}")
     n_examples = getattr(spec, f"n_{split}")
     targets = [str(i % len(LABELS)) for i in range(n_examples)]
@@ -241,7 +241,7 @@ def _draw_split(spec: DomainSpec, split: str, elsewhere: set[tuple[str, str]]) -
     return examples
 
 
-def generate(spec: DomainSpec) -> dict[str, list[Example]]:
+def generate(spec: EsciSpec) -> dict[str, list[Example]]:
     """Build the splits; no query and no product of one split appears in another.
 
     Test comes first and training last, each from its own random stream, so that a larger training
@@ -292,8 +292,6 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
 
 
 DOMAIN = Domain(
-    name="esci",
-    variants=("cot", "label_only"),
     description=(
         "ESCI-style, synthetic: label a product for a shopping query. 0 Exact: same category and "
         "every attribute and brand asked for is met (synonyms count). 1 Substitute: same category, "

@@ -39,7 +39,7 @@ from sft_tradeoff.domains.esci.generated import LABELS, score
 from sft_tradeoff.grading.text import INVISIBLE, normalize
 
 if TYPE_CHECKING:
-    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.domains.esci.spec import HubEsciSpec
 
 LOCALE = "us"
 LONGEST_FIELD = 1000  # characters of bullet points or description: some are pages long
@@ -89,7 +89,7 @@ class Candidates(NamedTuple):
     is_test: np.ndarray
 
 
-def generate(spec: DomainSpec, source: Path) -> Splits:
+def generate(spec: HubEsciSpec, source: Path) -> Splits:
     """Draw the splits by their keys alone, then read the drawn pairs.
 
     Args:
@@ -220,8 +220,6 @@ def _unescaped(text: str) -> str:
 
 
 DOMAIN = Domain(
-    name="hub_esci",
-    variants=("label_only",),
     description=(
         "ESCI: label a product for a shopping query as Exact (0), Substitute (1), Complement (2) "
         f"or Irrelevant (3). Pairs of the locale {LOCALE!r}; labels are not balanced. Fields of a "

@@ -23,7 +23,7 @@ from sft_tradeoff.domains.jsonl.kinds import other_kind
 from sft_tradeoff.domains.jsonl.lines import Line, parse_line
 
 if TYPE_CHECKING:
-    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.domains.jsonl.spec import JsonlSpec
 
 MAX_LISTED = 20
 MIN_EXAMPLES = 3
@@ -31,7 +31,7 @@ MIN_TEST = 2  # one item alone has no standard error
 _FEW = "at least {} are needed: one to train on, and two to test on, as one alone has no interval"
 
 
-def generate(spec: DomainSpec) -> dict[str, list[Example]]:
+def generate(spec: JsonlSpec) -> dict[str, list[Example]]:
     """Read the file and split it.
 
     Lines without ``split`` are divided by a hash of the seed and the prompt (up to case, white
@@ -43,7 +43,7 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     Raises:
         ValueError: Listing all problems of the file, or naming the size to lower.
     """
-    path = Path(str(spec.path))
+    path = Path(spec.path)
     problems: list[str] = []
     lines = read_lines(path, problems)
     splits = _assign(lines, spec, problems)
@@ -89,7 +89,7 @@ def read_lines(path: Path, problems: list[str]) -> list[Line]:
     return lines
 
 
-def _assign(lines: list[Line], spec: DomainSpec, problems: list[str]) -> Mapping[str, list[Line]]:
+def _assign(lines: list[Line], spec: JsonlSpec, problems: list[str]) -> Mapping[str, list[Line]]:
     """Lines of each split, in the order of their hash."""
     copies: defaultdict[str, list[Line]] = defaultdict(list)
     for line in lines:
@@ -121,7 +121,7 @@ def _by_given_split(groups: list[list[Line]]) -> dict[str, list[Line]]:
     return {s: [line for group in groups for line in group if line.split == s] for s in SPLITS}
 
 
-def _by_hash(groups: list[list[Line]], spec: DomainSpec) -> dict[str, list[Line]]:
+def _by_hash(groups: list[list[Line]], spec: JsonlSpec) -> dict[str, list[Line]]:
     """Fill test and validation with different prompts, and train with all lines of the others."""
     remaining = iter(groups)
     test = [first for first, *_ in itertools.islice(remaining, spec.n_test)]
@@ -140,7 +140,7 @@ def _leaks(groups: list[list[Line]]) -> Iterator[str]:
                 )
 
 
-def _empty_splits(splits: Mapping[str, list[Line]], spec: DomainSpec) -> Iterator[str]:
+def _empty_splits(splits: Mapping[str, list[Line]], spec: JsonlSpec) -> Iterator[str]:
     for split in SPLITS:
         if getattr(spec, f"n_{split}") and not splits[split]:
             unread = ", set n_validation: 0" if split == "validation" else ""
@@ -150,7 +150,7 @@ def _empty_splits(splits: Mapping[str, list[Line]], spec: DomainSpec) -> Iterato
             )
 
 
-def _too_few(n_prompts: int, spec: DomainSpec) -> str | None:
+def _too_few(n_prompts: int, spec: JsonlSpec) -> str | None:
     needed = spec.n_test + spec.n_validation + 1
     if n_prompts >= needed:
         return None
@@ -160,7 +160,7 @@ def _too_few(n_prompts: int, spec: DomainSpec) -> str | None:
     )
 
 
-def _too_few_to_test(test: Sequence[Line], spec: DomainSpec) -> Iterator[str]:
+def _too_few_to_test(test: Sequence[Line], spec: JsonlSpec) -> Iterator[str]:
     reason = f"test on at least {MIN_TEST} different prompts, as a single one has no interval"
     if spec.n_test < MIN_TEST:
         yield f"n_test: {spec.n_test} is too small; {reason}"
@@ -188,8 +188,6 @@ def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Exa
 
 
 DOMAIN = Domain(
-    name="jsonl",
-    variants=("response",),
     description="The user's own prompts and responses, read from a JSONL file.",
     source="A local file given by the user.",
     licence="as stated by the user",

@@ -19,7 +19,7 @@ from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
 from sft_tradeoff.grading.numbers import first_number, last_number
 
 if TYPE_CHECKING:
-    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.domains.math.spec import MathSpec
 
 Template = Callable[[random.Random, float], dict[str, Any]]
 
@@ -140,7 +140,7 @@ def _signature(example: Example) -> tuple[Any, ...]:
 
 
 def _draw_split(
-    spec: DomainSpec, split: str, templates: Mapping[int, Template], elsewhere: set[tuple[Any, ...]]
+    spec: MathSpec, split: str, templates: Mapping[int, Template], elsewhere: set[tuple[Any, ...]]
 ) -> list[Example]:
     rng = random.Random(f"math-{spec.seed}-{split}")
     n_examples = getattr(spec, f"n_{split}")
@@ -164,7 +164,7 @@ def _draw_split(
     return list(examples.values())
 
 
-def generate(spec: DomainSpec) -> dict[str, list[Example]]:
+def generate(spec: MathSpec) -> dict[str, list[Example]]:
     """Build the splits; no template is filled in with the same numbers in two splits.
 
     Test comes first and training last, each from its own random stream, so that a larger training
@@ -215,8 +215,6 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
 
 
 DOMAIN = Domain(
-    name="math",
-    variants=("cot", "label_only"),
     description=(
         "Synthetic word problems in the style of GSM8K, filled in from templates of reasoning-gym, "
         f"with worked solutions that end with '#### number'. {len(TRAINED)} templates serve all "

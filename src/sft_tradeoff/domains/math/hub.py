@@ -25,7 +25,7 @@ from sft_tradeoff.grading.numbers import first_number, last_number
 from sft_tradeoff.grading.text import normalize
 
 if TYPE_CHECKING:
-    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.domains.math.spec import HubMetamathSpec
 
 TRAIN_COLUMNS = ("type", "query", "original_question", "response")
 TEST_COLUMNS = ("question", "answer")
@@ -36,7 +36,7 @@ _MARKED = re.compile(r"(?:####|the answer is:?)[ \t$*]*([^\n]*)", re.IGNORECASE)
 _GOLD = re.compile(r"####\s*(\S+)\s*$")
 
 
-def generate(spec: DomainSpec, metamathqa: Path, gsm8k: Path) -> Splits:
+def generate(spec: HubMetamathSpec, metamathqa: Path, gsm8k: Path) -> Splits:
     """Read both data sets and draw the splits.
 
     Args:
@@ -140,8 +140,6 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
 
 
 DOMAIN = Domain(
-    name="hub_metamath",
-    variants=("cot",),
     description=(
         "MetaMathQA for training and validation, the test questions of GSM8K for the test. An "
         "answer is right if its number equals the gold one."

@@ -21,13 +21,13 @@ from sft_tradeoff.domains.medcalc.scores import SCORES
 from sft_tradeoff.grading.text import normalize
 
 if TYPE_CHECKING:
-    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.domains.medcalc.spec import MedcalcSpec
 
 CALCULATORS: tuple[Calculator, ...] = tuple(sorted((*EQUATIONS, *SCORES), key=lambda c: c.id))
 _MAX_ATTEMPTS = 200
 
 
-def generate(spec: DomainSpec) -> dict[str, list[Example]]:
+def generate(spec: MedcalcSpec) -> dict[str, list[Example]]:
     """Build the three splits; each is a stream of its own, so a longer one keeps its beginning.
 
     No patient, and no prompt up to case and white space, appears twice. Calculators take turns in
@@ -45,7 +45,7 @@ def generate(spec: DomainSpec) -> dict[str, list[Example]]:
     return {split: splits[split] for split in ("train", "validation", "test")}
 
 
-def _example(spec: DomainSpec, split: str, index: int, seen: set[str]) -> Example:
+def _example(spec: MedcalcSpec, split: str, index: int, seen: set[str]) -> Example:
     calculator = _calculator_in_turn(spec, split, index)
     for attempt in range(_MAX_ATTEMPTS):
         rng = random.Random(f"medcalc {spec.seed} {split} {index} {attempt}")
@@ -73,7 +73,7 @@ def _chosen(ids: tuple[int, ...] | None) -> tuple[Calculator, ...]:
     return tuple(known[id] for id in sorted(set(ids or known)))
 
 
-def _calculator_in_turn(spec: DomainSpec, split: str, index: int) -> Calculator:
+def _calculator_in_turn(spec: MedcalcSpec, split: str, index: int) -> Calculator:
     calculators = _chosen(spec.calculators)
     turn, place = divmod(index, len(calculators))
     order = random.Random(f"medcalc {spec.seed} {split} order {turn}")
@@ -107,8 +107,6 @@ def _assemble(
 
 
 DOMAIN = Domain(
-    name="medcalc",
-    variants=("cot", "label_only"),
     description=(
         "Clinical calculations asked of short patient notes, in the manner of MedCalc-Bench: "
         f"{len(CALCULATORS)} calculators with integer, decimal, date and gestational-age answers."

@@ -30,7 +30,7 @@ from sft_tradeoff.grading.numbers import last_number
 from sft_tradeoff.grading.text import normalize
 
 if TYPE_CHECKING:
-    from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.domains.medcalc.spec import HubMedcalcSpec
 
 CALCULATOR, NAME, NOTE, QUESTION = "Calculator ID", "Calculator Name", "Patient Note", "Question"
 ANSWER, LOWER, UPPER = "Ground Truth Answer", "Lower Limit", "Upper Limit"
@@ -53,7 +53,7 @@ _OWN_FORM = re.compile(
 )
 
 
-def generate(spec: DomainSpec, source: Path) -> Splits:
+def generate(spec: HubMedcalcSpec, source: Path) -> Splits:
     """Read the data set and draw the splits.
 
     Args:
@@ -75,7 +75,7 @@ def generate(spec: DomainSpec, source: Path) -> Splits:
     return Splits(splits, [remark, *splits.remarks, *_remarks(splits, note_of)])
 
 
-def _read(spec: DomainSpec, source: Path, split: str) -> list[tuple[str, Example]]:
+def _read(spec: HubMedcalcSpec, source: Path, split: str) -> list[tuple[str, Example]]:
     """The examples of a split, each with its note up to case and white space."""
     return [(normalize(row.text(NOTE)), _example(spec, split, row)) for row in _rows(source, split)]
 
@@ -106,7 +106,7 @@ def _rows(source: Path, split: str) -> Iterator[Row]:
     return read_rows(data_files(source, split), COLUMNS)
 
 
-def _example(spec: DomainSpec, split: str, row: Row) -> Example:
+def _example(spec: HubMedcalcSpec, split: str, row: Row) -> Example:
     note, question = row.text(NOTE), row.text(QUESTION)
     meta = _grading(row)
     if meta["output_type"] in ("date", "weeks_days") and (form := _OWN_FORM.search(question)):
@@ -147,8 +147,6 @@ def _limit(row: Row, column: str) -> float:
 
 
 DOMAIN = Domain(
-    name="hub_medcalc",
-    variants=("cot", "label_only"),
     description=(
         "MedCalc-Bench: clinical calculations asked of real and written patient notes; 55 "
         "calculators with integer, decimal, date and gestational-age answers, graded by the "

@@ -7,13 +7,13 @@ from pydantic import ValidationError
 from sft_tradeoff.assets.records import HubDataError
 from sft_tradeoff.domains.esci.generated import score
 from sft_tradeoff.domains.esci.hub import COLUMNS, LONGEST_FIELD, generate
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from tests.unit.domains.hub_files import esci_row, esci_rows, write_esci
 
 
 def spec(**changes):
     sizes = {"n_train": 999, "n_validation": 4, "n_test": 6}
-    return DomainSpec(name="hub_esci", variant="label_only", **sizes | changes)
+    return domain_spec(name="hub_esci", variant="label_only", **sizes | changes)
 
 
 def ids(splits):
@@ -169,4 +169,4 @@ def test_other_formats_are_refused(tmp_path):
 
 def test_there_is_no_chain_of_thought():
     with pytest.raises(ValidationError, match=r"labels but no explanations.*use variant: label_o"):
-        DomainSpec(name="hub_esci", variant="cot")
+        domain_spec(name="hub_esci", variant="cot")

@@ -13,12 +13,12 @@ from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.esci.catalogue import BRANDS, CATEGORIES, DEPARTMENTS
 from sft_tradeoff.domains.esci.generated import generate, label
 from sft_tradeoff.domains.esci.wording import Facts, Worded, _with_article, misspell
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    splits = generate(DomainSpec(name="esci", n_train=500, n_validation=50, n_test=200))
+    splits = generate(domain_spec(name="esci", n_train=500, n_validation=50, n_test=200))
     return [example for split in splits.values() for example in split]
 
 

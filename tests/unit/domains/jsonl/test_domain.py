@@ -19,8 +19,8 @@ from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.jsonl.answers import MAX_LABELS, score
 from sft_tradeoff.domains.jsonl.domain import MAX_LISTED, generate
-from sft_tradeoff.domains.registry import get_domain
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.jsonl.spec import JsonlSpec
+from sft_tradeoff.domains.registry import domain_spec, get_domain
 from sft_tradeoff.grading.text import final_answer, normalize
 
 Line = dict[str, Any]
@@ -37,9 +37,9 @@ def write(file: Path, lines: Sequence[Line | str]) -> Path:
     return file
 
 
-def spec(file: Path, **settings: Any) -> DomainSpec:
+def spec(file: Path, **settings: Any) -> JsonlSpec:
     sizes = {"n_train": 100, "n_validation": 0, "n_test": 2}
-    return DomainSpec.model_validate({"name": "jsonl", "path": str(file), **sizes, **settings})
+    return domain_spec(**{"name": "jsonl", "path": str(file), **sizes, **settings})
 
 
 def question(number: int, **keys: Any) -> Line:
@@ -726,7 +726,7 @@ def test_the_card_says_how_answers_are_graded(
 
 def test_domain_is_found_by_name() -> None:
     domain = get_domain("jsonl")
-    assert domain.variants == ("response",) and set(domain.max_new_tokens) == {"response"}
+    assert set(domain.max_new_tokens) == {"response"}
     assert domain.generate is generate and domain.score is score
 
 

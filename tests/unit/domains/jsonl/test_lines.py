@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sft_tradeoff.domains.jsonl.answers import score
 from sft_tradeoff.domains.jsonl.domain import generate
 from sft_tradeoff.domains.jsonl.lines import Line, listed, parse_line, shown
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.grading.text import composed, normalize, question_key
 
 Json = dict[str, Any]
@@ -236,7 +236,7 @@ def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFi
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for _ in range(2):
-        generate(DomainSpec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
+        generate(domain_spec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert warning.endswith(
         "keys that are not read, with their numbers of lines: 'id' (6), '\\x1b[31m' (1), "
@@ -267,7 +267,7 @@ def test_signs_of_something_wrong_are_told(
     rows = [{"prompt": f"q{i}", "response": text if i > 2 else "r"} for i in range(6)]
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    generate(DomainSpec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
+    generate(domain_spec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
     told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(told) == (remark is not None)
     if remark:

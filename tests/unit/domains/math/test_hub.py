@@ -4,13 +4,13 @@ import pytest
 
 from sft_tradeoff.assets.records import HubDataError
 from sft_tradeoff.domains.math.hub import TEST_COLUMNS, TRAIN_COLUMNS, generate, score
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec
 from tests.unit.domains.hub_files import metamath_row, write_gsm8k, write_metamath
 
 
 def spec(**changes):
     sizes = {"n_train": 999, "n_validation": 0, "n_test": 4}
-    return DomainSpec(name="hub_metamath", **sizes | changes)
+    return domain_spec(name="hub_metamath", **sizes | changes)
 
 
 def test_prompt_and_target_by_hand(tmp_path):

@@ -25,7 +25,7 @@ from sft_tradeoff.domains.medcalc.calculators import Calculator
 from sft_tradeoff.domains.medcalc.generated import CALCULATORS, generate
 from sft_tradeoff.domains.medcalc.grading import limits, score
 from sft_tradeoff.domains.medcalc.patients import Case, Measure, Patient, write_note
-from sft_tradeoff.domains.registry import get_domain
+from sft_tradeoff.domains.registry import domain_spec, get_domain
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.grading.text import normalize
 
@@ -35,9 +35,7 @@ Inputs = Mapping[str, Any]
 
 def spec(variant: str = "cot", seed: int = 0, **sizes: int) -> DomainSpec:
     settings = {"n_train": 93, "n_validation": 31, "n_test": 62, **sizes}
-    return DomainSpec.model_validate(
-        {"name": "medcalc", "variant": variant, "seed": seed, **settings}
-    )
+    return domain_spec(name="medcalc", variant=variant, seed=seed, **settings)
 
 
 def record(output_type: str, answer: str, **meta: Any) -> dict[str, Any]:
@@ -376,8 +374,8 @@ def test_same_spec_same_data_other_seed_other_data() -> None:
 def test_a_new_process_makes_the_same_data() -> None:
     code = (
         "from sft_tradeoff.domains.medcalc.generated import generate\n"
-        "from sft_tradeoff.domains.spec import DomainSpec\n"
-        "s = DomainSpec(name='medcalc', n_train=40, n_validation=2, n_test=2)\n"
+        "from sft_tradeoff.domains.registry import domain_spec\n"
+        "s = domain_spec(name='medcalc', n_train=40, n_validation=2, n_test=2)\n"
         "print(generate(s)['train'][39].prompt)"
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -738,13 +736,11 @@ def test_grading_and_import_need_neither_the_calculators_nor_torch() -> None:
 
 def test_domain_is_found_by_name() -> None:
     domain = get_domain("medcalc")
-    assert domain.name == "medcalc" and domain.variants == ("cot", "label_only")
-    assert set(domain.max_new_tokens) == set(domain.variants)
     assert domain.score is score and domain.generate is generate
 
 
 def test_a_study_can_choose_calculators():
-    spec = DomainSpec(name="medcalc", calculators=(5, 69), n_train=6, n_validation=2, n_test=4)
+    spec = domain_spec(name="medcalc", calculators=(5, 69), n_train=6, n_validation=2, n_test=4)
     generate = get_domain("medcalc").generate
     found = {e.meta["calculator_id"] for split in generate(spec).values() for e in split}
     assert found == {5, 69}

@@ -7,8 +7,7 @@ from sft_tradeoff.assets.records import HubDataError
 from sft_tradeoff.domains.medcalc.generated import CALCULATORS
 from sft_tradeoff.domains.medcalc.grading import score
 from sft_tradeoff.domains.medcalc.hub import COLUMNS, OUTPUT_TYPES, generate
-from sft_tradeoff.domains.registry import get_domain
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.domains.registry import domain_spec, get_domain
 from sft_tradeoff.study.config import load_study
 from tests.unit.domains.hub_files import (
     A_TUPLE,
@@ -24,7 +23,7 @@ from tests.unit.domains.hub_files import (
 
 def spec(**changes):
     sizes = {"n_train": 99, "n_validation": 0, "n_test": 6}
-    return DomainSpec(name="hub_medcalc", **sizes | changes)
+    return domain_spec(name="hub_medcalc", **sizes | changes)
 
 
 def by_number(examples):

@@ -1,0 +1,42 @@
+"""Settings of the two ESCI domains."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from sft_tradeoff.domains.spec import DomainSpec
+
+
+class EsciSpec(DomainSpec):
+    """Generated queries and products; see :mod:`sft_tradeoff.domains.esci.generated`."""
+
+    implementation = "esci.generated"
+    # Means of 150 examples with SmolLM2's tokenizer and chat template.
+    example_tokens: ClassVar = {"cot": (142, 51), "label_only": (139, 9)}
+
+    name: Literal["esci"]
+    variant: Literal["cot", "label_only"] = "cot"
+
+
+class HubEsciSpec(DomainSpec):
+    """Amazon's ESCI data; see :mod:`sft_tradeoff.domains.esci.hub`."""
+
+    implementation = "esci.hub"
+    assets = ("esci",)
+    example_tokens: ClassVar = {"label_only": (400, 10)}  # a guess
+
+    name: Literal["hub_esci"]
+    variant: Literal["label_only"] = "label_only"
+
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _no_explanations(cls, variant: Any) -> Any:
+        if variant == "cot":
+            raise ValueError(
+                "domain 'hub_esci' has no variant 'cot': the data set has labels but no "
+                "explanations, and the source of the paper's explanations is not public; use "
+                "variant: label_only, or domain jsonl with your own explanations"
+            )
+        return variant
