@@ -179,9 +179,9 @@ def _wheel_spec(wheel: Path) -> WheelAsset:
         package="carrier==1.0",
         sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
         members={"carrier/data.bin": hashlib.sha256(CONTENT).hexdigest()},
-        licence="MIT",
+        license="MIT",
     )
 
 
 def _hub() -> HubAsset:
-    return HubAsset(source="hub", repo="owner/name", revision=COMMIT, licence="MIT")
+    return HubAsset(source="hub", repo="owner/name", revision=COMMIT, license="MIT")

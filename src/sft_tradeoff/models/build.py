@@ -18,6 +18,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from sft_tradeoff.assets.fetch import check_asset
+from sft_tradeoff.assets.spec import with_license
 from sft_tradeoff.models.folder import (
     INDEX_NAME,
     RECORD_NAME,
@@ -54,7 +55,7 @@ def build_model(
         spec: What the asset holds.
         source: The asset's folder or file; None for ``format: random``.
         out: Folder to write, replaced as a whole.
-        asset: Content of the asset's ``SOURCE.json``, kept for licence and identity.
+        asset: Content of the asset's ``SOURCE.json``, kept for license and identity.
 
     Raises:
         ModelError: If the material cannot become a model with a chat template.
@@ -77,14 +78,17 @@ def build_model(
             if spec.chat_template is not None:
                 (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
             chat = settle_chat(folder, spec.chat_template_args)
-            licence = origin.get("licence", "none: untrained weights")
-            facts = {"name": name, "licence": licence, "built_from": built_from, "chat": chat}
+            license = origin.get("license", "none: untrained weights")
+            facts = {"name": name, "license": license, "built_from": built_from, "chat": chat}
             facts |= describe_weights(folder)
             atomic_write_json(folder / RECORD_NAME, facts, checksum=True)
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
-    return (out / RECORD_NAME).is_file() and bool(read_record(out)["built_from"] == built_from)
+    if not (out / RECORD_NAME).is_file():
+        return False
+    found = read_record(out)["built_from"]
+    return bool({**found, "asset": with_license(found["asset"])} == built_from)
 
 
 def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> None:

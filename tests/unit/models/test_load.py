@@ -24,7 +24,7 @@ from sft_tradeoff.models.load import load_model, save_model, without_dropout
 from sft_tradeoff.models.random_weights import byte_tokenizer
 from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.models.tokenizer import load_tokenizer
-from sft_tradeoff.system.files import sha256_of
+from sft_tradeoff.system.files import atomic_write_json, sha256_of
 
 SAFETENSORS = ModelSpec(asset="mine", format="safetensors")
 RANDOM = ModelSpec(format="random")
@@ -96,14 +96,27 @@ def test_random_chat_template(random_model: Path) -> None:
 
 def test_safetensors_folder_is_linked_not_copied(copied: Path, tmp_path: Path) -> None:
     out = tmp_path / "models" / "mine"
-    build_model("mine", SAFETENSORS, copied, out, {"name": "mine", "licence": "MIT", "files": {}})
+    build_model("mine", SAFETENSORS, copied, out, {"name": "mine", "license": "MIT", "files": {}})
     assert os.path.samefile(out / "model.safetensors", copied / "model.safetensors")
     assert not os.path.samefile(out / "tokenizer_config.json", copied / "tokenizer_config.json")
     record = json.loads((out / "MODEL.json").read_text())
-    assert (record["name"], record["licence"]) == ("mine", "MIT")
-    assert record["built_from"]["asset"] == {"name": "mine", "licence": "MIT"}
+    assert (record["name"], record["license"]) == ("mine", "MIT")
+    assert record["built_from"]["asset"] == {"name": "mine", "license": "MIT"}
     assert load_model(out, torch.float32).config.hidden_size == 64
     assert os.listdir(out.parent) in (["mine", "mine.lock"], ["mine.lock", "mine"])
+
+
+def test_a_model_of_an_earlier_version_is_not_built_again(copied: Path, tmp_path: Path) -> None:
+    """Its record has the key 'licence'."""
+    out, asset = tmp_path / "mine", {"name": "mine", "license": "MIT", "files": {}}
+    build_model("mine", SAFETENSORS, copied, out, asset)
+    record = json.loads((out / "MODEL.json").read_text())
+    record["built_from"]["asset"] = {"name": "mine", "licence": "MIT"}
+    atomic_write_json(out / "MODEL.json", record, checksum=True)
+    build_model("mine", SAFETENSORS, copied, out, asset)
+    assert "licence" in (out / "MODEL.json").read_text()
+    build_model("mine", SAFETENSORS, copied, out, asset | {"license": "other"})
+    assert "licence" not in (out / "MODEL.json").read_text()
 
 
 def test_links_across_file_systems(

@@ -64,7 +64,7 @@ def hub_assets(study):
 
 @pytest.mark.parametrize("revision", [{"revision": None}, {}])
 def test_a_null_or_missing_revision_matters_where_the_asset_is_used(revision):
-    hub = {"source": "hub", "repo": "a/b", "licence": "MIT", **revision}
+    hub = {"source": "hub", "repo": "a/b", "license": "MIT", **revision}
     found = unpinned_assets(
         study(assets={"esci": hub, "medcalc-bench": hub | {"revision": COMMIT}}), "mine.yaml"
     )

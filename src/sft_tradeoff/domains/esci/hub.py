@@ -226,7 +226,7 @@ DOMAIN = Domain(
         f"product are shown without HTML, up to {LONGEST_FIELD} characters each."
     ),
     source="Reddy et al. 2022, Shopping Queries Data Set (arXiv 2206.06588)",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     generate=generate,
     score=score,
     max_new_tokens={"label_only": 12},

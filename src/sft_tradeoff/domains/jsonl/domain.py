@@ -190,7 +190,7 @@ def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Exa
 DOMAIN = Domain(
     description="The user's own prompts and responses, read from a JSONL file.",
     source="A local file given by the user.",
-    licence="as stated by the user",
+    license="as stated by the user",
     generate=generate,
     score=score,
     max_new_tokens={"response": None},

@@ -225,7 +225,7 @@ DOMAIN = Domain(
         "synthetic: reasoning-gym 0.1.25, reasoning_gym.arithmetic.gsm_symbolic, without the "
         f"{len(FLAGGED)} templates that it marks as needing a fix and {len(REJECTED)} others"
     ),
-    licence="Apache-2.0",
+    license="Apache-2.0",
     generate=generate,
     score=score,
     max_new_tokens={"cot": 320, "label_only": 16},

@@ -147,7 +147,7 @@ DOMAIN = Domain(
     source=(
         "Yu et al. 2023, MetaMathQA (arXiv 2309.12284); Cobbe et al. 2021, GSM8K (arXiv 2110.14168)"
     ),
-    licence="MIT",
+    license="MIT",
     generate=generate,
     score=score,
     max_new_tokens={"cot": 1024},

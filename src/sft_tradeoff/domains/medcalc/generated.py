@@ -115,7 +115,7 @@ DOMAIN = Domain(
         "Synthetic notes; explanations and answers by the calculators of medcalc-bench 1.7.0, "
         "with spelling corrected and recited tables of criteria left out."
     ),
-    licence="Apache-2.0",
+    license="Apache-2.0",
     generate=generate,
     score=score,
     max_new_tokens={"cot": 448, "label_only": 24},

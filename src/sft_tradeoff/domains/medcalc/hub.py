@@ -153,7 +153,7 @@ DOMAIN = Domain(
         "benchmark's rule with each item's own limits."
     ),
     source="Khandekar et al. 2024, MedCalc-Bench (arXiv 2406.12036)",
-    licence="CC-BY-SA-4.0 (a later card of the data set says CC-BY-4.0)",
+    license="CC-BY-SA-4.0 (a later card of the data set says CC-BY-4.0)",
     generate=generate,
     score=score,
     # The longest explanations (APACHE II, Caprini) recite their criteria: 8,000 characters, which
