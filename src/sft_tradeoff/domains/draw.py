@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sft_tradeoff.assets.records import HubDataError
 from sft_tradeoff.domains.base import Splits
+from sft_tradeoff.system.records import RecordError
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.base import Example
@@ -62,7 +62,7 @@ def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.
         test_order: [m] uint64 random order of the candidates of the test.
 
     Raises:
-        HubDataError: If there are too few candidates.
+        RecordError: If there are too few candidates.
     """
     validation = np.lexsort((order, group))[: spec.n_validation]
     free = np.flatnonzero(~np.isin(group, group[validation]))
@@ -70,12 +70,12 @@ def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.
     test = np.argsort(test_order, kind="stable")[: spec.n_test]
     for split, found in (("test", test), ("validation", validation)):
         if len(found) < getattr(spec, f"n_{split}"):
-            raise HubDataError(
+            raise RecordError(
                 f"n_{split}: {getattr(spec, f'n_{split}')} examples asked for, but the data set "
                 f"has {len(found)}; use n_{split} <= {len(found)}"
             )
     if not len(train):
-        raise HubDataError(
+        raise RecordError(
             f"n_validation: {spec.n_validation} of {len(order)} candidates leave nothing to train "
             "on; lower it"
         )

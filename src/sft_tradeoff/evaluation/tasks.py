@@ -33,6 +33,7 @@ from sft_tradeoff.suite.items import ItemFile
 from sft_tradeoff.suite.stock import STOCK, stock_rows, stock_task
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import open_hashed
+from sft_tradeoff.system.records import RecordError, parse_lines
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.spec import DomainSpec
@@ -194,12 +195,13 @@ def read_records(spec: DomainSpec, path: Path) -> ItemFile:
     records = []
     try:
         lines, sha256 = open_hashed(path)
-        for number, line in enumerate(lines, start=1):
-            record = json.loads(line)
+        for number, record in parse_lines(lines, path, fix):
             if lacking := [key for key in ("id", "prompt", "answer") if key not in record]:
                 raise SuiteError(f"domain {spec.label!r}: {path}, line {number}: no {lacking[0]!r}")
             records.append(record)
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
+    except RecordError as error:
+        raise SuiteError(f"domain {spec.label!r}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
         raise SuiteError(f"domain {spec.label!r}: {path} cannot be read: {error}; {fix}") from error
     if not records:
         raise SuiteError(f"domain {spec.label!r}: {path} is empty; {fix}")

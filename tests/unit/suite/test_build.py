@@ -16,10 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.suite.build import build_benchmark, shuffled
 from sft_tradeoff.suite.code_length import cut_at_line, cut_at_sentence
-from sft_tradeoff.suite.items import MalformedItem
+from sft_tradeoff.suite.items import BenchmarkError, MalformedItem
 from sft_tradeoff.suite.multiple_choice import (
     find_gold,
     parse_options,
@@ -28,6 +27,7 @@ from sft_tradeoff.suite.multiple_choice import (
 )
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.suite.stock import STOCK
+from sft_tradeoff.system.records import RecordError
 
 
 def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
@@ -194,8 +194,8 @@ def test_another_format_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "is missing; fetch its asset"),
-        ('{"question": "Where?", "options": "A. a"}\n', "line 1: 'answer' is None, not text"),
+        (None, "; fetch its asset"),
+        ('{"question": "Where?", "options": "A. a"}\n', "row 1: no column 'answer', only"),
         ('{"question": "Wh', "line 1: not JSON"),
     ],
 )
@@ -203,7 +203,7 @@ def test_unusable_files_are_named(tmp_path: Path, content: str | None, reason: s
     if content is not None:
         write_jsonl(tmp_path / PIQA, [])
         (tmp_path / PIQA).write_text(content)
-    with pytest.raises(BenchmarkError, match=rf"PIQA/validation\.jsonl.*{reason}"):
+    with pytest.raises(RecordError, match=rf"PIQA/validation\.jsonl.*{reason}"):
         build_benchmark("piqa", tmp_path, tmp_path / "piqa.jsonl")
     assert not (tmp_path / "piqa.jsonl").exists()
 
@@ -218,7 +218,7 @@ def test_code_is_prompt_with_solution(tmp_path: Path) -> None:
         {"id": "HumanEval/0", "text": "def f():\n    pass\n"}
     ]
     path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(BenchmarkError, match="is damaged"):
+    with pytest.raises(RecordError, match="is damaged"):
         build_benchmark("code_length_code", tmp_path, tmp_path / "out.jsonl")
 
 
@@ -273,7 +273,7 @@ def test_dialogue(tmp_path: Path) -> None:
     assert len(turn) == 28
     assert texts == {"mts-7": "\n".join([turn] * 4), "mts-8": "\n".join([turn] * 41)}
     path.write_text("ID,section_header\n1,GENHX\n")
-    with pytest.raises(BenchmarkError, match=r"validation\.csv, record 1: 'dialogue' is None"):
+    with pytest.raises(RecordError, match=r"validation\.csv, row 1: no column 'dialogue'"):
         build_benchmark("code_length_dialogue", tmp_path, tmp_path / "out.jsonl")
 
 

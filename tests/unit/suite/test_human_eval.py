@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.sandbox.run import Limits, SandboxError, run_python
 from sft_tradeoff.suite import human_eval
 from sft_tradeoff.suite.dataset import in_memory
@@ -21,6 +20,8 @@ from sft_tradeoff.suite.human_eval import (
     pass_at_1,
     program_of,
 )
+from sft_tradeoff.suite.items import BenchmarkError
+from sft_tradeoff.system.records import RecordError
 from tests.conftest import snakemake
 
 RECORD = {
@@ -64,7 +65,7 @@ def test_items_keep_every_text(tmp_path):
     ],
 )
 def test_a_problem_that_cannot_be_tested_is_named(tmp_path, change):
-    with pytest.raises(BenchmarkError, match=r"HumanEval/0|line 1"):
+    with pytest.raises(RecordError, match=r"HumanEval/0|row 1: "):
         build_items(write_asset(tmp_path, {**RECORD, **change}))
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.suite.build import build_benchmark
 from sft_tradeoff.suite.build import check_items as check
-from sft_tradeoff.suite.items import COLUMNS, find_defect
+from sft_tradeoff.suite.items import COLUMNS, BenchmarkError, find_defect
 from sft_tradeoff.suite.registry import BENCHMARKS, Benchmark
 
 CHOICE = {"id": "p1", "question": "Where?", "choices": ["bank", "mall"], "gold": 1}

@@ -19,13 +19,14 @@ import pytest
 import yaml
 
 from sft_tradeoff.assets.fetch import asset_path, parse_asset
-from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.sandbox.run import SandboxError
 from sft_tradeoff.study.config import CATALOGUE_PATH
 from sft_tradeoff.suite import human_eval, stock
 from sft_tradeoff.suite.human_eval import ExecutionNotAllowed
+from sft_tradeoff.suite.items import BenchmarkError
 from sft_tradeoff.suite.stock import PUNKT, STOCK, build, stock_task
+from sft_tradeoff.system.records import RecordError
 
 # --- data in the real columns -------------------------------------------------------------------
 
@@ -123,7 +124,7 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 
 folder, answers = Path(sys.argv[1]), json.loads(sys.argv[2])
 from sft_tradeoff.suite.registry import human_eval, stock
-from sft_tradeoff.assets.records import BenchmarkError
+from sft_tradeoff.suite.items import BenchmarkError
 
 def items_of(name):
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
@@ -349,7 +350,7 @@ def test_a_defect_is_named(tmp_path, name, records, change, defect):
     id_ = str(bad.get(STOCK[name].id_column, f"test-{number - 1:05d}"))
     for part in (
         f"{name}: ",
-        f"record {number} ",
+        f"row {number} ",
         f"(id {id_!r})",
         defect,
         "fetch its asset again",
@@ -370,7 +371,7 @@ def test_a_damaged_file_is_refused(tmp_path):
     hub(tmp_path, "gsm8k")
     path = tmp_path / "main/train-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(BenchmarkError, match=r"gsm8k: .*train-00000.* is damaged"):
+    with pytest.raises(RecordError, match=r"main/train-00000.* is damaged"):
         build(tmp_path, "gsm8k")
 
 

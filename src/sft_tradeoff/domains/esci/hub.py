@@ -25,18 +25,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sft_tradeoff.assets.records import (
-    HubDataError,
-    Row,
-    data_files,
-    parquet_batches,
-    printable,
-    read_rows,
-)
+from sft_tradeoff.assets.records import Row, data_files, parquet_batches, printable, read_rows
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
 from sft_tradeoff.domains.draw import beside_validation, digest, draw, left_out
 from sft_tradeoff.domains.esci.generated import LABELS, score
 from sft_tradeoff.grading.text import INVISIBLE, normalize
+from sft_tradeoff.system.records import RecordError
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.esci.spec import HubEsciSpec
@@ -100,12 +94,12 @@ def generate(spec: HubEsciSpec, source: Path) -> Splits:
         Split name -> examples.
 
     Raises:
-        HubDataError: Naming file, row and column, or the size that cannot be met.
+        RecordError: Naming file, row and column, or the size that cannot be met.
     """
     paths = [*data_files(source, "train"), *data_files(source, "test")]
     for path in paths:
         if path.suffix != ".parquet":
-            raise HubDataError(f"{path}: the files of ESCI are Parquet; convert it")
+            raise RecordError(f"{path}: the files of ESCI are Parquet; convert it")
     found = _candidates(paths, spec.seed)
     test = np.flatnonzero(found.is_test)
     both = ~found.is_test & np.isin(found.query, found.query[test])

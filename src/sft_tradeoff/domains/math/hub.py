@@ -48,7 +48,7 @@ def generate(spec: HubMetamathSpec, metamathqa: Path, gsm8k: Path) -> Splits:
         Split name -> examples.
 
     Raises:
-        HubDataError: Naming file, row and column, or the size that cannot be met.
+        RecordError: Naming file, row and column, or the size that cannot be met.
     """
     test = [_test_example(row) for row in read_rows(data_files(gsm8k, "test"), TEST_COLUMNS)]
     asked = {normalize(example.meta["question"]) for example in test}

@@ -64,7 +64,7 @@ def generate(spec: HubMedcalcSpec, source: Path) -> Splits:
         Split name -> examples.
 
     Raises:
-        HubDataError: Naming file, row and column, or the size that cannot be met.
+        RecordError: Naming file, row and column, or the size that cannot be met.
     """
     test, rows = _read(spec, source, "test"), _read(spec, source, "train")
     asked = {normalize(example.prompt) for _, example in test}

@@ -4,10 +4,10 @@ import pytest
 from pyarrow import parquet
 from pydantic import ValidationError
 
-from sft_tradeoff.assets.records import HubDataError
 from sft_tradeoff.domains.esci.generated import score
 from sft_tradeoff.domains.esci.hub import COLUMNS, LONGEST_FIELD, generate
 from sft_tradeoff.domains.registry import domain_spec
+from sft_tradeoff.system.records import RecordError
 from tests.unit.domains.hub_files import esci_row, esci_rows, write_esci
 
 
@@ -104,7 +104,7 @@ def test_a_product_field_that_is_no_text_is_named(tmp_path):
         esci_row(i, f"q {i}", split, product_color=7) for i, split in ((0, "train"), (1, "test"))
     ]
     source = write_esci(tmp_path / "e", rows, shards=1)
-    with pytest.raises(HubDataError, match=r"row 1: 'product_color' is 7, not a text"):
+    with pytest.raises(RecordError, match=r"row 1: 'product_color' is 7, not a text"):
         generate(spec(n_validation=0, n_test=1), source)
 
 
@@ -147,7 +147,7 @@ def test_a_defect_is_named_by_file_row_and_column(tmp_path, changes, words):
     rows = [esci_row(i, f"query {i}", "train") for i in range(3)]
     rows += [esci_row(3, "query 3", "train") | changes, esci_row(4, "other", "test")]
     source = write_esci(tmp_path / "e", [*rows, esci_row(5, "another", "test")])
-    with pytest.raises(HubDataError) as error:
+    with pytest.raises(RecordError) as error:
         generate(spec(n_validation=0, n_test=1), source)
     assert str(error.value).startswith(f"{source}/default/train/0001.parquet, row 2: {words}")
 
@@ -157,13 +157,13 @@ def test_a_missing_column_is_named(tmp_path, column):
     source = write_esci(tmp_path / "e", esci_rows())
     for path in source.rglob("*.parquet"):
         parquet.write_table(parquet.read_table(path).drop_columns([column]), path)
-    with pytest.raises(HubDataError, match=f"0000.parquet: no column '{column}', only"):
+    with pytest.raises(RecordError, match=f"0000.parquet: no column '{column}', only"):
         generate(spec(), source)
 
 
 def test_other_formats_are_refused(tmp_path):
     (tmp_path / "train.csv").touch(), (tmp_path / "test.csv").touch()
-    with pytest.raises(HubDataError, match=r"train\.csv: the files of ESCI are Parquet"):
+    with pytest.raises(RecordError, match=r"train\.csv: the files of ESCI are Parquet"):
         generate(spec(), tmp_path)
 
 

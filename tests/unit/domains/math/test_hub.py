@@ -2,9 +2,9 @@ import logging
 
 import pytest
 
-from sft_tradeoff.assets.records import HubDataError
 from sft_tradeoff.domains.math.hub import TEST_COLUMNS, TRAIN_COLUMNS, generate, score
 from sft_tradeoff.domains.registry import domain_spec
+from sft_tradeoff.system.records import RecordError
 from tests.unit.domains.hub_files import metamath_row, write_gsm8k, write_metamath
 
 
@@ -122,14 +122,14 @@ def test_score(generation, parsed):
 def test_a_defect_of_metamathqa_is_named(tmp_path, changes, words):
     rows = [metamath_row(1, "a"), metamath_row(2, "b") | changes]
     sources = write_metamath(tmp_path / "m", rows), write_gsm8k(tmp_path / "g")
-    with pytest.raises(HubDataError, match=f"MetaMathQA-395K.json, {words}"):
+    with pytest.raises(RecordError, match=f"MetaMathQA-395K.json, {words}"):
         generate(spec(), *sources)
 
 
 @pytest.mark.parametrize("answer", ["7", "#### seven", "#### 7\nor 8"])
 def test_a_gold_answer_without_its_mark_is_named(tmp_path, answer):
     gsm8k = write_gsm8k(tmp_path / "g", [{"question": "A?", "answer": answer}])
-    with pytest.raises(HubDataError, match=r"test-.*\.parquet, row 1: 'answer' does not end in"):
+    with pytest.raises(RecordError, match=r"test-.*\.parquet, row 1: 'answer' does not end in"):
         generate(spec(n_test=1), write_metamath(tmp_path / "m"), gsm8k)
 
 
@@ -138,5 +138,5 @@ def test_a_missing_column_is_named(tmp_path, column):
     rows = [{k: v for k, v in metamath_row(1, "a").items() if k != column}]
     tests = [{k: v for k, v in {"question": "A?", "answer": "#### 1"}.items() if k != column}]
     sources = write_metamath(tmp_path / "m", rows), write_gsm8k(tmp_path / "g", tests)
-    with pytest.raises(HubDataError, match=f"no column '{column}'"):
+    with pytest.raises(RecordError, match=f"no column '{column}'"):
         generate(spec(n_test=1), *sources)

@@ -3,12 +3,12 @@ import logging
 
 import pytest
 
-from sft_tradeoff.assets.records import HubDataError
 from sft_tradeoff.domains.medcalc.generated import CALCULATORS
 from sft_tradeoff.domains.medcalc.grading import score
 from sft_tradeoff.domains.medcalc.hub import COLUMNS, OUTPUT_TYPES, generate
 from sft_tradeoff.domains.registry import domain_spec, get_domain
 from sft_tradeoff.study.config import load_study
+from sft_tradeoff.system.records import RecordError
 from tests.unit.domains.hub_files import (
     A_TUPLE,
     AGE,
@@ -157,7 +157,7 @@ def test_n_train_is_an_upper_limit(tmp_path):
     source = write_medcalc(tmp_path / "m")
     few = generate(spec(n_train=3), source)["train"]
     assert few == generate(spec(), source)["train"][:3]
-    with pytest.raises(HubDataError, match=r"n_test: 7 examples asked for, .* n_test <= 6"):
+    with pytest.raises(RecordError, match=r"n_test: 7 examples asked for, .* n_test <= 6"):
         generate(spec(n_test=7), source)
 
 
@@ -175,7 +175,7 @@ def test_n_train_is_an_upper_limit(tmp_path):
 def test_a_defect_is_named_by_file_row_and_column(tmp_path, changes, column, words):
     train = [*MEDCALC_TRAIN, medcalc_row(30, "2", "A note.", "1.0", **changes)]
     source = write_medcalc(tmp_path / "m", train)
-    with pytest.raises(HubDataError) as error:
+    with pytest.raises(RecordError) as error:
         generate(spec(), source)
     assert str(error.value).startswith(f"{source}/train_data.csv, row 10: {column!r} is ")
     assert words in str(error.value)
@@ -195,7 +195,7 @@ def test_a_missing_column_is_named(tmp_path, column):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    with pytest.raises(HubDataError, match=f"test_data.csv: no column '{column}'"):
+    with pytest.raises(RecordError, match=f"test_data.csv: no column '{column}'"):
         generate(spec(), source)
 
 
