@@ -1,7 +1,6 @@
-"""Read data sets as their hub repositories hold them, and draw the splits of a domain from them.
+"""Draw the splits of a domain from a data set.
 
-Rows are read one batch or line at a time, with only the columns that are needed: ESCI has 2.6
-million. A defect is reported with its file, row (the first is 1) and column.
+Whatever is drawn depends on the seed and the examples' ids alone, not on the order of the rows.
 """
 
 from __future__ import annotations
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from sft_tradeoff.domains.spec import DomainSpec
 
 logger = logging.getLogger(__name__)
-
-
-# --- drawing ------------------------------------------------------------------------------------
 
 
 def digest(seed: int, *texts: str) -> int:

@@ -250,6 +250,11 @@ def find_number_words(text: str) -> list[Fraction]:
     ]
 
 
+def format_float(value: Fraction) -> str:
+    """Write a number in up to 15 significant digits, which every float keeps."""
+    return f"{float(value):.15g}"
+
+
 def format_number(value: Fraction, n_decimals: int) -> str:
     """Write a number with exactly ``n_decimals`` decimals, which it must not exceed."""
     scaled = value * 10**n_decimals

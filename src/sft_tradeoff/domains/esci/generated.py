@@ -210,13 +210,13 @@ def _draw_example(rng: random.Random, target: str, variant: str, identifier: str
     )
 
 
-def _normalize(text: str) -> str:
+def _words(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _texts(example: Example) -> set[tuple[str, str]]:
     """Query and product of an example as they must not appear in another split."""
-    return {(role, _normalize(example.meta[role]["text"])) for role in ("query", "product")}
+    return {(role, _words(example.meta[role]["text"])) for role in ("query", "product")}
 
 
 def _draw_split(spec: EsciSpec, split: str, elsewhere: set[tuple[str, str]]) -> list[Example]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from sft_tradeoff.domains.base import Score
 from sft_tradeoff.grading.equal_answers import EqualAnswers, find_equal_answers, quoted
 from sft_tradeoff.grading.gold import beside_gold, is_ambiguous, read_gold
-from sft_tradeoff.grading.numbers import agrees, last_number
+from sft_tradeoff.grading.numbers import agrees, format_float, last_number
 from sft_tradeoff.grading.text import composed, normalize
 
 MAX_LABELS = 50
@@ -73,7 +73,7 @@ def _score_numeric(answer: str, generation: str, tolerance: float) -> Score:
     found = last_number(generation)
     if found is None:
         return Score(False, None)
-    return Score(agrees(found, read_gold(answer), tolerance), f"{float(found):.15g}")
+    return Score(agrees(found, read_gold(answer), tolerance), format_float(found))
 
 
 def _spaced(text: str) -> str:

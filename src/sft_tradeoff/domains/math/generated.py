@@ -16,7 +16,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
-from sft_tradeoff.grading.numbers import first_number, last_number
+from sft_tradeoff.domains.math.grading import read_number
+from sft_tradeoff.grading.numbers import format_float
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.math.spec import MathSpec
@@ -188,15 +189,6 @@ def generate(spec: MathSpec) -> dict[str, list[Example]]:
     return {split: splits[split] for split in SPLITS}
 
 
-def _parse(generation: str) -> Fraction | None:
-    """First number behind the last ``####`` that has one on its line, else the last number."""
-    for tail in reversed(generation.split("####")[1:]):
-        value = first_number(tail.split("\n", 1)[0])
-        if value is not None:
-            return value
-    return last_number(generation)
-
-
 def score(record: Mapping[str, Any], generation: str) -> Score:
     """Grade the number behind ``####``; units and thousands separators do not matter.
 
@@ -207,11 +199,12 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     Returns:
         The grade; nothing parsed where there is no number.
     """
-    value = _parse(generation)
+    marked = [piece.split("\n", 1)[0] for piece in generation.split("####")[1:]]
+    value = read_number(marked, generation)
     if value is None:
         return Score(correct=False, parsed=None)
     correct = abs(value - Fraction(record["answer"])) <= TOLERANCE
-    return Score(correct=correct, parsed=f"{float(value):.15g}")
+    return Score(correct=correct, parsed=format_float(value))
 
 
 DOMAIN = Domain(

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.assets.records import Row, data_files, read_rows
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score, Splits
 from sft_tradeoff.domains.draw import draw_examples, left_out
+from sft_tradeoff.domains.math.grading import read_number
 from sft_tradeoff.grading.gold import read_gold
-from sft_tradeoff.grading.numbers import first_number, last_number
+from sft_tradeoff.grading.numbers import format_float
 from sft_tradeoff.grading.text import normalize
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _test_example(row: Row) -> Example:
         raise row.error(
             "answer", f"does not end in '#### <number>' but in {answer[-40:]!r}"
         ) from None
-    number = f"{float(value):.15g}"
+    number = format_float(value)
     solution, removed = _without_annotations(answer)
     return Example(
         id=f"gsm8k-test-{row.number:05d}",
@@ -127,15 +128,10 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
         record: JSONL record of an example, with its gold number under ``answer``.
         generation: What the model wrote.
     """
-    value = None
-    for tail in reversed(_MARKED.findall(generation)):
-        value = first_number(tail)
-        if value is not None:
-            break
-    value = last_number(generation) if value is None else value
+    value = read_number(_MARKED.findall(generation), generation)
     if value is None:
         return Score(correct=False, parsed=None)
-    parsed = f"{float(value):.15g}"
+    parsed = format_float(value)
     return Score(correct=parsed == record["answer"], parsed=parsed)
 
 
