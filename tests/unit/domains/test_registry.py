@@ -1,12 +1,16 @@
 """What every domain of the registry states, and what its settings accept."""
 
+import importlib
+import re
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from sft_tradeoff.domains.base import Domain
+from sft_tradeoff.domains.base import Domain, Score
 from sft_tradeoff.domains.registry import DOMAIN_SPEC, SPECS, domain_spec, get_domain
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.study.config import read_catalogue
@@ -51,7 +55,27 @@ def test_options_are_those_of_the_domain_alone():
     own = {name: set(spec.model_fields) - shared for name, spec in SPECS.items()}
     assert own["medcalc"] == {"calculators"}
     assert own["jsonl"] == {"path", "metric", "tolerance"}
-    assert not any(own[name] for name in SPECS.keys() - {"medcalc", "jsonl"})
+    assert own["esci"] == own["math"] == set()
+
+
+def test_the_domain_of_the_guide_works(tmp_path, monkeypatch):
+    """The file that README.md shows, imported as it is."""
+    guide = Path("src/sft_tradeoff/domains/README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
+    (tmp_path / "addition.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    addition = importlib.import_module("addition")
+    spec = addition.AdditionSpec(name="addition", n_train=5, n_validation=0, n_test=2)
+    assert spec.module() == "addition" and spec.label == "addition-label_only"
+    splits = addition.DOMAIN.generate(spec)
+    assert {split: len(examples) for split, examples in splits.items()} == {
+        "train": 5,
+        "validation": 0,
+        "test": 2,
+    }
+    for example in [*splits["train"], *splits["test"]]:
+        assert addition.DOMAIN.score(example.to_dict(), example.response).correct
+    assert addition.DOMAIN.score({"answer": "5"}, "none") == Score(False, None)
 
 
 def test_planning_a_study_imports_no_data_library():
