@@ -1,1 +1,1 @@
-"""Material from elsewhere: pinned, fetched once, checked, read."""
+"""Models and data from elsewhere: pinned, fetched once, verified and read."""

