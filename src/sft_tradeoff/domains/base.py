@@ -1,4 +1,4 @@
-"""What every domain provides: examples with a target response, and a rule that grades an answer."""
+"""What every domain provides: examples with a target response, and a rule for grading answers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Example:
     """One prompt with the response to learn and the answer to grade against.
 
     Args:
-        id: Unique within the domain data set, stable for a seed.
+        id: Unique within the domain's data, stable for a seed.
         prompt: The user's message, without any chat template.
-        response: The assistant's message to be learned.
-        answer: The gold answer in the canonical form that the domain's ``score`` expects.
-        meta: JSON-serialisable facts about the example (calculator, limits, rule, ...).
+        response: The assistant's message, which is learned.
+        answer: The gold answer, in the canonical form that the domain's ``score`` expects.
+        meta: JSON-serializable facts about the example (calculator, limits, rule, ...).
         system: The system's message, if there is one.
     """
 
@@ -32,7 +32,7 @@ class Example:
     system: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSONL record of this example, without ``system`` where there is none."""
+        """Return the JSONL record of this example; ``system`` is omitted if it is None."""
         record = asdict(self)
         if self.system is None:
             del record["system"]
@@ -40,11 +40,11 @@ class Example:
 
 
 class Splits(dict[str, list[Example]]):
-    """The three splits of a domain that is read from a data set.
+    """The three splits of a domain that reads a data set.
 
     Args:
         splits: Split name -> examples.
-        remarks: Sentences for the data card: what was left out or changed, with counts.
+        remarks: Sentences for the data card: what was dropped or changed, with counts.
     """
 
     def __init__(self, splits: Mapping[str, list[Example]], remarks: Sequence[str] = ()) -> None:
@@ -53,12 +53,12 @@ class Splits(dict[str, list[Example]]):
 
 
 def only_answer(test: Sequence[Example]) -> str | None:
-    """Say that all test answers are the same; None if there are several."""
+    """Return a warning if all test answers are the same, else None."""
     if len({normalize(example.answer) for example in test}) != 1:
         return None
     return (
-        f"all {len(test)} test answers are {test[0].answer[:40]!r}: a model that always says so is "
-        "right, whatever it has learned"
+        f"all {len(test)} test answers are {test[0].answer[:40]!r}: a model that always gives this "
+        "answer is right, whatever it has learned"
     )
 
 
@@ -67,8 +67,8 @@ class Score:
     """Grade of one generated response.
 
     Args:
-        correct: Whether the parsed answer is right by the domain's rule.
-        parsed: The answer found in the generation, or None where the format was not followed.
+        correct: Whether the parsed answer is right under the domain's rule.
+        parsed: The answer found in the generation; None if the format was not followed.
     """
 
     correct: bool
@@ -76,24 +76,24 @@ class Score:
 
     @property
     def format_failure(self) -> bool:
-        """True where no answer could be parsed: a different failure than a wrong answer."""
+        """Whether no answer could be parsed, which is counted apart from wrong answers."""
         return self.parsed is None
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A fine-tuning domain: how its data are made and how its answers are graded.
+    """A fine-tuning domain: how its data is made and how its answers are graded.
 
     Args:
         description: One paragraph for the data card.
-        source: Where the material comes from, including whether it is synthetic.
-        license: License of the material.
+        source: Where the data comes from, including whether it is synthetic.
+        license: License of the data.
         generate: Builds the three splits from the spec and one path per asset of the spec;
             deterministic; raises ``ValueError`` naming the field, the value and the fix if the
             spec cannot be met.
         score: Grades one generation against one JSONL record. Never evaluates text as code.
-        max_new_tokens: Usual length of an answer, tokens by variant; None: as the test responses.
-        labels: The closed set of answers, if there is one (then balanced accuracy is reported).
+        max_new_tokens: Usual answer length in tokens, by variant; None: that of the test responses.
+        labels: The closed set of answers, if any; balanced accuracy is then reported too.
     """
 
     description: str

@@ -28,7 +28,7 @@ def write_domain(
     Args:
         spec: Settings.
         out: Folder to write.
-        sources: Where the domain's assets are, in the order of ``spec.assets``.
+        sources: Paths of the domain's assets, in the order of ``spec.assets``.
         records: Their ``SOURCE.json``, for the card.
 
     Raises:
@@ -59,7 +59,7 @@ def write_domain(
 
 
 def refuse_leakage(splits: dict[str, list[Example]]) -> None:
-    """Refuse a prompt (case, white space and normal form aside) that appears in two splits.
+    """Refuse a prompt that appears in two splits, up to case, white space and normal form.
 
     Raises:
         UserError: Naming both examples.
@@ -71,8 +71,8 @@ def refuse_leakage(splits: dict[str, list[Example]]) -> None:
             other, other_id = seen.setdefault(key, (split, example.id))
             if other != split:
                 raise UserError(
-                    f"{split} example {example.id!r} has the prompt of {other} example "
-                    f"{other_id!r}; remove one of them, or the test score would be memory"
+                    f"{split} example {example.id!r} has the same prompt as {other} example "
+                    f"{other_id!r}; remove one, or the test would measure memorization"
                 )
 
 
@@ -83,7 +83,7 @@ def data_card(
     out: Path,
     records: Sequence[Path] = (),
 ) -> str:
-    """Markdown card: what the data are, where from, how many, with hashes and one example."""
+    """Markdown card: description, source, counts, hashes and one example."""
     rows = []
     for split in SPLITS:
         examples = splits[split]
@@ -105,8 +105,8 @@ def data_card(
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-No prompt appears in two splits (checked when the files were written). What a model's tokenizer
-makes of the examples, and how many responses are cut: `tokenized/<model>/{spec.label}/<split>.md`.
+No prompt appears in two splits (checked when the files were written). For the token counts of a
+model and its truncated responses, see `tokenized/<model>/{spec.label}/<split>.md`.
 {_remarks(domain, splits)}
 ## First training example
 {_system_text(example)}
@@ -125,13 +125,13 @@ def _system_text(example: Example) -> str:
 
 
 def _fenced(text: str) -> str:
-    """A text as it is in Markdown: its own fences do not end the one around it."""
+    """A text in a Markdown fence that is longer than any fence in the text."""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
     return f"{fence}text\n{text}\n{fence}"
 
 
 def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
-    """What the domain says about its splits, and whether their own responses would count."""
+    """The domain's remarks on its splits, and how its rule grades the test responses."""
     test = splits["test"]
     n_right = sum(domain.score(example.to_dict(), example.response).correct for example in test)
     if n_right < len(test):
@@ -146,7 +146,7 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
 
 
 def _asset(record: Path) -> str:
-    """Say which files were read; local ones by their hashes, since a path says nothing."""
+    """The files of an asset; local ones with their hashes, since a path identifies nothing."""
     asset = read_source(record)
     if asset["source"] == "hub":
         what = f"{asset['repo']} at commit `{asset['revision']}` of the hub"
@@ -157,15 +157,17 @@ def _asset(record: Path) -> str:
 
 
 def _options(spec: DomainSpec) -> str:
-    """What the study chose that only this domain has."""
+    """The domain's own options, as chosen in the study."""
     return "".join(f"\n- **{title}:** {text}" for title, text in spec.card_lines())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff build-domain``."""
-    parser.add_argument("--spec", required=True, help="JSON of the domain's settings")
-    parser.add_argument("--source", type=Path, nargs="*", default=[], help="folders of its assets")
-    parser.add_argument("--source-record", type=Path, nargs="*", default=[], help="SOURCE.json's")
+    parser.add_argument("--spec", required=True, help="the domain's settings as JSON")
+    parser.add_argument("--source", type=Path, nargs="*", default=[], help="paths of its assets")
+    parser.add_argument(
+        "--source-record", type=Path, nargs="*", default=[], help="their SOURCE.json files"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 

@@ -23,38 +23,38 @@ logger = logging.getLogger(__name__)
 
 
 def digest(seed: int, *texts: str) -> int:
-    """A number in [0, 2⁶⁴) that orders texts at random, the same way for the same seed."""
+    """A number in [0, 2⁶⁴) by which texts are ordered at random, reproducibly for a seed."""
     text = "\n".join([str(seed), *texts])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 class Drawn(NamedTuple):
-    """Indices of the drawn examples: of validation and training among the same candidates.
+    """Indices of the drawn examples.
 
     Args:
-        train: Of training.
-        validation: Of validation.
-        test: Of the test, among its own candidates.
-        n_beside: Candidates that are in neither, because they share something with validation.
+        train: Among the candidates of training and validation.
+        validation: Among the same candidates.
+        test: Among the test's own candidates.
+        n_excluded: Candidates in neither split, because they share something with validation.
     """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    n_beside: int
+    n_excluded: int
 
 
 def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.ndarray) -> Drawn:
     """Draw the three splits.
 
-    Test is a random sample of its candidates. Validation takes whole groups, in random order; the
-    other examples of the last one are not trained on either. Training takes a random sample of the
-    rest, and all of it if that is less than asked for.
+    The test split is a random sample of its candidates. Validation takes whole groups in random
+    order; the remaining examples of the last group are not trained on either. Training takes a
+    random sample of the rest, or all of it if fewer are left than requested.
 
     Args:
         spec: Sizes.
         order: [n] uint64 random order of the candidates of training and validation.
-        group: [n] uint64 what they share with others, such as a query; equal means shared.
+        group: [n] uint64 key of what they share with others, such as a query.
         test_order: [m] uint64 random order of the candidates of the test.
 
     Raises:
@@ -67,7 +67,7 @@ def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.
     for split, found in (("test", test), ("validation", validation)):
         if len(found) < getattr(spec, f"n_{split}"):
             raise RecordError(
-                f"n_{split}: {getattr(spec, f'n_{split}')} examples asked for, but the data set "
+                f"n_{split}: {getattr(spec, f'n_{split}')} examples requested, but the data set "
                 f"has {len(found)}; use n_{split} <= {len(found)}"
             )
     if not len(train):
@@ -76,7 +76,7 @@ def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.
             "on; lower it"
         )
     if len(train) < spec.n_train:
-        logger.info("n_train: %d asked for, all %d that there are", spec.n_train, len(train))
+        logger.info("n_train: %d requested, all %d available are used", spec.n_train, len(train))
     return Drawn(train, validation, test, len(order) - len(free) - len(validation))
 
 
@@ -86,12 +86,12 @@ def draw_examples(
     test: Sequence[Example],
     shared: str,
 ) -> Splits:
-    """Draw the three splits of examples that are in memory; see :func:`draw`.
+    """Draw the three splits from examples in memory; see :func:`draw`.
 
     Args:
         spec: Sizes and seed.
-        candidates: For training and validation, each with what it shares with others.
-        test: Candidates of the test.
+        candidates: For training and validation, each with the text it shares with others.
+        test: Candidates for the test split.
         shared: Name of what is shared, such as ``note``.
     """
     drawn = draw(
@@ -105,7 +105,7 @@ def draw_examples(
         "validation": [candidates[i][1] for i in drawn.validation],
         "test": [test[i] for i in drawn.test],
     }
-    return Splits(splits, [beside_validation(drawn, len(candidates), shared)])
+    return Splits(splits, [excluded_by_validation(drawn, len(candidates), shared)])
 
 
 def _digests(seed: int, texts: Iterable[str]) -> np.ndarray:
@@ -113,7 +113,7 @@ def _digests(seed: int, texts: Iterable[str]) -> np.ndarray:
 
 
 def left_out(n_left_out: int, n_rows: int, why: str) -> str:
-    """Say, for the log and the data card, how many training rows are not used."""
+    """Sentence for log and data card: how many training rows are left out, and why."""
     share = n_left_out / max(1, n_rows)
     remark = f"{n_left_out} of {n_rows} training rows ({share:.2%}) are left out: {why}."
     if n_left_out:
@@ -121,6 +121,6 @@ def left_out(n_left_out: int, n_rows: int, why: str) -> str:
     return remark
 
 
-def beside_validation(drawn: Drawn, n_candidates: int, shared: str) -> str:
-    """Say how many rows are left out for the sake of the validation."""
-    return left_out(drawn.n_beside, n_candidates, f"they share their {shared} with the validation")
+def excluded_by_validation(drawn: Drawn, n_candidates: int, shared: str) -> str:
+    """Sentence for log and data card: how many rows are left out because of validation."""
+    return left_out(drawn.n_excluded, n_candidates, f"they share their {shared} with validation")

@@ -160,7 +160,8 @@ def test_what_the_hub_answers(hub, tmp_path):
         (
             ("owner/waiting", {}, with_token),
             rf"gated, and the token's account has no access: accept the terms at "
-            rf"{page}/owner/waiting with that account.*fine-grained token access to gated repositories at {settings}",
+            rf"{page}/owner/waiting with that account.*fine-grained token access to gated "
+            rf"repositories at {settings}",
         ),
         (("owner/late", {}, with_token), "owner/late is gated, and the token's account"),
         (

@@ -56,9 +56,11 @@ MEDCALC_TEST = [
 ]
 MEDCALC_TRAIN = [
     medcalc_row(1, "2", "AN 87-year-old man,  48 kg.", "25.238", "23.976", "26.5"),  # in the test
-    *(medcalc_row(10 + i, "2", f"Patient {i // 2}.", f"{i}.5", f"{i}.4", f"{i}.6")
-      for i in range(8)),
-]  # fmt: skip
+    *(
+        medcalc_row(10 + i, "2", f"Patient {i // 2}.", f"{i}.5", f"{i}.4", f"{i}.6")
+        for i in range(8)
+    ),
+]
 
 
 def write_medcalc(folder, train=MEDCALC_TRAIN, test=MEDCALC_TEST):

@@ -28,7 +28,7 @@ def test_draw_by_hand():
     assert drawn.validation.tolist() == [3, 0, 2]
     assert drawn.train.tolist() == [4]
     assert drawn.test.tolist() == [1, 0]
-    assert drawn.n_beside == 1
+    assert drawn.n_excluded == 1
 
 
 @given(st.data())
@@ -52,8 +52,8 @@ def test_draw_keeps_groups_apart_and_takes_as_many_as_there_are(data):
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ({"n_test": 3}, "n_test: 3 examples asked for, but the data set has 2; use n_test <= 2"),
-        ({"n_validation": 3}, "n_validation: 3 examples asked for, but the data set has 2"),
+        ({"n_test": 3}, "n_test: 3 examples requested, but the data set has 2; use n_test <= 2"),
+        ({"n_validation": 3}, "n_validation: 3 examples requested, but the data set has 2"),
         ({"n_validation": 2}, "n_validation: 2 of 2 candidates leave nothing to train on"),
     ],
 )

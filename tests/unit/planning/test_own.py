@@ -152,7 +152,7 @@ def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCapt
 def test_a_split_that_no_line_has(tmp_path: Path) -> None:
     problem = problems_of(write(tmp_path / "d.jsonl", questions(20, split="train")))
     assert problem.endswith(
-        "  no line has 'split': 'test'; mark some lines so, or remove 'split' from all lines to "
+        "  no line has 'split': 'test'; add it to some lines, or remove 'split' from all lines to "
         "have them divided"
     )
 
@@ -164,7 +164,7 @@ def test_one_answer_to_every_test_question_is_a_warning(
     path = write(tmp_path / "d.jsonl", [line | {"response": "OK"} for line in asked])
     spec = domain_spec(**domain_of(path))
     (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
-    said = "all 4 test answers are 'OK': a model that always says so is right, whatever it has"
+    said = "all 4 test answers are 'OK': a model that always gives this answer is right"
     assert said in warning
     write_domain(spec, tmp_path / "out")
     card = (tmp_path / "out" / "card.md").read_text()

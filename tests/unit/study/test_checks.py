@@ -146,5 +146,7 @@ def test_the_command_reports_a_defect_in_one_line(tmp_path):
     command += ["--source", str(source), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "test_data.csv, row 1: 'Ground Truth Answer' is 'n/a', no decimal" in done.stderr
+    assert (
+        "test_data.csv, row 1: 'Ground Truth Answer' is 'n/a', not a valid decimal" in done.stderr
+    )
     assert not list(Path(tmp_path / "out").glob("*"))

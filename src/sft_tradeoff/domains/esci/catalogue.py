@@ -1,7 +1,7 @@
-"""Synthetic catalogue behind the ESCI-style domain: categories, attributes, synonyms, brands.
+"""Synthetic catalogue of the ESCI-style domain: categories, attributes, synonyms, brands.
 
 Everything here is invented for this project; brands are fictitious and no line comes from the
-Amazon ESCI data. Notation: ``/`` separates spellings of the same thing (the first is canonical),
+Amazon ESCI data. Notation: ``/`` separates spellings of one value (the first is canonical),
 ``,`` separates different values, ``~`` marks a name that takes no article (dog food).
 """
 

@@ -1,12 +1,12 @@
-"""ESCI-style relevance: does a product fit a shopping query? Synthetic, from an own catalogue.
+"""ESCI-style relevance: does a product fit a shopping query? Synthetic, from our own catalogue.
 
-The paper uses Amazon's ESCI data. This domain keeps its task and its labels, but every query and
-every product is generated from :mod:`sft_tradeoff.domains.esci.catalogue`, so the label follows
-from a rule on facts and needs no annotator. Spellings of one value (cordless, wireless) are equal.
+The paper uses Amazon's ESCI data. This domain has the same task and labels, but all queries and
+products are generated from :mod:`sft_tradeoff.domains.esci.catalogue`, so a rule on facts gives the
+label and no annotator is needed. Spellings of one value (cordless, wireless) are equal.
 
 ============  =======================================================================
-0 Exact       same category, and every attribute and brand asked for is met
-1 Substitute  same category, but at least one attribute or brand asked for is not met
+0 Exact       same category, and every requested attribute and brand is met
+1 Substitute  same category, but at least one requested attribute or brand is not met
 2 Complement  another category, which the catalogue lists as used together with it
 3 Irrelevant  anything else
 ============  =======================================================================
@@ -57,7 +57,7 @@ _TAG = re.compile(r"<\s{0,8}answer\s{0,8}>\s{0,8}([^<\s][^<\n]{0,79})", re.IGNOR
 
 
 def unmet(query: Facts, product: Facts) -> list[str]:
-    """Name what a query asks for and a product of the same category does not meet."""
+    """List the requests of a query that a product of the same category does not meet."""
     missed = [
         name
         for name, value in query["attributes"].items()
@@ -74,10 +74,10 @@ def used_together(one: str, other: str) -> bool:
 
 
 def label(query: Facts, product: Facts) -> str:
-    """Apply the labelling rule of this module; the only place where labels come from.
+    """Apply the labeling rule of this module, the only source of labels.
 
     Args:
-        query: What is asked for; attributes that are absent are not asked for, nor a None brand.
+        query: The request; missing attributes and a None brand are not requested.
         product: The product, with all attributes of its category and its brand.
 
     Returns:
@@ -123,7 +123,7 @@ def _exact(rng: random.Random, query: Facts) -> Facts:
 
 
 def _substitute(rng: random.Random, query: Facts) -> Facts:
-    """Miss one request (a near miss) in most cases, or several where there are several."""
+    """Miss one request (a near miss) in most cases, else several if there are several."""
     product = _exact(rng, query)
     requests = [*query["attributes"], *(["brand"] if query["brand"] else [])]
     n_missed = 1 if rng.random() < 0.5 else rng.randint(1, len(requests))
@@ -158,7 +158,7 @@ def _irrelevant(rng: random.Random, query: Facts) -> Facts:
 
 
 def _echo(rng: random.Random, query: Facts, product: Facts) -> Facts:
-    """Copy brand and values that fit from the query, so that shared words betray no label."""
+    """Copy matching brand and values from the query, so shared words do not reveal the label."""
     if rng.random() < 0.5:
         return product
     for name, value in query["attributes"].items():
@@ -215,7 +215,7 @@ def _words(text: str) -> str:
 
 
 def _texts(example: Example) -> set[tuple[str, str]]:
-    """Query and product of an example as they must not appear in another split."""
+    """Keys of an example's query and product, which must not appear in another split."""
     return {(role, _words(example.meta[role]["text"])) for role in ("query", "product")}
 
 
@@ -233,7 +233,7 @@ def _draw_split(spec: EsciSpec, split: str, elsewhere: set[tuple[str, str]]) -> 
                 break
         else:
             raise ValueError(
-                f"n_{split}: {n_examples} examples asked for, but the ESCI-style catalogue gave "
+                f"n_{split}: {n_examples} examples requested, but the ESCI-style catalogue gave "
                 f"only {index} distinct ones; use n_{split} <= {index}"
             )
         examples.append(example)
@@ -244,8 +244,8 @@ def _draw_split(spec: EsciSpec, split: str, elsewhere: set[tuple[str, str]]) -> 
 def generate(spec: EsciSpec) -> dict[str, list[Example]]:
     """Build the splits; no query and no product of one split appears in another.
 
-    Test comes first and training last, each from its own random stream, so that a larger training
-    split leaves the others unchanged. Labels are balanced within every split.
+    Test comes first and training last, each from its own random stream, so a larger training split
+    leaves the others unchanged. Labels are balanced within every split.
 
     Args:
         spec: Variant, sizes and seed.
@@ -265,7 +265,7 @@ def generate(spec: EsciSpec) -> dict[str, list[Example]]:
 
 
 def _parse(generation: str) -> str | None:
-    """Digit in the last ``<answer>``; an answer that names two labels names none."""
+    """Digit in the last ``<answer>``; None if it names no label or two."""
     if generation.strip() in LABELS:
         return generation.strip()
     contents = _TAG.findall(generation)
@@ -285,7 +285,7 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
         generation: What the model wrote.
 
     Returns:
-        The grade; nothing parsed where no single label is given.
+        The grade; ``parsed`` is None unless exactly one label is given.
     """
     parsed = _parse(generation)
     return Score(correct=parsed == record["answer"], parsed=parsed)
@@ -294,10 +294,10 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
 DOMAIN = Domain(
     description=(
         "ESCI-style, synthetic: label a product for a shopping query. 0 Exact: same category and "
-        "every attribute and brand asked for is met (synonyms count). 1 Substitute: same category, "
+        "every requested attribute and brand is met (synonyms count). 1 Substitute: same category, "
         "but at least one of them is not met. 2 Complement: another category that the catalogue "
-        "lists as used together with the one asked for. 3 Irrelevant: anything else. About 8 % of "
-        f"the queries hold a typing error. {len(CATEGORIES)} categories in {len(DEPARTMENTS)} "
+        "lists as used together with the requested one. 3 Irrelevant: anything else. About 8 % of "
+        f"the queries contain a typo. {len(CATEGORIES)} categories in {len(DEPARTMENTS)} "
         "departments, fictitious brands, balanced labels. Not Amazon's ESCI data."
     ),
     source="synthetic: generated by this project from its own catalogue, after the ESCI task",

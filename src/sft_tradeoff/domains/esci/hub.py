@@ -1,16 +1,16 @@
 """Amazon's ESCI: does a product fit a shopping query? Real queries, products and labels.
 
-Shopping Queries Data Set (arXiv 2206.06588), in the form of ``tasksource/esci``. How the paper drew
-its 49K / 1K / 10K examples is unknown; our choice: the locale ``us``, the data set's own test
-split for the test, and no query of the test (up to case and white space) in training. Test and
-training are random samples of pairs; validation takes all pairs of some training queries.
+Shopping Queries Data Set (arXiv 2206.06588), as published in ``tasksource/esci``. How the paper
+drew its 49K / 1K / 10K examples is unknown. Here: locale ``us``; the data set's own test split is
+the test; no test query (up to case and white space) is in training. Test and training are random
+samples of pairs; validation takes all pairs of some training queries.
 
-Sellers write their texts in HTML, with tags and entities (``<br>``, ``&amp;``); prompts hold what
-a browser would show, each field on one line and cut at :data:`LONGEST_FIELD` characters. Products
-of the test may be trained on with other queries, as in the data set; the data card counts them.
+Sellers write HTML with tags and entities (``<br>``, ``&amp;``). Prompts show what a browser would
+show, each field on one line and truncated to :data:`LONGEST_FIELD` characters. Test products may be
+trained on with other queries, as in the data set; the data card counts them.
 
-There are labels but no explanations, and where the paper's chain of thought came from is not
-public: the only variant is ``label_only``.
+The data set has labels but no explanations, and the source of the paper's chains of thought is not
+public, so the only variant is ``label_only``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 from sft_tradeoff.assets.records import Row, data_files, parquet_batches, printable, read_rows
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
-from sft_tradeoff.domains.draw import beside_validation, digest, draw, left_out
+from sft_tradeoff.domains.draw import digest, draw, excluded_by_validation, left_out
 from sft_tradeoff.domains.esci.generated import LABELS, score
 from sft_tradeoff.grading.text import INVISIBLE, normalize
 from sft_tradeoff.system.records import RecordError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sft_tradeoff.domains.esci.spec import HubEsciSpec
 
 LOCALE = "us"
-LONGEST_FIELD = 1000  # characters of bullet points or description: some are pages long
+LONGEST_FIELD = 1000  # characters; some bullet points and descriptions are pages long
 PRODUCT = {
     "Title": "product_title",
     "Brand": "product_brand",
@@ -50,7 +50,7 @@ _DIGIT_OF = {
     spelling.lower(): digit for digit, name in LABELS.items() for spelling in (name, name[0])
 }
 _HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-# Names of elements, so that "fits <6 in> phones" stays.
+# Only names of HTML elements, so that "fits <6 in> phones" is kept.
 _TAG = re.compile(
     r"</?(?:a|abbr|b|big|blockquote|body|br|center|code|dd|div|dl|dt|em|font|h[1-6]|head|hr|html|i|"
     r"img|li|link|meta|ol|p|pre|q|s|small|span|strike|strong|sub|sup|table|tbody|td|tfoot|th|thead|"
@@ -68,12 +68,12 @@ Reply with the digit only, as <answer>digit</answer>."""
 
 
 class Candidates(NamedTuple):
-    """All pairs of the locale, as one array per fact.
+    """All pairs of the locale, one array per property.
 
     Args:
         order: [n] uint64 random order.
-        query: [n] uint64 digest of the query; equal queries are equal up to case and white space.
-        place: [n, 2] int64 index of the file and of the row within it.
+        query: [n] uint64 digest of the query, up to case and white space.
+        place: [n, 2] int64 index of the file, and of the row in it.
         is_test: [n] bool.
     """
 
@@ -84,7 +84,7 @@ class Candidates(NamedTuple):
 
 
 def generate(spec: HubEsciSpec, source: Path) -> Splits:
-    """Draw the splits by their keys alone, then read the drawn pairs.
+    """Draw the splits from the key columns, then read the drawn pairs.
 
     Args:
         spec: Sizes and seed; ``n_train`` is an upper limit.
@@ -99,12 +99,12 @@ def generate(spec: HubEsciSpec, source: Path) -> Splits:
     paths = [*data_files(source, "train"), *data_files(source, "test")]
     for path in paths:
         if path.suffix != ".parquet":
-            raise RecordError(f"{path}: the files of ESCI are Parquet; convert it")
+            raise RecordError(f"{path}: ESCI's files must be Parquet; convert it")
     found = _candidates(paths, spec.seed)
     test = np.flatnonzero(found.is_test)
     both = ~found.is_test & np.isin(found.query, found.query[test])
     n_train = int((~found.is_test).sum())
-    remarks = [left_out(int(both.sum()), n_train, "their query is in the test")]
+    remarks = [left_out(int(both.sum()), n_train, "their query is in the test split")]
     free = np.flatnonzero(~found.is_test & ~both)
     drawn = draw(spec, found.order[free], found.query[free], found.order[test])
     chosen = {
@@ -112,14 +112,14 @@ def generate(spec: HubEsciSpec, source: Path) -> Splits:
         "validation": found.place[free[drawn.validation]],
         "test": found.place[test[drawn.test]],
     }
-    remarks.append(beside_validation(drawn, len(free), "query"))
+    remarks.append(excluded_by_validation(drawn, len(free), "query"))
     examples = _read(paths, np.concatenate([chosen[split] for split in SPLITS]))
     splits = {split: [examples[tuple(place)] for place in chosen[split]] for split in SPLITS}
     return Splits(splits, [*remarks, *_remarks(splits)])
 
 
 def _remarks(splits: Mapping[str, list[Example]]) -> Iterator[str]:
-    """What is shared and cut among the drawn examples."""
+    """What the drawn examples share, and how many fields are truncated."""
     trained = {example.meta["product_id"] for example in splits["train"]}
     test = splits["test"]
     n_shared = sum(example.meta["product_id"] in trained for example in test)
@@ -129,11 +129,11 @@ def _remarks(splits: Mapping[str, list[Example]]) -> Iterator[str]:
     )
     n_cut = {split: sum("cut" in example.meta for example in splits[split]) for split in SPLITS}
     counts = ", ".join(f"{n} of {len(splits[split])} in {split}" for split, n in n_cut.items())
-    yield f"Prompts with a field cut at {LONGEST_FIELD} characters: {counts}."
+    yield f"Prompts with a field truncated to {LONGEST_FIELD} characters: {counts}."
 
 
 def _candidates(paths: list[Path], seed: int) -> Candidates:
-    """One pass over the four columns that the draw needs."""
+    """Read the columns that the draw needs, in one pass."""
     order, query, is_test = array("Q"), array("Q"), array("b")
     file, row_in_file = array("q"), array("q")
     of_query = functools.lru_cache(1 << 16)(lambda text: digest(seed, normalize(text)))
@@ -156,7 +156,7 @@ def _is_test(row: Row) -> bool:
 
 
 def _read(paths: list[Path], places: np.ndarray) -> dict[tuple[int, int], Example]:
-    """Read all columns of the drawn pairs, by their places."""
+    """Read all columns of the drawn pairs; keys are their places."""
     examples = {}
     for index, path in enumerate(paths):
         wanted = np.sort(places[places[:, 0] == index, 1])
@@ -174,7 +174,7 @@ def _example(row: Row) -> Example:
     label = row.text("esci_label").lower()
     if label not in _DIGIT_OF:
         names = ", ".join(LABELS.values())
-        raise row.error("esci_label", f"is {row.values['esci_label']!r}, none of {names}")
+        raise row.error("esci_label", f"is {row.values['esci_label']!r}, not one of {names}")
     fields = {name: _shown(row, column) for name, column in PRODUCT.items()}
     cut = [name for name, text in fields.items() if len(text) > LONGEST_FIELD]
     lines = [f"{name}: {text[:LONGEST_FIELD]}" for name, text in fields.items() if text]
@@ -197,19 +197,19 @@ def _example(row: Row) -> Example:
 
 
 def _shown(row: Row, column: str) -> str:
-    """A field on one line, as a browser shows it; many products lack some."""
+    """A field on one line, as a browser shows it; empty if the product lacks it."""
     value = row.values[column]
     if value is None:
         return ""
     if not isinstance(value, str):
         raise row.error(column, f"is {value!r}, not a text")
     text = _TAG.sub(" ", _HIDDEN.sub(" ", _unescaped(value)))
-    # Once more for what was escaped twice, such as "&amp;nbsp;".
+    # Again, for what was escaped twice, such as "&amp;nbsp;".
     return " ".join(printable(_unescaped(text)).translate(INVISIBLE).split())
 
 
 def _unescaped(text: str) -> str:
-    """Characters for entities that end in a semicolon: "black&gold" holds none."""
+    """Replace entities that end in a semicolon; "black&gold" has none."""
     return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
 
 

@@ -1,4 +1,4 @@
-"""Wording of the ESCI-style domain: facts become a query, a product text and a reasoning."""
+"""Wording of the ESCI-style domain: write facts as a query, a product text or a reasoning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LETTERS = "BCDGKMNRTVX"
 
 
 class Facts(TypedDict):
-    """What a query asks for, or what a product is, in canonical values."""
+    """The requests of a query, or the properties of a product, as canonical values."""
 
     category: str
     brand: str | None
@@ -57,7 +57,7 @@ class Worded:
 
 
 def choose_words(rng: random.Random, facts: Facts) -> Worded:
-    """Draw one spelling for everything that has several."""
+    """Draw one spelling of the category and of each attribute."""
     category = CATEGORIES[facts["category"]]
     return Worded(
         facts=facts,
@@ -94,7 +94,7 @@ def query_text(rng: random.Random, query: Worded) -> str:
 
 
 def misspell(rng: random.Random, text: str) -> str:
-    """Swap two letters or drop one, inside a word of at least five letters if there is one."""
+    """Swap two letters or drop one in a word of at least five letters, if there is one."""
     words = [match for match in re.finditer(r"[A-Za-z]{5,}", text) if len(set(match[0][1:])) > 1]
     if not words:
         return text
@@ -117,7 +117,7 @@ def product_text(rng: random.Random, product: Worded) -> str:
 
 
 def _comparisons(query: Worded, product: Worded, missed: list[str]) -> str:
-    """One clause per request; a clause quotes the product where its spelling differs."""
+    """One clause per request; it quotes the product if the spelling differs."""
     clauses = []
     for name, asked in query.spellings.items():
         listed = product.spellings[name]

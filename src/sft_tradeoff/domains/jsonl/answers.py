@@ -1,4 +1,4 @@
-"""How answers of the user's own file are graded, and whether the metric fits the file."""
+"""Grade the answers of the user's own file, and check that the metric fits the file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sft_tradeoff.grading.text import composed, normalize
 
 MAX_LABELS = 50
 _TELL_APART = {
-    "exact_match": "it ignores case and white space: spell them alike if they mean the same",
+    "exact_match": "it ignores case and white space: spell them the same if they mean the same",
     "numeric": "it compares only the numbers: use one unit and the same number of decimals in all "
     "answers, and a smaller tolerance, or none",
-    "choice": "it ignores case and white space: spell equal labels alike, and rename others",
+    "choice": "it ignores case and white space: spell equal labels the same, and rename the others",
 }
 _PLAIN = (
     "metric 'numeric' needs exactly one plain number: put it into 'answer', or use metric "
@@ -30,12 +30,12 @@ _AMBIGUOUS = (
 )
 
 
-# What a label must not stand behind; "Option-B" is B.
+# What must not precede a label; "Option-B" is B.
 _BEFORE = {"number": r"(?<![-−–])", "word": r"(?<!\w[-‐‑])", "letter": ""}
 
 
 class Answered(Protocol):
-    """What the checks need of a line of the file."""
+    """What the checks need from a line of the file."""
 
     @property
     def number(self) -> int:
@@ -47,16 +47,16 @@ class Answered(Protocol):
 
     @property
     def answer(self) -> str:
-        """What is graded."""
+        """The gold answer."""
 
 
 def score(record: Mapping[str, Any], generation: str) -> Score:
     """Grade one generation by the metric that the record's ``meta`` names.
 
-    * ``exact_match``: the whole text equals the answer up to case and white space.
-    * ``numeric``: the last number of the text is the answer, to the answer's digits (see
+    * ``exact_match``: the whole text equals the answer, up to case and white space.
+    * ``numeric``: the last number of the text equals the answer, to the answer's digits (see
       :func:`sft_tradeoff.grading.numbers.agrees`) or within the relative tolerance.
-    * ``choice``: the first label that stands alone in the text is the answer.
+    * ``choice``: the first label that occurs as a separate word is the answer.
     """
     meta = record["meta"]
     if meta["metric"] == "numeric":
@@ -77,16 +77,16 @@ def _score_numeric(answer: str, generation: str, tolerance: float) -> Score:
 
 
 def _spaced(text: str) -> str:
-    """A text with its letters composed, and one space for any white space."""
+    """A text with composed letters, and one space for any white space."""
     return " ".join(composed(text).split())
 
 
 def _first_label(text: str, labels: Sequence[str]) -> str | None:
-    """The first label in a text: as written or, if there is none, in other letter case.
+    """The first label in a text, as written or else in another letter case.
 
-    Single letters count as written only: "a" is a word of most sentences. Of labels that start at
-    one place the longest counts. "non-toxic" has no label "toxic", "-1"
-    and "1-2" have no label 1.
+    Single letters count only as written, because "a" is a common word. Of labels that start at the
+    same place, the longest counts. "non-toxic" does not contain the label "toxic", nor do "-1" and
+    "1-2" contain 1.
     """
     longest_first = sorted(labels, key=len, reverse=True)
     exact = _label_at(text, longest_first, 0)
@@ -108,7 +108,7 @@ def _label_at(text: str, labels: list[str], flags: int) -> str | None:
 
 
 def ungradable(lines: Sequence[Answered], meta: Mapping[str, Any]) -> Iterator[str]:
-    """Name the lines that the metric does not fit: their own response would be graded wrong.
+    """List the lines that the metric does not fit: their own response would be graded wrong.
 
     Args:
         lines: All lines of the file.
@@ -138,26 +138,26 @@ def ungradable(lines: Sequence[Answered], meta: Mapping[str, Any]) -> Iterator[s
 
 
 def _bad_labels(lines: Sequence[Answered], labels: Sequence[str]) -> Iterator[str]:
-    """Labels that make every answer right, or that cannot be told apart when graded."""
+    """Labels that make every answer right, or that grading cannot tell apart."""
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for label in labels:
         alike[normalize(label)].append(label)
     if len(alike) < 2:
         yield (
             f"metric 'choice' needs at least 2 different answers, the file has {len(alike)} "
-            f"({quoted(labels[0])}): naming it would always be right"
+            f"({quoted(labels[0])}): it would always be right"
         )
     first = {line.answer: line.number for line in reversed(lines)}
     for one, *others in alike.values():
         for other in others:
             yield (
                 f"line {first[other]}: the answer {quoted(other)} counts as {quoted(one)} of line "
-                f"{first[one]}; write both alike"
+                f"{first[one]}; spell both the same"
             )
 
 
 def _not_plain_numbers(lines: Sequence[Answered]) -> Iterator[tuple[int, str]]:
-    """Number and problem of the lines whose answer is not one plain number in this file."""
+    """Number and problem of each line whose answer is not one plain number."""
     comma = None
     for line in lines:
         try:
@@ -171,11 +171,11 @@ def _not_plain_numbers(lines: Sequence[Answered]) -> Iterator[tuple[int, str]]:
 
 
 def equal_answers(lines: Sequence[Answered], meta: Mapping[str, Any]) -> tuple[str, bool]:
-    """Say which different answers of a file the metric takes for each other.
+    """Say which different answers of a file the metric confuses.
 
     Returns:
-        The sentence, empty if there are none; and whether they are most, so that the metric tells
-        nothing. Of numbers, those that differ in their units alone are named but do not count.
+        The sentence, empty if there are none; and whether these are most of the pairs, so that the
+        metric is meaningless. Numbers that differ only in their units are named but not counted.
     """
     metric = meta["metric"]
     line_of = {line.answer: line.number for line in reversed(lines)}
@@ -199,5 +199,5 @@ def equal_answers(lines: Sequence[Answered], meta: Mapping[str, Any]) -> tuple[s
 
 
 def _number_and_unit(answer: str) -> Hashable:
-    """What spellings of one number have in common; 5 km and 5 miles are not one."""
+    """Key shared by spellings of one number; 5 km and 5 miles differ."""
     return read_gold(answer).value, beside_gold(answer)

@@ -1,10 +1,10 @@
 """The user's own domain: one JSON object per line, with a prompt and a response or a chat.
 
-Accepted keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one
-user turn, the assistant's turn); and, optionally, ``system``, ``answer`` (what is graded; default:
-the response), ``split`` (on all lines or on none). Keys that would change what is learned are
-refused, others counted in the log. All problems of the file are reported together, by line; a file
-of another kind is one problem, with the way to convert it.
+Keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one user
+turn, the assistant's turn); optionally ``system``, ``answer`` (the gold answer; default: the
+response) and ``split`` (on all lines or on none). Keys that would change what is learned are
+refused, others are counted in the log. All problems of the file are reported together, by line; a
+file in another format is one problem, with a command that converts it.
 """
 
 from __future__ import annotations
@@ -27,21 +27,20 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 20
 MIN_EXAMPLES = 3
-MIN_TEST = 2  # one item alone has no standard error
-_FEW = "at least {} are needed: one to train on, and two to test on, as one alone has no interval"
+MIN_TEST = 2  # a single example has no standard error
+_FEW = "at least {} are needed: one to train on and two to test on, as one has no interval"
 
 
 def generate(spec: JsonlSpec) -> dict[str, list[Example]]:
     """Read the file and split it.
 
     Lines without ``split`` are divided by a hash of the seed and the prompt (up to case, white
-    space and normal form): first the test split is filled, then validation, each with one line of
-    a prompt, then training with all lines of the other prompts. ``n_test`` and ``n_validation``
-    are met exactly there, and are upper limits where the file gives the splits; ``n_train`` is
-    always an upper limit.
+    space and normal form): first test, then validation, each with one line per prompt; training
+    gets all lines of the other prompts. ``n_test`` and ``n_validation`` are then met exactly; they
+    are upper limits if the file gives the splits. ``n_train`` is always an upper limit.
 
     Raises:
-        ValueError: Listing all problems of the file, or naming the size to lower.
+        ValueError: With all problems of the file, or the size to lower.
     """
     path = Path(spec.path)
     problems: list[str] = []
@@ -65,10 +64,10 @@ def generate(spec: JsonlSpec) -> dict[str, list[Example]]:
 
 
 def read_lines(path: Path, problems: list[str]) -> list[Line]:
-    """All usable lines of a file; what is wrong with others is added to ``problems``.
+    """All usable lines of a file; problems of the others are added to ``problems``.
 
     Raises:
-        ValueError: If it cannot be read, or is no JSONL file.
+        ValueError: If it cannot be read, or is not a JSONL file.
     """
     try:
         raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -90,7 +89,7 @@ def read_lines(path: Path, problems: list[str]) -> list[Line]:
 
 
 def _assign(lines: list[Line], spec: JsonlSpec, problems: list[str]) -> Mapping[str, list[Line]]:
-    """Lines of each split, in the order of their hash."""
+    """The lines of each split, in the order of their hashes."""
     copies: defaultdict[str, list[Line]] = defaultdict(list)
     for line in lines:
         copies[line.key].append(line)
@@ -122,7 +121,7 @@ def _by_given_split(groups: list[list[Line]]) -> dict[str, list[Line]]:
 
 
 def _by_hash(groups: list[list[Line]], spec: JsonlSpec) -> dict[str, list[Line]]:
-    """Fill test and validation with different prompts, and train with all lines of the others."""
+    """Different prompts in test and validation; all lines of the other prompts in training."""
     remaining = iter(groups)
     test = [first for first, *_ in itertools.islice(remaining, spec.n_test)]
     validation = [first for first, *_ in itertools.islice(remaining, spec.n_validation)]
@@ -145,8 +144,8 @@ def _empty_splits(splits: Mapping[str, list[Line]], spec: JsonlSpec) -> Iterator
         if getattr(spec, f"n_{split}") and not splits[split]:
             unread = ", set n_validation: 0" if split == "validation" else ""
             yield (
-                f"no line has 'split': {split!r}; mark some lines so{unread}, or remove 'split' "
-                "from all lines to have them divided"
+                f"no line has 'split': {split!r}; add it to some lines{unread}, or remove "
+                "'split' from all lines to have them divided"
             )
 
 
@@ -161,7 +160,7 @@ def _too_few(n_prompts: int, spec: JsonlSpec) -> str | None:
 
 
 def _too_few_to_test(test: Sequence[Line], spec: JsonlSpec) -> Iterator[str]:
-    reason = f"test on at least {MIN_TEST} different prompts, as a single one has no interval"
+    reason = f"test on at least {MIN_TEST} different prompts, as one has no interval"
     if spec.n_test < MIN_TEST:
         yield f"n_test: {spec.n_test} is too small; {reason}"
     elif (n_prompts := len({line.key for line in test})) < MIN_TEST:
@@ -169,7 +168,7 @@ def _too_few_to_test(test: Sequence[Line], spec: JsonlSpec) -> Iterator[str]:
 
 
 def report(path: Path, problems: Sequence[str]) -> str:
-    """Message that lists what is wrong with a file, so many of the problems as can be read."""
+    """Message that lists the problems of a file, up to a readable number."""
     listed = [f"  {problem}" for problem in problems[:MAX_LISTED]]
     if len(problems) > MAX_LISTED:
         listed.append(f"  ... and {len(problems) - MAX_LISTED} more")

@@ -1,4 +1,4 @@
-"""What the user's file is instead of JSONL, with a command that converts it into another file."""
+"""Recognize a file that is not JSONL, and suggest a command that converts it."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from pathlib import Path
 _UTF = "the encoding is {0}; convert it with iconv -f {0} -t UTF-8 {{redirected}}"
 _AS_LINES = "{target!r}, orient='records', lines=True"
 _BINARY = {
-    codecs.BOM_UTF32_LE: _UTF.format("UTF-32"),  # before UTF-16, whose mark begins alike
+    codecs.BOM_UTF32_LE: _UTF.format("UTF-32"),  # before UTF-16, whose mark is its beginning
     codecs.BOM_UTF32_BE: _UTF.format("UTF-32"),
     codecs.BOM_UTF16_LE: _UTF.format("UTF-16"),
     codecs.BOM_UTF16_BE: _UTF.format("UTF-16"),
-    b"\x1f\x8b": "it is compressed with gzip; unpack it with gunzip < {redirected}",
-    b"BZh": "it is compressed with bzip2; unpack it with bunzip2 < {redirected}",
-    b"\xfd7zXZ": "it is compressed with xz; unpack it with unxz < {redirected}",
-    b"\x28\xb5\x2f\xfd": "it is compressed with zstd; unpack it with unzstd < {redirected}",
+    b"\x1f\x8b": "it is compressed with gzip; decompress it with gunzip < {redirected}",
+    b"BZh": "it is compressed with bzip2; decompress it with bunzip2 < {redirected}",
+    b"\xfd7zXZ": "it is compressed with xz; decompress it with unxz < {redirected}",
+    b"\x28\xb5\x2f\xfd": "it is compressed with zstd; decompress it with unzstd < {redirected}",
     b"PK\x03\x04": "it is a zip archive or a spreadsheet; export its rows as JSONL",
     b"PAR1": "it is Parquet; convert it with pandas: read_parquet({source!r})"
     f".to_json({_AS_LINES})",
 }
-# Windows-1252 is Latin-1 with letters and quotes in place of rare control characters.
+# Windows-1252 is Latin-1 with letters and quotes instead of rare control characters.
 _CP1252 = (
     "if it is Western European (Windows-1252, Latin-1), convert it with iconv -f CP1252 -t UTF-8 "
     "{redirected}"
 )
 _OTHER_ENCODING = (
-    "find out its encoding (not Windows-1252, which has no such bytes) and convert it with "
+    "find its encoding (not Windows-1252, which has no such bytes) and convert it with "
     "iconv -f ENCODING -t UTF-8 {redirected}"
 )
 _MIXED = (
-    "other lines are UTF-8, so convert none of these: find out which files were joined, and "
-    "convert them before that"
+    "other lines are UTF-8, so do not convert this file: convert the files that were joined, and "
+    "join them again"
 )
 _LIST = (
     "it is one JSON value, not one object per line; convert a list with jq -c '.[]' {redirected}"
 )
-# As text: pandas would read 19.90 as 19.9, and the answer None as nothing.
+# As text: pandas would read 19.90 as 19.9, and the answer None as a missing value.
 _CSV = (
     "convert it, e.g. with pandas: read_csv({source!r}, dtype=str, keep_default_na=False)"
     f".to_json({_AS_LINES})"
@@ -47,10 +47,10 @@ _CSV = (
 
 
 def other_kind(path: Path, raw: bytes) -> str | None:
-    """What a file is instead of JSONL, and how to convert it; None if it may be JSONL.
+    """Say what a file is instead of JSONL, and how to convert it; None if it may be JSONL.
 
     Args:
-        path: Where it is, for the advice.
+        path: The file, for the advice.
         raw: Its content, without a UTF-8 byte order mark.
     """
     for start, kind in _BINARY.items():
@@ -81,14 +81,14 @@ def _filled(advice: str, path: Path) -> str:
 
 
 def _unused(path: Path) -> Path:
-    """Where to convert a file to: a shell empties what it writes to before the file is read."""
+    """A new path for the converted file: a shell would empty the file before reading it."""
     numbered = (path.with_name(f"{path.stem}-{n}.jsonl") for n in itertools.count(2))
     candidates = itertools.chain([path.with_name(f"{path.stem}.jsonl")], numbered)
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _not_utf_8(raw: bytes) -> str | None:
-    """Which lines are in another encoding, in one sentence: it is that of the whole file."""
+    """Say which lines are not UTF-8, in one sentence for the whole file."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -100,7 +100,7 @@ def _not_utf_8(raw: bytes) -> str | None:
 
 
 def _conversion(raw: bytes) -> str:
-    """Advice for a file that is not UTF-8, or only in part."""
+    """Advice for a file that is not UTF-8, or only partly."""
     if any(not line.isascii() and not _is_undecodable(line) for line in raw.split(b"\n")):
         return _MIXED
     try:
@@ -119,7 +119,7 @@ def _is_undecodable(line: bytes) -> bool:
 
 
 def _is_one_value(raw: bytes, n_lines: int) -> bool:
-    """Whether the file is one list, or one object over several lines."""
+    """Whether the file is a list, or an object over several lines."""
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):

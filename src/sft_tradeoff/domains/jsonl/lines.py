@@ -1,7 +1,7 @@
-"""One line of the user's file: what is read of it, and why it cannot be used as it is meant.
+"""Read one line of the user's file, or say why it cannot be used.
 
-Nothing that changes what a line means is left out without a word: it is read, or refused here, or,
-where it may well be a note of the user's (an id, a source), counted as not read.
+Nothing that changes the meaning of a line is ignored silently: it is read, or refused, or, if it is
+probably a note (an id, a source), counted as not read.
 """
 
 from __future__ import annotations
@@ -18,36 +18,31 @@ from sft_tradeoff.grading.text import normalize, question_key
 
 MEND = "correct or remove the line"
 LISTED = 8
-SHOWN = 40  # characters of what a message quotes from the file
+SHOWN = 40  # characters of the file that a message quotes
 _READ = frozenset({"prompt", "response", "messages", "answer", "split", "system"})
 _READ_OF_TURN = frozenset({"role", "content"})
 _READ_OF_PART = frozenset({"type", "text"})
-# What other tools weigh or mask the loss by.
-_WEIGHTS = frozenset(
-    {
-        "weight", "weights", "sample_weight", "loss", "loss_weight",
-        "train", "training", "trainable",
-    }
-)  # fmt: skip
-# Without these a line would teach something else than it says.
-_UNSUPPORTED = frozenset(
-    {
-        "tools", "tool_calls", "tool_call_id", "functions", "function_call",
-        "image", "images", "audio", "audios", "video", "videos",
-        "reasoning", "reasoning_content", "thinking", "thought", "thoughts",
-        "chosen", "rejected", "rejected_response", "rejected_messages",
-        "history", "mask", "loss_mask", "train_detail",
-        "context", "input", "instruction", "instructions", "passage", "document", "documents",
-        "system_prompt", "system_message", "system_content",  # "system" is read
-    }
-)  # fmt: skip
-# What says that a line belongs to another split, or to none.
+# Keys with which other tools weight or mask the loss.
+_WEIGHT_KEYS = "weight weights sample_weight loss loss_weight train training trainable"
+_WEIGHTS = frozenset(_WEIGHT_KEYS.split())
+# Keys without which a line would teach something else.
+_UNSUPPORTED_KEYS = """
+tools tool_calls tool_call_id functions function_call
+image images audio audios video videos
+reasoning reasoning_content thinking thought thoughts
+chosen rejected rejected_response rejected_messages
+history mask loss_mask train_detail
+context input instruction instructions passage document documents
+system_prompt system_message system_content
+"""
+_UNSUPPORTED = frozenset(_UNSUPPORTED_KEYS.split())
+# Keys that put a line into another split, or into none.
 _MARKS = {
     **dict.fromkeys(("subset", "fold", "partition", "is_test", "is_train"), "'split'"),
     **dict.fromkeys(("skip", "ignore", "exclude", "excluded", "deleted"), "no line instead"),
 }
 _UNUSABLE = re.compile(r"[\x80-\x9f\ud800-\udfff]")
-# What JSON makes of \frac, \boxed, \times, \right and \nabla that have one backslash.
+# What JSON makes of \frac, \boxed, \times, \right and \nabla with a single backslash.
 _SWALLOWED = re.compile(
     "\x0c(?:rac(?=[\\d{ ])|orall\\b)|\x08(?:oxed|eta|egin|inom)"
     "|\t(?:imes|heta|frac(?=[\\d{])|ext(?:bf|it|rm)?(?={))|\r(?:ight|ho\\b)|\nabla\\b"
@@ -60,12 +55,12 @@ class Line:
     """One usable line.
 
     Args:
-        number: In the file, from 1.
+        number: Line number, from 1.
         prompt: The user's message.
-        response: What is learned.
-        answer: What is graded.
-        split: As the file says; None if it does not.
-        system: Text of the system turn; None if there is none.
+        response: The text to learn.
+        answer: The gold answer.
+        split: The split given in the file, if any.
+        system: Text of the system turn, if any.
         unread: Keys that are not read, as shown to the user.
     """
 
@@ -79,17 +74,17 @@ class Line:
 
     @property
     def key(self) -> str:
-        """Equal for lines that ask the same."""
+        """Key that is equal for lines with the same question."""
         return question_key(self.prompt, self.system)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All that the model reads and writes."""
+        """All texts that the model reads or writes."""
         return self.prompt, self.response, self.system or ""
 
 
 class _Number(str):
-    """A JSON number with its digits as they are written: 19.90 stays so, and none is too large."""
+    """A JSON number with its digits as written: 19.90 is kept, and no number is too large."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -99,19 +94,18 @@ def parse_line(number: int, content: bytes) -> Line:
     """Read one line.
 
     Args:
-        number: In the file, from 1.
+        number: Line number, from 1.
         content: UTF-8.
 
     Raises:
-        ValueError: Saying what is wrong, with the fix.
+        ValueError: With the problem and the fix.
     """
     data = _object(content)
     _refuse_misspelled(data, _READ | _WEIGHTS | _UNSUPPORTED)
     _refuse_unsupported(data)
     _check_weight(data, learned=True)
     if data.get("label") is False:
-        raise ValueError("'label' false marks an unwanted response, which would be learned; "
-                         "remove the line")  # fmt: skip
+        raise ValueError("'label': false marks an unwanted response; remove the line")
     if "messages" in data:
         system, prompt, response = _from_messages(data)
     else:
@@ -124,20 +118,20 @@ def parse_line(number: int, content: bytes) -> Line:
 
 
 def shown(value: object) -> str:
-    """A value of the file as a message may quote it: one short line without control characters."""
+    """Quote a value of the file in a message: one short line without control characters."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def listed(values: Iterable[object]) -> str:
-    """The first few of some values of the file."""
+    """The first few of several values of the file."""
     every = [shown(value) for value in values]
     more = [f"{len(every) - LISTED} more"] * (len(every) > LISTED)
     return ", ".join(every[:LISTED] + more) or "none"
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    text = content.decode("utf-8").removeprefix("\ufeff")  # files with a mark, joined with cat
+    text = content.decode("utf-8").removeprefix("\ufeff")  # marks of files joined with cat
     try:
         data = json.loads(
             text,
@@ -170,7 +164,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _kind(value: object) -> str:
-    """The name that JSON has for a value's type."""
+    """JSON's name for the type of a value."""
     if value is None:
         return "null"
     names = {dict: "object", list: "list", bool: "boolean", _Number: "number", str: "text"}
@@ -178,7 +172,7 @@ def _kind(value: object) -> str:
 
 
 def _refuse_misspelled(data: Mapping[str, Any], known: Iterable[str]) -> None:
-    """A key that is another one but for case and spaces is meant as that one."""
+    """Refuse a key that differs from a known one only in case and spaces."""
     for key in data:
         if data[key] and key not in known and (meant := normalize(key)) in known:
             raise ValueError(f"the key {shown(key)} is not read; write {meant!r}, or remove it")
@@ -189,31 +183,31 @@ def _refuse_unsupported(data: Mapping[str, Any]) -> None:
         if key in _UNSUPPORTED and data[key]:
             raise ValueError(
                 f"{key!r} is not supported, and without it the line would teach something else; "
-                "remove the key if this is what you want, or the line"
+                "remove the line, or the key if this is what you want"
             )
         if key in _MARKS and data[key]:
             raise ValueError(
-                f"{key!r} is not read, and the line would be used all the same; write "
+                f"{key!r} is not read, and the line would be used anyway; write "
                 f"{_MARKS[key]}, or remove the key"
             )
 
 
 def _check_weight(data: Mapping[str, Any], learned: bool) -> None:
-    """Refuse a loss weight that is not what is done: 1 for the response, 0 for what precedes it."""
+    """Refuse loss weights other than those used: 1 for the response, 0 for all before it."""
     for key in sorted(_WEIGHTS & data.keys()):
         value = data[key]
         number = float(value) if isinstance(value, _Number | bool) else value
         if number is None or number == float(learned):
             continue
         if learned and number == 0:
-            what = "marks the response as not to be learned; remove the line, or the key"
+            what = "says that the response is not to be learned; remove the line, or the key"
         else:
-            what = "is not supported: the response is learned with weight 1, and nothing else is"
+            what = "is not supported: only the response is learned, with weight 1"
         raise ValueError(f"{key!r}: {shown(value)} {what}")
 
 
 def _unread(data: Mapping[str, Any]) -> list[str]:
-    """Keys with a value that nothing here reads, those of turns with ``messages:`` before them."""
+    """Keys that have a value and are not read; those of turns start with ``messages:``."""
     names = [shown(key) for key in data if _says(data[key]) and key not in _READ | _WEIGHTS]
     turns = data.get("messages") or []
     keys = dict.fromkeys(key for turn in turns for key in turn if _says(turn[key]))
@@ -224,12 +218,12 @@ def _unread(data: Mapping[str, Any]) -> list[str]:
 
 
 def _says(value: object) -> bool:
-    """False says something, of ``is_correct`` say; null and what is empty do not."""
+    """False has a meaning (``is_correct``); null and empty values have none."""
     return value is False or bool(value)
 
 
 def _parts(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Parts that the content of a turn is put together from."""
+    """The parts of a turn whose content is a list."""
     content = turn.get("content")
     yield from (
         filter(lambda part: isinstance(part, dict), content) if isinstance(content, list) else ()
@@ -237,7 +231,7 @@ def _parts(turn: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _from_messages(data: Mapping[str, Any]) -> tuple[str | None, str, str]:
-    """System text, prompt and response of a chat of one user turn."""
+    """System text, prompt and response of a chat with one user turn."""
     if "prompt" in data or "response" in data:
         raise ValueError("give either 'messages' or 'prompt' and 'response', not both")
     turns = data["messages"]
@@ -247,7 +241,7 @@ def _from_messages(data: Mapping[str, Any]) -> tuple[str | None, str, str]:
     if roles[-1] != "assistant":
         raise ValueError(
             f"'messages' ends with the role {shown(roles[-1])}; the last turn must be the "
-            "assistant's, which is what is learned"
+            "assistant's, which is learned"
         )
     if roles not in (["user", "assistant"], ["system", "user", "assistant"]):
         raise ValueError(
@@ -268,7 +262,7 @@ def _from_messages(data: Mapping[str, Any]) -> tuple[str | None, str, str]:
 
 
 def _joined_parts(turn: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A turn whose content is a text, parts of text put together as chat templates do."""
+    """A turn with its parts of text joined into one text, as chat templates do."""
     parts = turn.get("content")
     if not isinstance(parts, list):
         return turn
@@ -280,13 +274,13 @@ def _joined_parts(turn: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _system(data: Mapping[str, Any], key: str = "system") -> str | None:
-    """Text of a system turn; an empty one is none."""
+    """Text of a system turn; None if it is empty."""
     value = data.get(key)
     return None if value is None or _is_unseen(value) else _text(data, key)
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
-    """A text that can be seen; a number is taken as it is written."""
+    """A visible text; a number is taken as written."""
     if key not in data:
         raise ValueError(f"{key!r} is missing (keys: {listed(data)}); add it, or use 'messages'")
     value = data[key]
@@ -296,16 +290,16 @@ def _text(data: Mapping[str, Any], key: str) -> str:
         raise ValueError(f"{key!r} is empty; {MEND}")
     if swallowed := _SWALLOWED.search(value):
         raise ValueError(
-            f"{key!r} holds {swallowed[0]!r}, LaTeX whose backslash JSON took for an escape; write "
-            "two backslashes for one"
+            f"{key!r} contains {swallowed[0]!r}, LaTeX whose backslash JSON reads as an escape; "
+            "write each backslash twice"
         )
     if found := _UNUSABLE.search(value):
         if found[0] >= "\ud800":
             raise ValueError(
-                f"{key!r} holds half of a surrogate pair, which no file can store; {MEND}"
+                f"{key!r} contains half of a surrogate pair, which no file can store; {MEND}"
             )
         raise ValueError(
-            f"{key!r} holds the control character U+{ord(found[0]):04X}: a file in "
+            f"{key!r} contains the control character U+{ord(found[0]):04X}: a file in "
             "Windows-1252 was converted as if it were Latin-1; convert the original with "
             "iconv -f CP1252 -t UTF-8, or remove the character"
         )

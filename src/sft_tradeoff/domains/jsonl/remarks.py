@@ -1,4 +1,4 @@
-"""What the user should know of a file that can be used: told once, and not refused."""
+"""Warnings about a file that can be used; each is logged once."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def _is_decoded_twice(text: str) -> bool:
 
 
 _SIGNS: tuple[tuple[str, Callable[[str], object]], ...] = (
-    ("U+FFFD, which stands for a character that an earlier conversion lost", _LOST.search),
-    ("control characters, such as the colors of a terminal (U+001B)", _CONTROL.search),
-    ("text in UTF-8 that was read as Windows-1252 (Ã© for é)", _is_decoded_twice),
+    ("U+FFFD, which replaces a character lost in an earlier conversion", _LOST.search),
+    ("control characters, such as terminal colors (U+001B)", _CONTROL.search),
+    ("UTF-8 text that was read as Windows-1252 (Ã© for é)", _is_decoded_twice),
     (
-        "marks of a chat template ([INST], <|im_start|>), which is put around each example anyway: "
-        "remove them, unless they are meant as text",
+        "marks of a chat template ([INST], <|im_start|>), which every example gets anyway: remove "
+        "them, unless they are meant as text",
         _MARKUP.search,
     ),
 )
 
 
 def tell(path: Path, lines: Sequence[Line], remarks: Sequence[str] = ()) -> None:
-    """Log remarks, keys that are not read, and signs of something wrong in a file's texts."""
+    """Log remarks, keys that are not read, and signs of damage in a file's texts."""
     _tell_once(path, (*remarks, *_remarks(lines)))
 
 
@@ -51,7 +51,7 @@ def _remarks(lines: Sequence[Line]) -> list[str]:
     if unread:
         names = [f"{name} ({n})" for name, n in unread.most_common(LISTED)]
         names += [f"{len(unread) - LISTED} more"] * (len(unread) > LISTED)
-        remarks.append(f"keys that are not read, with their numbers of lines: {', '.join(names)}")
+        remarks.append(f"keys that are not read, with the number of lines: {', '.join(names)}")
     for what, is_sign in _SIGNS:
         found = [line.number for line in lines if any(map(is_sign, line.texts))]
         if found:
@@ -61,6 +61,6 @@ def _remarks(lines: Sequence[Line]) -> list[str]:
 
 @functools.cache
 def _tell_once(path: Path, remarks: tuple[str, ...]) -> None:
-    """`make own` reads one file several times."""
+    """Log once: `make own` reads a file several times."""
     for remark in remarks:
         logger.warning("warning: %s: %s", path, remark)

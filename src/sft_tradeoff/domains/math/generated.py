@@ -1,10 +1,10 @@
 """Grade-school word problems with worked solutions, from the templates of ``reasoning-gym``.
 
-The paper trains on MetaMathQA; this offline stand-in has the style of GSM8K (``#### number`` at
-the end). Of the package's 100 templates, :data:`FLAGGED` are marked in its source as needing a fix
-and :data:`REJECTED` were found wanting here. The other ones are split once and for all:
-:data:`TEST_ONLY` never appear in training, so that the test tells new numbers in a known template
-(``meta.template_seen`` true) from a new template (false), half and half.
+The paper trains on MetaMathQA; this offline substitute has the style of GSM8K (``#### number`` at
+the end). Of the package's 100 templates, its source marks :data:`FLAGGED` as needing a fix, and we
+rejected :data:`REJECTED`. The others are divided once: :data:`TEST_ONLY` never appear in training,
+so half of the test has new numbers in a known template (``meta.template_seen`` true) and half has a
+new template (false).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ _BAD_SINGULAR = re.compile(r"(?<![\d.,/])1 [a-z]+s\b")
 
 
 def _templates() -> dict[int, Template]:
-    """Load the generators; lazily, because importing the package takes more than a second."""
+    """Load the generators lazily, because importing the package takes more than a second."""
     from reasoning_gym.arithmetic.gsm_symbolic import generators_00_49, generators_50_99
 
     return {
@@ -100,7 +100,7 @@ def _templates() -> dict[int, Template]:
 
 
 def _clean(text: str) -> str:
-    """Repair the small slips of filled-in templates, such as ``24.0`` and ``a apartment``."""
+    """Correct small mistakes in filled-in templates, such as ``24.0`` and ``a apartment``."""
     for pattern, replacement in _CORRECTIONS:
         text = re.sub(pattern, replacement, text)
     text = _SENTENCE_START.sub(lambda match: match[0].upper(), text)
@@ -108,7 +108,7 @@ def _clean(text: str) -> str:
 
 
 def _draw_problem(template: Template, rng: random.Random) -> tuple[str, str, str] | None:
-    """Draw question, reasoning and answer; None for an odd one, such as "1 cookies"."""
+    """Draw question, reasoning and answer; None for a malformed one, such as "1 cookies"."""
     problem = template(rng, 1.0)
     value = float(problem["answer"])
     question = _clean(problem["question"])
@@ -136,7 +136,7 @@ def _example(number: int, problem: tuple[str, str, str], variant: str, identifie
 
 
 def _signature(example: Example) -> tuple[Any, ...]:
-    """Template and numbers: a problem with other names but the same numbers is not a new one."""
+    """Template and numbers; other names with the same numbers do not make a new problem."""
     return (example.meta["template"], *example.meta["numbers"])
 
 
@@ -158,7 +158,7 @@ def _draw_split(
                 break
         else:
             raise ValueError(
-                f"n_{split}: {n_examples} problems asked for, but the templates gave only {index} "
+                f"n_{split}: {n_examples} problems requested, but the templates gave only {index} "
                 f"distinct ones; use n_{split} <= {index}"
             )
         examples[example.prompt] = example
@@ -166,10 +166,10 @@ def _draw_split(
 
 
 def generate(spec: MathSpec) -> dict[str, list[Example]]:
-    """Build the splits; no template is filled in with the same numbers in two splits.
+    """Build the splits; no template has the same numbers in two splits.
 
-    Test comes first and training last, each from its own random stream, so that a larger training
-    split leaves the others unchanged. Half of the test comes from templates held out of training.
+    Test comes first and training last, each from its own random stream, so a larger training split
+    leaves the others unchanged. Half of the test comes from templates held out of training.
 
     Args:
         spec: Variant, sizes and seed.
@@ -190,14 +190,14 @@ def generate(spec: MathSpec) -> dict[str, list[Example]]:
 
 
 def score(record: Mapping[str, Any], generation: str) -> Score:
-    """Grade the number behind ``####``; units and thousands separators do not matter.
+    """Grade the number after ``####``; units and thousands separators are ignored.
 
     Args:
         record: JSONL record of an example, with its gold number under ``answer``.
         generation: What the model wrote.
 
     Returns:
-        The grade; nothing parsed where there is no number.
+        The grade; ``parsed`` is None if there is no number.
     """
     marked = [piece.split("\n", 1)[0] for piece in generation.split("####")[1:]]
     value = read_number(marked, generation)

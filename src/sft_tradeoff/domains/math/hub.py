@@ -1,13 +1,13 @@
 """MetaMathQA for training (arXiv 2309.12284), GSM8K's test questions for the test.
 
-Both are asked and answered alike. MetaMathQA's solutions end in ``The answer is: ...``, after
-``#### number`` where they come from GSM8K; GSM8K's end in ``#### number`` and get the other line.
-GSM8K's calculator annotations (``48/2 = <<48/2=24>>24``) are removed: nothing that is trained has
-them, so they would be a large part of the test's loss and measure nothing.
+Both have the same format. MetaMathQA's solutions end in ``The answer is: ...``, after
+``#### number`` if they come from GSM8K; GSM8K's end in ``#### number``, and the other line is
+added. GSM8K's calculator annotations (``48/2 = <<48/2=24>>24``) are removed: no training response
+has them, so they would dominate the test loss and measure nothing.
 
-MetaMathQA rewrites the *training* questions of GSM8K and MATH. Whatever should still equal a test
-question of GSM8K, itself or in the question that it rewrites, is left out. Validation takes all
-rewritings of a question together. As GSM8K is the test here, it is no part of the general suite.
+MetaMathQA rewrites the *training* questions of GSM8K and MATH. An example is left out if its
+question, or the one it rewrites, equals a test question of GSM8K. Validation takes all rewritings
+of a question together. Since GSM8K is the test here, it cannot be part of the general suite.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 TRAIN_COLUMNS = ("type", "query", "original_question", "response")
 TEST_COLUMNS = ("question", "answer")
-# Answers to MATH's questions are expressions.
+# "<answer>", not a number: answers to MATH's questions are expressions.
 _INSTRUCTION = 'Reason step by step and finish with "The answer is: <answer>".'
 _ANNOTATION = re.compile(r"<<[^<>\n]*=[^<>\n]*>>")
 _MARKED = re.compile(r"(?:####|the answer is:?)[ \t$*]*([^\n]*)", re.IGNORECASE)
@@ -65,7 +65,7 @@ def generate(spec: HubMetamathSpec, metamathqa: Path, gsm8k: Path) -> Splits:
 
 
 def _remarks(splits: Splits) -> Iterator[str]:
-    """What was removed from the drawn responses, and what they lack."""
+    """What was removed from the drawn responses, and what is missing in them."""
     for split in SPLITS:
         found = [example.meta.get("n_annotations", 0) for example in splits[split]]
         yield (
@@ -78,7 +78,7 @@ def _remarks(splits: Splits) -> Iterator[str]:
 
 
 def _without_annotations(response: str) -> tuple[str, dict[str, int]]:
-    """A response without calculator annotations, and their number for ``meta`` if there are any."""
+    """A response without calculator annotations; for ``meta``, their number if there were any."""
     text, n = _ANNOTATION.subn("", response)
     return text, {"n_annotations": n} if n else {}
 
@@ -120,9 +120,9 @@ def _test_example(row: Row) -> Example:
 
 
 def score(record: Mapping[str, Any], generation: str) -> Score:
-    """Grade the first number behind the last ``####`` or ``The answer is:``; it must be equal.
+    """Grade the first number after the last ``####`` or ``The answer is:``; it must be equal.
 
-    A text without such a mark is graded by its last number. Thousands separators do not matter.
+    Without such a mark, the last number of the text is graded. Thousands separators are ignored.
 
     Args:
         record: JSONL record of an example, with its gold number under ``answer``.

@@ -1,4 +1,4 @@
-"""A calculator of the ``medcalc`` package: how its patients are drawn and what it explains."""
+"""A calculator of the ``medcalc`` package: how patients are drawn, and its explanation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sft_tradeoff.domains.medcalc.patients import Case
 
 OutputType = Literal["integer", "decimal", "date", "weeks_days"]
 
-# Slips of the package's texts; its formulas and numbers are left as they are.
+# Typos in the package's texts; its formulas and numbers are not changed.
 _SLIPS = {
     "Albmumin": "albumin",
     "cholestrol": "cholesterol",
@@ -39,18 +39,18 @@ _SLIPS = {
 
 @dataclass(frozen=True)
 class Calculator:
-    """One calculator with the patients that it is asked about.
+    """One calculator and the patients it is used for.
 
     Args:
-        id: MedCalc-Bench's number, by which its grading rule is chosen.
+        id: MedCalc-Bench's number, which selects its grading rule.
         name: Unique name.
         function: ``module:function`` within the package.
-        question: The question; may quote the inputs by name in braces.
+        question: The question; may contain the names of inputs in braces.
         reasons: Reasons for the visit that fit the question.
         draw: Draws a case within the range in which the package's text and answer are right.
         output_type: How answers are written and graded.
-        starts_at: Where the worked steps start. What comes before is a table of criteria, the
-            same in every explanation and longer than the steps; it is left out.
+        starts_at: Text at which the worked steps start. The table of criteria before it is the
+            same in every explanation and longer than the steps, and is dropped.
     """
 
     id: int
@@ -70,10 +70,10 @@ class Calculator:
         """
         module, _, function = self.function.partition(":")
         calculate = getattr(importlib.import_module(f"medcalc.{module}"), function)
-        result = calculate(copy.deepcopy(case.inputs))  # some calculators change their input
+        result = calculate(copy.deepcopy(case.inputs))  # some calculators modify their input
         text = _tidy(result["Explanation"])
         explanation = text[text.index(self.starts_at) :]
-        answer = result["Answer"]  # a pair of texts for weeks and days
+        answer = result["Answer"]  # weeks and days are a pair of texts
         return explanation, _tidy(", ".join(answer) if isinstance(answer, tuple) else str(answer))
 
 

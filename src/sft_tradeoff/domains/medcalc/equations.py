@@ -1,12 +1,12 @@
-"""MedCalc-Bench's laboratory and physical calculators: what is asked, of which patients.
+"""MedCalc-Bench's laboratory and physical calculators: their questions and patients.
 
-Left out, because text and answer of the package disagree or the unit is wrong: QTc Fridericia
-(square root printed for the cube root), QTc Framingham (division printed for the sum), serum
-osmolality (BUN printed in place of glucose). Drawn only where they are right: CKD-EPI (men up to
-0.9 mg/dL get the women's constant), maintenance fluids (above 20 kg the text doubles the rate),
-HOMA-IR (insulin in pmol/L is multiplied, not divided). Concentrations are given in the unit of
-the formula: the package's conversions round moles to three decimals, off by 10 % and more.
-Left out for their length: Cockcroft-Gault, MELD-Na, Framingham risk, albumin-corrected delta gap
+Left out, because the package's text and answer disagree or the unit is wrong: QTc Fridericia
+(prints a square root, not the cube root), QTc Framingham (prints a division, not the sum), serum
+osmolality (prints BUN, not glucose). Drawn only where they are right: CKD-EPI (men up to 0.9 mg/dL
+get the women's constant), maintenance fluids (above 20 kg the text doubles the rate), HOMA-IR
+(insulin in pmol/L is multiplied, not divided). Concentrations are given in the formula's unit: the
+package's conversions round moles to three decimals, an error of 10 % and more. Left out for their
+length: Cockcroft-Gault, MELD-Na, Framingham risk, albumin-corrected delta gap
 and delta ratio. Not in the package: target weight (does not import), delta ratio.
 """
 
@@ -40,7 +40,7 @@ def _age_and_sex(patient: Patient) -> dict[str, Any]:
 def _draw_body(
     rng: random.Random, patient: Patient, lowest_bmi: float = 18.5, highest_bmi: float = 38
 ) -> dict[str, tuple[Any, ...]]:
-    """Draw a plausible height and weight, each in one of the units that the package converts."""
+    """Draw a plausible height and weight, each in a unit that the package converts."""
     cm = rng.randint(162, 194) if patient.sex == "Male" else rng.randint(153, 178)
     kg = tenths(rng, lowest_bmi, highest_bmi) * (cm / 100) ** 2
     feet, inches = divmod(round(cm / 2.54), 12)
@@ -53,7 +53,7 @@ def _draw_weight_unit(rng: random.Random, kg: float) -> tuple[float, str]:
 
 
 def _draw_anion_gap_inputs(rng: random.Random) -> dict[str, tuple[int, str]]:
-    """Draw electrolytes whose anion gap lies between 4 and 24 mEq/L."""
+    """Draw electrolytes with an anion gap between 4 and 24 mEq/L."""
     sodium, chloride = rng.randint(132, 146), rng.randint(95, 110)
     difference = sodium - chloride
     bicarbonate = rng.randint(max(8, difference - 24), min(32, difference - 4))
@@ -83,7 +83,7 @@ def _adjusted_weight(rng: random.Random) -> Case:
 
 
 def _maintenance_fluid(rng: random.Random) -> Case:
-    """Infants and small children: up to 20 kg the package's text and answer agree."""
+    """Draw an infant or small child: up to 20 kg the package's text and answer agree."""
     sex = rng.choice(("Male", "Female"))
     if rng.random() < 0.5:
         months = rng.randint(3, 11)

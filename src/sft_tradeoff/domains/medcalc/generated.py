@@ -1,9 +1,10 @@
 """MedCalc: a number, score or date asked of a short patient note.
 
-In the manner of MedCalc-Bench, with *synthetic* notes: patients are drawn in plausible ranges and
-worked out by the calculators of the ``medcalc-bench`` package, whose own explanation is the
-chain-of-thought target, without the tables of criteria that some of them recite first. Which
-calculators are left out, and why, is said in ``medcalc_equations`` and ``medcalc_scores``.
+In the style of MedCalc-Bench, with *synthetic* notes: patients are drawn from plausible ranges. The
+calculators of the ``medcalc-bench`` package compute the answer and explain it; the explanation,
+without the tables of criteria that come first in some, is the chain-of-thought target. See
+:mod:`~sft_tradeoff.domains.medcalc.equations` and :mod:`~sft_tradeoff.domains.medcalc.scores` for
+the calculators that are left out, and why.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ _MAX_ATTEMPTS = 200
 
 
 def generate(spec: MedcalcSpec) -> dict[str, list[Example]]:
-    """Build the three splits; each is a stream of its own, so a longer one keeps its beginning.
+    """Build the three splits, each from its own random stream: a longer one starts the same.
 
-    No patient, and no prompt up to case and white space, appears twice. Calculators take turns in
-    an order that is drawn anew for each round, so their counts differ by at most one.
+    No patient appears twice, and no prompt up to case and white space. Calculators take turns, in
+    a new random order each round, so their counts differ by at most one.
 
     Raises:
-        ValueError: If so many different patients cannot be drawn.
+        ValueError: If not enough different patients can be drawn.
     """
     seen: set[str] = set()
     sizes = {"test": spec.n_test, "validation": spec.n_validation, "train": spec.n_train}
@@ -63,7 +64,7 @@ def _example(spec: MedcalcSpec, split: str, index: int, seen: set[str]) -> Examp
 
 
 def _chosen(ids: tuple[int, ...] | None) -> tuple[Calculator, ...]:
-    """Return the calculators of a study, all by default."""
+    """Return the calculators of a study; by default all."""
     known = {calculator.id: calculator for calculator in CALCULATORS}
     for id in ids or ():
         if id not in known:
@@ -108,12 +109,12 @@ def _assemble(
 
 DOMAIN = Domain(
     description=(
-        "Clinical calculations asked of short patient notes, in the manner of MedCalc-Bench: "
+        "Clinical calculations asked of short patient notes, in the style of MedCalc-Bench: "
         f"{len(CALCULATORS)} calculators with integer, decimal, date and gestational-age answers."
     ),
     source=(
         "Synthetic notes; explanations and answers by the calculators of medcalc-bench 1.7.0, "
-        "with spelling corrected and recited tables of criteria left out."
+        "with spelling corrected and tables of criteria left out."
     ),
     license="Apache-2.0",
     generate=generate,

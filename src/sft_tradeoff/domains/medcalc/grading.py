@@ -2,18 +2,18 @@
 
 The rule (by output type): dates are equal after parsing; (weeks, days) pairs are equal; an
 integer equals the rounded prediction; a decimal lies within the record's limits, which are ±5 %
-of the truth. What is read is the last ``Final answer:`` line or, in a text without one, the last
+of the truth. The answer is read from the last ``Final answer:`` line; without one, it is the last
 number, date or gestational age of the text.
 
-Readings that the benchmark's own script leaves open or does otherwise:
+Where the benchmark's own script is unclear or differs:
 
 * Text is never evaluated, so ``str(2*3)`` holds the number 3 and not 6.
-* Of "3 out of 5" and "3/5" the 3 counts (the script takes the 5 of "3/5").
+* In "3 out of 5" and "3/5" the 3 counts (the script takes the 5 of "3/5").
 * "12 %" is 12: the questions ask for percentages, the script would divide by 100.
-* A list such as "1, 3, 4" is, for integers, a list of criteria that are met, and counts 3.
-* Digits that belong to a unit or a name (kg/m^2, "per 1.73 m²", FIB-4) are no answers; a body
-  surface of "1.73 m²" is one.
-* Of "7 points (age 1, bp 2, 4)" the 7 counts: the parts in parentheses explain it.
+* For integers, a list such as "1, 3, 4" is a list of criteria that are met, and counts as 3.
+* Digits in a unit or a name (kg/m^2, "per 1.73 m²", FIB-4) are not answers; a body surface of
+  "1.73 m²" is.
+* In "7 points (age 1, bp 2, 4)" the 7 counts: the numbers in parentheses add up to it.
 * "21 weeks" is 21 weeks and 0 days, "21 3/7 weeks" is 21 weeks and 3 days.
 """
 
@@ -66,18 +66,18 @@ _SEVENTHS = re.compile(
 )
 _LIST = re.compile(r"\D*\d{1,2}(?:(?:, ?(?:and )?| and )\d{1,2})+\D*")
 _DENOMINATOR = re.compile(r"(?:/|\b(?:out of|per)) ?\d+(?:,\d{3}(?!\d))*(?:\.\d+)?", re.IGNORECASE)
-# A number that stands alone, at most one word or unit, and parentheses.
+# A number by itself, at most one word or unit, and parentheses.
 _EXPLAINED = re.compile(r"((?<![\w.^\-])[-+]?\d+(?:\.\d+)?(?: ?[^\s\d()]+)?) ?\(([^()]*)\)")
 
 
 def question_text(note: str, question: str, variant: str, output_type: str) -> str:
-    """Return an item's prompt: note, question, and the form in which answers are read."""
+    """Return an example's prompt: note, question and answer format."""
     form = _INSTRUCTIONS[variant].format(_ANSWER_FORMATS[output_type])
     return f"Patient note: {note}\n\nQuestion: {question}\n\n{form}"
 
 
 def limits(truth: float) -> tuple[float, float]:
-    """The accepted interval of a decimal answer, ±5 %, the lower limit first whatever the sign.
+    """The accepted interval of a decimal answer, ±5 %; the lower limit comes first for any sign.
 
     Rounded to five decimals as in the benchmark, so that 0.38 is within 5 % of 0.4.
     """
@@ -89,7 +89,7 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     """Grade one generation against one record.
 
     Args:
-        record: Holds ``answer`` in canonical form and ``meta`` with ``output_type`` and, for
+        record: Has ``answer`` in canonical form, and ``meta`` with ``output_type`` and, for
             decimals, ``lower_limit`` and ``upper_limit`` (numbers or their text).
         generation: What the model wrote.
     """
@@ -105,7 +105,7 @@ def _read_decimal(text: str) -> str | None:
 
 
 def _without_parts(explained: re.Match[str]) -> str:
-    """Drop parentheses that list at least two numbers; an equation in them may be the answer."""
+    """Drop parentheses that list two or more numbers; an equation in them may be the answer."""
     number, inside = explained.groups()
     listed = [part for part in re.split(r",(?!\d{3})|[;+]", inside) if re.search(r"\d", part)]
     return number if len(listed) > 1 and "=" not in inside else explained[0]

@@ -1,17 +1,17 @@
 """MedCalc-Bench: a number, score or date asked of a real patient note (arXiv 2406.12036).
 
 Prompt: note and question. Target: the benchmark's own explanation, then the line ``Final answer:``
-that the grading rule reads, as in the generated domain ``medcalc``. A secondary source says that
-the paper has a ``<think>`` block and JSON in ``<answer>`` there; its template is not public.
+for the grading rule, as in the generated domain ``medcalc``. According to a secondary source the
+paper uses a ``<think>`` block and JSON in ``<answer>``; its template is not public.
 
-Questions about dates and gestational ages say themselves how to answer: ``Your response should be
+Questions about dates and gestational ages say how to answer: ``Your response should be
 in the format of M/D/Y (ie 08/31/2023, 07/03/2000) with just the date and no other text.`` or ``Your
-answer should be a tuple, ...``. The target has an explanation, and the line of the grading rule in
-both variants; that sentence is therefore left out of the prompt and kept in ``meta``.
+answer should be a tuple, ...``. The target has the line of the grading rule, and an explanation
+in ``cot``, so that sentence is removed from the prompt and kept in ``meta``.
 
-Training rows whose prompt is also in the test are left out. Notes that are shared under other
-questions, and test rows that repeat each other, are part of the benchmark and stay; the data card
-counts them. Validation takes whole notes out of the training rows.
+Training rows whose prompt is in the test are left out. Notes shared with other questions, and
+repeated test rows, are part of the benchmark and are kept; the data card counts them. Validation
+takes whole notes from the training rows.
 """
 
 from __future__ import annotations
@@ -69,19 +69,19 @@ def generate(spec: HubMedcalcSpec, source: Path) -> Splits:
     test, rows = _read(spec, source, "test"), _read(spec, source, "train")
     asked = {normalize(example.prompt) for _, example in test}
     train = [(note, example) for note, example in rows if normalize(example.prompt) not in asked]
-    remark = left_out(len(rows) - len(train), len(rows), "their prompt is in the test")
+    remark = left_out(len(rows) - len(train), len(rows), "their prompt is in the test split")
     splits = draw_examples(spec, train, [example for _, example in test], shared="note")
     note_of = {example.id: note for note, example in (*train, *test)}
     return Splits(splits, [remark, *splits.remarks, *_remarks(splits, note_of)])
 
 
 def _read(spec: HubMedcalcSpec, source: Path, split: str) -> list[tuple[str, Example]]:
-    """The examples of a split, each with its note up to case and white space."""
+    """The examples of a split, each with its normalized note."""
     return [(normalize(row.text(NOTE)), _example(spec, split, row)) for row in _rows(source, split)]
 
 
 def _remarks(splits: Splits, note_of: Mapping[str, str]) -> Iterator[str]:
-    """What is shared, repeated and changed among the drawn examples."""
+    """What the drawn examples share or repeat, and what was changed."""
     test = splits["test"]
     notes = {note_of[example.id] for example in splits["train"]}
     n_shared = sum(note_of[example.id] in notes for example in test)
@@ -114,7 +114,7 @@ def _example(spec: HubMedcalcSpec, split: str, row: Row) -> Example:
         meta["own_form"] = form[1]
     answer = score({"answer": row.text(ANSWER), "meta": meta}, row.text(ANSWER)).parsed
     if answer is None:
-        raise row.error(ANSWER, f"is {row.text(ANSWER)!r}, no {meta['output_type']}")
+        raise row.error(ANSWER, f"is {row.text(ANSWER)!r}, not a valid {meta['output_type']}")
     final = f"Final answer: {answer}"
     cot = spec.variant == "cot"
     return Example(
@@ -127,14 +127,14 @@ def _example(spec: HubMedcalcSpec, split: str, row: Row) -> Example:
 
 
 def _grading(row: Row) -> dict[str, Any]:
-    """What the grading rule needs of a row: its type and, for decimals, its own limits."""
+    """What the grading rule needs from a row: its type and, for decimals, its limits."""
     id = row.text(CALCULATOR).removesuffix(".0")
     if id not in _TYPE_OF:
-        raise row.error(CALCULATOR, f"is {id!r}, which the benchmark's grading rule does not know")
+        raise row.error(CALCULATOR, f"is {id!r}, which the benchmark's grading rule does not cover")
     meta = {"calculator": row.text(NAME), "calculator_id": int(id), "output_type": _TYPE_OF[id]}
     if meta["output_type"] != "decimal":
         return meta
-    # Of a negative truth, the benchmark's "lower" limit is the larger one.
+    # For a negative answer, the benchmark's "lower" limit is the larger one.
     low, high = sorted((_limit(row, LOWER), _limit(row, UPPER)))
     return {**meta, "lower_limit": low, "upper_limit": high}
 
@@ -156,7 +156,7 @@ DOMAIN = Domain(
     license="CC-BY-SA-4.0 (a later card of the data set says CC-BY-4.0)",
     generate=generate,
     score=score,
-    # The longest explanations (APACHE II, Caprini) recite their criteria: 8,000 characters, which
-    # are 3,000 tokens where every digit is one.
+    # The longest explanations (APACHE II, Caprini) list their criteria: 8,000 characters, or 3,000
+    # tokens if every digit is one.
     max_new_tokens={"cot": 4096, "label_only": 24},
 )

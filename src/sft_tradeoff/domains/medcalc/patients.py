@@ -1,8 +1,8 @@
-"""Synthetic patients and the short notes that tell of them.
+"""Synthetic patients and short notes about them.
 
-A sampler of a calculator draws a :class:`Case`: a patient, the calculator's inputs and the facts
-that state each input. :func:`write_note` turns the facts into prose, in varied order and wording,
-among facts that do not matter. Wordings with the same meaning are separated by ``|``.
+Each calculator draws a :class:`Case`: a patient, the calculator's inputs and the facts that state
+each input. :func:`write_note` writes the facts as prose, in varied order and wording, mixed with
+irrelevant facts. Wordings with the same meaning are separated by ``|``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Patient:
-    """Who the note is about: ``sex`` is ``Male`` or ``Female``; ``months`` only for infants."""
+    """The patient: ``sex`` is ``Male`` or ``Female``; ``months`` is for infants only."""
 
     sex: str
     age: int
@@ -31,7 +31,7 @@ class Patient:
     def fill(self, template: str, **texts: str) -> str:
         """Fill a template with pronouns, with ``patient`` and with ``texts``.
 
-        Each name may be written with a capital, which capitalises its text.
+        A name with a capital letter gives its text with a capital letter.
         """
         they, their = ("he", "his") if self.sex == "Male" else ("she", "her")
         words = {"they": they, "their": their, "patient": self.described, **texts}
@@ -41,7 +41,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Measure:
-    """A fact of the form "label value unit"; both texts may hold alternatives."""
+    """A fact of the form "label value unit"; both texts may contain alternatives."""
 
     label: str
     value: str
@@ -52,7 +52,7 @@ Fact = Measure | str
 
 @dataclass(frozen=True)
 class Case:
-    """What one calculator needs for one patient: its inputs, and the facts that state them."""
+    """One patient for one calculator: the inputs, and the facts that state them."""
 
     patient: Patient
     inputs: dict[str, Any]
@@ -114,9 +114,9 @@ def tenths(rng: random.Random, low: float, high: float) -> float:
 
 
 def measured_case(patient: Patient, **inputs: Any) -> Case:
-    """A case whose labelled inputs, tuples of value and unit, are stated as measures.
+    """A case whose labeled inputs, tuples of value and unit, are stated as measures.
 
-    Age and sex have no label; they are in the opening of every note.
+    Age and sex have no label; every note begins with them.
     """
     facts = tuple(
         Measure(label, _measured_value(inputs[name]))
@@ -171,7 +171,7 @@ def _irrelevant(rng: random.Random, case: Case) -> list[Fact]:
 
 
 def _measure_sentences(rng: random.Random, patient: Patient, measures: list[Measure]) -> list[str]:
-    """Either one sentence that lists all measures, or one sentence for each."""
+    """One sentence that lists all measures, or one sentence for each."""
     chosen = [(choose(rng, measure.label), choose(rng, measure.value)) for measure in measures]
     if len(chosen) > 1 and rng.random() < 0.6:
         items = ", ".join(f"{label} {value}" for label, value in chosen)

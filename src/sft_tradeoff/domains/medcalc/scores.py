@@ -1,10 +1,10 @@
-"""MedCalc-Bench's risk scores, doses and dates: what is asked, of which patients.
+"""MedCalc-Bench's risk scores, doses and dates: their questions and patients.
 
-Left out, because text and answer of the package disagree: SIRS (a heart rate below 90 counts as a
+Left out, because the package's text and answer disagree: SIRS (a heart rate below 90 counts as a
 point), CURB-65 (the text calls every respiratory rate greater than 30), APACHE II (adds the coma
 score itself), fentanyl in the morphine equivalents (two spellings of the patch, one without a
-unit). Drawn only where they are right: due date (a short cycle is announced as subtracted but
-added), Child-Pugh (nothing is added for a bilirubin of exactly 2 mg/dL; 3 mg/dL and an albumin of
+unit). Drawn only where they are right: due date (for a short cycle the text says subtract, but it
+adds), Child-Pugh (nothing is added for a bilirubin of exactly 2 mg/dL; 3 mg/dL and an albumin of
 2.8 g/dL count as worse than the criteria say), Glasgow coma scale ("not testable" speech loses a
 point). Left out for their length: CHA2DS2-VASc, HAS-BLED, HEART, Wells (both), PERC,
 Glasgow-Blatchford, Charlson, Caprini, PSI, SOFA.
@@ -206,7 +206,7 @@ def _feverpain(rng: random.Random) -> Case:
 
 
 def _coma_scale(rng: random.Random) -> Case:
-    """Draw three responses of about the same depth: nobody converses with a motionless body."""
+    """Draw three responses of similar depth: nobody talks while motionless."""
     depth = rng.random()
     eyes, speech, movement = (_near(rng, depth, list(x)) for x in (_EYES, _SPEECH, _MOVEMENT))
     inputs = {
@@ -234,7 +234,7 @@ def _steroid(rng: random.Random) -> Case:
 
 
 def _morphine_equivalents(rng: random.Random) -> Case:
-    """One drug: the explanation of two would be longer than the answer may get."""
+    """Draw one drug: an explanation of two would exceed the answer length."""
     name = rng.choice(list(_OPIOIDS))
     dose, times = rng.choice(_OPIOIDS[name]), rng.randint(2, 4)
     inputs = {f"{name} Dose": (dose, "mg"), f"{name} Dose Per Day": (times, "per day")}
@@ -256,7 +256,7 @@ def _numeric(day: date) -> str:
 
 
 def _dated(template: str, day: date) -> str:
-    """Write a sentence about a date with the date in figures, or with the month in words."""
+    """Write a sentence with a date, in digits or with the month in words."""
     in_words = f"{day:%B} {day.day}, {day.year}"
     return "|".join(
         template.format(written) for written in (_numeric(day), _numeric(day), in_words)

@@ -45,8 +45,11 @@ def test_prompt_and_target_by_hand(tmp_path):
         "Reply with the digit only, as <answer>digit</answer>."
     )
     assert first.response == "<answer>2</answer>" and first.meta == {
-        "label": "Complement", "query_id": "7", "product_id": "B000000001", "cut": ["Description"],
-    }  # fmt: skip
+        "label": "Complement",
+        "query_id": "7",
+        "product_id": "B000000001",
+        "cut": ["Description"],
+    }
     assert splits.remarks[-1].endswith(": 1 of 2 in train, 0 of 0 in validation, 0 of 1 in test.")
     assert "Query: usb hub\nBrand: Acme\nReply" in second.prompt and second.answer == "1"
     assert "Brand: Acme\nColor: red\nFeatures" in splits["test"][0].prompt
@@ -58,7 +61,7 @@ def test_splits_have_no_query_in_common_and_only_the_locale(source, caplog):
     """Pairs 2, 5, ..., 38 of 0 to 40 are Spanish: 28 are American, one with a query of the test."""
     with caplog.at_level(logging.WARNING):
         splits = generate(spec(), source)
-    remark = "1 of 28 training rows (3.57%) are left out: their query is in the test."
+    remark = "1 of 28 training rows (3.57%) are left out: their query is in the test split."
     assert remark in caplog.text and remark in splits.remarks
     american = {row["example_id"]: row for row in esci_rows() if row["product_locale"] == "us"}
     found = ids(splits)
@@ -131,7 +134,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_how_rows_are_filed(tmp_path, so
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"esci_label": "Exactly"}, "'esci_label' is 'Exactly', none of Exact, Substitute"),
+        ({"esci_label": "Exactly"}, "'esci_label' is 'Exactly', not one of Exact, Substitute"),
         ({"esci_label": None}, "'esci_label' is None, not a text"),
         ({"split": "dev"}, "'split' is 'dev', neither 'train' nor 'test'"),
         ({"query": " "}, "'query' is ' ', not a text"),
@@ -163,7 +166,7 @@ def test_a_missing_column_is_named(tmp_path, column):
 
 def test_other_formats_are_refused(tmp_path):
     (tmp_path / "train.csv").touch(), (tmp_path / "test.csv").touch()
-    with pytest.raises(RecordError, match=r"train\.csv: the files of ESCI are Parquet"):
+    with pytest.raises(RecordError, match=r"train\.csv: ESCI's files must be Parquet"):
         generate(spec(), tmp_path)
 
 

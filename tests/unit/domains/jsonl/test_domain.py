@@ -111,9 +111,7 @@ def test_byte_order_mark_blank_lines_and_windows_line_ends(file: Path) -> None:
 
 TWO_TURNS = [{"role": role, "content": "x"} for role in ("user", "assistant", "user", "assistant")]
 GOOD = [question(i) for i in range(4)]
-AT_LEAST_THREE = (
-    "at least 3 are needed: one to train on, and two to test on, as one alone has no interval"
-)
+AT_LEAST_THREE = "at least 3 are needed: one to train on and two to test on, as one has no interval"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +136,7 @@ AT_LEAST_THREE = (
         ({"prompt": "a", "response": "b", "answer": " "}, "line 5: 'answer' is empty"),
         ({"prompt": ["a"], "response": "b"}, "line 5: 'prompt' must be a text, got list"),
         ({"prompt": "a", "response": True}, "line 5: 'response' must be a text, got boolean"),
-        ('{"prompt": "\\ud800", "response": "b"}', "line 5: 'prompt' holds half of a surrogate"),
+        ('{"prompt": "\\ud800", "response": "b"}', "line 5: 'prompt' contains half of a surrogate"),
         (question(9, split="dev"), "line 5: split: 'dev' is unknown; use one of train, validat"),
         (question(9, split="test"), "line 1: 'split' is missing; give it on all lines or on none"),
         ({"messages": TWO_TURNS}, "line 5: 'messages' has the roles 'user', 'assistant', 'user'"),
@@ -197,7 +195,9 @@ def test_files_of_two_encodings_are_not_converted_as_one(file: Path) -> None:
     rows = [f'{{"prompt": "é{i}", "response": "b"}}' for i in range(3)]
     file.write_bytes(b"\n".join([rows[0].encode(), rows[1].encode("latin-1"), rows[2].encode()]))
     (problem,) = problems_of(file)
-    assert problem.startswith("line 2: not UTF-8 at byte 12; other lines are UTF-8, so convert non")
+    assert problem.startswith(
+        "line 2: not UTF-8 at byte 12; other lines are UTF-8, so do not convert this"
+    )
     assert "iconv" not in problem
 
 
@@ -205,7 +205,7 @@ def test_an_encoding_that_is_not_windows_1252(file: Path) -> None:
     """0x81 begins half of Shift-JIS's characters and is none of Windows-1252's."""
     file.write_bytes('{"prompt": "「。」", "response": "b"}'.encode("shift-jis"))
     (problem,) = problems_of(file)
-    assert "find out its encoding (not Windows-1252, which has no such bytes)" in problem
+    assert "find its encoding (not Windows-1252, which has no such bytes)" in problem
 
 
 def test_all_problems_are_reported_together_in_order(file: Path) -> None:
@@ -247,7 +247,7 @@ def test_same_prompt_in_another_normal_form_or_under_another_system_text(file: P
 
 def test_a_single_test_item_is_refused(file: Path) -> None:
     write(file, [question(i) for i in range(9)])
-    reason = "test on at least 2 different prompts, as a single one has no interval"
+    reason = "test on at least 2 different prompts, as one has no interval"
     assert problems_of(file, n_test=1) == [f"n_test: 1 is too small; {reason}"]
     lines = [question(i, split="train") for i in range(5)] + [question(9, split="test")] * 2
     assert problems_of(write(file, lines)) == [
@@ -273,10 +273,10 @@ def test_too_few_for_the_sizes(file: Path) -> None:
 def test_splits_that_are_given_must_not_be_empty(file: Path) -> None:
     write(file, [question(i, split="train") for i in range(5)])
     assert problems_of(file, n_validation=2) == [
-        "no line has 'split': 'validation'; mark some lines so, set n_validation: 0, or remove "
+        "no line has 'split': 'validation'; add it to some lines, set n_validation: 0, or remove "
         "'split' from all lines to have them divided",
-        "no line has 'split': 'test'; mark some lines so, or remove 'split' from all lines to have "
-        "them divided",
+        "no line has 'split': 'test'; add it to some lines, or remove 'split' from all lines to "
+        "have them divided",
     ]
 
 
@@ -299,7 +299,7 @@ TEXT = "\n".join(map(json.dumps, GOOD))
         (TEXT.encode("utf-32"), "the encoding is UTF-32; convert"),
         (TEXT.encode("utf-16-le"), "line 1: a zero byte; the file is UTF-16 or damaged"),
         (TEXT.encode() + b"\n\n\x00\x00", "line 6: a zero byte"),
-        (gzip.compress(TEXT.encode(), mtime=0), "it is compressed with gzip; unpack"),
+        (gzip.compress(TEXT.encode(), mtime=0), "it is compressed with gzip; decompress"),
         (b"PK\x03\x04rest", "it is a zip archive or a spreadsheet"),
         (b"PAR1rest", "it is Parquet; convert it with pandas: read_parquet('"),
         (
@@ -414,7 +414,7 @@ def test_choice_needs_a_closed_set(file: Path) -> None:
 def test_one_label_is_no_choice(file: Path) -> None:
     lines = [question(i, response="yes") for i in range(6)]
     assert problems_of(write(file, lines), metric="choice") == [
-        "metric 'choice' needs at least 2 different answers, the file has 1 ('yes'): naming it "
+        "metric 'choice' needs at least 2 different answers, the file has 1 ('yes'): it "
         "would always be right"
     ]
 
@@ -425,8 +425,8 @@ def test_labels_that_count_as_the_same(file: Path) -> None:
     lines = [question(i, response=label) for i, label in enumerate(labels)]
     problems = problems_of(write(file, lines), metric="choice")
     assert problems[:2] == [
-        "line 1: the answer 'yes' counts as 'Yes' of line 3; write both alike",
-        "line 6: the answer 'café' counts as 'cafe\u0301' of line 5; write both alike",
+        "line 1: the answer 'yes' counts as 'Yes' of line 3; spell both the same",
+        "line 6: the answer 'café' counts as 'cafe\u0301' of line 5; spell both the same",
     ]
 
 

@@ -85,7 +85,9 @@ def test_control_characters_of_a_wrong_conversion(key: str) -> None:
     """Typographic quotes of Windows-1252, read as Latin-1."""
     text = "“yes”".encode("cp1252").decode("latin-1")
     problem = problem_of({**PLAIN, key: text})
-    assert problem.startswith(f"{key!r} holds the control character U+0093: a file in Windows-1252")
+    assert problem.startswith(
+        f"{key!r} contains the control character U+0093: a file in Windows-1252"
+    )
     assert "iconv -f CP1252" in problem
 
 
@@ -103,8 +105,8 @@ def test_control_characters_of_a_wrong_conversion(key: str) -> None:
 def test_latex_with_one_backslash_is_refused(latex: str, swallowed: str) -> None:
     """JSON reads a tab and ``imes``: no error of its own."""
     assert problem_of(f'{{"prompt": "p", "response": "{latex}"}}') == (
-        f"'response' holds {swallowed}, LaTeX whose backslash JSON took for an escape; write two "
-        "backslashes for one"
+        f"'response' contains {swallowed}, LaTeX whose backslash JSON reads as an escape; "
+        "write each backslash twice"
     )
     assert parse({**PLAIN, "response": latex}).response == latex
     assert parse(
@@ -157,12 +159,12 @@ def test_a_response_that_is_not_to_be_learned_is_refused(key: str, zero: Any) ->
     for line in (with_answer(**{key: zero}), {**PLAIN, key: zero}):
         problem = problem_of(line)
         assert problem.startswith(f"{key!r}: ")
-        assert "marks the response as not to be learned; remove the line" in problem
+        assert "says that the response is not to be learned; remove the line" in problem
 
 
 @pytest.mark.parametrize("weight", [0.5, 2, "0", [1]])
 def test_other_weights_are_refused(weight: Any) -> None:
-    assert "is not supported: the response is learned with weight 1" in problem_of(
+    assert "is not supported: only the response is learned, with weight 1" in problem_of(
         with_answer(weight=weight)
     )
 
@@ -217,14 +219,14 @@ def test_keys_that_are_others_but_for_case_and_spaces_are_refused(key: str) -> N
 def test_weights_and_keys_of_parts() -> None:
     part = {"type": "text", "text": "r"}
     problem = problem_of(with_answer(content=[part | {"weight": 0}]))
-    assert "marks the response as not to be learned" in problem
+    assert "says that the response is not to be learned" in problem
     line = parse(with_answer(content=[part | {"weight": 1, "cache_control": {}}]))
     assert (line.response, line.unread) == ("r", ("content: 'cache_control'",))
 
 
 def test_tool_calls_and_unwanted_responses() -> None:
     assert "'tool_calls' is not supported" in problem_of(with_answer(tool_calls=[{"id": "c"}]))
-    assert "'label' false marks an unwanted response" in problem_of({**PLAIN, "label": False})
+    assert "'label': false marks an unwanted response" in problem_of({**PLAIN, "label": False})
     assert parse({**PLAIN, "label": 0}).unread == ("'label'",)
     assert parse({**PLAIN, "is_correct": False, "note": []}).unread == ("'is_correct'",)
 
@@ -239,7 +241,7 @@ def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFi
         generate(domain_spec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert warning.endswith(
-        "keys that are not read, with their numbers of lines: 'id' (6), '\\x1b[31m' (1), "
+        "keys that are not read, with the number of lines: 'id' (6), '\\x1b[31m' (1), "
         "messages: 'name' (1)"
     )
 
@@ -249,11 +251,11 @@ def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFi
     [
         (
             "r\ufffd",
-            "lines with U+FFFD, which stands for a character that an earlier conversion los",
+            "lines with U+FFFD, which replaces a character los",
         ),
-        ("\x1b[31mr", "lines with control characters, such as the colors of a terminal"),
-        ("cafÃ©", "lines with text in UTF-8 that was read as Windows-1252"),
-        ("itâ€™s", "lines with text in UTF-8 that was read as Windows-1252"),
+        ("\x1b[31mr", "lines with control characters, such as terminal colors"),
+        ("cafÃ©", "lines with UTF-8 text that was read as Windows-1252"),
+        ("itâ€™s", "lines with UTF-8 text that was read as Windows-1252"),
         ("[INST] r [/INST]", "lines with marks of a chat template"),
         ("r<|eot_id|>", "lines with marks of a chat template"),
         ("r</s>", "lines with marks of a chat template"),
@@ -291,7 +293,7 @@ def test_what_is_quoted_is_short_and_harmless(line: Json | str) -> None:
 
 
 def test_values_are_quoted_in_one_short_line() -> None:
-    assert "'weight': 0.0 marks" in problem_of({**PLAIN, "weight": 0.0})
+    assert "'weight': 0.0 says that" in problem_of({**PLAIN, "weight": 0.0})
     assert shown("a\x1b\n") == r"'a\x1b\n'" and len(shown("x" * 99)) == 43
     assert listed(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 2 more" and listed([]) == "none"
 

@@ -41,7 +41,7 @@ def test_prompt_and_target_by_hand(tmp_path):
         ("1 << x >> 0, so x = 5", "1 << x >> 0, so x = 5", 0),
         ("x << 3\ny = 4 >> 1", "x << 3\ny = 4 >> 1", 0),
     ],
-)  # fmt: skip
+)
 def test_calculator_annotations_are_in_no_response(tmp_path, annotated, plain, n):
     rows = [metamath_row(1, "A?") | {"response": f"{annotated}\n#### 7\nThe answer is: 7"}]
     tests = [{"question": "B?", "answer": f"{annotated}\n#### 7"}]

@@ -69,7 +69,7 @@ def test_a_prompt_of_the_test_is_not_trained_on_but_the_tests_own_copies_stay(tm
     with caplog.at_level(logging.WARNING):
         splits = generate(spec(), write_medcalc(tmp_path / "m"))
     assert sorted(by_number(splits["train"])) == list(range(2, 10))
-    remark = "1 of 9 training rows (11.11%) are left out: their prompt is in the test."
+    remark = "1 of 9 training rows (11.11%) are left out: their prompt is in the test split."
     assert remark in caplog.text and remark in splits.remarks
     assert len(splits["test"]) == 6 and len({e.id for e in splits["test"]}) == 6
 
@@ -87,7 +87,7 @@ CONCEPTION = ONLY_A_DATE.replace("response", "answer").replace("no other", "not 
         (f"When? {A_TUPLE} You should use the note.", "When? You should use the note.", A_TUPLE),
         ("When is it due?", "When is it due?", None),
     ],
-)  # fmt: skip
+)
 def test_no_question_about_a_date_forbids_what_is_asked_for(
     tmp_path, variant, question, asked, form
 ):
@@ -157,7 +157,7 @@ def test_n_train_is_an_upper_limit(tmp_path):
     source = write_medcalc(tmp_path / "m")
     few = generate(spec(n_train=3), source)["train"]
     assert few == generate(spec(), source)["train"][:3]
-    with pytest.raises(RecordError, match=r"n_test: 7 examples asked for, .* n_test <= 6"):
+    with pytest.raises(RecordError, match=r"n_test: 7 examples requested, .* n_test <= 6"):
         generate(spec(n_test=7), source)
 
 
@@ -168,7 +168,7 @@ def test_n_train_is_an_upper_limit(tmp_path):
         ({"Question": ""}, "Question", "not a text"),
         ({"Ground Truth Explanation": ""}, "Ground Truth Explanation", "not a text"),
         ({"Calculator ID": "999"}, "Calculator ID", "'999', which the benchmark's grading rule"),
-        ({"Ground Truth Answer": "n/a"}, "Ground Truth Answer", "'n/a', no decimal"),
+        ({"Ground Truth Answer": "n/a"}, "Ground Truth Answer", "'n/a', not a valid decimal"),
         ({"Lower Limit": "none"}, "Lower Limit", "'none', not a number"),
     ],
 )
@@ -195,7 +195,7 @@ def test_a_missing_column_is_named(tmp_path, column):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    with pytest.raises(RecordError, match=f"test_data.csv: no column '{column}'"):
+    with pytest.raises(RecordError, match=f"test_data.csv, row 1: no column '{column}'"):
         generate(spec(), source)
 
 
