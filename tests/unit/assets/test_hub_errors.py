@@ -1,4 +1,4 @@
-"""The hub's own client and a server on this machine: what arrives, and advice for what fails."""
+"""The hub's own client with a local server: what arrives, and advice for failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFUSALS = {  # what the hub answers: status, X-Error-Code, X-Error-Message
     "owner/busy": (429, "", "Too many requests"),
     "owner/broken": (503, "", "Service unavailable"),
 }
-# The client sleeps between its attempts: 23 s where a server fails for good.
+# The client sleeps between attempts: 23 s if a server keeps failing.
 CHILD = """
 import json, os, sys, time
 from pathlib import Path
@@ -45,7 +45,7 @@ for case in json.load(sys.stdin):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as its client asks for: a tree, and files with size and hash."""
+    """The part of the hub that its client uses: a tree, and files with size and hash."""
 
     protocol_version = "HTTP/1.1"
 
@@ -206,7 +206,7 @@ def test_what_the_hub_answers(hub, tmp_path):
 
 
 def test_what_arrives(hub, tmp_path):
-    """Files, their record, the token in every request, and none where none is set.
+    """Files and their record; the token is in every request if it is set, else in none.
 
     The second download breaks off after 1000 bytes once and is continued from there.
     """

@@ -50,7 +50,7 @@ def test_a_missing_column_is_named_with_the_file(tmp_path, suffix):
 
 
 def test_parquet_reads_only_the_columns_asked_for(tmp_path, monkeypatch):
-    """Three rows in batches of two: the numbers go on in the second batch."""
+    """Three rows in batches of two: numbering continues in the second batch."""
     monkeypatch.setattr(readers, "BATCH_ROWS", 2)
     path = write(tmp_path / "train.parquet")
     found = list(read_rows([path], ("b",)))
@@ -61,7 +61,7 @@ def test_parquet_reads_only_the_columns_asked_for(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "value", [None, "", " \n", float("nan"), True, ["a"]], ids=lambda v: repr(v)
 )
-def test_what_is_no_text_is_named_with_row_and_column(tmp_path, value):
+def test_a_value_that_is_not_a_text_is_named_with_row_and_column(tmp_path, value):
     row = readers.Row(tmp_path / "x.csv", 7, {"a": value})
     with pytest.raises(RecordError, match=r"x\.csv, row 7: 'a' is .*, not a text; fetch"):
         row.text("a")
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("text", "words"), [('{"a": 1}', "is not a JSON list"), ("[1]", "row 1: 1 is not an object")]
 )
-def test_json_that_is_no_list_of_records(tmp_path, text, words):
+def test_json_that_is_not_a_list_of_records(tmp_path, text, words):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(RecordError, match=words):
         list(read_rows([tmp_path / "x.json"], ("a",)))

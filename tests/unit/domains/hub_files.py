@@ -15,7 +15,7 @@ ESCI_LABELS = ("Exact", "Substitute", "Complement", "Irrelevant")
 
 
 def medcalc_row(number, calculator, note, answer, lower=None, upper=None, **changes):
-    """As in the benchmark, where even numbers are texts."""
+    """A row as in the benchmark, where numbers are texts too."""
     row = dict.fromkeys(MEDCALC_COLUMNS, "")
     row |= {
         "Row Number": number,
@@ -34,7 +34,7 @@ def medcalc_row(number, calculator, note, answer, lower=None, upper=None, **chan
     return row | changes
 
 
-# What the benchmark's questions about dates and gestational ages end in.
+# Last sentences of the benchmark's questions about dates and gestational ages.
 ONLY_A_DATE = (
     "Your response should be in the format of M/D/Y (ie 08/31/2023, 07/03/2000) with just the date "
     "and no other text."

@@ -1,4 +1,4 @@
-"""What holds for the data of every domain, and that published data are still what is made."""
+"""Properties of every domain's data; published data is still what is generated."""
 
 import json
 
@@ -18,7 +18,7 @@ from tests.unit.domains.hub_files import (
 )
 
 PUBLISHED = "results/published/quick/runs/smollm2-135m-instruct.base/eval.json"
-# As made when the study was published; its records name the test data only.
+# As generated when the study was published; its records have the test data only.
 TRAINED_ON = {
     "medcalc-cot": (
         "53804a44bab8ebada7e74568cdfa9439ff7533a63c978d9b0441933e5aa3d861",
@@ -38,7 +38,7 @@ WRITE = {
 VARIANTS = [(n, v) for n, spec in SPECS.items() if n != "jsonl" for v in spec.variants()]
 
 
-def test_the_published_study_has_the_data_that_are_made_today(tmp_path):
+def test_published_data_is_what_is_generated_today(tmp_path):
     with open(PUBLISHED, encoding="utf-8") as file:
         tested = json.load(file)["meta_info"]["test_sha256"]
     domains = load_study("config/studies/quick.yaml").domains
@@ -51,7 +51,7 @@ def test_the_published_study_has_the_data_that_are_made_today(tmp_path):
 
 
 def make(tmp_path, name, variant):
-    """Some hundred examples of a domain, of the hub's data sets as many as the small files have."""
+    """Some hundred examples of a domain; of a hub data set, all that the small files have."""
     sources = [WRITE[asset](tmp_path / asset) for asset in SPECS[name].assets]
     sizes = {"n_train": 250, "n_validation": 20, "n_test": 100}
     if sources:
@@ -63,7 +63,7 @@ def make(tmp_path, name, variant):
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_every_target_is_right_by_the_domains_own_rule(tmp_path, name, variant):
-    """Also with the line break that models like to add."""
+    """Also with a line break at the end, which models like to add."""
     domain, examples = get_domain(name), make(tmp_path, name, variant)
     for example in examples:
         record = example.to_dict()
@@ -77,7 +77,7 @@ def test_every_target_is_right_by_the_domains_own_rule(tmp_path, name, variant):
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_no_prompt_forbids_what_its_target_has(tmp_path, name, variant):
-    """An explanation is asked for where there is one, and nowhere is just the answer asked for."""
+    """A prompt asks for an explanation if the target has one, and never for the bare answer."""
     bare = ("no other text", "not other text", "should be a tuple", "just the date")
     explains = {"cot": ("Explain", "Reason step by step"), "label_only": ("only",)}[variant]
     for example in make(tmp_path, name, variant):

@@ -101,7 +101,7 @@ def test_everything_else_is_refused(text: str, reason: str) -> None:
 
 
 @given(st.text() | st.text("0123456789.,:/-+eE^x {}$'_½²\\frac"))
-def test_what_is_accepted_is_read_alike_in_a_response(text: str) -> None:
+def test_what_is_accepted_reads_the_same_in_a_response(text: str) -> None:
     try:
         gold = read_gold(text)
     except ValueError:

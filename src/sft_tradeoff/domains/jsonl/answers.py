@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sft_tradeoff.domains.base import Score
 from sft_tradeoff.grading.equal_answers import EqualAnswers, find_equal_answers, quoted
-from sft_tradeoff.grading.gold import beside_gold, is_ambiguous, read_gold
+from sft_tradeoff.grading.gold import around_gold, is_ambiguous, read_gold
 from sft_tradeoff.grading.numbers import agrees, format_float, last_number
 from sft_tradeoff.grading.text import composed, normalize
 
@@ -200,4 +200,4 @@ def equal_answers(lines: Sequence[Answered], meta: Mapping[str, Any]) -> tuple[s
 
 def _number_and_unit(answer: str) -> Hashable:
     """Key shared by spellings of one number; 5 km and 5 miles differ."""
-    return read_gold(answer).value, beside_gold(answer)
+    return read_gold(answer).value, around_gold(answer)

@@ -31,7 +31,7 @@ def test_category_is_complete_and_unambiguous(name):
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
-def test_category_has_complements_and_hard_irrelevant_neighbours(name):
+def test_category_has_complements_and_hard_irrelevant_neighbors(name):
     assert any(used_together(name, other) for other in CATEGORIES)
     neighbours = {c.name for c in DEPARTMENTS[DEPARTMENT_OF[name]]} - {name}
     assert any(not used_together(name, other) for other in neighbours)

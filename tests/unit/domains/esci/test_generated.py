@@ -207,7 +207,7 @@ def test_seed_decides_everything(data):
     assert generate(spec(seed=1))["train"] != data[2]["train"]
 
 
-def test_hash_randomisation_changes_nothing():
+def test_hash_randomization_changes_nothing():
     code = (
         "from sft_tradeoff.domains.registry import domain_spec;"
         "from sft_tradeoff.domains.esci.generated import generate;"
@@ -250,12 +250,12 @@ def test_exhausted_catalogue_names_field_and_maximum(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_some_queries_have_a_typing_error(seed):
+def test_some_queries_have_a_typo(seed):
     part = generate(spec(seed=seed, n_train=500))["train"]
     assert 0.04 * 500 <= sum(e.meta["typo"] for e in part) <= 0.14 * 500
 
 
-def test_substitutes_hold_near_and_far_misses(examples):
+def test_substitutes_have_near_and_far_misses(examples):
     missed = [len(e.meta["rule"]["unmet"]) for e in examples if e.answer == "1"]
     assert 0.5 < missed.count(1) / len(missed) < 0.95
     assert max(missed) >= 2

@@ -102,7 +102,7 @@ def test_products_are_shown_as_in_a_browser(tmp_path, written, shown):
         assert all(f"\nDescription: {shown}\nReply" in example.prompt for example in examples)
 
 
-def test_a_product_field_that_is_no_text_is_named(tmp_path):
+def test_a_product_field_that_is_not_a_text_is_named(tmp_path):
     rows = [
         esci_row(i, f"q {i}", split, product_color=7) for i, split in ((0, "train"), (1, "test"))
     ]
@@ -112,7 +112,7 @@ def test_a_product_field_that_is_no_text_is_named(tmp_path):
 
 
 def test_products_that_are_trained_on_with_another_query_are_counted(tmp_path):
-    """Among what is drawn: of three test products two are in the data, and one is trained on."""
+    """Among the drawn pairs: two of three test products are in the data, one is trained on."""
     rows = [esci_row(i, f"query {i}", "train", product_id=f"B{i}") for i in range(2)]
     rows += [esci_row(2 + i, f"test {i}", "test", product_id=f"B{i}") for i in range(3)]
     source = write_esci(tmp_path / "e", rows, shards=1)
@@ -146,7 +146,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_how_rows_are_filed(tmp_path, so
     ],
 )
 def test_a_defect_is_named_by_file_row_and_column(tmp_path, changes, words):
-    """The odd pair is the 2nd of the second of two files: pairs are dealt in turn."""
+    """The bad pair is the 2nd of the second file, because pairs alternate between two files."""
     rows = [esci_row(i, f"query {i}", "train") for i in range(3)]
     rows += [esci_row(3, "query 3", "train") | changes, esci_row(4, "other", "test")]
     source = write_esci(tmp_path / "e", [*rows, esci_row(5, "another", "test")])

@@ -66,7 +66,7 @@ def pattern(phrase: str) -> re.Pattern[str]:
 
 
 def take(text: str, phrase: str) -> str | None:
-    """Remove a phrase from a text, or return None if it is not there."""
+    """Remove a phrase from a text; None if it does not occur."""
     shorter, n = pattern(phrase).subn(" | ", text, count=1)
     return shorter if n else None
 
@@ -97,7 +97,7 @@ def read(text: str) -> Facts:
 
 
 def test_labels_follow_from_the_texts_alone(examples):
-    """What the prompt shows is enough: reading it back gives the facts, hence the label."""
+    """The prompt is sufficient: reading it back gives the facts, and so the label."""
     for example in examples:
         query, product = example.meta["query"], example.meta["product"]
         assert f"\nQuery: {query['text']}\nProduct: {product['text']}\n" in example.prompt
@@ -109,7 +109,7 @@ def test_labels_follow_from_the_texts_alone(examples):
             assert label(asked, shown) == example.answer
 
 
-def test_typing_errors_hit_one_long_word(examples):
+def test_typos_are_in_one_long_word(examples):
     catalogue = (
         f"{DEPARTMENTS} {BRANDS} looking for an I need a buy where can get show me by from sale"
     )

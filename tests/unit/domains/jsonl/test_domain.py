@@ -1,4 +1,4 @@
-"""The user's own file: what is accepted, how it is split, graded, and what its problems say."""
+"""The user's own file: what is accepted, how it is split and graded, and its error messages."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_not_utf_8(file: Path) -> None:
 
 
 def test_the_advice_for_windows_1252_gives_back_the_text(tmp_path: Path) -> None:
-    """Latin-1 would make control characters of typographic quotes."""
+    """Latin-1 would turn typographic quotes into control characters."""
     text = "\n".join(f'{{"prompt": "it’s {i}", "response": "“yes” for 5 €"}}' for i in range(5))
     file = tmp_path / "d.jsonl"
     file.write_bytes(text.encode("cp1252"))
@@ -202,7 +202,7 @@ def test_files_of_two_encodings_are_not_converted_as_one(file: Path) -> None:
 
 
 def test_an_encoding_that_is_not_windows_1252(file: Path) -> None:
-    """0x81 begins half of Shift-JIS's characters and is none of Windows-1252's."""
+    """0x81 starts half of Shift-JIS's characters and is unused in Windows-1252."""
     file.write_bytes('{"prompt": "「。」", "response": "b"}'.encode("shift-jis"))
     (problem,) = problems_of(file)
     assert "find its encoding (not Windows-1252, which has no such bytes)" in problem
@@ -323,7 +323,7 @@ def test_a_file_of_another_kind_is_one_problem(file: Path, content: bytes, probl
 
 
 def test_the_advice_for_csv_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the message says to type, typed; commas and line breaks within a cell survive."""
+    """Run the suggested command; commas and line breaks within a cell are kept."""
     monkeypatch.chdir(tmp_path)
     table = pd.DataFrame({"prompt": ["a, b", "c\nd", "e"], "response": ["19.90", "None", '"x"']})
     table.to_csv("my.csv", index=False)
@@ -351,7 +351,7 @@ OTHER_KINDS = {
 @pytest.mark.parametrize("kind", OTHER_KINDS)
 @pytest.mark.parametrize("name", ["my data.jsonl", "my data.json"])
 def test_a_conversion_overwrites_nothing(tmp_path: Path, kind: str, name: str) -> None:
-    """A shell empties the output before the input is read; `my data.jsonl` is there either way."""
+    """A shell empties the output before the input is read; `my data.jsonl` exists already."""
     (tmp_path / "my data.jsonl").write_bytes(TEXT.encode())
     file = tmp_path / name
     file.write_bytes(OTHER_KINDS[kind])
@@ -373,7 +373,7 @@ def test_the_advice_for_other_encodings_works(tmp_path: Path, kind: str, first: 
 
 
 def test_a_broken_first_line_does_not_make_another_kind(file: Path) -> None:
-    """Line 1 could be CSV, line 2 is a list: two bad lines of a JSONL file all the same."""
+    """Line 1 could be CSV and line 2 is a list, but these are two bad lines of a JSONL file."""
     problems = problems_of(write(file, ["prompt, response", "[1, 2]", *GOOD]))
     assert [problem[:23] for problem in problems] == [
         "line 1: not valid JSON:",
@@ -388,7 +388,7 @@ def test_a_broken_first_line_does_not_make_another_kind(file: Path) -> None:
         ("choice", "answer 'C', read 'B')"),
     ],
 )
-def test_a_metric_that_fails_the_own_response_is_a_problem(
+def test_a_metric_that_fails_the_lines_own_response_is_a_problem(
     file: Path, metric: str, problem: str
 ) -> None:
     answer = "C" if metric == "choice" else "B"
@@ -420,7 +420,7 @@ def test_one_label_is_no_choice(file: Path) -> None:
 
 
 def test_labels_that_count_as_the_same(file: Path) -> None:
-    """Another case, another normal form: each would count as right for the other."""
+    """Labels that differ in case or normal form would count as right for each other."""
     labels = ["yes", "no", "Yes", "no", "cafe\u0301", "café"]
     lines = [question(i, response=label) for i, label in enumerate(labels)]
     problems = problems_of(write(file, lines), metric="choice")
@@ -440,7 +440,7 @@ def test_sizes_are_met_and_surplus_is_left_out(file: Path) -> None:
     assert len(set.union(*map(prompts, splits.values()))) == 35
 
 
-def test_given_splits_are_obeyed_and_cut(file: Path) -> None:
+def test_given_splits_are_used_and_limited(file: Path) -> None:
     names = ["train"] * 6 + ["validation"] * 3 + ["test"] * 4
     write(file, [question(i, split=name) for i, name in enumerate(names)])
     splits = generate(spec(file, n_train=5, n_validation=9, n_test=2))
@@ -609,7 +609,7 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
         ("numeric", ["($5)", "$5", "$7"], {}),
     ],
 )
-def test_some_answers_that_count_as_equal_are_said(
+def test_some_answers_that_count_as_equal_are_logged(
     file: Path, caplog: pytest.LogCaptureFixture, metric: str, answers: list[str], settings: Line
 ) -> None:
     write(file, [question(i, response=text) for i, text in enumerate(answers)])
@@ -629,7 +629,7 @@ def test_spellings_of_one_number_are_one_answer(
     assert generate(spec(file, metric="numeric")) and not caplog.messages
 
 
-def test_units_alone_are_no_reason_to_refuse(file: Path) -> None:
+def test_different_units_alone_are_not_refused(file: Path) -> None:
     answers = [f"{name} has 1" for name in ("Ann", "Bob", "Eve", "Kim", "Lee")] + ["0"]
     write(file, [question(i, response=text) for i, text in enumerate(answers)])
     assert generate(spec(file, metric="numeric"))
@@ -646,7 +646,7 @@ def test_numeric_without_a_number_is_a_format_failure() -> None:
     [
         ("B", "B", "B"),
         ("B", "The answer is (B), not A.", "B"),
-        ("B", "This is a hard one: B", "B"),  # the article is no label
+        ("B", "This is a hard one: B", "B"),  # the article is not a label
         ("A", "A, since B is wrong", "A"),
         ("B", "Option-B", "B"),
         ("B", "ABBA", None),

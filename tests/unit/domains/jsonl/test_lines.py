@@ -1,4 +1,4 @@
-"""What is read of a line: all of it as it is meant, or nothing of it with a word."""
+"""Reading a line: all of it is used as meant, or the line is refused with a reason."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_numbers_keep_their_digits(number: str) -> None:
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
-def test_what_is_no_json_number_is_refused(constant: str) -> None:
+def test_constants_that_are_not_json_are_refused(constant: str) -> None:
     problem = problem_of(f'{{"prompt": "p", "response": {constant}}}')
     assert problem == f"not valid JSON: {constant}; correct or remove the line"
 
@@ -66,12 +66,12 @@ def test_a_key_that_appears_twice() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\u200b", "\ufeff \u2060", "\u3000", "\t\x00", "\xad"])
-def test_texts_without_anything_to_see_are_empty(text: str) -> None:
+def test_invisible_texts_are_empty(text: str) -> None:
     for key in ("prompt", "response", "answer"):
         assert problem_of({**PLAIN, key: text}) == f"{key!r} is empty; correct or remove the line"
 
 
-def test_texts_are_kept_as_they_are() -> None:
+def test_texts_are_not_changed() -> None:
     for text in (" a\u200b", "e\u0301", "\ue000", "\U0001faf9", "👩\u200d🔬", "a\x0cb"):
         assert parse({**PLAIN, "response": text}).response == text
 
@@ -103,7 +103,7 @@ def test_control_characters_of_a_wrong_conversion(key: str) -> None:
     ],
 )
 def test_latex_with_one_backslash_is_refused(latex: str, swallowed: str) -> None:
-    """JSON reads a tab and ``imes``: no error of its own."""
+    """JSON reads a tab and ``imes``, without an error."""
     assert problem_of(f'{{"prompt": "p", "response": "{latex}"}}') == (
         f"'response' contains {swallowed}, LaTeX whose backslash JSON reads as an escape; "
         "write each backslash twice"
@@ -169,7 +169,7 @@ def test_other_weights_are_refused(weight: Any) -> None:
     )
 
 
-def test_weights_that_say_what_is_done_are_accepted() -> None:
+def test_weights_that_are_used_are_accepted() -> None:
     for weight in (1, 1.0, True, None):
         assert parse(with_answer(weight=weight)).unread == ()
     turns = chat()["messages"]
@@ -209,7 +209,7 @@ def test_marks_of_another_split_or_of_none_are_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["Answer", "answer ", "SPLIT", "\ufeffanswer", "Weight", "Tools"])
-def test_keys_that_are_others_but_for_case_and_spaces_are_refused(key: str) -> None:
+def test_keys_that_differ_in_case_and_spaces_are_refused(key: str) -> None:
     problem = problem_of({**PLAIN, key: "train"})
     assert problem.startswith("the key ") and "is not read; write" in problem
     assert "is not read; write 'weight'" in problem_of(with_answer(Weight=1))
@@ -263,7 +263,7 @@ def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFi
         ("café, 5 €, “r” 한국 Ã <b>x</b> [1] ###", None),
     ],
 )
-def test_signs_of_something_wrong_are_told(
+def test_signs_of_damage_are_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, remark: str | None
 ) -> None:
     rows = [{"prompt": f"q{i}", "response": text if i > 2 else "r"} for i in range(6)]
@@ -298,7 +298,7 @@ def test_values_are_quoted_in_one_short_line() -> None:
     assert listed(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 2 more" and listed([]) == "none"
 
 
-# --- What reads the same -----------------------------------------------------------------------
+# --- Texts that read the same -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_texts_that_read_the_same_compare_equal(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), [("10²", "102"), ("½", "1/2"), ("x₁", "x1"), ("e", "é")])
-def test_texts_that_read_otherwise_do_not(one: str, other: str) -> None:
+def test_texts_that_read_differently_do_not(one: str, other: str) -> None:
     assert normalize(one) != normalize(other)
 
 
@@ -342,7 +342,7 @@ def test_questions_are_a_system_text_and_a_prompt() -> None:
 
 
 def test_grading_folds_normal_forms() -> None:
-    """Tokenizers that compose (Qwen) answer in NFC, whatever the file has."""
+    """Tokenizers that compose characters (Qwen) answer in NFC, whatever the file has."""
     gold = "cafe\u0301"
     for metric, labels in (("exact_match", []), ("choice", [gold, "the\u0301"])):
         meta = {"metric": metric, "tolerance": 0, "labels": labels}

@@ -127,7 +127,7 @@ def test_seed_decides_everything(data):
     assert data[1]["train"] != data[2]["train"]
 
 
-def test_hash_randomisation_changes_nothing():
+def test_hash_randomization_changes_nothing():
     code = (
         "from sft_tradeoff.domains.registry import domain_spec;"
         "from sft_tradeoff.domains.math.generated import generate;"

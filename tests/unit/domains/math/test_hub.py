@@ -56,8 +56,8 @@ def test_calculator_annotations_are_in_no_response(tmp_path, annotated, plain, n
         assert any(line.startswith(remark) for line in splits.remarks)
 
 
-def test_an_answer_that_is_no_number_and_one_that_is_missing(tmp_path):
-    """MATH's answers are expressions, so the prompt asks for no number."""
+def test_an_answer_that_is_not_a_number_and_one_that_is_missing(tmp_path):
+    """MATH's answers are expressions, so the prompt does not ask for a number."""
     rows = [metamath_row(1, "A?") | {"response": "So.\nThe answer is: \\frac{1}{2}"}]
     rows.append(metamath_row(2, "B?") | {"response": "I cannot tell."})
     splits = generate(spec(), write_metamath(tmp_path / "m", rows), write_gsm8k(tmp_path / "g"))

@@ -1,4 +1,4 @@
-"""MedCalc: the data are right, apart and readable; grading follows the benchmark's rule."""
+"""MedCalc: the data is right, without leakage and readable; grading follows the benchmark."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def decimal(truth: float) -> dict[str, Any]:
 
 
 def drawn(calculator: Calculator) -> Iterator[tuple[random.Random, Case, str, str]]:
-    """Cases of one calculator with explanation and answer."""
+    """Cases of one calculator, with explanation and answer."""
     for i in range(DRAWS):
         rng = random.Random(f"{calculator.id} {i}")
         case = calculator.draw(rng)
         yield rng, case, *calculator.explain(case)
 
 
-# --- The answers, worked out here from the published formulas --------------------------------
+# --- The answers, computed here from the published formulas --------------------------------
 
 
 def kg(inputs: Inputs) -> float:
@@ -390,7 +390,7 @@ def test_no_prompt_twice_within_or_across_splits(seed: int) -> None:
     assert len(set(prompts)) == len(prompts) == 400 + 31 + 62
 
 
-def test_no_patient_twice_though_told_in_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_patient_twice_in_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = Counter[str]()
 
     def few(rng: random.Random) -> Case:
@@ -449,7 +449,7 @@ def test_examples_are_short_enough_for_a_small_model() -> None:
 
 
 def wrong(example: Example) -> str:
-    """An answer just beyond what counts as right."""
+    """An answer just outside the accepted range."""
     kind, answer = example.meta["output_type"], example.answer
     if kind == "date":
         return on(datetime.strptime(answer, "%m/%d/%Y").date() + timedelta(days=1))
@@ -530,7 +530,7 @@ def test_decimal(generation: str, correct: bool, parsed: str | None) -> None:
         ("68 per 2.89 = 23.5", "23.5"),
     ],
 )
-def test_number_that_belongs_to_a_unit_is_no_answer(text: str, parsed: str) -> None:
+def test_number_in_a_unit_is_not_an_answer(text: str, parsed: str) -> None:
     assert score(decimal(60), f"Final answer: {text}").parsed == parsed
 
 
@@ -542,7 +542,7 @@ def test_number_that_belongs_to_a_unit_is_no_answer(text: str, parsed: str) -> N
         ("7/9 points (1 + 2 + 4).", "7"),
         ("-1 (age 45 and older: -1, cough 0)", "-1"),
         ("2.5 (95 % interval 1.5, 3.5)", "2.5"),
-        # No list of parts, or no number directly before it: the last number, as ever.
+        # Not a list of parts, or no number directly before it: the last number counts, as usual.
         ("grade 2 (7 points)", "7"),
         ("class 2 (1 + 2 + 4 = 7)", "7"),
         ("2 (1,200 mL)", "1200"),
@@ -704,7 +704,7 @@ def test_hostile_text_is_harmless_and_fast(output_type: str, text: str) -> None:
     assert time.process_time() - start < 10  # quadratic would take hours
 
 
-def test_ten_thousand_digits_are_no_answer() -> None:
+def test_ten_thousand_digits_are_not_an_answer() -> None:
     assert score(decimal(3.0), "Final answer: " + "9" * 10_000).format_failure
 
 

@@ -112,7 +112,7 @@ def test_units_that_a_question_names_stay(tmp_path):
 
 
 def test_shared_and_repeated_notes_are_counted_among_what_is_drawn(tmp_path):
-    """Notes 1 to 3 are asked about in both splits; note 0 twice in the test, once alike."""
+    """Notes 1 to 3 have questions in both splits; note 0 has two in the test, one repeated."""
     train = [medcalc_row(i, "2", f"Note {i}.", "1.0") for i in (1, 2, 3, 4)]
     test = [medcalc_row(i, "28", f"NOTE {i}.", "1") for i in (1, 2, 3, 0, 0)]
     test.append(medcalc_row(9, "4", "Note 0.", "1"))
@@ -127,7 +127,7 @@ def test_shared_and_repeated_notes_are_counted_among_what_is_drawn(tmp_path):
 
 
 def test_the_longest_explanations_fit():
-    """In the paper's study, with the longest note that a prompt has room for.
+    """In the paper's study, with the longest note that fits into a prompt.
 
     Of the benchmark's texts that were read, APACHE II's were the longest: 8,000 characters. Texts
     so full of numbers have at least 2.2 characters a token where each digit is one.
