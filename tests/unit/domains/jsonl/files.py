@@ -1,0 +1,46 @@
+"""Small JSONL files, and the problems that reading them reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sft_tradeoff.domains.base import Example
+from sft_tradeoff.domains.jsonl.domain import generate
+from sft_tradeoff.domains.jsonl.spec import JsonlSpec
+from sft_tradeoff.domains.registry import domain_spec
+from sft_tradeoff.grading.text import normalize
+
+Line = dict[str, Any]
+GOOD = [{"prompt": f"Question {i}?", "response": f"Reply {i}"} for i in range(4)]
+
+
+def write(file: Path, lines: Sequence[Line | str]) -> Path:
+    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    file.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return file
+
+
+def spec(file: Path, **settings: Any) -> JsonlSpec:
+    sizes = {"n_train": 100, "n_validation": 0, "n_test": 2}
+    return domain_spec(**{"name": "jsonl", "path": str(file), **sizes, **settings})
+
+
+def question(number: int, **keys: Any) -> Line:
+    return {"prompt": f"Question {number}?", "response": f"Reply {number}", **keys}
+
+
+def problems_of(file: Path, **settings: Any) -> list[str]:
+    with pytest.raises(ValueError) as error:
+        generate(spec(file, **settings))
+    head, *problems = str(error.value).split("\n")
+    assert str(file) in head
+    return [problem.strip() for problem in problems]
+
+
+def prompts(examples: Sequence[Example]) -> set[str]:
+    return {normalize(example.prompt) for example in examples}
