@@ -167,7 +167,7 @@ def test_nothing_is_made_of_a_damaged_asset(
     with pytest.raises(SystemExit):
         cli.main([*map(str, command)])
     said = capsys.readouterr().err
-    assert f"{asset} is not what it was when asset 'a' was fetched; delete {record} and run" in said
+    assert f"{asset} has changed since asset 'a' was fetched; delete {record} and run" in said
     assert not (tmp_path / "out").exists()
 
 

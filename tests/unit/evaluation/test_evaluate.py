@@ -400,7 +400,7 @@ def test_leakage_between_splits_is_refused():
 
     splits = {"train": [example("a", "Same  prompt")], "validation": [],
               "test": [example("b", "same prompt")]}  # fmt: skip
-    with pytest.raises(Exception, match=r"'b' has the prompt of train example 'a'"):
+    with pytest.raises(Exception, match=r"'b' has the same prompt as train example 'a'"):
         refuse_leakage(splits)
 
 
