@@ -1,6 +1,6 @@
 """Draw the splits of a domain from a data set.
 
-Whatever is drawn depends on the seed and the examples' ids alone, not on the order of the rows.
+The draw depends only on the seed and the examples' ids, not on the order of the rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sft_tradeoff.domains.base import Splits
-from sft_tradeoff.system.records import RecordError
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.base import Example
@@ -54,11 +53,11 @@ def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.
     Args:
         spec: Sizes.
         order: [n] uint64 random order of the candidates of training and validation.
-        group: [n] uint64 key of what they share with others, such as a query.
+        group: [n] uint64 digest of what they share with others, such as a query.
         test_order: [m] uint64 random order of the candidates of the test.
 
     Raises:
-        RecordError: If there are too few candidates.
+        ValueError: If there are too few candidates.
     """
     validation = np.lexsort((order, group))[: spec.n_validation]
     free = np.flatnonzero(~np.isin(group, group[validation]))
@@ -66,12 +65,12 @@ def draw(spec: DomainSpec, order: np.ndarray, group: np.ndarray, test_order: np.
     test = np.argsort(test_order, kind="stable")[: spec.n_test]
     for split, found in (("test", test), ("validation", validation)):
         if len(found) < getattr(spec, f"n_{split}"):
-            raise RecordError(
+            raise ValueError(
                 f"n_{split}: {getattr(spec, f'n_{split}')} examples requested, but the data set "
                 f"has {len(found)}; use n_{split} <= {len(found)}"
             )
     if not len(train):
-        raise RecordError(
+        raise ValueError(
             f"n_validation: {spec.n_validation} of {len(order)} candidates leave nothing to train "
             "on; lower it"
         )

@@ -94,7 +94,8 @@ def generate(spec: HubEsciSpec, source: Path) -> Splits:
         Split name -> examples.
 
     Raises:
-        RecordError: Naming file, row and column, or the size that cannot be met.
+        RecordError: Naming file, row and column.
+        ValueError: If a size cannot be met.
     """
     paths = [*data_files(source, "train"), *data_files(source, "test")]
     for path in paths:

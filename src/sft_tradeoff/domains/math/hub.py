@@ -49,7 +49,8 @@ def generate(spec: HubMetamathSpec, metamathqa: Path, gsm8k: Path) -> Splits:
         Split name -> examples.
 
     Raises:
-        RecordError: Naming file, row and column, or the size that cannot be met.
+        RecordError: Naming file, row and column.
+        ValueError: If a size cannot be met.
     """
     test = [_test_example(row) for row in read_rows(data_files(gsm8k, "test"), TEST_COLUMNS)]
     asked = {normalize(example.meta["question"]) for example in test}

@@ -64,7 +64,8 @@ def generate(spec: HubMedcalcSpec, source: Path) -> Splits:
         Split name -> examples.
 
     Raises:
-        RecordError: Naming file, row and column, or the size that cannot be met.
+        RecordError: Naming file, row and column.
+        ValueError: If a size cannot be met.
     """
     test, rows = _read(spec, source, "test"), _read(spec, source, "train")
     asked = {normalize(example.prompt) for _, example in test}

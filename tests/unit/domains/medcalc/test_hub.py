@@ -157,7 +157,7 @@ def test_n_train_is_an_upper_limit(tmp_path):
     source = write_medcalc(tmp_path / "m")
     few = generate(spec(n_train=3), source)["train"]
     assert few == generate(spec(), source)["train"][:3]
-    with pytest.raises(RecordError, match=r"n_test: 7 examples requested, .* n_test <= 6"):
+    with pytest.raises(ValueError, match=r"n_test: 7 examples requested, .* n_test <= 6"):
         generate(spec(n_test=7), source)
 
 
