@@ -22,6 +22,7 @@ from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.suite.base import ITEM_TOKENS
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.training.memory import estimate, model_size
@@ -45,15 +46,6 @@ EXAMPLE_TOKENS = {
     ("hub_esci", "label_only"): (400, 10),
     ("hub_metamath", "cot"): (120, 220),
 }
-# Tokens that an item of the general suite makes the model read (all choices) and write.
-ITEM_TOKENS = {"multiple_choice": (100, 0), "text": (220, 0), "generation": (200, 250)}
-N_ITEMS = {  # where a study asks all
-    "piqa": 1500, "commonsense_qa": 1214, "openbookqa": 500, "social_iqa": 1924, "boolq": 3270,
-    "asdiv_choice": 1004, "asdiv": 1054, "ifeval_generated": 300, "human_eval": 164,
-    "code_length_news": 982, "code_length_dialogue": 90, "code_length_math": 120,
-    "code_length_code": 164, "ifeval": 541, "gsm8k": 1319, "humaneval": 164,
-    "humaneval_instruct": 164,
-}  # fmt: skip
 
 
 class CostError(UserError):
@@ -167,8 +159,8 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
         read += domain.n_test * (prompt + response)
         written += domain.n_test * response
     for task, limit in config.evaluation.tasks.items():
-        n_items = min(limit or math.inf, N_ITEMS.get(task, 1000))
-        item = ITEM_TOKENS[BENCHMARKS[task].kind]
+        benchmark = BENCHMARKS[task]
+        n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
         read, written = read + n_items * item[0], written + n_items * item[1]
     host = hardware.step_s if config.evaluation.backend == "hf" else 0.0
     step = max(2 * n / (hardware.bandwidth * GB), host)

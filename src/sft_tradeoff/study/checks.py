@@ -13,8 +13,9 @@ from pathlib import Path
 from sft_tradeoff.assets.spec import UNPINNED, HubAsset
 from sft_tradeoff.domains.registry import DOMAIN_ASSETS
 from sft_tradeoff.study.config import SCHEMA_PATH, SUITE, Study, load_study, study_schema
+from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.human_eval import NO_PERMISSION
-from sft_tradeoff.suite.registry import BENCHMARKS, Benchmark
+from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.validation import ConfigError, closest
 
 
@@ -87,11 +88,12 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
             )
         if benchmarks[name].runs_code and not study.evaluation.execute_code:
             raise ConfigError(f"{source}: {NO_PERMISSION.format(name=name)}")
-        if name == "gsm8k" and any(domain.name == "math" for domain in study.domains):
-            raise ConfigError(
-                f"{source}: evaluation.tasks: 'gsm8k' tests what the domain 'math' trains, so it "
-                "is no general ability here; take it out"
-            )
+        for domain in study.domains:
+            if domain.name in benchmarks[name].trained_by:
+                raise ConfigError(
+                    f"{source}: evaluation.tasks: {name!r} tests what the domain {domain.name!r} "
+                    "trains, so it is not a general ability here; remove it"
+                )
         wanted = benchmarks[name].chat_template
         if wanted is not None and wanted != study.evaluation.chat_template:
             raise ConfigError(

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from sft_tradeoff.assets.records import BenchmarkError
 from sft_tradeoff.suite.build import build_benchmark, shuffled
@@ -26,8 +24,6 @@ from sft_tradeoff.suite.multiple_choice import (
     parse_question,
     parse_yes_no,
 )
-from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.suite.stock import STOCK
 
 
 def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
@@ -324,17 +320,3 @@ def test_seed_changes_the_order() -> None:
 
 
 # --- tasks --------------------------------------------------------------------------------------
-
-
-def test_every_benchmark_has_a_task_and_every_task_a_benchmark() -> None:
-    files = Path("workflow/tasks").glob("*.yaml")
-    tasks = {p.stem: load_yaml(p, resolve_func=False, recursive=False) for p in files}
-    in_python = {"ifeval_generated", *STOCK}  # built by suite.py
-    assert set(tasks) == set(BENCHMARKS) - in_python
-    for name, task in tasks.items():
-        assert task["task"] == name
-
-
-def test_assets_are_in_the_catalogue() -> None:
-    catalogue = yaml.safe_load(Path("config/catalogue.yaml").read_text())
-    assert {b.asset for b in BENCHMARKS.values() if b.asset} <= set(catalogue["assets"])

@@ -24,6 +24,7 @@ from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.sandbox.run import SandboxError
 from sft_tradeoff.study.config import CATALOGUE_PATH
 from sft_tradeoff.suite import human_eval, stock
+from sft_tradeoff.suite.base import TaskOptions
 from sft_tradeoff.suite.human_eval import ExecutionNotAllowed
 from sft_tradeoff.suite.stock import PUNKT, STOCK, build, stock_task
 
@@ -122,7 +123,8 @@ def refuse(*arguments, **_):
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 
 folder, answers = Path(sys.argv[1]), json.loads(sys.argv[2])
-from sft_tradeoff.suite.registry import human_eval, stock
+from sft_tradeoff.suite import human_eval, stock
+from sft_tradeoff.suite.base import TaskOptions
 from sft_tradeoff.assets.records import BenchmarkError
 
 def items_of(name):
@@ -131,7 +133,7 @@ def items_of(name):
 out = {"refused": {}}
 for name in ("ifeval", "gone", "unknown", "argument"):
     try:
-        stock.stock_task("ifeval", items_of(name), execute_code=False)
+        stock.stock_task("ifeval", items_of(name), TaskOptions(None, False))
     except BenchmarkError as error:
         out["refused"][name] = str(error)
 (folder / "later").rename(folder / "local")
@@ -178,7 +180,7 @@ def ask(tasks, chat=False, **options):
            {n: stock.stock_rows(n, log) for n, log in samples.items()}
 
 def tasks(names):
-    return [stock.stock_task(n, items_of(n), execute_code=True) for n in names]
+    return [stock.stock_task(n, items_of(n), TaskOptions(None, True)) for n in names]
 
 plain = ("ifeval", "gsm8k", "humaneval")
 chat = ("ifeval", "gsm8k", "humaneval_instruct")
@@ -374,13 +376,13 @@ def test_a_damaged_file_is_refused(tmp_path):
         build(tmp_path, "gsm8k")
 
 
-# --- no permission, light import ----------------------------------------------------------------
+# --- permission, sentence model ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
 def test_code_does_not_run_without_permission(name):
     with pytest.raises(ExecutionNotAllowed, match=f"evaluation.execute_code: false.*'{name}'"):
-        stock_task(name, [], execute_code=False)
+        stock_task(name, [], TaskOptions(None, execute_code=False))
 
 
 @pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
@@ -390,16 +392,7 @@ def test_a_machine_without_sandbox_is_refused(monkeypatch, name):
 
     monkeypatch.setattr(human_eval, "require_sandbox", refuse)
     with pytest.raises(SandboxError, match="no namespaces"):
-        stock_task(name, [], execute_code=True)
-
-
-def test_import_is_light():
-    """The workflow reads the table of benchmarks before every command."""
-    code = (
-        "import sys\nimport sft_tradeoff.suite.registry\n"
-        "assert not {'lm_eval', 'nltk', 'datasets', 'torch', 'pyarrow'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+        stock_task(name, [], TaskOptions(None, execute_code=True))
 
 
 @pytest.mark.parametrize("is_named", [True, False])
@@ -560,6 +553,6 @@ def test_prompts_that_cannot_be_graded_are_refused(ran):
     refused = ran["refused"]
     assert set(refused) == {"ifeval", "unknown", "argument"}
     assert "'1012' cannot be graded: nltk's punkt_tab is missing; fetch" in refused["ifeval"]
-    assert "let its 'path' (source: local) name the folder" in refused["ifeval"]
+    assert "set its 'path' (source: local) to the folder" in refused["ifeval"]
     assert "'1000' cannot be graded: KeyError: 'a:b'" in refused["unknown"]
     assert "colour" in refused["argument"]
