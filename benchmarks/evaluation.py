@@ -84,7 +84,7 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from sft_tradeoff.evaluation.lm import load_lm
+    from sft_tradeoff.evaluation.load import load_lm
     from sft_tradeoff.models.load import load_model
     from sft_tradeoff.models.tokenizer import load_tokenizer
 

@@ -172,7 +172,7 @@ def test_a_file_replaced_within_its_time_is_asked_as_it_is(material, random_mode
 
 def test_the_recorded_hash_is_of_the_items_that_were_asked(material, random_model, monkeypatch):
     """A file that changes after it was read changes neither."""
-    from sft_tradeoff.evaluation.lm import load_lm
+    from sft_tradeoff.evaluation.load import load_lm
 
     _, expected = run(material, random_model, {"piqa": None})
     files = {"piqa": material / "cache/benchmarks/piqa.jsonl"}
@@ -184,7 +184,7 @@ def test_the_recorded_hash_is_of_the_items_that_were_asked(material, random_mode
             path.write_text("changed")
         return load_lm(*arguments)
 
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", spoil)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", spoil)
     report, items = run(material, random_model, {"piqa": None})
     assert report["meta_info"]["test_sha256"] == hashes
     assert items.equals(expected)
@@ -267,7 +267,7 @@ def test_the_chat_template_is_put_on_once_and_only_where_asked(
 def test_an_unusable_item_is_named_before_the_model_is_loaded(
     material, random_model, monkeypatch, name, item, words
 ):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
     path = material / "cache" / "benchmarks" / f"{name}.jsonl"
     path.write_text(path.read_text() + json.dumps(item) + "\n")
     with pytest.raises(BenchmarkError) as error:
@@ -277,8 +277,8 @@ def test_an_unusable_item_is_named_before_the_model_is_loaded(
 
 
 def test_a_missing_file_is_named_before_the_model_is_loaded(material, random_model, monkeypatch):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
-    with pytest.raises(BenchmarkError, match=r"openbookqa: .*openbookqa\.jsonl is missing"):
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
+    with pytest.raises(BenchmarkError, match=r"openbookqa: file not found: .*openbookqa\.jsonl"):
         run(material, random_model, {"openbookqa": None})
 
 
@@ -301,13 +301,13 @@ def test_a_window_shorter_than_the_prompt_is_refused_before_any_forward_pass(
 def test_a_domain_that_would_be_cut_is_refused_before_the_model_is_loaded(
     material, random_model, monkeypatch
 ):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
     with pytest.raises(EvaluationError, match=r"max_length: 300 .* domain 'esci-label_only'"):
         run(material, random_model, {}, max_length=300)
 
 
 def test_a_window_wider_than_the_models_is_refused(material, random_model):
-    with pytest.raises(UserError, match=r"max_length: 4096 is more than the model's .* 2048"):
+    with pytest.raises(UserError, match=r"max_length: 4096 exceeds the model's window of 2048"):
         run(material, random_model, {}, max_length=4096)
 
 
@@ -324,7 +324,7 @@ def test_a_window_wider_than_the_models_is_refused(material, random_model):
 def test_damaged_domain_files_are_named_before_the_model_is_loaded(
     material, random_model, monkeypatch, name, content, words
 ):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
     (material / name).unlink()
     checksum_path(material / name).unlink()  # with it, any damage is refused alike
     if content is not None:
@@ -347,7 +347,7 @@ def test_every_loss_carries_the_id_of_its_example(material, random_model):
 
 
 def test_generated_code_needs_the_studys_permission(material, random_model, monkeypatch):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
     item = {"id": "h", "prompt": "def f():\n", "test": "def check(candidate): pass",
             "entry_point": "f"}  # fmt: skip
     (material / "cache" / "benchmarks" / "human_eval.jsonl").write_text(json.dumps(item) + "\n")

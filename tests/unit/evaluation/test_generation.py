@@ -197,10 +197,10 @@ def test_rows_that_left_leave_no_memory_behind():
     """Room for 64 more columns is kept while rows stay, and freed with the rows that leave."""
     layer = GrowingLayer()
     layer.update(torch.ones(4, 1, 5, 2), torch.ones(4, 1, 5, 2))
-    assert layer._room[0].shape == (4, 1, 5 + SPARE, 2)
+    assert layer._buffers[0].shape == (4, 1, 5 + SPARE, 2)
     layer.keys, layer.values = (t[:1].clone() for t in (layer.keys, layer.values))
-    layer.forget_room()
+    layer.drop_free_columns()
     keys, _ = layer.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))
     assert keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 1, 0]
     layer.reset()
-    assert layer._room == [None, None]
+    assert layer._buffers == [None, None]

@@ -22,7 +22,8 @@ from transformers import (
     RwkvForCausalLM,
 )
 
-from sft_tradeoff.evaluation.lm import SharedPrefixLM, load_lm, score_labels
+from sft_tradeoff.evaluation.lm import SharedPrefixLM, score_labels
+from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.evaluation.prefix_tree import PrefixTree, tree_batches
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.padding import padded_width

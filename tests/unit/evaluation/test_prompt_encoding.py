@@ -12,7 +12,8 @@ from lm_eval.api.model import CacheHook
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers.processors import TemplateProcessing
 
-from sft_tradeoff.evaluation.lm import SharedPrefixLM, load_lm
+from sft_tradeoff.evaluation.lm import SharedPrefixLM
+from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.spec import EvaluationSpec
@@ -182,7 +183,7 @@ def vllm(random_model, monkeypatch):
             self.asked = requests
             return [(-1.0, False)] * len(requests)
 
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.find_spec", lambda name: name)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.find_spec", lambda name: name)
     monkeypatch.setattr(f"{module}.VLLM", WithoutEngine)
     yield load_lm(random_model, EvaluationSpec(backend="vllm", max_length=128))
     del sys.modules[module]

@@ -9,7 +9,7 @@ import pytest
 from lm_eval import evaluator
 from lm_eval.tasks import TaskManager
 
-from sft_tradeoff.evaluation.lm import load_lm
+from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.suite.base import TaskOptions
 from sft_tradeoff.suite.registry import BENCHMARKS

@@ -393,7 +393,7 @@ def evaluate(model, items, max_gen_toks=8):
     from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
-    from sft_tradeoff.evaluation.lm import load_lm
+    from sft_tradeoff.evaluation.load import load_lm
     from sft_tradeoff.study.spec import EvaluationSpec
 
     lm = load_lm(model, EvaluationSpec(dtype="float32"))

@@ -15,7 +15,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from sft_tradeoff.evaluation.lm import load_lm
+from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.random_weights import byte_tokenizer
 from sft_tradeoff.study.runs import RunConfig
