@@ -12,15 +12,14 @@ from sft_tradeoff.suite import (
 )
 from sft_tradeoff.suite.base import Benchmark
 
+MODULES = (
+    multiple_choice,
+    word_problems,
+    instruction_following,
+    human_eval,
+    code_length,
+    stock,
+)
 BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark
-    for module in (
-        multiple_choice,
-        word_problems,
-        instruction_following,
-        human_eval,
-        code_length,
-        stock,
-    )
-    for benchmark in module.BENCHMARKS
+    benchmark.name: benchmark for module in MODULES for benchmark in module.BENCHMARKS
 }

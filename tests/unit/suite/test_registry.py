@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from sft_tradeoff.suite import registry
+import sft_tradeoff.suite
 from sft_tradeoff.suite.base import ITEM_TOKENS, TaskOptions
-from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.suite.build import build_benchmark, check_items
+from sft_tradeoff.suite.registry import BENCHMARKS, MODULES
 
 FROM_FILES = [  # those whose task needs neither a tokenizer nor the sandbox
     name for name, b in BENCHMARKS.items() if not b.rendered and not b.runs_code
@@ -19,17 +23,8 @@ FROM_FILES = [  # those whose task needs neither a tokenizer nor the sandbox
 
 
 def test_no_name_is_used_twice() -> None:
-    modules = (
-        registry.multiple_choice,
-        registry.word_problems,
-        registry.instruction_following,
-        registry.human_eval,
-        registry.code_length,
-        registry.stock,
-    )
-    names = [benchmark.name for module in modules for benchmark in module.BENCHMARKS]
-    assert names == list(BENCHMARKS)  # a second one of a name would have replaced the first
-    assert len(names) == 17
+    names = [benchmark.name for module in MODULES for benchmark in module.BENCHMARKS]
+    assert names == list(BENCHMARKS)  # of two with the same name the registry would keep one
 
 
 @pytest.mark.parametrize("name", [n for n in FROM_FILES if n not in ("ifeval", "gsm8k")])
@@ -61,3 +56,26 @@ def test_import_is_light() -> None:
         "assert not {'lm_eval', 'nltk', 'datasets', 'torch', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_example_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (Path(sft_tradeoff.suite.__path__[0]) / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (record,) = re.findall(r"`(\{\"country.*?\})`", guide)
+    module: dict[str, Any] = {}
+    exec(textwrap.dedent(code), module)
+    (benchmark,) = module["BENCHMARKS"]
+    monkeypatch.setitem(BENCHMARKS, benchmark.name, benchmark)
+    (tmp_path / "capitals.jsonl").write_text(f"{record}\n")
+    assert build_benchmark("capitals", tmp_path, tmp_path / "items.jsonl") == 1
+    items = check_items("capitals", tmp_path / "items.jsonl").items
+    assert items == [
+        {
+            "id": "capitals-0001",
+            "question": "What is the capital of Peru?",
+            "choices": ["Bogota", "La Paz", "Lima", "Quito"],
+            "gold": 2,
+        }
+    ]
+    task = benchmark.task("capitals", items, TaskOptions(None, execute_code=False))
+    assert task["output_type"] == "multiple_choice"
