@@ -288,10 +288,15 @@ def measure(contender: str, data: Path, steps: list[int], options: Any) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "record.json"
         flags = {
-            "contender": contender, "model": options.model, "data": data, "out": out,
-            "batch-size": options.batch_size, "threads": options.threads,
-            "steps": ",".join(map(str, steps)), "started": repr(time.time()),
-        }  # fmt: skip
+            "contender": contender,
+            "model": options.model,
+            "data": data,
+            "out": out,
+            "batch-size": options.batch_size,
+            "threads": options.threads,
+            "steps": ",".join(map(str, steps)),
+            "started": repr(time.time()),
+        }
         command = [sys.executable, __file__, *(f"--{k}={v}" for k, v in flags.items())]
         done = subprocess.run(
             command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

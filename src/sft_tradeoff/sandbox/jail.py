@@ -86,9 +86,14 @@ def _make_read_only(path: str) -> None:
     attributes = (ctypes.c_uint64 * 4)(flags, 0, 0, 0)
     long, size = ctypes.c_long, ctypes.c_size_t(ctypes.sizeof(attributes))
     _call(
-        "syscall", long(SYS_MOUNT_SETATTR), long(AT_FDCWD), path.encode(), long(AT_RECURSIVE),
-        attributes, size,
-    )  # fmt: skip
+        "syscall",
+        long(SYS_MOUNT_SETATTR),
+        long(AT_FDCWD),
+        path.encode(),
+        long(AT_RECURSIVE),
+        attributes,
+        size,
+    )
 
 
 def is_real_root() -> bool:

@@ -143,9 +143,13 @@ def run_python(program: str, limits: Limits = Limits()) -> Outcome:
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", str(JAIL)],
-            input=request.encode(), capture_output=True, env={}, cwd="/", start_new_session=True,
+            input=request.encode(),
+            capture_output=True,
+            env={},
+            cwd="/",
+            start_new_session=True,
             timeout=limits.timeout_s + GRACE_S,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         raise SandboxError("the sandbox does not end") from None
     try:

@@ -33,8 +33,9 @@ from sft_tradeoff.system.files import checksum_path, sha256_of
 from sft_tradeoff.system.records import read_jsonl
 from sft_tradeoff.tokens.tokenize import tokenize_file
 
-DOMAIN = DomainSpec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
-                    max_new_tokens=20)  # fmt: skip
+DOMAIN = DomainSpec(
+    name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8, max_new_tokens=20
+)
 
 
 OTHER = DOMAIN.model_copy(update={"label": "other"})
@@ -61,10 +62,13 @@ def material(tmp_path, random_model, monkeypatch):
 
 def run(material, model, tasks, expected=None, domains=("esci",), dtype="float32", **settings):
     config = EvaluationConfig(
-        run="base", model="m", model_digest="", expected=expected or {},
+        run="base",
+        model="m",
+        model_digest="",
+        expected=expected or {},
         domains=tuple(DOMAIN if d == "esci" else OTHER for d in domains),
         evaluation=EvaluationSpec(tasks=tasks, dtype=dtype, **settings),
-    )  # fmt: skip
+    )
     out = material / "out" / "eval.json"
     data = [material / domain / "test.jsonl" for domain in domains]
     tokens = [material / ("test.npz" if d == "esci" else f"{d}.npz") for d in domains]
@@ -348,8 +352,12 @@ def test_every_loss_carries_the_id_of_its_example(material, random_model):
 
 def test_generated_code_needs_the_studys_permission(material, random_model, monkeypatch):
     monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
-    item = {"id": "h", "prompt": "def f():\n", "test": "def check(candidate): pass",
-            "entry_point": "f"}  # fmt: skip
+    item = {
+        "id": "h",
+        "prompt": "def f():\n",
+        "test": "def check(candidate): pass",
+        "entry_point": "f",
+    }
     (material / "cache" / "benchmarks" / "human_eval.jsonl").write_text(json.dumps(item) + "\n")
     with pytest.raises(ExecutionNotAllowed, match=r"evaluation\.execute_code: false"):
         run(material, random_model, {"human_eval": None})
@@ -362,8 +370,12 @@ def test_a_backend_that_is_not_installed_is_named(material, random_model):
 
 def test_unexpected_base_scores_are_refused(material, random_model):
     with pytest.raises(EvaluationError, match=r"code_length_code\.bits_per_byte of θ0 is"):
-        run(material, random_model, {"code_length_code": None},
-            expected={"code_length_code.bits_per_byte": (0.1, 0.2)})  # fmt: skip
+        run(
+            material,
+            random_model,
+            {"code_length_code": None},
+            expected={"code_length_code.bits_per_byte": (0.1, 0.2)},
+        )
     assert not (material / "out" / "eval.json").exists()
 
 
@@ -398,8 +410,11 @@ def test_leakage_between_splits_is_refused():
     def example(id_, prompt):
         return Example(id=id_, prompt=prompt, response="r", answer="a")
 
-    splits = {"train": [example("a", "Same  prompt")], "validation": [],
-              "test": [example("b", "same prompt")]}  # fmt: skip
+    splits = {
+        "train": [example("a", "Same  prompt")],
+        "validation": [],
+        "test": [example("b", "same prompt")],
+    }
     with pytest.raises(Exception, match=r"'b' has the prompt of train example 'a'"):
         refuse_leakage(splits)
 

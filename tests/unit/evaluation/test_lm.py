@@ -219,10 +219,17 @@ def test_the_models_own_generation_settings_are_respected(random_model):
 def test_a_sliding_window_is_left_to_the_plain_path(random_model):
     """Its cache drops keys and its layers need another mask: no sharing, same answers."""
     config = MistralConfig(
-        vocab_size=259, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, sliding_window=8,
-        bos_token_id=256, eos_token_id=257, pad_token_id=258,
-    )  # fmt: skip
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        sliding_window=8,
+        bos_token_id=256,
+        eos_token_id=257,
+        pad_token_id=258,
+    )
     ours, stock = lms(loud(MistralForCausalLM(config)), load_tokenizer(random_model))
     agree(ours, stock, PAIRS, 1e-3)
     generations_agree(ours, stock, [(prompt, OPTIONS) for prompt in PROMPTS[:3]])
@@ -231,9 +238,14 @@ def test_a_sliding_window_is_left_to_the_plain_path(random_model):
 def test_a_model_that_padding_changes_answers_one_prompt_at_a_time(random_model):
     """RWKV has no mask: on the left, padding is text that it has read."""
     config = RwkvConfig(
-        vocab_size=259, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2,
-        context_length=256, bos_token_id=256, eos_token_id=257,
-    )  # fmt: skip
+        vocab_size=259,
+        hidden_size=32,
+        attention_hidden_size=32,
+        num_hidden_layers=2,
+        context_length=256,
+        bos_token_id=256,
+        eos_token_id=257,
+    )
     tokenizer = load_tokenizer(random_model)
     ours, stock = lms(loud(RwkvForCausalLM(config)), tokenizer)
     requests = [(prompt, OPTIONS) for prompt in PROMPTS]
@@ -248,8 +260,14 @@ def test_stock_decoding_ends_answers_where_ours_does(random_model, stop):
 
     The answers are letters, one of which is made a special token: a decoded text is without it.
     """
-    sizes = {"vocab_size": 259, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-             "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+    sizes = {
+        "vocab_size": 259,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
     ids = {"bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 258}
     models = [
         loud(MistralForCausalLM(MistralConfig(**sizes, **ids, sliding_window=window)))
@@ -640,9 +658,13 @@ def test_a_long_prompt_beside_a_long_answer_stays_within_the_window(random_model
         layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
         rope = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
         config = LlamaConfig(
-            **sizes, **layers, hidden_size=32, intermediate_size=64, max_position_embeddings=128,
+            **sizes,
+            **layers,
+            hidden_size=32,
+            intermediate_size=64,
+            max_position_embeddings=128,
             rope_parameters=rope,
-        )  # fmt: skip
+        )
         model = loud(LlamaForCausalLM(config))
     tokenizer = load_tokenizer(random_model)
     asked, apart = (lms(model, tokenizer, batch_size=4, batch_tokens=4096)[0] for _ in range(2))

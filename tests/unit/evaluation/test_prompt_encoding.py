@@ -95,9 +95,14 @@ def test_a_text_that_brings_its_own_bos_is_read_with_one(ours, how):
 def test_lm_evals_setting_changes_no_code_length(random_model, model, ours, how, add_bos_token):
     """The first token follows a BOS in any case."""
     other = SharedPrefixLM(
-        pretrained=model, tokenizer=tokenizer_that(random_model, how), backend="causal",
-        batch_size=3, batch_tokens=300, max_length=128, add_bos_token=add_bos_token,
-    )  # fmt: skip
+        pretrained=model,
+        tokenizer=tokenizer_that(random_model, how),
+        backend="causal",
+        batch_size=3,
+        batch_tokens=300,
+        max_length=128,
+        add_bos_token=add_bos_token,
+    )
     assert rolling(other, *TEXTS) == rolling(ours, *TEXTS)
 
 

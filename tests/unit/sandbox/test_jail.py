@@ -18,8 +18,9 @@ def in_user_namespace(command: str) -> subprocess.CompletedProcess[str]:
     """Run a shell command as root of a new user namespace."""
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", command],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     if done.stderr.startswith("unshare: "):
         pytest.skip(done.stderr.strip())
     return done

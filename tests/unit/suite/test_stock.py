@@ -287,8 +287,10 @@ def ran(tmp_path_factory):
     environment["SFT_TRADEOFF_CACHE"] = str(folder / "cache")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(folder), json.dumps(ANSWERS)],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -315,12 +317,17 @@ def test_jsonl_and_parquet_are_read_alike(tmp_path):
 
 def test_own_ids_are_kept(tmp_path):
     assert [i["id"] for i in build(hub(tmp_path / "a", "ifeval"), "ifeval")] == [
-        "1000", "1001", "1005", "1012",
-    ]  # fmt: skip
+        "1000",
+        "1001",
+        "1005",
+        "1012",
+    ]
     items = build(hub(tmp_path / "b", "humaneval"), "humaneval")
     assert [(i["id"], i["row"]) for i in items] == [
-        ("HumanEval/2", 0), ("HumanEval/10", 1), ("HumanEval/9", 2),
-    ]  # fmt: skip
+        ("HumanEval/2", 0),
+        ("HumanEval/10", 1),
+        ("HumanEval/9", 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -450,21 +457,27 @@ def test_gsm8k_prompt(ran):
     assert [s["prompt"] for s in ran["first"]["gsm8k"]] == expected[:2] * 2
     assert [s["filter"] for s in log] == ["strict-match"] * 4 + ["flexible-extract"] * 4
     assert log[0]["options"] == {
-        "until": ["Question:", "</s>", "<|im_end|>"], "do_sample": False, "temperature": 0.0,
-    }  # fmt: skip
+        "until": ["Question:", "</s>", "<|im_end|>"],
+        "do_sample": False,
+        "temperature": 0.0,
+    }
 
 
 def test_other_prompts(ran):
     ifeval, humaneval = ran["plain"]["ifeval"], ran["plain"]["humaneval"]
     assert [s["prompt"] for s in ifeval] == [r["prompt"] for r in IFEVAL]
     assert ifeval[0]["options"] == {
-        "until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 1280,
-    }  # fmt: skip
+        "until": [],
+        "do_sample": False,
+        "temperature": 0.0,
+        "max_gen_toks": 1280,
+    }
     assert [s["prompt"] for s in humaneval] == [r["prompt"] for r in HUMANEVAL]
     assert humaneval[0]["options"] == {
         "until": ["\nclass", "\ndef", "\n#", "\nif", "\nprint"],
-        "max_gen_toks": 1024, "do_sample": False,
-    }  # fmt: skip
+        "max_gen_toks": 1024,
+        "do_sample": False,
+    }
 
 
 def user(text):
@@ -522,9 +535,11 @@ def test_ifeval_scores(ran):
 def test_a_broken_checker_costs_one_prompt_only(ran):
     """NaN, with the sizes that a score would have."""
     assert [(row[2], row[4]) for row in ran["broken"]] == [
-        ("prompt_level_strict", 1), ("prompt_level_loose", 1),
-        ("inst_level_strict", 2), ("inst_level_loose", 2),
-    ]  # fmt: skip
+        ("prompt_level_strict", 1),
+        ("prompt_level_loose", 1),
+        ("inst_level_strict", 2),
+        ("inst_level_loose", 2),
+    ]
     assert all(math.isnan(row[3]) for row in ran["broken"])
 
 
