@@ -185,7 +185,7 @@ def test_variables_that_a_template_reads(template, variables):
         if name in variables:
             assert with_variables(template, {name: "v"}) == f'{{%- set {name} = "v" %}}{template}'
         else:
-            with pytest.raises(ChatTemplateError, match=f"reads no variable '{name}'"):
+            with pytest.raises(ChatTemplateError, match=f"does not read the variable '{name}'"):
                 with_variables(template, {name: "v"})
 
 
