@@ -39,9 +39,8 @@ _TRIMS: tuple[Callable[[str], str], ...] = (
     *(str, str.strip, str.lstrip, str.rstrip),
     *(lambda t: t.strip("\n"), lambda t: t.lstrip("\n"), lambda t: t.rstrip("\n")),
 )
-_PUNCTUATION = re.compile(
-    r"[^\w\s]"
-)  # every mark has some; in Gemma line breaks are added tokens too
+# Every mark contains some; in Gemma line breaks are added tokens too, but not marks.
+_PUNCTUATION = re.compile(r"[^\w\s]")
 EXCERPT = 40  # characters of a text that an error message quotes
 _FIX = (
     "correct chat_template.jinja in the model's folder, or set 'chat_template' or "
