@@ -17,7 +17,7 @@ from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.spec import EvaluationSpec
-from tests.unit.evaluation.test_lm import OPTIONS, instances, lms, loud, naive
+from tests.unit.evaluation.stock import OPTIONS, instances, lms, loud, naive
 
 TEXTS = ["short", "x", "a much longer text, several windows long. " * 12]
 BOS, EOS, PAD = 256, 257, 258
