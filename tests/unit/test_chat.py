@@ -60,7 +60,7 @@ def test_turns_of_a_plain_template():
 )
 @pytest.mark.parametrize("role", ["user", "assistant"])
 def test_a_template_that_changes_a_turn_is_refused(content, what, role):
-    """Some turns only: the marks themselves pass through most of these."""
+    """Templates that change only some turns: the placeholders pass through most of them."""
     body = f"[{{{{ m.role }}}}] {{{{ ({content}) if m.role == '{role}' else m.content }}}}</s>"
     text = "A  <think>b</think> c, and so on, and so on"
     with pytest.raises(ChatTemplateError, match=what):
@@ -129,7 +129,7 @@ def test_a_system_turn_is_one_where_the_template_has_it(tmp_path):
 
 
 def test_control_tokens_are_those_with_the_flag_named_or_not(tmp_path):
-    """Gemma 3's end of turn is no named token of its tokenizer."""
+    """Gemma 3's end of turn is not a named token of its tokenizer."""
     tokenizer = layout_tokenizer("Gemma 3", tmp_path)
     assert "<end_of_turn>" not in tokenizer.all_special_tokens
     assert "<end_of_turn>" in control_tokens(tokenizer)
@@ -139,7 +139,7 @@ def test_control_tokens_are_those_with_the_flag_named_or_not(tmp_path):
 
 
 def test_a_mark_that_opens_a_turn_is_a_control_token_without_the_flag(tmp_path):
-    """Thoughts are no turn, and a line break opens one in Gemma without being a mark."""
+    """Thoughts are not a turn, and in Gemma a line break opens one without being a mark."""
     family = "ChatML, marks without the special flag"
     tokenizer = layout_tokenizer(family, tmp_path)
     assert "<|im_start|>" not in control_tokens(tokenizer)

@@ -278,8 +278,8 @@ def _read(
     batch = Rows(rows, ids[:, -1], empty, _empty_cache(model))
     if n_shared:
         batch.mask = empty[:1]
-        beginning = torch.tensor([prompts[rows[0]][:n_shared]], device=model.device)
-        _states(model, beginning, batch)
+        prefix = torch.tensor([prompts[rows[0]][:n_shared]], device=model.device)  # (1, n_shared)
+        _states(model, prefix, batch)
         batch.repeat(len(rows))
     states = _states(model, ids.to(model.device), batch, mask.to(model.device))[:, -1:]
     batch.tokens = _likeliest(model, states)

@@ -66,8 +66,8 @@ class PromptEncoding:
             return [self.tok_encode(text, add_special_tokens, **keywords) for text in string]
         ids = super().tok_encode(string, add_special_tokens=False, **keywords)  # type: ignore[misc]
         wanted = self.add_bos_token if add_special_tokens is None else add_special_tokens
-        beginning = [] if wanted is False else self._added_before
-        return ids if ids[: len(beginning)] == beginning else beginning + ids
+        before = [] if wanted is False else self._added_before
+        return ids if ids[: len(before)] == before else before + ids
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
         """Σ log-likelihood of all tokens of each text, in nats; all windows in one call.

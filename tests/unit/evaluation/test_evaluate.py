@@ -1,4 +1,4 @@
-"""Scores: every item kept, ratios by hand, prompts as in training, broken scores never zero."""
+"""Scores: every item is kept, ratios, prompts as in training, NaN instead of zero."""
 
 import hashlib
 import json
@@ -41,15 +41,15 @@ def test_every_item_is_kept_and_metrics_are_their_ratios(material, random_model)
     assert report["eval_info"]["n_truncated"] == {"esci-label_only": 0}
 
 
-def test_responses_that_were_cut_are_counted(material, random_model):
+def test_truncated_responses_are_counted(material, random_model):
     """One token less than the longest examples have."""
     lengths = TokenizedData.load(material / "test.npz").lengths
     tokenizer = load_tokenizer(random_model)
-    cut = tokenize_file(tokenizer, material / "esci" / "test.jsonl", int(lengths.max()) - 1)
-    cut.save(material / "test.npz")
+    truncated = tokenize_file(tokenizer, material / "esci" / "test.jsonl", int(lengths.max()) - 1)
+    truncated.save(material / "test.npz")
     report, _ = run(material, random_model, {"piqa": 1})
-    n_cut = int((lengths == lengths.max()).sum())
-    assert report["eval_info"]["n_truncated"] == {"esci-label_only": n_cut}
+    n_truncated = int((lengths == lengths.max()).sum())
+    assert report["eval_info"]["n_truncated"] == {"esci-label_only": n_truncated}
 
 
 def test_limit_takes_the_same_first_items(material, random_model):
@@ -97,7 +97,7 @@ def test_scores_are_the_same_bits_whatever_else_is_asked(material, random_model,
     assert together.set_index(keys).sort_index().equals(expected)
 
 
-def test_a_file_replaced_within_its_time_is_asked_as_it_is(material, random_model):
+def test_a_replaced_file_of_the_same_time_is_read_again(material, random_model):
     """The other choice is right now; a cache that knows path and time would ask the old file."""
     path = material / "cache" / "benchmarks" / "piqa.jsonl"
     first, before = run(material, random_model, {"piqa": None})

@@ -75,7 +75,7 @@ def test_a_window_shorter_than_the_prompt_is_refused_before_any_forward_pass(
         run(material, random_model, {"piqa": None}, max_length=500)
 
 
-def test_a_domain_that_would_be_cut_is_refused_before_the_model_is_loaded(
+def test_a_domain_that_would_be_truncated_is_refused_before_the_model_is_loaded(
     material, random_model, monkeypatch
 ):
     monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
@@ -103,7 +103,7 @@ def test_damaged_domain_files_are_named_before_the_model_is_loaded(
 ):
     monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
     (material / name).unlink()
-    checksum_path(material / name).unlink()  # with it, any damage is refused alike
+    checksum_path(material / name).unlink()  # with it, all damage gives the same error
     if content is not None:
         (material / name).write_bytes(content)
     with pytest.raises(UserError, match="esci-label_only") as error:

@@ -176,11 +176,11 @@ def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    beginning=st.lists(st.integers(0, 39), min_size=1, max_size=9),
+    prefix=st.lists(st.integers(0, 39), min_size=1, max_size=9),
     rests=st.lists(st.lists(st.integers(0, 39), max_size=6), min_size=2, max_size=6),
 )
-def test_a_common_beginning_read_once_does_not_change_answers(model, beginning, rests):
-    prompts = [beginning + rest for rest in rests]
+def test_a_shared_prefix_does_not_change_answers(model, prefix, rests):
+    prompts = [prefix + rest for rest in rests]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generation, "WORTH_SHARING", 1)
         shapes = spy_on(model, patch)
@@ -190,8 +190,8 @@ def test_a_common_beginning_read_once_does_not_change_answers(model, beginning, 
     assert (shapes[0][0] == 1) == shared
 
 
-def test_a_common_beginning_is_read_once_if_it_pays(model, monkeypatch):
-    """Two prompts of 300 equal tokens and one of their own; 200 equal ones are fewer than 256."""
+def test_a_shared_prefix_is_computed_once_if_it_pays(model, monkeypatch):
+    """Two prompts that share 300 tokens and differ in one; 200 shared tokens are less than 256."""
     shapes = spy_on(model, monkeypatch)
     for n_equal in (300, 200):
         prompts = [[3] * n_equal + [own] for own in (4, 5)]

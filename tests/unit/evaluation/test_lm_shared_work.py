@@ -1,4 +1,4 @@
-"""What is computed once or together: contexts, texts, gold answers; still the same scores."""
+"""Work that is shared or batched (contexts, texts, gold answers) without changing a score."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_more_prompts_than_the_batch_size_are_generated_together_if_they_fit(pla
     assert seen == [6, 3]
 
 
-TOKENS = st.integers(0, 2)  # few, so that continuations share beginnings
+TOKENS = st.integers(0, 2)  # few, so that continuations share prefixes
 
 
 REQUESTS = st.lists(
@@ -237,7 +237,7 @@ def test_a_long_prompt_beside_a_long_answer_stays_within_the_window(random_model
 
 
 def test_scores_of_labels_by_hand():
-    """Row 0: logits 0, log 3 → log ¼, log ¾. Row 1 ties: the first of equals is the greedy choice.
+    """Row 0: logits 0, log 3 → log ¼, log ¾. In row 1, a tie, the first is the greedy choice.
 
     Both labels of row 1 have log ½; only label 0 is a hit.
     """
@@ -248,7 +248,7 @@ def test_scores_of_labels_by_hand():
     assert hit.tolist() == [True, True, False, False]
 
 
-def test_gold_answers_longer_than_a_batch_are_scored_in_batches_of_their_own(
+def test_gold_answers_longer_than_a_batch_are_scored_in_separate_batches(
     random_model, model, monkeypatch
 ):
     """Four prompts of some tokens and answers of 60: 240 tokens at once would exceed 128."""

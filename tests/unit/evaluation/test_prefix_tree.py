@@ -1,4 +1,4 @@
-"""Prefix trees and their batches, by hand."""
+"""Prefix trees and batches of them, compared with results worked out by hand."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,8 +34,8 @@ def chain(sequence, n):
     return tree
 
 
-def test_short_trees_fill_the_room_behind_long_ones():
-    """16 columns, two rows: 12 and 10 with 3 behind the 10; then 9, which fits nowhere."""
+def test_short_trees_fill_the_padding_of_long_ones():
+    """16 columns, two rows: 12, and 10 followed by 3; then 9, which fits nowhere."""
     trees = [chain(i, n) for i, n in enumerate([9, 3, 12, 10])]
     batches = list(tree_batches(trees, 32, fill=True))
     assert [[len(tree) for tree in batch] for batch in batches] == [[13, 12], [9]]
@@ -47,7 +47,7 @@ def test_short_trees_fill_the_room_behind_long_ones():
 
 
 def test_wide_rows_are_not_filled():
-    """Two rows of 600 columns: 3 would fit behind the 590, but 600 are more than 512."""
+    """Two rows of 600 columns: 3 would fit after the 590, but 600 is more than 512."""
     trees = [chain(i, n) for i, n in enumerate([600, 590, 3])]
     batches = list(tree_batches(trees, 1200, fill=True))
     assert [[len(tree) for tree in batch] for batch in batches] == [[590, 600], [3]]

@@ -1,4 +1,4 @@
-"""One beginning before every text: context of a code length, never scored, never doubled."""
+"""BOS occurs once before every text and is never scored."""
 
 import importlib
 import sys
@@ -69,9 +69,9 @@ def sum_over_windows(model, head, again, ids, window=128):
     n = window + 1 - len(head)
     total, _ = naive(model, head, ids[:n], window)
     while n < len(ids):
-        room = window + 1 - len(again)
-        end = min(len(ids), n + room - 1)
-        total += naive(model, again + ids[end - room : n], ids[n:end], window)[0]
+        n_free = window + 1 - len(again)
+        end = min(len(ids), n + n_free - 1)
+        total += naive(model, again + ids[end - n_free : n], ids[n:end], window)[0]
         n = end
     return total
 
@@ -117,7 +117,7 @@ def test_stock_scores_a_second_bos(random_model, model):
 
 
 def test_prompts_begin_once_and_nothing_ends_them(ours, how):
-    """Choices follow the whole context, and generation the whole prompt, not an EOS behind it."""
+    """Choices follow the whole context, and generation the whole prompt, not an EOS after it."""
     added = ADDS[how][1] if how not in ("adds EOS", "has BOS", "no BOS") else []
     context, continuation = ours._encode_pair("one", " two")
     ids = ours.tok_encode("one two", add_special_tokens=False)
@@ -129,8 +129,8 @@ def test_prompts_begin_once_and_nothing_ends_them(ours, how):
     assert batch[0].tolist() == added + ids
     assert batch[1, mask[1].bool()].tolist() == added + ids[4:]
     assert mask[1].tolist() == sorted(mask[1].tolist())  # padding on the left
-    cut, _ = ours.tok_batch_encode(["one two"], left_truncate_len=2)
-    assert cut.tolist() == [ids[-2:]]
+    truncated, _ = ours.tok_batch_encode(["one two"], left_truncate_len=2)
+    assert truncated.tolist() == [ids[-2:]]
 
 
 def test_both_ways_of_generation_read_the_same_prompt(ours):

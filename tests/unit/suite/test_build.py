@@ -306,7 +306,7 @@ def test_cut_at_sentence(text: str, limit: int, kept: str) -> None:
 # --- order --------------------------------------------------------------------------------------
 
 
-def test_order_is_fixed_for_ever() -> None:
+def test_order_never_changes() -> None:
     # sha256sum of "0:a" … "0:e": 9df, e02, be0, 7d9, e07; another order would
     # change every published score
     items = [{"id": i} for i in "abcde"]

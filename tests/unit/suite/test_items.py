@@ -67,7 +67,7 @@ def test_sound_items_are_returned_in_order(tmp_path: Path, name: str, item: Any)
         ("code_length_news", TEXT | {"id": 7}, "'id' is 7, not str"),
         ("code_length_news", ["Once."], "is not an object"),
         ("code_length_news", '{"id": "t1", "te', "not JSON"),
-        ("code_length_news", "", "not JSON"),  # an empty line, as a cut file has
+        ("code_length_news", "", "not JSON"),  # an empty line, as in a truncated file
     ],
 )
 def test_a_defect_names_benchmark_file_line_and_fix(

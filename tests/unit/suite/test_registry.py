@@ -1,4 +1,4 @@
-"""The registry: every benchmark complete, and light enough for every dry run."""
+"""The registry: complete benchmarks, and an import that is light enough for dry runs."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def user(text):
 
 
 def test_prompts_in_a_chat_template(ran):
-    """Few-shot examples become earlier turns; HumanEval's answer begins within its code block."""
+    """Few-shot examples become earlier turns; HumanEval's answer starts inside its code block."""
     gsm8k, five = ran["chat"]["gsm8k"][0]["prompt"], shots()[0]
     turns = [user(f"Question: {s['question']}\nAnswer:") + f"{s['answer']}</s>" for s in five]
     assert gsm8k == "<s>" + "".join(turns) + user(f"Question: {TEST[0]['question']}\nAnswer:")
@@ -316,7 +316,7 @@ def test_a_broken_checker_costs_one_prompt_only(ran):
 
 @pytest.mark.usefixtures("sandbox")
 def test_humaneval_scores(ran):
-    """Right; wrong; one that ends early. In a code block: cut at its end, so the third is empty."""
+    """Right; wrong; exits early. In a code block the answer ends with it, so the third is empty."""
     passed = {item: value for _, item, _, value, _ in ran["rows"]["humaneval"]}
     assert passed == {"HumanEval/2": 1, "HumanEval/10": 0, "HumanEval/9": 0}
     assert {row[2] for row in ran["rows"]["humaneval"]} == {"pass_at_1"}
