@@ -17,118 +17,17 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from sft_tradeoff.models.growing_cache import empty_cache
 from sft_tradeoff.models.head import head_logits
 from sft_tradeoff.models.padding import length_batches, padded_width
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Generation settings of a model that do not change a greedy choice.
-HARMLESS = {
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "do_sample",
-    "temperature",
-    "top_p",
-    "top_k",
-    "max_length",
-    "max_new_tokens",
-    "use_cache",
-    "transformers_version",
-    "output_attentions",
-    "output_hidden_states",
-    "_from_model_config",
-}
-
-
-def is_plain_greedy(model: PreTrainedModel) -> bool:
-    """Whether greedy decoding under the model's own generation settings is a plain argmax."""
-    return model.generation_config.to_diff_dict().keys() <= HARMLESS
-
-
-@torch.inference_mode()
-def takes_padding(model: PreTrainedModel) -> bool:
-    """Whether padding on the left leaves the logits of the next tokens unchanged.
-
-    Tried with a few tokens. It does not hold for recurrent models that ignore the mask, nor for
-    position embeddings that count columns; for MiniMax's linear attention it holds only at the
-    first new token.
-    """
-    alone, padded = (_next_logits(model, n_padding) for n_padding in (0, 8))
-    return bool((padded - alone).norm() <= 2e-2 * alone.norm())
-
-
-def _next_logits(model: PreTrainedModel, n_padding: int) -> torch.Tensor:
-    """Logits [4, V] float32 of four tokens generated after eight that are padded on the left."""
-    ids = torch.arange(1, 9, device=model.device)[None]  # (1, T)
-    generate: Any = model.generate
-    found = generate(
-        pad(ids, (n_padding, 0)),
-        attention_mask=pad(torch.ones_like(ids), (n_padding, 0)),
-        min_new_tokens=4,
-        max_new_tokens=4,
-        do_sample=False,
-        pad_token_id=0,
-        output_logits=True,
-        return_dict_in_generate=True,
-    )
-    return torch.cat(found.logits).float()
-
-
-SPARE = 64  # free columns that a full cache is extended by
 # A shared prefix is read in a separate pass if that saves at least this many tokens; a pass takes
 # about as long as reading them.
 WORTH_SHARING = 256
-
-
-class GrowingLayer(DynamicLayer):
-    """Keys and values with free columns: a step writes one, while stock copies the whole cache."""
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Start empty."""
-        super().lazy_initialization(key_states, value_states)
-        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self.drop_free_columns()
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **keywords: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append keys and values [B, heads, T, head size], as stock."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        new = (key_states, value_states)
-        self.keys, self.values = (self._append(i, states) for i, states in enumerate(new))
-        return self.keys, self.values
-
-    def drop_free_columns(self) -> None:
-        """Drop the free columns, after keys and values were replaced by other tensors."""
-        self._buffers = [self.keys, self.values]
-
-    def reset(self) -> None:
-        """Free everything."""
-        super().reset()
-        self.drop_free_columns()
-
-    def _append(self, which: int, states: torch.Tensor) -> torch.Tensor:
-        held, buffer = (self.keys, self.values)[which], self._buffers[which]
-        assert held is not None and buffer is not None
-        start, end = held.shape[2], held.shape[2] + states.shape[2]
-        # After rows left or joined, keys and values are no longer views of the buffer.
-        if held.data_ptr() != buffer.data_ptr() or end > buffer.shape[2]:
-            buffer = held.new_empty(*states.shape[:2], end + SPARE, states.shape[3])
-            buffer[:, :, :start] = held
-            self._buffers[which] = buffer
-        buffer[:, :, start:end] = states
-        return buffer[:, :, :end]
-
-
-def _empty_cache(model: PreTrainedModel) -> DynamicCache:
-    cache = DynamicCache(config=model.config)
-    cache.layers = [GrowingLayer() for _ in cache.layers]
-    return cache
 
 
 @dataclass
@@ -181,7 +80,7 @@ def _join(model: PreTrainedModel, parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     pads = [max(p.mask.shape[1] for p in parts) - part.mask.shape[1] for part in parts]
-    cache = _empty_cache(model)
+    cache = empty_cache(model)
     for i in range(len(parts[0].cache.layers)):
         layers = [_layers(part.cache)[i] for part in parts]
         keys = [pad(layer.keys, (0, 0, n, 0)) for layer, n in zip(layers, pads, strict=True)]
@@ -275,7 +174,7 @@ def _read(
         ids[i, width - len(rest) :] = torch.tensor(rest)
         mask[i, width - len(rest) :] = 1
     empty = mask[:, :0].to(model.device)
-    batch = Rows(rows, ids[:, -1], empty, _empty_cache(model))
+    batch = Rows(rows, ids[:, -1], empty, empty_cache(model))
     if n_shared:
         batch.mask = empty[:1]
         prefix = torch.tensor([prompts[rows[0]][:n_shared]], device=model.device)  # (1, n_shared)

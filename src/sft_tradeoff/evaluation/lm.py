@@ -25,16 +25,11 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from sft_tradeoff.chat import decode_answer
-from sft_tradeoff.evaluation.generation import (
-    Rows,
-    forced_states,
-    greedy_decode,
-    is_plain_greedy,
-    takes_padding,
-)
+from sft_tradeoff.evaluation.generation import Rows, forced_states, greedy_decode
 from sft_tradeoff.evaluation.prefix_tree import PrefixTree, tree_batches, tree_layout
 from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding, Scored
 from sft_tradeoff.models.cache import has_plain_cache
+from sft_tradeoff.models.decoding import is_plain_greedy, takes_padding
 from sft_tradeoff.models.head import float_logits
 from sft_tradeoff.models.padding import padded_width
 from sft_tradeoff.models.tokenizer import end_tokens

