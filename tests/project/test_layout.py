@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -35,6 +36,13 @@ def test_every_test_folder_is_a_wing() -> None:
 def test_every_wing_has_a_test_folder() -> None:
     wings = {name for name in folders(PACKAGE) if "/" not in name}
     assert wings <= folders(UNIT_TESTS)
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_wing_is_on_the_map(document: str) -> None:
+    maps = re.findall(r"^```\n(.*?)^```", Path(document).read_text(), re.MULTILINE | re.DOTALL)
+    wings = {name for name in folders(PACKAGE) if "/" not in name and name != "."}
+    assert any(wings <= set(re.findall(r"\w+", text)) for text in maps)
 
 
 @pytest.mark.parametrize("path", sorted(UNIT_TESTS.rglob("test_*.py")), ids=str)

@@ -23,20 +23,18 @@ _TYPES = {"string": "text", "boolean": "`true`, `false`", "object": "mapping", "
 def key_tables() -> str:
     """Markdown: one table per part of a study file, and one per method with options."""
     schema = Study.model_json_schema()
-    parts = [_HEADER]
+    text = _HEADER
     for key, field in schema["properties"].items():
         place = key + {"array": "[]", "object": ".<name>"}.get(field.get("type", ""), "")
-        for name in _references(field):
-            part = schema["$defs"][name]
-            kinds = (
-                f", `{k}: {f['const']}`" for k, f in part["properties"].items() if "const" in f
-            )
-            parts.append(f"## `{place}`{''.join(kinds)}\n\n{_table(part)}")
+        parts = [_rows(schema["$defs"][name]) for name in _references(field)]
+        shared = [row for row in next(iter(parts), []) if all(row in part for part in parts)]
+        text += _table(f"`{place}`", shared)
+        for kind, *rows in parts:  # what tells the kinds of domains and assets apart comes first
+            own = [row for row in rows if row not in shared]
+            text += _table(f"`{place}` with {kind[0]}: {kind[1]}", own) if len(parts) > 1 else ""
     for name, method in METHODS.items():
-        options = method.options.model_json_schema()
-        if options["properties"]:
-            parts.append(f"## `options` of `{name}`\n\n{_table(options)}")
-    return "\n".join(parts)
+        text += _table(f"`options` of `{name}`", _rows(method.options.model_json_schema()))
+    return text
 
 
 def _references(node: Any) -> Iterator[str]:
@@ -50,16 +48,22 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(child)
 
 
-def _table(part: Mapping[str, Any]) -> str:
-    rows = [("key", "values", "default", "meaning"), ("---",) * 4]
-    required = part.get("required", ())
+def _rows(part: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Key, values, default and meaning of each property."""
+    rows = []
     for key, field in part["properties"].items():
         default = f"`{json.dumps(field['default'])}`" if "default" in field else ""
-        default = "required" if key in required else default
+        default = "required" if key in part.get("required", ()) else default
         rows.append((f"`{key}`", _values(field), default, field.get("description", "")))
-    return "".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows
-    )
+    return rows
+
+
+def _table(title: str, rows: list[tuple[str, ...]]) -> str:
+    if not rows:
+        return ""
+    lines = [("key", "values", "default", "meaning"), ("---",) * 4, *rows]
+    cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "\n".join([f"\n## {title}\n", *(f"| {' | '.join(line)} |" for line in cells), ""])
 
 
 def _values(field: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ def test_every_method_with_options_and_every_asset_kind_has_a_table():
     for name, method in METHODS.items():
         assert (f"## `options` of `{name}`" in text) == bool(method.options.model_fields)
     for source in ("wheel", "hub", "local"):
-        assert f"## `assets.<name>`, `source: {source}`" in text
+        assert f"## `assets.<name>` with `source`: `{source}`" in text
 
 
 def test_readme_lists_every_key_at_the_top_of_a_study():
