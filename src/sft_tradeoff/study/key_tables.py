@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,10 @@ def _rows(part: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _table(title: str, rows: list[tuple[str, ...]]) -> str:
+def _table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
     if not rows:
         return ""
-    lines = [("key", "values", "default", "meaning"), ("---",) * 4, *rows]
+    lines: list[tuple[str, ...]] = [("key", "values", "default", "meaning"), ("---",) * 4, *rows]
     cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
     return "\n".join([f"\n## {title}\n", *(f"| {' | '.join(line)} |" for line in cells), ""])
 
