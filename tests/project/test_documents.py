@@ -19,7 +19,7 @@ FOLDERS = ("config", "docs", "findings", "benchmarks", "src", "tests")
 DOCUMENTS = sorted(
     [*Path().glob("*.md"), *(path for folder in FOLDERS for path in Path(folder).rglob("*.md"))]
 )
-GENERATED = ("results", "resources")
+GENERATED = ("results", "resources", ".snakemake", ".venv")
 SHELL_BLOCK = re.compile(r"^```(?:|bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ANY_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`]+)`")
@@ -90,10 +90,19 @@ def check_snakemake(arguments: list[str]) -> None:
         assert arguments[0] in rules, f"no rule {arguments[0]!r}"
 
 
+def check_python(arguments: list[str]) -> None:
+    assert arguments[:1] != ["-m"] or not arguments[1].startswith("sft_tradeoff"), (
+        f"write sft-tradeoff instead of python -m {arguments[1]}"
+    )
+    if arguments and arguments[0].endswith(".py"):
+        assert Path(arguments[0]).is_file(), arguments[0]
+
+
 CHECKS: dict[str, Callable[[list[str]], None]] = {
     "make": check_make,
     "sft-tradeoff": check_stage,
     "snakemake": check_snakemake,
+    "python": check_python,
 }
 
 
@@ -102,12 +111,14 @@ def test_commands_are_known(document: Path) -> None:
     for program, *arguments in commands(document.read_text()):
         if program in CHECKS:
             CHECKS[program](arguments)
-        assert "-m sft_tradeoff." not in " ".join(arguments), "use the command sft-tradeoff"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_named_files_exist(document: Path) -> None:
-    for name in filter(PATH.fullmatch, INLINE.findall(document.read_text())):
+    """Those in inline code, and programs of the project in shell blocks."""
+    text = document.read_text()
+    programs = [command[0] for command in commands(text)]
+    for name in filter(PATH.fullmatch, [*INLINE.findall(text), *programs]):
         top = name.split("/")[0]
         roots = [root for root in (Path(), document.parent) if (root / top).is_dir()]
         if roots and top not in GENERATED:
@@ -147,6 +158,10 @@ def test_the_checks_can_fail() -> None:
         check_snakemake(["material", "--nonesuch"])
     with pytest.raises(AssertionError, match="nonesuch"):
         check_snakemake(["nonesuch", "-n"])
+    with pytest.raises(AssertionError, match="nonesuch"):
+        check_python(["benchmarks/nonesuch.py"])
+    with pytest.raises(AssertionError, match="sft-tradeoff"):
+        check_python(["-m", "sft_tradeoff.study.runs"])
     assert commands("`X=1 make y`\n```\n.venv/bin/snakemake \\\n  -n  # why\n```\n") == [
         ["snakemake", "-n"],
         ["make", "y"],

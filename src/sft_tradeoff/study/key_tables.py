@@ -50,7 +50,7 @@ def _references(node: Any) -> Iterator[str]:
 
 def _rows(part: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Key, values, default and meaning of each property."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for key, field in part["properties"].items():
         default = f"`{json.dumps(field['default'])}`" if "default" in field else ""
         default = "required" if key in part.get("required", ()) else default
@@ -61,7 +61,7 @@ def _rows(part: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
     if not rows:
         return ""
-    lines: list[tuple[str, ...]] = [("key", "values", "default", "meaning"), ("---",) * 4, *rows]
+    lines = [("key", "values", "default", "meaning"), ("---",) * 4, *rows]
     cells = [[cell.replace("|", r"\|") for cell in line] for line in lines]
     return "\n".join([f"\n## {title}\n", *(f"| {' | '.join(line)} |" for line in cells), ""])
 
