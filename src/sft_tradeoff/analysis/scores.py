@@ -17,6 +17,7 @@ import pandas as pd
 from sft_tradeoff.stats import paired_difference, ratio_estimate
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import read_json, verify_checksum
+from sft_tradeoff.system.text import listing
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +232,7 @@ def _warn(scores: pd.DataFrame, n_runs: int) -> None:
     is_missing = scores["reason"] == NOT_EVALUATED
     if len(missing := scores.loc[is_missing, "run"].unique()):
         text = "%d of %d runs are not evaluated; their scores are NaN: %s"
-        logger.warning(text, len(missing), n_runs, ", ".join(missing))
+        logger.warning(text, len(missing), n_runs, listing(missing))
     broken = scores[scores["value"].isna() & ~is_missing]
     for row in broken[["run", "benchmark", "metric", "reason"]].to_numpy():
         logger.warning("broken score (NaN): %s on %s, %s: %s", *row)

@@ -33,6 +33,7 @@ from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text, read_json, sha256_of
 from sft_tradeoff.system.provenance import run_info
 from sft_tradeoff.system.strict_yaml import read_yaml
+from sft_tradeoff.system.text import listing
 from sft_tradeoff.system.validation import closest
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ SEAL = "MANIFEST.sha256"  # covers the manifest too; readable by `sha256sum --ch
 RUN_TABLE = "run_table.csv"
 AGGREGATED = ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv")
 MAX_RUNS_BYTES = 20_000_000  # a repository keeps every version of every file for ever
-MAX_NAMED = 10
 SHORTEST_HOST = 5
 
 # Two names or more, so that a lone slash in prose is none; what follows a word is a URL or a unit.
@@ -111,7 +111,8 @@ def verify(folder: Path) -> None:
     names = sorted(sealed.keys() | found.keys())
     if changed := [folder / name for name in names if sealed.get(name) != found.get(name)]:
         raise PublishError(
-            f"{_list(changed)}: changed, removed or added since it was published; {_repair(folder)}"
+            f"{listing(changed)}: changed, removed or added since it was published; "
+            f"{_repair(folder)}"
         )
 
 
@@ -125,11 +126,6 @@ def file_hashes(folder: Path) -> dict[str, str]:
 
 def _repair(folder: Path) -> str:
     return f"restore the folder from git, or run make publish STUDY={folder.name} REPLACE=yes"
-
-
-def _list(names: Sequence[object]) -> str:
-    text = ", ".join(map(str, names[:MAX_NAMED]))
-    return text if len(names) <= MAX_NAMED else f"{text} and {len(names) - MAX_NAMED} more"
 
 
 # --- whether a study may be published -----------------------------------------------------------
@@ -157,7 +153,7 @@ def check_finished(study: Study, results: Path) -> None:
     if runs := sorted({Path(name).parent.name for name in missing}):
         raise PublishError(
             f"study {study.study!r}: {len(runs)} of {len(evaluation_configs(study))} runs are not "
-            f"finished: {_list(runs)}; {_run_again(study)}"
+            f"finished: {listing(runs)}; {_run_again(study)}"
         )
     for name, config in records_of(study).items():
         expected = config.model_dump(mode="json")
@@ -165,7 +161,7 @@ def check_finished(study: Study, results: Path) -> None:
         keys = sorted(expected.keys() | found.keys())
         if other := [key for key in keys if found.get(key) != expected.get(key)]:
             raise PublishError(
-                f"{results / name}: {_list(other)}: not the study file's; this run was made with "
+                f"{results / name}: {listing(other)}: not the study file's; this run was made with "
                 f"other settings; {_run_again(study)}"
             )
 
@@ -190,7 +186,7 @@ def check_tables(study: Study, results: Path) -> None:
             ].to_numpy()
         ]
         raise PublishError(
-            f"study {study.study!r}: {len(rows)} scores are broken: {_list(rows)}; find out why, "
+            f"study {study.study!r}: {len(rows)} scores are broken: {listing(rows)}; find out why, "
             "or take these settings out of the study"
         )
     tradeoff = tradeoff_table(scores, runs, results / "runs")
@@ -355,8 +351,8 @@ def _is_same(folder: Path, published: Path) -> bool:
     ours, theirs = ({**file_hashes(path), MANIFEST: ""} for path in (folder, published))
     if differing := sorted(n for n in ours | theirs if ours.get(n) != theirs.get(n)):
         raise PublishError(
-            f"{published}: published already, with other content: {_list(differing)}; to overwrite "
-            f"it, run make publish STUDY={published.name} REPLACE=yes"
+            f"{published}: published already, with other content: {listing(differing)}; to "
+            f"overwrite it, run make publish STUDY={published.name} REPLACE=yes"
         )
     verify(published)
     return True
