@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
-from sft_tradeoff.analysis.scores import NUMBERS, TEXT, score_table
-from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.analysis.scores import score_table
+from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
 from sft_tradeoff.study.runs import run_table as planned_runs
@@ -88,7 +88,7 @@ def write_tables(study_file: Path, results: Path) -> None:
     """The run table, and what aggregation makes of the runs."""
     path = results / "run_table.csv"
     path.write_text(planned_runs(load_study(study_file)).to_csv(index=False))
-    runs = read_table(path, [*TEXT, *NUMBERS], "the test")
+    runs = read_run_table(path)
     scores = score_table(runs, results / "runs")
     tradeoff = tradeoff_table(scores, runs, results / "runs")
     tables = {"scores": scores, "tradeoff": tradeoff, "tradeoff_over_seeds": over_seeds(tradeoff)}

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sft_tradeoff.analysis.evidence import Setting
-from sft_tradeoff.analysis.scores import Items
+from sft_tradeoff.analysis.run_records import Items
+from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL
 from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     is_degenerate,
@@ -21,7 +22,6 @@ from sft_tradeoff.analysis.tolerance import (
     no_change_bound,
     parse_measures,
 )
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH, LEVEL
 from sft_tradeoff.stats import Estimate, half_width, mean_over_seeds, paired_difference
 
 NLL = "nll"

@@ -24,8 +24,8 @@ from sft_tradeoff.analysis.comparison import (
     compare,
     paired,
 )
-from sft_tradeoff.analysis.evidence import BASE, Cost, Measured, Setting, metric_of
-from sft_tradeoff.analysis.scores import Row, rows_of
+from sft_tradeoff.analysis.evidence import Cost, Measured, Setting, metric_of
+from sft_tradeoff.analysis.tables import BASE, LEVEL, Row, rows_of
 from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     GENERAL,
@@ -35,7 +35,6 @@ from sft_tradeoff.analysis.tolerance import (
     combined,
     loss_of,
 )
-from sft_tradeoff.analysis.tradeoff import LEVEL
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from enum import StrEnum
 
 import pandas as pd
 
-from sft_tradeoff.analysis.scores import Row
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH, LEVEL
+from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, Row
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.validation import closest
 

@@ -6,8 +6,8 @@ import math
 
 from sft_tradeoff.analysis.comparison import NLL, Difference
 from sft_tradeoff.analysis.recommendation import Candidate
+from sft_tradeoff.analysis.tables import CODE_LENGTH
 from sft_tradeoff.analysis.tolerance import ACCURACY, Loss
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH
 from sft_tradeoff.report.tables import cell
 from sft_tradeoff.study.names import format_learning_rate
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from sft_tradeoff.analysis.comparison import NLL, Difference, Outcome, SmallestGain
 from sft_tradeoff.analysis.recommendation import Candidate, MethodResult, Recommendation, Section
+from sft_tradeoff.analysis.tables import CODE_LENGTH
 from sft_tradeoff.analysis.tolerance import ACCURACY, Tolerance, Verdict
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH
 from sft_tradeoff.report.recommendation_numbers import (
     UNITS,
     difference_text,

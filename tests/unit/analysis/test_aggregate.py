@@ -12,11 +12,16 @@ import pytest
 from scipy.stats import t
 
 from sft_tradeoff import cli
-from sft_tradeoff.analysis import aggregate
-from sft_tradeoff.analysis import tradeoff as columns
+from sft_tradeoff.analysis import tables as columns
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
-from sft_tradeoff.analysis.scores import SCORE_COLUMNS, score_table
-from sft_tradeoff.analysis.tradeoff import missing_settings, read_over_seeds, read_table
+from sft_tradeoff.analysis.scores import score_table
+from sft_tradeoff.analysis.tables import (
+    SCORE_COLUMNS,
+    missing_settings,
+    read_over_seeds,
+    read_run_table,
+    read_table,
+)
 from sft_tradeoff.system.console import UserError
 
 NAN = math.nan
@@ -93,7 +98,7 @@ def runs(tmp_path: Path) -> pd.DataFrame:
     columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
     path = tmp_path / "run_table.csv"
     pd.DataFrame(RUNS, columns=columns).to_csv(path, index=False)
-    return read_table(path, columns, "the test")
+    return read_run_table(path)
 
 
 def tradeoff_of(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -273,9 +278,10 @@ def test_scores_on_other_items_are_an_error(
         score_table(runs, folder)
     assert str(error.value) == (
         f"benchmark {benchmark!r}: the items of run 'm.d.sft.lr1e-5.seed0' (sha256 "
-        f"abcdef012345...) are not those of θ0 ({hash_of(benchmark)[:12]}...), so no difference "
-        f"can be taken; delete the outdated one of {folder}/m.d.sft.lr1e-5.seed0/eval.json and "
-        f"{folder}/m.base/eval.json, and run the same command again"
+        f"abcdef012345...) differ from those of θ0 ({hash_of(benchmark)[:12]}...), so the "
+        f"scores cannot be compared; delete the outdated one of "
+        f"{folder}/m.d.sft.lr1e-5.seed0/eval.json and {folder}/m.base/eval.json, and run the same "
+        "command again"
     )
 
 
@@ -357,7 +363,7 @@ def test_bounds_over_seeds_combine_each_side(runs: pd.DataFrame, folder: Path) -
 
 def test_setting_with_a_missing_seed_is_nan(runs: pd.DataFrame, folder: Path) -> None:
     tradeoff = tradeoff_of(runs, folder).query("domain == 'd'").iloc[[1, 1]]
-    measured = [*columns.MEASURED, *aggregate.PLAIN]
+    measured = [*columns.MEASURED, *columns.PLAIN]
     tradeoff = tradeoff.assign(**{name: [0.5, NAN] for name in measured})
     tradeoff = tradeoff.assign(seed=[3, 4], reason=["", "run not evaluated"])
     row = over_seeds(tradeoff).iloc[0]
@@ -389,7 +395,9 @@ def test_command_line_writes_all_tables(
     nll = pd.read_csv(out / "scores.csv").query("metric == 'nll'").set_index(["run", "benchmark"])
     assert nll["reason"].dropna().to_dict() == {(RUNS[1][0], "d"): reason}
     assert math.isnan(nll.loc[(RUNS[1][0], "d"), "value"])
-    with pytest.raises(UserError, match=r"no column n_seeds; pass what .*--over-seeds writes"):
+    with pytest.raises(
+        UserError, match=r"no column n_seeds; pass the table that .*--over-seeds' writes"
+    ):
         read_over_seeds(out / "tradeoff.csv")
 
 
@@ -398,5 +406,5 @@ def test_names_that_look_missing_stay_names(tmp_path: Path) -> None:
     row = read_table(tmp_path / "t.csv", ["label"], "the test").iloc[0]
     assert (row["label"], row["domain"]) == ("NA", "null")
     assert pd.isna(row["seed"])
-    with pytest.raises(UserError, match="no such table; pass what the test writes"):
+    with pytest.raises(UserError, match="file not found; pass the table that 'the test' writes"):
         read_table(tmp_path / "u.csv", [], "the test")

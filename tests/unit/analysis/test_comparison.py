@@ -17,7 +17,7 @@ from sft_tradeoff.analysis.comparison import (
     parse_smallest_gain,
 )
 from sft_tradeoff.analysis.evidence import Setting
-from sft_tradeoff.analysis.scores import Items
+from sft_tradeoff.analysis.run_records import Items
 from sft_tradeoff.system.console import UserError
 
 A: Setting = ("m", "d", "x", 1e-5)

@@ -17,7 +17,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from sft_tradeoff import cli
-from sft_tradeoff.analysis.tradeoff import OVER_SEEDS_COLUMNS, QUANTITIES, SETTING
+from sft_tradeoff.analysis.tables import OVER_SEEDS_COLUMNS, QUANTITIES, SETTING
 from sft_tradeoff.report.figures import learning_rate, tradeoff
 from sft_tradeoff.report.figures.style import (
     house_style,
@@ -234,7 +234,7 @@ def test_styles_can_be_told_apart_without_color(caplog: pytest.LogCaptureFixture
     assert len({style.color for style in styles[:8]}) == 8
     assert not caplog.text
     assert len(method_styles(make_table(methods=17))) == 17  # after hours of training: no refusal
-    assert "17 method labels" in caplog.text and "repeat after 16" in caplog.text
+    assert "17 method labels" in caplog.text and "styles repeat after 16" in caplog.text
 
 
 def test_rates_have_shapes_in_increasing_order(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,16 +18,11 @@ import pytest
 
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.aggregate import tradeoff_table
-from sft_tradeoff.analysis.scores import NUMBERS, TEXT, score_table
-from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.analysis.scores import score_table
+from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report import publish as module
-from sft_tradeoff.report.publish import (
-    ABSOLUTE_PATH,
-    PublishError,
-    publish,
-    verified_studies,
-    verify,
-)
+from sft_tradeoff.report.publish import ABSOLUTE_PATH, publish
+from sft_tradeoff.report.published import PublishError, verified_studies, verify
 from tests.conftest import ROOT
 from tests.finished_study import (
     BASE,
@@ -98,7 +93,7 @@ def test_published_are_tables_records_and_items_but_no_weights(study: Study, out
 
 
 def test_tables_can_be_made_again_from_what_is_published(published: Path) -> None:
-    runs = read_table(published / "run_table.csv", [*TEXT, *NUMBERS], "the test")
+    runs = read_run_table(published / "run_table.csv")
     scores = score_table(runs, published / "runs")
     assert scores.to_csv(index=False) == (published / "scores.csv").read_text()
     tradeoff = tradeoff_table(scores, runs, published / "runs")
@@ -172,7 +167,7 @@ def test_an_unfinished_study_is_refused_with_the_missing_runs(
 def test_a_run_of_other_settings_is_refused(study: Study, out: Path) -> None:
     """The study asks for five items of piqa now; the runs had four. Tables alone would not tell."""
     study[0].write_text(STUDY.replace("piqa: 4", "piqa: 5"))
-    with pytest.raises(PublishError, match=r"eval\.json: evaluation: not the study file's"):
+    with pytest.raises(PublishError, match=r"eval\.json: evaluation: not as in the study file"):
         publish(*study, out)
     assert not out.exists()
 
@@ -189,7 +184,7 @@ def test_a_broken_score_is_refused(study: Study, out: Path) -> None:
 def test_a_table_that_is_not_of_these_runs_is_refused(study: Study, out: Path, name: str) -> None:
     path = study[1] / name
     path.write_text(path.read_text().replace("sft", "talr"))
-    with pytest.raises(PublishError, match=rf"{name}: not the table of the runs"):
+    with pytest.raises(PublishError, match=rf"{name}: does not match the runs"):
         publish(*study, out)
     path.unlink()
     with pytest.raises(PublishError, match=rf"{name}: missing"):
@@ -357,7 +352,7 @@ def test_a_kill_leaves_nothing_under_the_final_name_and_the_next_one_cleans_up(
     code = (
         "import os, signal, sys\nfrom pathlib import Path\n"
         "from sft_tradeoff.report import publish\n"
-        "publish._seal = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "publish._write_checksums = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "publish.publish(*map(Path, sys.argv[1:]))"
     )
     done = subprocess.run([sys.executable, "-c", code, *map(str, (*study, out))])
@@ -376,7 +371,7 @@ def test_the_same_content_again_is_no_change(study: Study, published: Path) -> N
 def test_other_content_replaces_on_demand_only(study: Study, published: Path) -> None:
     before = contents(published)
     study[0].write_text(STUDY + "# changed\n")
-    message = r"published already, with other content: study\.yaml; .*REPLACE=yes"
+    message = r"already published with other content: study\.yaml; .*REPLACE=yes"
     with pytest.raises(PublishError, match=message):
         publish(*study, published)
     assert contents(published) == before

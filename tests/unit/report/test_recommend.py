@@ -20,8 +20,8 @@ from sft_tradeoff import cli
 from sft_tradeoff.analysis.comparison import DEFAULT_SMALLEST_GAIN, Outcome
 from sft_tradeoff.analysis.evidence import Cost, Measured, Setting, read_measured
 from sft_tradeoff.analysis.recommendation import MethodResult, Recommendation, Section, recommend
-from sft_tradeoff.analysis.scores import Items
-from sft_tradeoff.analysis.tradeoff import OVER_SEEDS_COLUMNS
+from sft_tradeoff.analysis.run_records import Items
+from sft_tradeoff.analysis.tables import OVER_SEEDS_COLUMNS
 from sft_tradeoff.report.recommendation_page import headline, notes, to_markdown
 
 NAN = math.nan
