@@ -1,4 +1,4 @@
-"""What is published is whole, current and sealed; everything else is refused with its reason."""
+"""What is published is complete, current and has checksums; all else is refused with a reason."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from tests.finished_study import (
 
 Study = tuple[Path, Path]
 TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
-RECORDS = {
-    f"runs/{RUN}/train.json", f"runs/{OTHER_RUN}/train.json",
-    *(f"runs/{run}/{name}" for run in (BASE, RUN, OTHER_RUN) for name in
-      ("eval.json", "items.parquet")),
-}  # fmt: skip
+RECORDS = {f"runs/{run}/train.json" for run in (RUN, OTHER_RUN)} | {
+    f"runs/{run}/{name}"
+    for run in (BASE, RUN, OTHER_RUN)
+    for name in ("eval.json", "items.parquet")
+}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, published: made once, because every test begins with it."""
+    """The study, published: made once, because every test starts from it."""
     root = tmp_path_factory.mktemp("made")
     with contextlib.chdir(ROOT):
         study_file, results = make_finished_study(root)
@@ -76,7 +76,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-# --- what gets in -------------------------------------------------------------------------------
+# --- what is published ----------------------------------------------------------------------------
 
 
 def test_published_are_tables_records_and_items_but_no_weights(study: Study, out: Path) -> None:
@@ -119,7 +119,7 @@ def test_manifest_names_every_file_and_the_origin(published: Path) -> None:
 
 
 def test_settings_digest_changes_with_a_setting_only(study: Study, out: Path) -> None:
-    """A comment is no setting; the digest is of what determines the runs."""
+    """A comment is not a setting; the digest covers what determines the runs."""
     digests = []
     for text in (STUDY, STUDY + "# a comment\n", STUDY + "training: {epochs: 2}\n"):
         study[0].write_text(text)
@@ -151,7 +151,7 @@ def test_a_large_study_keeps_its_tables_only_and_says_so(
     verify(out)
 
 
-# --- what does not ------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet"])
@@ -165,7 +165,7 @@ def test_an_unfinished_study_is_refused_with_the_missing_runs(
 
 
 def test_a_run_of_other_settings_is_refused(study: Study, out: Path) -> None:
-    """The study asks for five items of piqa now; the runs had four. Tables alone would not tell."""
+    """The study now asks for five items of piqa; the runs had four. The tables do not show it."""
     study[0].write_text(STUDY.replace("piqa: 4", "piqa: 5"))
     with pytest.raises(PublishError, match=r"eval\.json: evaluation: not as in the study file"):
         publish(*study, out)
@@ -204,7 +204,7 @@ def test_a_table_that_is_not_of_these_runs_is_refused(study: Study, out: Path, n
         ("HumanEval/0, ../data/x, ./data/x", None),
     ],
 )
-def test_absolute_paths_are_told_from_what_looks_like_one(text: str, found: str | None) -> None:
+def test_absolute_paths_are_distinguished_from_lookalikes(text: str, found: str | None) -> None:
     match = ABSOLUTE_PATH.search(text)
     assert (match and match[0]) == found
 
@@ -240,7 +240,7 @@ def test_machine_paths_and_names_are_refused(
         ("", "# nowhere", False),
     ],
 )
-def test_a_machine_named_by_an_ordinary_word_is_no_obstacle(
+def test_only_identifying_host_names_are_refused(
     study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, host: str, comment: str, refused: bool
 ) -> None:
     monkeypatch.setattr(module.socket, "gethostname", lambda: host)
@@ -261,15 +261,13 @@ def test_machine_paths_in_the_ids_of_items_are_refused(study: Study, out: Path) 
         publish(*study, out)
 
 
-# --- the seal -----------------------------------------------------------------------------------
+# --- checksums ------------------------------------------------------------------------------------
 
 
-def test_seal_is_what_sha256sum_reads(published: Path) -> None:
-    """The seal covers the manifest; the tool is of the system, not of the project."""
-    done = subprocess.run(
-        ["sha256sum", "--check", "--strict", "MANIFEST.sha256"],
-        cwd=published, capture_output=True, text=True,
-    )  # fmt: skip
+def test_sha256sum_reads_the_checksums(published: Path) -> None:
+    """They cover the manifest too. The tool is the system's, not the project's."""
+    command = ["sha256sum", "--check", "--strict", "MANIFEST.sha256"]
+    done = subprocess.run(command, cwd=published, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(TABLES | RECORDS) + 2
 
@@ -289,7 +287,7 @@ def test_a_changed_file_is_named(published: Path, name: str, change: str) -> Non
         verify(published)
 
 
-def test_an_added_file_is_named_and_a_missing_seal(published: Path) -> None:
+def test_an_added_file_and_missing_checksums_are_named(published: Path) -> None:
     (published / "runs" / "more.csv").write_text("1\n")
     with pytest.raises(PublishError, match=r"runs/more\.csv: changed, removed or added"):
         verified_studies(published.parent)
@@ -299,7 +297,7 @@ def test_an_added_file_is_named_and_a_missing_seal(published: Path) -> None:
 
 
 def test_published_studies_by_name(published: Path, tmp_path: Path) -> None:
-    """Only the wanted one is checked, so a damaged one does not stop the others."""
+    """Only the study asked for is checked, so a damaged one does not stop the others."""
     assert verified_studies(published.parent) == ["tiny"]
     (published.parent / "damaged").mkdir()
     (published.parent / ".tiny-left-by-a-kill").mkdir()
@@ -312,7 +310,7 @@ def test_published_studies_by_name(published: Path, tmp_path: Path) -> None:
         verified_studies(tmp_path / "nowhere")
 
 
-# --- as a whole or not at all -------------------------------------------------------------------
+# --- completely or not at all ---------------------------------------------------------------------
 
 
 def test_a_failure_in_the_middle_leaves_nothing(
@@ -380,26 +378,19 @@ def test_other_content_replaces_on_demand_only(study: Study, published: Path) ->
     verify(published)
 
 
-def test_the_same_content_does_not_hide_a_broken_seal(study: Study, published: Path) -> None:
+def test_the_same_content_does_not_hide_a_changed_manifest(study: Study, published: Path) -> None:
     (published / "MANIFEST.json").write_text("{}\n")
     with pytest.raises(PublishError, match=r"MANIFEST\.json: changed"):
         publish(*study, published)
 
 
-# --- around it ----------------------------------------------------------------------------------
+# --- around it ------------------------------------------------------------------------------------
 
 
 def test_git_tracks_what_is_published() -> None:
     paths = ["results/published/tiny/MANIFEST.json", f"results/published/tiny/runs/{RUN}/eval.json"]
     done = subprocess.run(["git", "check-ignore", *paths], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-
-
-def test_drawing_and_publishing_import_nothing_of_training() -> None:
-    code = "import sys, sft_tradeoff.report.publish; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert "pandas" in loaded.split()
-    assert not {"torch", "transformers", "lm_eval", "datasets"} & set(loaded.split())
 
 
 def test_command_line(

@@ -57,17 +57,17 @@ class Run:
         self.code, self.half, self.right, self.nll, self.other = code, half, right, nll, other
 
     def row(self, method: str, label: str, rate: float) -> dict[str, Any]:
-        return (
-            dict.fromkeys(OVER_SEEDS_COLUMNS, 0.0)
-            | {
-                "model": "m", "domain": "d", "method": method, "label": label,
-                "learning_rate": rate, "n_seeds": 1, "reason": "",
-                CODE: self.code, f"{CODE}_low": self.code - self.half,
-                f"{CODE}_high": self.code + self.half,
-                "domain_score": self.right / N, "domain_nll": self.nll,
-            }
-            | self.other
-        )  # fmt: skip
+        names = {"model": "m", "domain": "d", "method": method, "label": label, "reason": ""}
+        numbers = {
+            "learning_rate": rate,
+            "n_seeds": 1,
+            CODE: self.code,
+            f"{CODE}_low": self.code - self.half,
+            f"{CODE}_high": self.code + self.half,
+            "domain_score": self.right / N,
+            "domain_nll": self.nll,
+        }
+        return dict.fromkeys(OVER_SEEDS_COLUMNS, 0.0) | names | numbers | self.other
 
 
 BASE = Run(0.0, 0.0, right=10, nll=3.0)
@@ -200,8 +200,8 @@ def test_a_gain_that_is_not_worth_having_changes_nothing(smallest: float, chosen
 
 def test_equal_methods_are_not_recommended_for_nothing() -> None:
     """The same losses but for a millionth: no word of buying more."""
-    runs = {label: {1e-4: Run(0, 0.001, right=10, nll=nll)} for label, nll in
-            (("sft", 1.0), ("flow", 1.0 - 1e-6))}  # fmt: skip
+    losses = {"sft": 1.0, "flow": 1.0 - 1e-6}
+    runs = {label: {1e-4: Run(0, 0.001, right=10, nll=nll)} for label, nll in losses.items()}
     section = section_of(runs)
     assert section.chosen is not None and section.chosen.label == "sft"
     assert (
@@ -317,7 +317,7 @@ OUT_BELOW_IN = (
         ({1e-5: OUT, 1e-4: IN, 2e-4: OUT}, f"sft at learning rate 1e-5 {OUT_BELOW_IN}."),
         ({1e-5: LESS, 2e-5: IN, 4e-5: OUT}, None),
     ],
-)  # fmt: skip
+)
 def test_edges_of_the_grid(runs: dict[float, Run], note: str | None) -> None:
     found = notes(section_of({"sft": runs}), CODE_ONLY)
     assert note in found if note else found == []

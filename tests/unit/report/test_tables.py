@@ -29,10 +29,8 @@ def row(domain: str, method: str, rate: float, score: float, **changes: float) -
         "general_bits_per_byte_difference": -0.00312,
         "general_bits_per_byte_difference_stderr": 0.00044,
     }
-    return numbers | changes | {
-        "model": "small", "domain": domain, "method": method, "label": f"{method}_1",
-        "learning_rate": rate,
-    }  # fmt: skip
+    names = {"model": "small", "domain": domain, "method": method, "label": f"{method}_1"}
+    return numbers | changes | names | {"learning_rate": rate}
 
 
 @pytest.fixture
