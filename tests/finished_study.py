@@ -35,6 +35,12 @@ SCORES: dict[tuple[str, str], list[float]] = {
     ("esci-label_only", "nll"): [0.5, 1.5, 1, 1],
 }
 META = {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "hardware": "x86_64 AVX512"}
+TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
+RECORDS = {f"runs/{run}/train.json" for run in (RUN, OTHER_RUN)} | {
+    f"runs/{run}/{name}"
+    for run in (BASE, RUN, OTHER_RUN)
+    for name in ("eval.json", "items.parquet")
+}
 
 
 def make_finished_study(root: Path) -> tuple[Path, Path]:
@@ -94,3 +100,9 @@ def write_tables(study_file: Path, results: Path) -> None:
     tables = {"scores": scores, "tradeoff": tradeoff, "tradeoff_over_seeds": over_seeds(tradeoff)}
     for name, table in tables.items():
         (results / f"{name}.csv").write_text(table.to_csv(index=False))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by relative path."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -19,12 +19,7 @@ from matplotlib.figure import Figure
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.tables import OVER_SEEDS_COLUMNS, QUANTITIES, SETTING
 from sft_tradeoff.report.figures import learning_rate, tradeoff
-from sft_tradeoff.report.figures.style import (
-    house_style,
-    method_styles,
-    rate_markers,
-    save_figure,
-)
+from sft_tradeoff.report.figures.style import house_style, method_styles, rate_markers, save_figure
 
 MODULES = [tradeoff, learning_rate]
 NAN = math.nan

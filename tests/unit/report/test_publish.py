@@ -1,14 +1,12 @@
-"""What is published is complete, current and has checksums; all else is refused with a reason."""
+"""What is published, completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,61 +20,19 @@ from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report import publish as module
 from sft_tradeoff.report.publish import ABSOLUTE_PATH, publish
-from sft_tradeoff.report.published import PublishError, verified_studies, verify
-from tests.conftest import ROOT
+from sft_tradeoff.report.published import PublishError, verify
 from tests.finished_study import (
     BASE,
     OTHER_RUN,
+    RECORDS,
     RUN,
     STUDY,
-    make_finished_study,
-    write_items,
+    TABLES,
+    contents,
     write_tables,
 )
 
 Study = tuple[Path, Path]
-TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
-RECORDS = {f"runs/{run}/train.json" for run in (RUN, OTHER_RUN)} | {
-    f"runs/{run}/{name}"
-    for run in (BASE, RUN, OTHER_RUN)
-    for name in ("eval.json", "items.parquet")
-}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, published: made once, because every test starts from it."""
-    root = tmp_path_factory.mktemp("made")
-    with contextlib.chdir(ROOT):
-        study_file, results = make_finished_study(root)
-        publish(study_file, results, root / "published")
-    return root
-
-
-@pytest.fixture
-def study(made: Path, tmp_path: Path) -> Study:
-    shutil.copytree(made / "config", tmp_path / "config")
-    shutil.copytree(made / "results", tmp_path / "results")
-    return tmp_path / "config/studies/tiny.yaml", tmp_path / "results/tiny"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "results/published/tiny"
-
-
-@pytest.fixture
-def published(made: Path, study: Study, out: Path) -> Path:
-    shutil.copytree(made / "published", out)
-    return out
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-# --- what is published ----------------------------------------------------------------------------
 
 
 def test_published_are_tables_records_and_items_but_no_weights(study: Study, out: Path) -> None:
@@ -151,46 +107,6 @@ def test_a_large_study_keeps_its_tables_only_and_says_so(
     verify(out)
 
 
-# --- what is refused ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet"])
-def test_an_unfinished_study_is_refused_with_the_missing_runs(
-    study: Study, out: Path, name: str
-) -> None:
-    (study[1] / "runs" / RUN / name).unlink()
-    with pytest.raises(PublishError, match=f"1 of 3 runs are not finished: {RUN}; run make study"):
-        publish(*study, out)
-    assert not out.parent.exists()
-
-
-def test_a_run_of_other_settings_is_refused(study: Study, out: Path) -> None:
-    """The study now asks for five items of piqa; the runs had four. The tables do not show it."""
-    study[0].write_text(STUDY.replace("piqa: 4", "piqa: 5"))
-    with pytest.raises(PublishError, match=r"eval\.json: evaluation: not as in the study file"):
-        publish(*study, out)
-    assert not out.exists()
-
-
-def test_a_broken_score_is_refused(study: Study, out: Path) -> None:
-    write_items(study[1], RUN, shift=math.nan)
-    write_tables(*study)
-    message = rf"scores are broken: {RUN} on .*not finite, e\.g\. item"
-    with pytest.raises(PublishError, match=message):
-        publish(*study, out)
-
-
-@pytest.mark.parametrize("name", sorted(TABLES))
-def test_a_table_that_is_not_of_these_runs_is_refused(study: Study, out: Path, name: str) -> None:
-    path = study[1] / name
-    path.write_text(path.read_text().replace("sft", "talr"))
-    with pytest.raises(PublishError, match=rf"{name}: does not match the runs"):
-        publish(*study, out)
-    path.unlink()
-    with pytest.raises(PublishError, match=rf"{name}: missing"):
-        publish(*study, out)
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -259,58 +175,6 @@ def test_machine_paths_in_the_ids_of_items_are_refused(study: Study, out: Path) 
     write_tables(*study)
     with pytest.raises(PublishError, match=r"items\.parquet: '/home/me/0'"):
         publish(*study, out)
-
-
-# --- checksums ------------------------------------------------------------------------------------
-
-
-def test_sha256sum_reads_the_checksums(published: Path) -> None:
-    """They cover the manifest too. The tool is the system's, not the project's."""
-    command = ["sha256sum", "--check", "--strict", "MANIFEST.sha256"]
-    done = subprocess.run(command, cwd=published, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(TABLES | RECORDS) + 2
-
-
-@pytest.mark.parametrize(
-    "name", ["tradeoff_over_seeds.csv", f"runs/{RUN}/eval.json", "MANIFEST.json"]
-)
-@pytest.mark.parametrize("change", ["edit", "remove"])
-def test_a_changed_file_is_named(published: Path, name: str, change: str) -> None:
-    verify(published)
-    if change == "edit":
-        data = (published / name).read_bytes()
-        (published / name).write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
-    else:
-        (published / name).unlink()
-    with pytest.raises(PublishError, match=f"{re.escape(str(published / name))}: changed, removed"):
-        verify(published)
-
-
-def test_an_added_file_and_missing_checksums_are_named(published: Path) -> None:
-    (published / "runs" / "more.csv").write_text("1\n")
-    with pytest.raises(PublishError, match=r"runs/more\.csv: changed, removed or added"):
-        verified_studies(published.parent)
-    (published / "MANIFEST.sha256").unlink()
-    with pytest.raises(PublishError, match=r"MANIFEST\.sha256: missing; restore .* REPLACE=yes"):
-        verified_studies(published.parent)
-
-
-def test_published_studies_by_name(published: Path, tmp_path: Path) -> None:
-    """Only the study asked for is checked, so a damaged one does not stop the others."""
-    assert verified_studies(published.parent) == ["tiny"]
-    (published.parent / "damaged").mkdir()
-    (published.parent / ".tiny-left-by-a-kill").mkdir()
-    assert verified_studies(published.parent, "tiny") == ["tiny"]
-    with pytest.raises(PublishError, match="damaged/MANIFEST"):
-        verified_studies(published.parent)
-    with pytest.raises(PublishError, match=r"'tny' is not published \(did you mean 'tiny'"):
-        verified_studies(published.parent, "tny")
-    with pytest.raises(PublishError, match="nothing is published; run make publish"):
-        verified_studies(tmp_path / "nowhere")
-
-
-# --- completely or not at all ---------------------------------------------------------------------
 
 
 def test_a_failure_in_the_middle_leaves_nothing(
@@ -382,15 +246,6 @@ def test_the_same_content_does_not_hide_a_changed_manifest(study: Study, publish
     (published / "MANIFEST.json").write_text("{}\n")
     with pytest.raises(PublishError, match=r"MANIFEST\.json: changed"):
         publish(*study, published)
-
-
-# --- around it ------------------------------------------------------------------------------------
-
-
-def test_git_tracks_what_is_published() -> None:
-    paths = ["results/published/tiny/MANIFEST.json", f"results/published/tiny/runs/{RUN}/eval.json"]
-    done = subprocess.run(["git", "check-ignore", *paths], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_command_line(
