@@ -1,4 +1,4 @@
-"""A finished study made by hand: what its runs would have written, without a model or a run."""
+"""A finished study made by hand: the files its runs would have written, without any run."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def make_finished_study(root: Path) -> tuple[Path, Path]:
 
 
 def write_record(path: Path, config: RunConfig | EvaluationConfig, meta: dict[str, Any]) -> None:
-    """An ``eval.json`` or ``train.json``."""
+    """Write an ``eval.json`` or ``train.json``."""
     settings = config.model_dump(mode="json")
     record = {
         "run_info": {"config": settings, "git_commit": "c" * 40, "git_dirty": False},
@@ -79,7 +79,7 @@ def write_record(path: Path, config: RunConfig | EvaluationConfig, meta: dict[st
 
 
 def write_items(results: Path, run: str, shift: float = 0.0) -> None:
-    """Per-item scores; losses and code lengths of different runs differ by ``shift``."""
+    """Write per-item scores; losses and code lengths of different runs differ by ``shift``."""
     rows = [
         (benchmark, str(item), metric, value + shift * (metric in ("nll", "bits_per_byte")), 1.0)
         for (benchmark, metric), values in SCORES.items()
@@ -91,7 +91,7 @@ def write_items(results: Path, run: str, shift: float = 0.0) -> None:
 
 
 def write_tables(study_file: Path, results: Path) -> None:
-    """The run table, and what aggregation makes of the runs."""
+    """Write the run table and the aggregated tables."""
     path = results / "run_table.csv"
     path.write_text(planned_runs(load_study(study_file)).to_csv(index=False))
     runs = read_run_table(path)

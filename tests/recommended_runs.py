@@ -26,12 +26,12 @@ SUITE = {
 }
 CODE_ONLY = {"bits_per_byte": 0.01}
 GAIN = DEFAULT_SMALLEST_GAIN
-N = 100  # test items; accuracies below are numbers of right answers
+N = 100  # test items; accuracies below are numbers of correct answers
 
 
 @functools.cache
 def scores(right: int, nll: float) -> Items:
-    """Items of a domain: the first ``right`` are right; losses nll ± 10 %, so differences too."""
+    """Items of a domain: the first ``right`` are correct; losses (and differences) vary by 10 %."""
     ids = [str(i) for i in range(N)]
     accuracy = {"value": [float(i < right) for i in range(N)], "size": [1.0] * N}
     losses = {"value": [nll * (1 + 0.1 * (-1) ** i) for i in range(N)], "size": [1.0] * N}
@@ -42,7 +42,7 @@ def scores(right: int, nll: float) -> Items:
 
 
 class Run:
-    """One run: code length change ± half the width of its interval, right answers, loss."""
+    """One run: code length change ± half the width of its interval, correct answers, NLL."""
 
     def __init__(
         self, code: float, half: float, right: int = 50, nll: float = 1.0, **other: Any
@@ -126,7 +126,7 @@ RUN_COLUMNS = ["run", "model", "domain", "method", "label", "learning_rate", "se
 
 
 def write_runs(folder: Path) -> Path:
-    """Evaluations and costs of θ0, one trained run and its average with θ0."""
+    """Write evaluations and costs of θ0, one trained run and its average with θ0."""
     suite = {("piqa", "acc_norm"): 3, ("piqa", "acc"): 3, ("code", "bits_per_byte"): 2}
     for run, *_ in RUNS:
         rows = [
@@ -149,7 +149,7 @@ def write_runs(folder: Path) -> Path:
 
 
 def write_domain(path: Path, **settings: Any) -> None:
-    """Settings of a domain in an evaluation's record."""
+    """Add the settings of a domain to an evaluation's record."""
     record = json.loads(path.read_text())
     record["run_info"] = {"config": {"domains": [{"label": "d", **settings}]}}
     path.write_text(json.dumps(record))

@@ -176,9 +176,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff aggregate``."""
     parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
     parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
-    parser.add_argument("--scores", type=Path, required=True, help="every score, CSV to write")
-    parser.add_argument("--tradeoff", type=Path, required=True, help="per run, CSV to write")
-    parser.add_argument("--over-seeds", type=Path, required=True, help="per setting, CSV to write")
+    parser.add_argument("--scores", type=Path, required=True, help="output CSV, all scores")
+    parser.add_argument("--tradeoff", type=Path, required=True, help="output CSV, row per run")
+    parser.add_argument(
+        "--over-seeds", type=Path, required=True, help="output CSV, row per setting"
+    )
 
 
 def main(args: argparse.Namespace) -> None:

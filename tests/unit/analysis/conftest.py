@@ -1,4 +1,4 @@
-"""The evaluations as files, and their run table."""
+"""The evaluations written to files, and their run table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluations of θ0 and two runs, whose every number is known by hand."""
+"""Evaluations of θ0 and two runs, with every number computed by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def domain(label: str, accuracy: list[float], nll: list[float]) -> Scores:
         (label, "accuracy"): (accuracy, [1] * len(accuracy)),
         (label, "format_failure"): ([1, 0, 0, 0], [1] * 4),
         (label, "nll"): (nll, [2] * len(nll)),
-        (label, "acc_norm"): ([0] * 9, [1] * 9),  # of a domain: no part of the general score
+        (label, "acc_norm"): ([0] * 9, [1] * 9),  # of a domain, so not in the general score
     }
 
 
@@ -49,7 +49,7 @@ def hash_of(text: str) -> str:
 
 
 def write(folder: Path, run: str, scores: Scores, **test_sha256: str | None) -> None:
-    """An evaluation; the hash of a benchmark's items is that of its name, if not given."""
+    """Write an evaluation; the default checksum of a benchmark's items is that of its name."""
     rows = [
         (benchmark, str(item), metric, float(value), float(size))
         for (benchmark, metric), columns in scores.items()
@@ -57,7 +57,7 @@ def write(folder: Path, run: str, scores: Scores, **test_sha256: str | None) -> 
     ]
     frame = pd.DataFrame(rows, columns=["benchmark", "item", "metric", "value", "size"])
     (folder / run).mkdir(parents=True, exist_ok=True)
-    # Any order: items are paired by id, not by place.
+    # Shuffled: items are paired by id, not by position.
     frame.sample(frac=1, random_state=len(run)).to_parquet(folder / run / "items.parquet")
     hashes = {name: hash_of(name) for name, _ in scores} | test_sha256
     known = {name: digest for name, digest in hashes.items() if digest is not None}

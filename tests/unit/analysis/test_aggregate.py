@@ -1,4 +1,4 @@
-"""Aggregation of a small study whose every number is known by hand."""
+"""Aggregation of a small study, with every number computed by hand."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_base_has_one_row_per_domain(runs: pd.DataFrame, folder: Path) -> None:
 def test_missing_run_is_nan_and_named(
     runs: pd.DataFrame, folder: Path, caplog: pytest.LogCaptureFixture, file: str
 ) -> None:
-    """``eval.json`` is written last: without it the evaluation did not end."""
+    """``eval.json`` is written last: without it the evaluation is incomplete."""
     (folder / RUNS[1][0] / file).unlink()
     scores = score_table(runs, folder)
     missing = scores["run"] == RUNS[1][0]
@@ -118,7 +118,7 @@ def test_broken_score_that_feeds_no_quantity_is_only_in_the_scores(
 def test_broken_item_of_base_is_named_where_it_costs_a_number(
     runs: pd.DataFrame, folder: Path
 ) -> None:
-    """θ0's news item breaks every difference on news; its accuracy in d only its own score."""
+    """θ0's news item breaks all differences on news; its accuracy in d, only its own score."""
     broken = {("news", "bits_per_byte"): ([NAN, 200.0], [100, 200])}
     broken |= {("d", "accuracy"): ([0, 0, NAN, NAN], [1] * 4)}
     write(folder, RUNS[0][0], BASE | broken)
@@ -179,7 +179,7 @@ def test_bounds_over_seeds_combine_each_side(runs: pd.DataFrame, folder: Path) -
     tradeoff = tradeoff.assign(domain_score=[0.5, 0.6])
     tradeoff = tradeoff.assign(domain_score_low=[0.4, 0.5], domain_score_high=[0.7, 0.8])
     row = over_seeds(tradeoff).iloc[0]
-    seeds = 0.0025  # s² / S = 0.005 / 2, one degree of freedom; Wilson's bounds have none to lose
+    seeds = 0.0025  # s² / S = 0.005 / 2, one degree of freedom; Wilson's bounds: infinitely many
 
     def half_width(of_one: float) -> float:
         variance = (of_one / Z) ** 2 + seeds

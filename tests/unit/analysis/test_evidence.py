@@ -11,7 +11,7 @@ from tests.recommended_runs import RUN_COLUMNS, RUNS, write_runs
 
 
 def test_what_is_read_from_the_runs(tmp_path: Path) -> None:
-    """The average of weights cost its own 2 s and the 100 s of the run that it averages."""
+    """Averaging the weights took 2 s, plus the 100 s of the run they come from."""
     measured = read_measured(pd.DataFrame(RUNS, columns=RUN_COLUMNS), write_runs(tmp_path))
     assert measured.suite == {("m", "accuracy"): {"piqa": 3}, ("m", "bits_per_byte"): {"code": 2}}
     assert measured.costs["m", "d", "sft", 1e-4] == Cost(100, 5)

@@ -1,4 +1,4 @@
-"""Which run is chosen, in studies whose every number is known by hand."""
+"""Which run is chosen, in studies with every number set by hand."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tests.recommended_runs import (
 
 
 def test_the_best_is_not_always_the_largest() -> None:
-    """At 1e-4 the domain is learned less, and measurably: 30 of 100 right answers fewer."""
+    """At 1e-4 the run learns measurably less: 30 fewer correct answers of 100."""
     runs = {1e-5: Run(0, 0.001, right=70, nll=1.5), 1e-4: Run(0, 0.001, right=40, nll=1.0)}
     section = section_of({"sft": runs})
     assert section.methods[0].largest == 1e-4
     assert section.chosen is not None and section.chosen.learning_rate == 1e-5
 
 
-def test_what_accuracy_cannot_tell_apart_the_loss_decides() -> None:
-    """61 and 60 right answers of 100 cannot be told apart; NLL 1.0 is below 1.5."""
+def test_nll_decides_between_runs_of_indistinguishable_accuracy() -> None:
+    """61 and 60 correct answers of 100 cannot be distinguished; NLL 1.0 is below 1.5."""
     runs = {1e-5: Run(0, 0.001, right=61, nll=1.5), 1e-4: Run(0, 0.001, right=60, nll=1.0)}
     section = section_of({"sft": runs})
     assert section.chosen is not None and section.chosen.learning_rate == 1e-4

@@ -52,7 +52,7 @@ def test_unpaired_items_are_an_error(
 def test_scores_on_other_items_are_an_error(
     runs: pd.DataFrame, folder: Path, benchmark: str
 ) -> None:
-    """Same ids, sizes and number of items, but the file they come from was another."""
+    """Same ids, sizes and number of items, but from a different file."""
     write(folder, RUNS[1][0], TUNED, **{benchmark: "abcdef0123456789" * 4})
     with pytest.raises(UserError) as error:
         score_table(runs, folder)
@@ -73,7 +73,7 @@ def test_same_change_of_items_everywhere_is_no_error(runs: pd.DataFrame, folder:
 
 
 def test_only_what_is_compared_must_agree(runs: pd.DataFrame, folder: Path) -> None:
-    """θ0's items of domain e are of no concern to the run of domain d."""
+    """θ0's items of domain e do not matter to the run of domain d."""
     write(folder, RUNS[0][0], BASE, e="0" * 64)
     with pytest.raises(UserError, match=r"'e': the items of run 'm\.e\.sft"):
         score_table(runs, folder)

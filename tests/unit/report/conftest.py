@@ -1,4 +1,4 @@
-"""A finished study, and the same published."""
+"""A finished study, and its published version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Study = tuple[Path, Path]
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, published: made once, because every test starts from a copy of it."""
+    """The study and its published version, made once; every test gets a copy."""
     root = tmp_path_factory.mktemp("made")
     with contextlib.chdir(ROOT):
         study_file, results = make_finished_study(root)

@@ -1,4 +1,4 @@
-"""What the stages that only read results import: little of the project, and nothing of training."""
+"""Stages that only read results import little of the project, and nothing for training."""
 
 from __future__ import annotations
 

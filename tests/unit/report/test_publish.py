@@ -192,7 +192,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
 def test_a_failure_in_the_middle_keeps_what_was_published(
     study: Study, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second renaming fails: the older folder, moved aside by the first, comes back."""
+    """The second rename fails: the previous folder, which the first moved aside, is restored."""
     before, rename = contents(published), os.rename
     study[0].write_text(STUDY + "# changed\n")
 

@@ -1,4 +1,4 @@
-"""What is unfinished, outdated or broken is not published."""
+"""Unfinished, outdated or broken studies are not published."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_the_command_writes_page_and_record(
     cli.main(["recommend", *arguments, "--smallest-gain=nll=0.2"])
     page = (tmp_path / "r.md").read_text()
     assert "**Train with sft at learning rate 1e-4.**" in page and "is at most 0.05." in page
-    refuse = pytest.fail  # NaN and Infinity are no JSON
+    refuse = pytest.fail  # NaN and Infinity are not JSON
     record = json.loads((tmp_path / "r.json").read_text(), parse_constant=refuse)
     assert record["tolerance"] == {"bits_per_byte": 0.01}
     assert record["smallest_gain"] == {"accuracy": 0.01, "nll": 0.2}

@@ -36,7 +36,7 @@ OUT_BELOW_IN = (
 
 
 def test_another_method_has_to_be_measurably_better() -> None:
-    """20 more of 100 right: 0.2 ± 1.9842 · 0.0402; 2 more: ± 0.037, the bound for 100 items."""
+    """20 more of 100 correct: 0.2 ± 1.9842 · 0.0402; 2 more: ± 0.037, the bound for 100 items."""
     better = section_of({"sft": SFT, "talr": {1e-4: Run(0, 0.001, right=80)}})
     assert better.chosen is not None and better.chosen.label == "talr"
     against = method_of(better, "talr").against_sft["accuracy"]
@@ -59,7 +59,7 @@ def test_another_method_has_to_be_measurably_better() -> None:
 
 @pytest.mark.parametrize(("smallest", "chosen"), [(0.01, "talr"), (0.2, "sft")])
 def test_a_gain_that_is_not_worth_having_changes_nothing(smallest: float, chosen: str) -> None:
-    """NLL 0.9 instead of 1.0: ± 0.002, sure to be better, but for a gain of 0.2 nothing to take."""
+    """NLL 0.9 instead of 1.0: ± 0.002, significant, but less than a smallest gain of 0.2."""
     runs = {
         "sft": {1e-4: Run(0, 0.001, right=10)},
         "talr": {1e-4: Run(0, 0.001, right=10, nll=0.9)},
@@ -80,7 +80,7 @@ def test_a_gain_that_is_not_worth_having_changes_nothing(smallest: float, chosen
 
 
 def test_equal_methods_are_not_recommended_for_nothing() -> None:
-    """The same losses but for a millionth: no word of buying more."""
+    """Losses that differ by a millionth: the note does not say that one gains more."""
     losses = {"sft": 1.0, "flow": 1.0 - 1e-6}
     runs = {label: {1e-4: Run(0, 0.001, right=10, nll=nll)} for label, nll in losses.items()}
     section = section_of(runs)
@@ -124,7 +124,7 @@ def test_a_run_that_failed_is_named_with_its_reason() -> None:
         ({1e-4: OUT, 2e-4: OUT}, f"{ALL_EXCEED}; try sft at 5e-5."),
         # √(1e-5 · 1e-3) = 1e-4
         ({1e-5: IN, 1e-3: OUT_BUT_MORE}, f"{BETWEEN}; try sft at 1e-4."),
-        ({1e-5: IN, 1e-3: OUT}, None),  # nothing to win beyond the limit
+        ({1e-5: IN, 1e-3: OUT}, None),  # nothing to gain beyond the limit
         ({1e-5: BEST, 1e-4: IN, 2e-4: OUT}, f"{SMALLEST_IS_BEST}; try sft at 1e-6 too."),
         ({1e-5: OUT, 1e-4: IN, 2e-4: OUT}, f"sft at learning rate 1e-5 {OUT_BELOW_IN}."),
         ({1e-5: LESS, 2e-5: IN, 4e-5: OUT}, None),

@@ -49,7 +49,7 @@ def test_the_largest_rate_within_and_the_best_of_those() -> None:
 
 
 def test_the_loss_decides_where_accuracy_is_at_the_floor() -> None:
-    """10 of 100 before, 11 after: no difference, so NLL decides, and the page says so."""
+    """10 of 100 before, 11 after: not significant, so NLL decides, and the page says so."""
     runs = {1e-5: Run(0, 0.001, right=11, nll=2.0), 1e-4: Run(0, 0.001, right=10, nll=2.5)}
     section = section_of({"sft": runs})
     assert section.measure == "nll"
@@ -135,7 +135,10 @@ def test_the_tables_of_the_page() -> None:
     [
         ({"metric": "numeric", "tolerance": 0.05}, True),
         ({"metric": "numeric", "tolerance": 0.0}, False),
-        ({"metric": "exact_match", "tolerance": 0.05}, False),  # which no other metric reads
+        (
+            {"metric": "exact_match", "tolerance": 0.05},
+            False,
+        ),  # only numeric has a tolerance
     ],
 )
 def test_a_tolerance_of_answers_is_on_the_page(

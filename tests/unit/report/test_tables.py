@@ -121,7 +121,7 @@ def test_missing_scores_are_dashes_with_a_footnote(table: pd.DataFrame) -> None:
 
 
 def test_settings_with_the_same_reason_share_a_footnote(table: pd.DataFrame) -> None:
-    """θ0's broken item costs all rows the same column: no dash stands out, the note says it."""
+    """θ0's broken item empties a whole column: no single dash stands out, so the note says it."""
     table[["general_score_difference", "general_score_difference_stderr"]] = NAN
     table["reason"] = "piqa acc_norm: 2 of 9 items of θ0 are not finite, e.g. item 'a'"
     table.loc[[0, 4], "reason"] = "run not evaluated"
