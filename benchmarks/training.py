@@ -23,7 +23,7 @@ from tqdm import tqdm
 from common import MODEL, BenchmarkError, training_data
 from contender import CONTENDERS, DEFAULT, FLOAT32, PRODUCTS, measure
 from sft_tradeoff.models.folder import read_record
-from sft_tradeoff.report.figures.style import COLOURS, house_style, new_panels, save_figure
+from sft_tradeoff.report.figures.style import COLORS, house_style, new_panels, save_figure
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
 from sft_tradeoff.system.provenance import meta_info
@@ -215,7 +215,7 @@ def draw(result: dict[str, Any], stem: Path) -> None:
         figure, axes = new_panels(1, len(workloads), 1.6)
         for panel, workload in zip(axes[0], workloads, strict=True):
             rows = frame[frame["workload"] == workload]
-            colors = [COLOURS[1] if name == "ours" else COLOURS[6] for name in rows["contender"]]
+            colors = [COLORS[1] if name == "ours" else COLORS[6] for name in rows["contender"]]
             error = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
             panel.barh(rows["contender"], rows["median"], xerr=error, color=colors, capsize=2)
             panel.invert_yaxis()

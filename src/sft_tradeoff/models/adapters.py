@@ -14,12 +14,12 @@ import torch
 
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
-LISTED = 3
 
 
 def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
@@ -34,10 +34,9 @@ def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
     """
     _inject(model, keywords)
     if names := not_adapted(model):
-        listed = ", ".join(names[:LISTED]) + ", ..." * (len(names) > LISTED)
         logger.warning(
             "warning: the adapters do not reach %d layers of %s, which stay as they are: %s",
-            len(names), type(model).__name__, listed,
+            len(names), type(model).__name__, listing(names, limit=3),
         )  # fmt: skip
 
 

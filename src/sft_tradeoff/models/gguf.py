@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.models.folder import ModelError
-from sft_tradeoff.models.tensor_names import LISTED, keep_own_head, load_whole
+from sft_tradeoff.models.tensor_names import keep_own_head, load_whole
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -108,8 +109,8 @@ def _refuse_unread(file: Path, model: PreTrainedModel, names: set[str]) -> None:
     unread = sorted(n for n in names if n not in read and n.removesuffix(".weight") not in read)
     if unread:
         raise ModelError(
-            f"{file}: Transformers does not read the tensors {', '.join(unread[:LISTED])} "
-            f"({len(unread)} in all), and the model would not be that of the file; {INSTEAD}"
+            f"{file}: Transformers does not read the tensors {listing(unread, limit=3)}, and "
+            f"the model would not be that of the file; {INSTEAD}"
         )
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.models.folder import ModelError, tensor_shapes
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-LISTED = 3
 _OTHER_SENSES = re.compile(r"vision|visual|image|audio|speech|multi_?modal|projector")
 _NOTHING = re.compile(r"(?!)")
 _UNWRAP = "save the model inside it with save_pretrained and use that folder"
@@ -129,8 +129,7 @@ def _has_parts(source: Path) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
-    return f"{len(names)} ({shown})"
+    return f"{len(names)} ({listing(names, limit=3)})"
 
 
 def _reason(source: Path, model: PreTrainedModel, stored: list[str], missing: list[str]) -> str:

@@ -19,6 +19,7 @@ from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
@@ -285,7 +286,7 @@ def markdown(costs: list[ModelCost]) -> str:
         "model", "parameters", "runs (averages)", "training tokens", "training GPU-h",
         "evaluation GPU-h", "cache GB", "weights GB", "resume points GB", "memory per GPU GiB",
     )  # fmt: skip
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    rows = []
     for c in costs:
         cells = [
             c.model, f"{c.n_parameters / 1e9:.2f} B", f"{c.n_trained} ({c.n_averaged})",
@@ -293,7 +294,7 @@ def markdown(costs: list[ModelCost]) -> str:
             *(f"{size / GB:.1f}" for size in (c.cache, c.weights, c.resume)),
             f"{c.memory / 2**30:.0f} ({c.memory_method})",
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
     keys = ("training", "evaluation", "cache", "weights", "resume")
     total = {key: sum(getattr(c, key) for c in costs) for key in keys}
     cells = [
@@ -301,7 +302,7 @@ def markdown(costs: list[ModelCost]) -> str:
         f"{sum(c.n_tokens for c in costs) / 1e6:.1f} M", f"{total['training']:.1f}",
         f"{total['evaluation']:.1f}", f"{total['cache'] / GB:.1f}", "", "", "",
     ]  # fmt: skip
-    return "\n".join([*lines, "| " + " | ".join(cells) + " |"])
+    return markdown_table(header, [*rows, cells], n_left=1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
