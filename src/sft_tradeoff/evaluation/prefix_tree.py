@@ -21,8 +21,18 @@ class PrefixTree:
     A node is an input token at position ``depth`` of its sequence; it attends to itself and its
     ancestors. The last token of a sequence is only predicted, so it is not a node.
 
-    A tree becomes one row of a batch, with node n at index n. A parent's index is always smaller
-    than that of its children, so the attention mask is lower triangular, as a causal mask is.
+    A tree becomes one row of a batch, with node n at index n. The sequences 1 2 3 9 and 1 2 4 5 6,
+    for example, are read as 5 tokens instead of 7:
+
+    ======  ==  ==  ==  ==  ==
+    node     0   1   2   3   4
+    token    1   2   3   4   5
+    parent  -1   0   1   1   3
+    depth    0   1   2   2   3
+    ======  ==  ==  ==  ==  ==
+
+    Node 3 attends to 0, 1 and 3 but not to 2, and has position 2 like node 2. A parent's index is
+    smaller than its children's, so the attention mask is lower triangular, as a causal mask is.
     """
 
     def __init__(self) -> None:

@@ -225,7 +225,7 @@ def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row
     from lm_eval import evaluator
 
     gold = [(None, prompt, answer) for _, prompt, answer in task.gold]
-    lm.expect(gold)
+    lm.expect(gold)  # generation then scores the gold answers while it holds the prompts' keys
     # Not simple_evaluate: it spends seconds per job on collecting details of the environment (host
     # name included) and seeds generators that nothing here uses.
     found = evaluator.evaluate(

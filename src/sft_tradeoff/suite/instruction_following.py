@@ -12,14 +12,15 @@ import json
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 from unittest import mock
 
-from sft_tradeoff.suite.base import Benchmark, TaskDefinition, TaskOptions
+from sft_tradeoff.suite.base import Benchmark, Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.chat_task import chat_task
+from sft_tradeoff.suite.items import Item
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ SEED = 0
 N_ITEMS = 300
 MAX_NEW_TOKENS = 256  # about 190 words, enough for every constraint drawn here
 METRICS = ("prompt_level_strict", "prompt_level_loose", "inst_level_strict", "inst_level_loose")
-Item = dict[str, Any]
 
 
 # Noun phrases to follow "about", and words that a text about it is likely to contain. No word is
@@ -356,9 +356,7 @@ def instruction_following_task(
     return chat_task(name, items, options.tokenizer, score, better, max_gen_toks)
 
 
-def instruction_following_rows(
-    name: str, samples: Iterable[Mapping[str, Any]]
-) -> list[tuple[str, str, str, float, float]]:
+def instruction_following_rows(name: str, samples: Samples) -> list[Row]:
     """One row per item and metric: (benchmark, item, metric, value, size).
 
     Σ value / Σ size is the score. The size is 1 at prompt level, and the number of the prompt's

@@ -29,7 +29,7 @@ import yaml
 from sft_tradeoff.assets.fetch import RECORD_NAME, cache_dir, check_asset
 from sft_tradeoff.assets.records import BenchmarkError, read_records
 from sft_tradeoff.sandbox.run import Limits
-from sft_tradeoff.suite.base import Benchmark, TaskDefinition, TaskOptions
+from sft_tradeoff.suite.base import Benchmark, Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.dataset import in_memory
 from sft_tradeoff.suite.human_eval import pass_at_1, program_of, require_execution
 from sft_tradeoff.suite.instruction_following import METRICS, ifeval_module
@@ -275,9 +275,7 @@ def _aggregate(values: list[list[bool]]) -> float:
     return float(ifeval_module().agg_inst_level_acc(values))
 
 
-def stock_rows(
-    name: str, samples: Iterable[Mapping[str, Any]]
-) -> list[tuple[str, str, str, float, float]]:
+def stock_rows(name: str, samples: Samples) -> list[Row]:
     """One row per item and metric: (benchmark, item, metric, value, size).
 
     Σ value / Σ size is the score. The size is 1, except at IFEval's instruction level: the number
