@@ -10,7 +10,7 @@ from sft_tradeoff.models.load import load_model
 from sft_tradeoff.training import attention, forward
 from sft_tradeoff.training.attention import BlockedAttention, speed_up_attention
 from sft_tradeoff.training.batching import ROW_UNIT, Batch
-from sft_tradeoff.training.forward import can_share_beginnings, shared_inputs
+from sft_tradeoff.training.forward import can_share_prefix, shared_prefix_inputs
 from sft_tradeoff.training.token_loss import token_nll
 
 
@@ -146,14 +146,14 @@ def test_another_attention_is_kept(random_model):
     assert speed_up_attention(model).config._attn_implementation == "eager"
 
 
-def batch_of(rows, beginning=()):
-    """Rows of tokens after a beginning; of each, the last two tokens are predicted."""
+def batch_of(rows, prefix=()):
+    """Rows of tokens after a prefix; of each, the last two tokens are predicted."""
     rows = torch.tensor(rows)
-    n, width, start = len(rows), rows.shape[1], len(beginning)
+    n, width, start = len(rows), rows.shape[1], len(prefix)
     last = torch.arange(n)[:, None] * width + torch.tensor([width - 3, width - 2])
     labels = {name: rows[:, -2:].flatten() for name in ("labels", "sequence", "token")}
-    first = torch.tensor(beginning, dtype=torch.long)
-    return Batch(beginning=first, input_ids=rows, positions=start + last.flatten(), **labels)
+    first = torch.tensor(prefix, dtype=torch.long)
+    return Batch(shared_prefix=first, input_ids=rows, positions=start + last.flatten(), **labels)
 
 
 def losses_and_gradients(model, batch):
@@ -168,7 +168,7 @@ def losses_and_gradients(model, batch):
 )
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("n_own", [5, 75])
-def test_a_shared_beginning_changes_neither_losses_nor_gradients(
+def test_a_shared_prefix_changes_neither_losses_nor_gradients(
     dtype, near, checkpointing, n_own, random_model
 ):
     """Eight tokens before three rows; with 75 of their own rows fill more than one unit."""
@@ -179,15 +179,15 @@ def test_a_shared_beginning_changes_neither_losses_nor_gradients(
             parameter.mul_(5 if parameter.ndim == 2 else 1)  # so that tokens look at each other
     if checkpointing:
         model.activation_checkpointing_enable()
-    beginning, rows = list(range(40, 48)), torch.randint(3, 200, (3, n_own)).tolist()
-    whole = batch_of([beginning + row for row in rows])
-    shared = batch_of(rows, beginning)
+    prefix, rows = list(range(40, 48)), torch.randint(3, 200, (3, n_own)).tolist()
+    whole = batch_of([prefix + row for row in rows])
+    shared = batch_of(rows, prefix)
     expected, wanted = losses_and_gradients(model, whole)
     found, gradient = losses_and_gradients(model, shared)
     torch.testing.assert_close(found, expected, rtol=near, atol=near)
     assert (gradient - wanted).norm() <= near * wanted.norm()
-    _, other = losses_and_gradients(model, batch_of(rows, beginning[::-1]))
-    assert (other - wanted).norm() > 5 * near * wanted.norm()  # the beginning matters
+    _, other = losses_and_gradients(model, batch_of(rows, prefix[::-1]))
+    assert (other - wanted).norm() > 5 * near * wanted.norm()  # the prefix matters
 
 
 def test_both_parts_have_the_fast_backward_pass(random_model, calls):
@@ -197,25 +197,25 @@ def test_both_parts_have_the_fast_backward_pass(random_model, calls):
 
 
 def test_a_model_that_gives_other_states_does_not_share(random_model, monkeypatch):
-    """Found out by trying, here with positions that are wrong by one after the beginning."""
+    """Found out by trying, here with positions that are wrong by one after the prefix."""
     model = speed_up_attention(load_model(random_model, torch.float32))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(5 if parameter.ndim == 2 else 1)
 
     def shifted(batch):
-        inputs = shared_inputs(batch)
+        inputs = shared_prefix_inputs(batch)
         inputs["position_ids"][:, 8:] += 1
         return inputs
 
-    assert can_share_beginnings(model)
-    monkeypatch.setattr(forward, "shared_inputs", shifted)
-    assert not can_share_beginnings(model)
+    assert can_share_prefix(model)
+    monkeypatch.setattr(forward, "shared_prefix_inputs", shifted)
+    assert not can_share_prefix(model)
 
 
 def test_a_row_of_shared_tokens_has_a_length_that_suits_products(random_model):
     for n_own in (5, 8, 64):
-        inputs = shared_inputs(batch_of([[7] * n_own] * 3, range(8)))
+        inputs = shared_prefix_inputs(batch_of([[7] * n_own] * 3, range(8)))
         assert inputs["input_ids"].shape == inputs["position_ids"].shape
         assert inputs["input_ids"].shape[1] == -(-(8 + 3 * n_own) // ROW_UNIT) * ROW_UNIT
         depth = inputs["position_ids"][0, : 8 + 2 * n_own].tolist()
@@ -244,22 +244,22 @@ TINY = {
         (transformers.DogeConfig, {}, False),  # its attention makes a mask of its own
     ],
 )
-def test_which_models_share_beginnings(kind, options, can):
+def test_which_models_share_prefixes(kind, options, can):
     torch.manual_seed(0)
     sizes = {**TINY, "num_layers": 2} if kind is transformers.GPTNeoConfig else TINY
     model = transformers.AutoModelForCausalLM.from_config(kind(**sizes, **options)).eval()
-    assert not can_share_beginnings(model)  # PyTorch's attention does not know how
+    assert not can_share_prefix(model)  # PyTorch's attention does not know how
     model = speed_up_attention(model)
-    assert can_share_beginnings(model) == can
+    assert can_share_prefix(model) == can
     if can:
-        beginning, rows = list(range(8)), [[9, 10, 11, 12], [13, 14, 15, 16]]
-        expected, wanted = losses_and_gradients(model, batch_of([beginning + r for r in rows]))
-        found, gradient = losses_and_gradients(model, batch_of(rows, beginning))
+        prefix, rows = list(range(8)), [[9, 10, 11, 12], [13, 14, 15, 16]]
+        expected, wanted = losses_and_gradients(model, batch_of([prefix + r for r in rows]))
+        found, gradient = losses_and_gradients(model, batch_of(rows, prefix))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5)
 
 
-def test_attention_that_asks_for_more_refuses_shared_beginnings(random_model):
+def test_attention_that_asks_for_more_refuses_shared_prefixes(random_model):
     """Rather than ignoring, say, a soft cap."""
     query = torch.randn(1, 2, 64, 8)
     layout = torch.tensor([[[[8, 2, 16]]]])

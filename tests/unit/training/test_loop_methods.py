@@ -43,6 +43,7 @@ TRAINED = {
 LISTED = {method for method, _ in TRAINED.values()}
 TRAINED |= {k: (k, {}) for k, m in METHODS.items() if not m.merge and k not in LISTED}
 LEARNING_RATE = 3e-3
+FLOW_OF_TOKENS = {"level": "token", "tau": 2.0}
 
 
 @pytest.fixture
@@ -88,10 +89,8 @@ def moved(config, model_folder, data, reference):
 
 
 @pytest.mark.parametrize("label", TRAINED)
-def test_reading_a_common_beginning_once_changes_no_gradient(
-    random_model, jsonl, examples, monkeypatch, label
-):
-    """More than half of every example is common; gradients of three steps, and what is logged."""
+def test_a_shared_prefix_changes_no_gradient(random_model, jsonl, examples, monkeypatch, label):
+    """More than half of every example is shared; gradients of three steps, and what is logged."""
     common = "Say again, in the same letters and order: "
     alike = [{**example, "prompt": common + example["prompt"]} for example in examples]
     data = tokenize_file(byte_tokenizer(), jsonl(alike), 200)
@@ -100,8 +99,8 @@ def test_reading_a_common_beginning_once_changes_no_gradient(
     monkeypatch.setattr(trainer, "LONGEST", 0)
     apart = moved(config_of(label), random_model, data, reference)
     for step in range(3):
-        assert all(len(batch.beginning) for batch in once._micro_batches(step))
-        assert not any(len(batch.beginning) for batch in apart._micro_batches(step))
+        assert all(len(batch.shared_prefix) for batch in once._micro_batches(step))
+        assert not any(len(batch.shared_prefix) for batch in apart._micro_batches(step))
         assert once.optimizer_step(step) == pytest.approx(apart.optimizer_step(step), rel=1e-5)
     found, wanted = (
         torch.cat([master.grad.flatten() for master in t.weights.masters]) for t in (once, apart)
@@ -137,10 +136,9 @@ def equal(a, b):
         ("psft", {"refresh_every": 1}, "sft", {}),
         ("stm", {"max_perplexity": 1e9}, "sft", {}),
         ("flow", {"tau": 1e12}, "sft", {}),
-        ("flow", {"level": "token", "tau": 2.0}, "talr",
-         {"frozen": True, "tau": 2.0, "floor": 0.0}),
+        ("flow", FLOW_OF_TOKENS, "talr", {"frozen": True, "tau": 2.0, "floor": 0.0}),
     ],
-)  # fmt: skip
+)
 def test_limit_cases_train_the_same_weights(
     random_model, data, reference, method, options, limit, limit_options
 ):
@@ -245,8 +243,8 @@ def test_eaft_sees_the_entropy_of_the_twenty_likeliest(random_model, data):
 
 def test_psft_compares_with_the_model_of_the_last_refresh(random_model, data):
     """Weights are exactly one at a refresh and only there; a small clip cuts tokens off."""
-    log = trained(run_config("psft", 3e-2, {"refresh_every": 4, "clip_high": 0.05}),
-                  random_model, data).log  # fmt: skip
+    options = {"refresh_every": 4, "clip_high": 0.05}
+    log = trained(run_config("psft", 3e-2, options), random_model, data).log
     assert [r["mean_weight"] == 1.0 for r in log] == [True, False, False, False, True, False]
     assert log[0]["share_clipped"] == 0.0 and max(r["share_clipped"] for r in log) > 0.1
 
@@ -265,4 +263,4 @@ def test_a_models_own_dropout_is_set_to_zero(random_model, data):
 def test_a_step_that_teaches_nothing_is_said(random_model, data, reference, caplog):
     config = run_config("stm", options={"max_perplexity": 1.01}, epochs=1)
     trained(config, random_model, data, reference)
-    assert "step 1 teaches nothing: every token weighs 0" in caplog.text
+    assert "step 1 teaches nothing: every token has weight 0" in caplog.text

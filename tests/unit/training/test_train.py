@@ -30,6 +30,7 @@ from sft_tradeoff.training.loop import Trainer, TrainingDiverged
 from sft_tradeoff.training.reference import reference_nll
 from sft_tradeoff.training.resume import StateFile, exclusive
 from sft_tradeoff.training.schedule import learning_rate_at
+from sft_tradeoff.training.weighing import Weighing
 
 
 def run_config(method="sft", learning_rate=1e-3, options=None, **training):
@@ -62,10 +63,10 @@ def trained(config, model_folder, data, reference=None, state=None):
 def test_micro_batch_statistics_would_have_been_seen(random_model, data, monkeypatch):
     """The invariance test can fail: with τ of each micro-batch the weights come out different."""
     whole = trained(run_config("talr"), random_model, data)
-    original = Trainer._weights
+    original = Weighing.weights
     monkeypatch.setattr(
-        Trainer,
-        "_weights",
+        Weighing,
+        "weights",
         lambda self, batches, losses: [
             original(self, [b], [loss])[0] for b, loss in zip(batches, losses, strict=True)
         ],
@@ -158,7 +159,7 @@ def micro_batches(trainer, size, rank, n_ranks):
     return list(trainer._micro_batches(0))
 
 
-def test_what_a_batch_begins_with_is_read_once_where_the_model_can(
+def test_a_shared_prefix_is_computed_once_if_the_model_can(
     random_model, jsonl, examples, monkeypatch
 ):
     """With and without, six steps train the same weights (gradients: the tests of methods)."""
@@ -195,7 +196,7 @@ def test_nothing_is_shared_on_a_gpu_where_a_model_to_be_sharded_is_not_yet(
 
 def n_once(trainer, step):
     (batch,) = trainer._micro_batches(step)
-    return len(batch.beginning)
+    return len(batch.shared_prefix)
 
 
 def test_divergence_is_an_error_that_names_the_fix(random_model, data):
