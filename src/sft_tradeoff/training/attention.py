@@ -23,7 +23,7 @@ from transformers import (
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from sft_tradeoff.models.cache import NAME
+from sft_tradeoff.models.cache import BLOCKED_ATTENTION
 
 BLOCK = 96  # queries whose scores exist at one time
 SPARE = 8  # extra columns that carry a shift per row: three are used, eight suit the CPU
@@ -228,7 +228,7 @@ def _pays(query: torch.Tensor) -> bool:
 def speed_up_attention(model: PreTrainedModel) -> PreTrainedModel:
     """Make a model that uses PyTorch's attention train with this one, in place."""
     if model.config._attn_implementation == "sdpa":
-        AttentionInterface.register(NAME, attention)
-        AttentionMaskInterface.register(NAME, sdpa_mask)
-        model.set_attn_implementation(NAME)
+        AttentionInterface.register(BLOCKED_ATTENTION, attention)
+        AttentionMaskInterface.register(BLOCKED_ATTENTION, sdpa_mask)
+        model.set_attn_implementation(BLOCKED_ATTENTION)
     return model

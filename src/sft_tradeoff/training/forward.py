@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sft_tradeoff.models.cache import NAME, has_plain_cache
+from sft_tradeoff.models.cache import BLOCKED_ATTENTION, has_plain_cache
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.training.batching import Batch, row_length
 
@@ -32,7 +32,7 @@ def shared_prefix_inputs(batch: Batch) -> dict[str, torch.Tensor]:
     """Model inputs for a batch with a shared prefix: one row of P + B·T tokens and R of padding.
 
     ``position_ids`` [1, P + B·T + R] continue from the prefix in every sequence, as if it stood
-    alone. ``attention_mask`` is no mask but the layout (P, B, T), for ``attention.py``; integers
+    alone. ``attention_mask`` is not a mask but the layout (P, B, T), for ``attention.py``; integers
     make any other attention raise an error.
     """
     n_shared, (n_rows, width) = len(batch.shared_prefix), batch.input_ids.shape
@@ -81,7 +81,7 @@ def can_share_prefix(model: PreTrainedModel) -> bool:
 
     It must use the attention of ``attention.py``, and tokens may interact in attention alone.
     """
-    if model.config._attn_implementation != NAME or not has_plain_cache(model):
+    if model.config._attn_implementation != BLOCKED_ATTENTION or not has_plain_cache(model):
         return False
     prefix, rows = torch.arange(1, 9), torch.arange(9, 15).view(2, 3)  # P = 8, B = 2, T = 3
     labels = {name: rows.flatten() for name in ("labels", "sequence", "token")}

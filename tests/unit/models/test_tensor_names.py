@@ -24,31 +24,66 @@ Weights = dict[str, torch.Tensor]
 SAFETENSORS = ModelSpec(asset="mine", format="safetensors")
 IDS = torch.arange(1, 13)[None]
 SIZES = {
-    "vocab_size": 128, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-    "max_position_embeddings": 64, "pad_token_id": None, "bos_token_id": None,
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+    "bos_token_id": None,
     "eos_token_id": None,
-}  # fmt: skip
+}
 OLD = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 LATENT = {
-    "n_routed_experts": 8, "n_group": 2, "topk_group": 1, "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8,
-    "qk_rope_head_dim": 8, "v_head_dim": 8, "first_k_dense_replace": 1, "num_key_value_heads": 4,
-}  # fmt: skip
+    "n_routed_experts": 8,
+    "n_group": 2,
+    "topk_group": 1,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+    "first_k_dense_replace": 1,
+    "num_key_value_heads": 4,
+}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "apertus": {}, "bloom": OLD, "cohere2": {}, "deepseek_v3": LATENT,
+    "apertus": {},
+    "bloom": OLD,
+    "cohere2": {},
+    "deepseek_v3": LATENT,
     "ernie4_5_moe": {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 16},
-    "gemma2": {}, "gemma3_text": {}, "glm4_moe": LATENT, "gpt2": OLD, "gpt_neox": {},
+    "gemma2": {},
+    "gemma3_text": {},
+    "glm4_moe": LATENT,
+    "gpt2": OLD,
+    "gpt_neox": {},
     "gpt_oss": {"num_local_experts": 4, "layer_types": ["sliding_attention", "full_attention"]},
-    "granitemoe": {"num_local_experts": 4}, "jetmoe": {"num_local_experts": 4},
+    "granitemoe": {"num_local_experts": 4},
+    "jetmoe": {"num_local_experts": 4},
     "lfm2_moe": EXPERTS | {"layer_types": ["conv", "full_attention"], "num_dense_layers": 0},
-    "llama": {}, "mistral": {}, "mixtral": {"num_local_experts": 4}, "nemotron": {}, "olmo2": {},
-    "olmoe": EXPERTS, "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32}, "phi": {}, "phi3": {},
-    "phimoe": {"num_local_experts": 4}, "qwen2": {},
-    "qwen2_moe": EXPERTS | {"shared_expert_intermediate_size": 16}, "qwen3_moe": EXPERTS,
-    "smollm3": {}, "stablelm": {}, "starcoder2": {},
-}  # fmt: skip
+    "llama": {},
+    "mistral": {},
+    "mixtral": {"num_local_experts": 4},
+    "nemotron": {},
+    "olmo2": {},
+    "olmoe": EXPERTS,
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "phi": {},
+    "phi3": {},
+    "phimoe": {"num_local_experts": 4},
+    "qwen2": {},
+    "qwen2_moe": EXPERTS | {"shared_expert_intermediate_size": 16},
+    "qwen3_moe": EXPERTS,
+    "smollm3": {},
+    "stablelm": {},
+    "starcoder2": {},
+}
 
 
 def tiny(architecture: str, **changes: Any) -> Any:
@@ -154,7 +189,7 @@ def test_an_adapter_that_was_never_merged(copied: Path, tmp_path: Path) -> None:
     name = "model.layers.0.self_attn.q_proj"
     rewrite(copied, lambda weights: weights | {f"{name}.lora_A.default.weight": torch.ones(2, 64)})
     for text in refusals(copied, tmp_path):
-        assert "1 (model.layers.0.self_attn.q_proj.lora_A.default.weight) not expected" in text
+        assert "1 (model.layers.0.self_attn.q_proj.lora_A.default.weight) unexpected" in text
         assert "merge the adapter" in text
 
 
@@ -209,10 +244,16 @@ def seeing(folder: Path, random_model: Path, tied: bool) -> Any:
 
     text = SIZES | {"num_local_experts": 2, "intermediate_size_mlp": 48, "vocab_size": 259}
     sight = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "patch_size": 7,
-        "num_attention_heads": 2, "image_size": 14, "vision_output_dim": 16,
-        "projector_input_dim": 16, "projector_output_dim": 16,
-    }  # fmt: skip
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "patch_size": 7,
+        "num_attention_heads": 2,
+        "image_size": 14,
+        "vision_output_dim": 16,
+        "projector_input_dim": 16,
+        "projector_output_dim": 16,
+    }
     torch.manual_seed(0)
     text["tie_word_embeddings"] = tied
     config = Llama4Config(text_config=text, vision_config=sight, tie_word_embeddings=tied)
@@ -242,7 +283,7 @@ def test_a_language_model_that_does_not_say_that_it_is_tied(
     rewrite(folder, lambda weights: {n: t for n, t in weights.items() if "lm_head" not in n})
     edit(folder, tie_word_embeddings=True)
     for text in refusals(folder, tmp_path):
-        assert "1 (lm_head.weight) missing; if the head is the embedding, set tie_word" in text
+        assert "1 (lm_head.weight) missing; if the head shares the embedding's weights, set" in text
 
 
 # --- a head of its own beside a tied flag ------------------------------------------------------
@@ -280,7 +321,7 @@ def test_a_copy_of_the_tied_head_is_no_other_head(copied: Path, tmp_path: Path) 
 def test_some_tied_weights_and_some_not_are_refused(random_model: Path) -> None:
     model = load_model(random_model, torch.float32)
     model.all_tied_weights_keys = {"other.weight": "model.embed_tokens.weight"}
-    with pytest.raises(ModelError, match=r"1 \(lm_head\.weight\) are tied, and the weights differ"):
+    with pytest.raises(ModelError, match=r"1 \(lm_head\.weight\) are tied, but the weights differ"):
         keep_own_head(model)
 
 

@@ -33,11 +33,41 @@ def test_mask_of_smollm2_token_by_token(pretrained_model):
     tokenizer = load_tokenizer(pretrained_model)
     found = pieces(tokenizer, tokenize_example(tokenizer, RECORD, 1000))
     prompt = [
-        "<|im_start|>", "system", "\n", "You", " are", " a", " helpful", " AI", " assistant",
-        " named", " Sm", "ol", "LM", ",", " trained", " by", " H", "ugging", " Face",
-        "<|im_end|>", "\n", "<|im_start|>", "user", "\n", "2", "+", "2", "?", "<|im_end|>", "\n",
-        "<|im_start|>", "ass", "istant", "\n",
-    ]  # fmt: skip
+        "<|im_start|>",
+        "system",
+        "\n",
+        "You",
+        " are",
+        " a",
+        " helpful",
+        " AI",
+        " assistant",
+        " named",
+        " Sm",
+        "ol",
+        "LM",
+        ",",
+        " trained",
+        " by",
+        " H",
+        "ugging",
+        " Face",
+        "<|im_end|>",
+        "\n",
+        "<|im_start|>",
+        "user",
+        "\n",
+        "2",
+        "+",
+        "2",
+        "?",
+        "<|im_end|>",
+        "\n",
+        "<|im_start|>",
+        "ass",
+        "istant",
+        "\n",
+    ]
     response = ["It", " is", " ", "4", ".", "<|im_end|>"]
     assert found == [(t, False) for t in prompt] + [(t, True) for t in response]
 
@@ -147,7 +177,7 @@ def test_text_that_the_tokenizer_does_not_know_is_an_error(key, unknown):
     with pytest.raises(TokenizationError, match="the system: 'f' becomes"):
         tokenize_example(tokenizer, record, 1000)
     record |= {"system": "Be 4", key: "2 你 2"}
-    with pytest.raises(TokenizationError, match=f"all of the {key}: '你2' becomes '(<unk>)?2'"):
+    with pytest.raises(TokenizationError, match=f"represent the {key}: '你2' becomes '(<unk>)?2'"):
         tokenize_example(tokenizer, record, 1000)
 
 

@@ -320,10 +320,10 @@ def test_unknown_options_are_refused(name):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("talr", {"tau": True}, "true is no number"),
-        ("psft", {"refresh_every": True}, "true is no number"),
+        ("talr", {"tau": True}, "true is not a number"),
+        ("psft", {"refresh_every": True}, "true is not a number"),
         ("talr", {"quantile": 0.3, "tau": 4.0}, "quantile 0.3 replaces tau 4.0"),
-        ("talr", {"top_k": 0.3, "tau": 4.0}, "top_k 0.3 uses no temperature"),
+        ("talr", {"top_k": 0.3, "tau": 4.0}, "top_k 0.3 does not use a temperature"),
     ],
 )
 def test_what_would_be_silently_misread_is_refused(name, options, words):

@@ -1,4 +1,4 @@
-"""The card beside the tokens names the responses that were cut, and so does the page."""
+"""The card beside the tokens names the responses that were truncated, and so does the page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_stage_writes_tokens_and_card(
     cli.main(command)
     card = out.with_suffix(".md").read_text()
     assert card.startswith("# Tokens: random-2layer, own, train\n\n- **Examples:** 2\n")
-    assert f"- **Responses cut at {max_length} tokens:** {cut}" in card
+    assert f"- **Responses truncated at {max_length} tokens:** {cut}" in card
     assert TokenizedData.load(out).truncated.tolist() == [False, max_length == 30]
 
 

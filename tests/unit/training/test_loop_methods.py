@@ -15,7 +15,7 @@ from sft_tradeoff.training.loop import Trainer
 from sft_tradeoff.training.merge import merge_folders
 from sft_tradeoff.training.reference import reference_nll
 from sft_tradeoff.training.train import train
-from tests.unit.training.test_train import run_config, trained
+from tests.unit.training.test_loop import run_config, trained
 from tests.unit.training.train_in_processes import train_through_crashes
 
 # Every method that trains, with its defaults and with the options that change what is computed.

@@ -193,7 +193,7 @@ def test_what_is_not_written_as_merged_is_refused(
         save_file({n: -t for n, t in content.items()}, path, metadata=metadata)
 
     monkeypatch.setattr(merge_module, "save_file", flip)
-    with pytest.raises(MergeError, match="was not written as it was merged"):
+    with pytest.raises(MergeError, match="differs when it is read back"):
         merge_folders(base, trained, tmp_path / "out", at(0.3))
     assert not (tmp_path / "out").exists()
 
@@ -214,7 +214,7 @@ def test_other_shape_is_named(base: Path, trained: Path, tmp_path: Path) -> None
 def test_damaged_weights_are_named(base: Path, trained: Path, tmp_path: Path, side: str) -> None:
     path = weight_files(tmp_path / side)[-1]
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ModelError, match=f"{path.name} is damaged or cut off"):
+    with pytest.raises(ModelError, match=f"{path.name} is damaged or truncated"):
         merge_folders(base, trained, tmp_path / "out", at(0.5))
     assert sorted(os.listdir(tmp_path)) == ["base", "trained"]
 
@@ -335,8 +335,11 @@ def test_memory_is_one_shard_and_one_tensor(tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(MB)}
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, tmp_path, str(mapped + contract)],
-        env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     verdicts = done.stdout.splitlines()
     assert verdicts[0].startswith("streamed done:"), verdicts
     assert (SHARD_MB - TENSOR_MB) * MB < int(verdicts[0].split()[-1]) < contract, verdicts
@@ -370,8 +373,9 @@ def test_stage_writes_weights_and_record(random_model: Path, trained: Path, tmp_
     done = subprocess.run(
         ["sft-tradeoff", "merge", "--config", run_config("wise_ft", alpha=0.25)]
         + [part for flag, value in flags.items() for part in (f"--{flag}", value)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     initial, final, merged = map(tensors, (random_model, trained, out))
     assert all(torch.equal(merged[n], initial[n].lerp(final[n], 0.25)) for n in merged)
@@ -404,6 +408,6 @@ def test_record_follows_the_trained_weights(
 
 def test_method_that_does_not_merge(random_model: Path, trained: Path, tmp_path: Path) -> None:
     config = RunConfig.model_validate_json(run_config("sft"))
-    with pytest.raises(MergeError, match=r"run 'r': method 'sft' has nothing to merge.*wise_ft"):
+    with pytest.raises(MergeError, match=r"run 'r': method 'sft' does not merge.*wise_ft"):
         merge(config, random_model, trained, tmp_path / "sft" / "final")
     assert sorted(os.listdir(tmp_path)) == ["trained"]

@@ -23,8 +23,8 @@ from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training.reference import reference_nll
 from sft_tradeoff.training.train import make_deterministic, train
+from tests.unit.training.test_loop import trained
 from tests.unit.training.test_loop_methods import TRAINED, assert_same, config_of
-from tests.unit.training.test_train import trained
 from tests.unit.training.train_in_processes import run_launcher, train_through_crashes
 
 pytestmark = [

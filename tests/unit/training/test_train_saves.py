@@ -32,23 +32,36 @@ from sft_tradeoff.training.loop import Trainer
 from sft_tradeoff.training.train import train
 
 SIZES = {
-    "vocab_size": 259, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
-    "bos_token_id": None, "eos_token_id": 257, "pad_token_id": None, "moe_intermediate_size": 16,
-}  # fmt: skip
+    "vocab_size": 259,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": None,
+    "eos_token_id": 257,
+    "pad_token_id": None,
+    "moe_intermediate_size": 16,
+}
 # Routers are corrected by a buffer, by one behind renamed and fused experts, and by a parameter
 # that gets no gradient; the parameters of xIELU stand beside two buffers.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {
-        "layer_types": ["conv", "full_attention"], "num_experts": 8, "num_experts_per_tok": 2,
+        "layer_types": ["conv", "full_attention"],
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
         "num_dense_layers": 0,
     },
     "glm4_moe": {
-        "head_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1,
+        "head_dim": 8,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "first_k_dense_replace": 1,
     },
     "ernie4_5_moe": {"moe_num_experts": 4, "moe_k": 2},
     "apertus": {},
-}  # fmt: skip
+}
 
 
 PEAK = """
@@ -181,8 +194,11 @@ def test_reading_back_needs_next_to_no_memory(random_model: Path, tmp_path: Path
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path / "big")
     done = subprocess.run(
         [sys.executable, "-c", PEAK, tmp_path / "big", random_model, tmp_path / "out"],
-        capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     size = (tmp_path / "out" / "model.safetensors").stat().st_size
     assert size > 120e6
     assert int(done.stdout) < 0.4 * size
@@ -220,7 +236,7 @@ def test_weights_that_load_as_others_are_refused(
 ) -> None:
     """As if Transformers' conversion were not reversible: two rows change places."""
     name = "model.layers.1.mlp.up_proj.weight"
-    save = models._save_weights
+    save = models.save_weights
 
     def swap(model: Any, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         save(model, folder, weights)
@@ -228,7 +244,7 @@ def test_weights_that_load_as_others_are_refused(
         written[name] = written[name].roll(1, 0)
         save_file(written, folder / "model.safetensors", metadata={"format": "pt"})
 
-    monkeypatch.setattr(models, "_save_weights", swap)
+    monkeypatch.setattr(models, "save_weights", swap)
     out = tmp_path / "run" / "model"
     with pytest.raises(ModelError, match=rf"not load as it was saved \(tensor '{name}', 1 in"):
         train(run_config(method), random_model, data_path, out)
@@ -239,7 +255,7 @@ def test_a_configuration_that_computes_otherwise_is_refused(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same weights do not make the same logits."""
-    save = models._save_weights
+    save = models.save_weights
 
     def other_rope(model: Any, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         save(model, folder, weights)
@@ -247,7 +263,7 @@ def test_a_configuration_that_computes_otherwise_is_refused(
         config["rope_parameters"]["rope_theta"] = 100.0
         (folder / "config.json").write_text(json.dumps(config))
 
-    monkeypatch.setattr(models, "_save_weights", other_rope)
+    monkeypatch.setattr(models, "save_weights", other_rope)
     model = load_model(random_model, torch.float32)
     weights = {name: p.detach() for name, p in model.named_parameters()}
     with pytest.raises(ModelError, match=r"does not load as it was saved \(its logits"):

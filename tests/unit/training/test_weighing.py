@@ -10,7 +10,7 @@ from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training import weighing
 from sft_tradeoff.training.weighing import pull_parameters
-from tests.unit.training.test_train import run_config, trained
+from tests.unit.training.test_loop import run_config, trained
 
 
 @pytest.fixture
