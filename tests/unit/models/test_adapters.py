@@ -1,4 +1,4 @@
-"""Adapters start at θ0, are all that trains, and fold into a plain model exactly."""
+"""Adapters start at θ0, are all that is trained, and merge exactly into a plain model."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_what_adapters_do_not_reach_is_said(
     left_out: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """peft takes a dense layer's gate_proj for the experts', and knows none of gpt-oss's."""
+    """peft takes a dense layer's gate_proj for an expert's, and knows no experts of gpt-oss."""
     config = AutoConfig.for_model(architecture, **EXPERTS | sizes)
     attach_adapter(AutoModelForCausalLM.from_config(config), keywords())
     said = [r.getMessage() for r in caplog.records if "get no adapters" in r.getMessage()]

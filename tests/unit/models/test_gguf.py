@@ -71,7 +71,7 @@ def llama(**changes: Any) -> Any:
 
 
 def pairs_apart(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
-    """llama.cpp rotates neighbours, Transformers halves."""
+    """llama.cpp rotates adjacent columns, Transformers halves."""
     shape = n_heads, 2, len(weight) // n_heads // 2, -1
     return weight.reshape(shape).swapaxes(1, 2).reshape(weight.shape)
 
@@ -153,7 +153,7 @@ def test_end_of_turn_of_a_file_that_names_the_end_of_text(tmp_path: Path) -> Non
 
 
 def test_rope_factors_are_used(tmp_path: Path) -> None:
-    """Llama 3.1 and 3.2: they stand in a tensor and in no key."""
+    """Llama 3.1 and 3.2: they are in a tensor, not in a key."""
     model = llama(rope_parameters=LLAMA3)
     factors = rope_factors(model.config)
     file = write(tmp_path / "m.gguf", model, lambda f: f.add_tensor("rope_freqs.weight", factors))

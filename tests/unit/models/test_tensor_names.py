@@ -1,4 +1,4 @@
-"""Weights that are not the model's are refused; those that Transformers renames or ties are not."""
+"""Weights of another model are refused; those that Transformers renames or ties are not."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 
 
 def tiny(architecture: str, **changes: Any) -> Any:
-    """A small model of an architecture; nothing in it is zero, one or what it was drawn as."""
+    """A small model of an architecture; no value in it is zero, one or the initial one."""
     sizes = SIZES | ARCHITECTURES.get(architecture, {}) | changes
     config = AutoConfig.for_model(architecture, **sizes)
     torch.manual_seed(0)
@@ -125,7 +125,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def refusals(folder: Path, tmp_path: Path) -> list[str]:
-    """What the check without weights, loading and building say."""
+    """Messages of the check without weights, of loading and of building."""
     found = []
     for use in (
         lambda: check_tensors(folder),
@@ -203,7 +203,7 @@ def test_one_tensor_missing(copied: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_layers", [1, 4])
 def test_other_number_of_layers(copied: Path, tmp_path: Path, n_layers: int) -> None:
-    """More of them would be drawn at random, fewer leave some out."""
+    """With more, some would be random; with fewer, some are left out."""
     edit(copied, num_hidden_layers=n_layers)
     for text in refusals(copied, tmp_path):
         assert f"the weights have 2 layers, config.json says {n_layers}" in text
@@ -239,7 +239,7 @@ def test_the_check_reads_no_weights(copied: Path) -> None:
 
 
 def seeing(folder: Path, random_model: Path, tied: bool) -> Any:
-    """Llama 4, of which Transformers loads the language model alone."""
+    """Llama 4, of which Transformers loads only the language model."""
     from transformers import Llama4Config, Llama4ForConditionalGeneration
 
     text = SIZES | {"num_local_experts": 2, "intermediate_size_mlp": 48, "vocab_size": 259}
@@ -277,7 +277,7 @@ def test_what_sees_is_left_out(random_model: Path, tmp_path: Path) -> None:
 def test_a_language_model_that_does_not_say_that_it_is_tied(
     random_model: Path, tmp_path: Path
 ) -> None:
-    """Transformers reads the flag of the part that it loads, and would draw the head at random."""
+    """Transformers uses the flag of the part that it loads; the head would be random."""
     folder = tmp_path / "whole"
     seeing(folder, random_model, tied=False)
     rewrite(folder, lambda weights: {n: t for n, t in weights.items() if "lm_head" not in n})
@@ -286,7 +286,7 @@ def test_a_language_model_that_does_not_say_that_it_is_tied(
         assert "1 (lm_head.weight) missing; if the head shares the embedding's weights, set" in text
 
 
-# --- a head of its own beside a tied flag ------------------------------------------------------
+# --- a separate head although the flag says tied ------------------------------------------------
 
 
 @pytest.fixture
@@ -298,7 +298,7 @@ def own_head(copied: Path) -> Path:
 
 
 def test_a_head_of_its_own_stays_its_own(own_head: Path, tmp_path: Path) -> None:
-    """Whatever ties weights as config.json says, as lm-eval does when it takes a model over."""
+    """Whatever ties weights as config.json says, as lm-eval does with a model that it is given."""
     plain = logits(AutoModelForCausalLM.from_pretrained(own_head, dtype=torch.float32))
     build_model("mine", SAFETENSORS, own_head, tmp_path / "built")
     assert json.loads((own_head / "config.json").read_text())["tie_word_embeddings"]
@@ -327,7 +327,7 @@ def test_some_tied_weights_and_some_not_are_refused(random_model: Path) -> None:
 
 @pytest.mark.parametrize("part", ["", "text_config"])
 def test_quantized_weights_are_refused(copied: Path, part: str) -> None:
-    """Also where Transformers would load them: its layers of few bits have no gradient."""
+    """Even if Transformers would load them: its quantized layers have no gradient."""
     config = json.loads((copied / "config.json").read_text())
     settings = {"quantization_config": {"quant_method": "fp8"}}
     config |= {part: settings} if part else settings

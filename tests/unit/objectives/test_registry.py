@@ -1,4 +1,4 @@
-"""Every method through its seams: names, options, the batch it needs, its gradient."""
+"""Every method through its hooks: names, options, the batch it needs, its gradient."""
 
 import dataclasses
 import math
@@ -110,7 +110,7 @@ def test_only_lora_trains_adapters():
     assert METHODS["lora"].adapter(options) == {
         "r": 8,
         "lora_alpha": 64.0,
-        "lora_dropout": 0.0,  # dropout would make the result depend on how the batch is cut
+        "lora_dropout": 0.0,  # dropout would make the result depend on how the batch is split
         "target_modules": "all-linear",
     }
 
@@ -160,7 +160,7 @@ def test_weights_of_the_halves_are_those_of_the_whole(name, options, seed, cut):
 
 @pytest.mark.parametrize(("name", "options"), [v for v in VARIANTS if is_whole_batch(v)])
 def test_weights_of_the_halves_are_others_where_the_whole_batch_counts(name, options):
-    """``whole_batch`` is true for a reason: here is a batch that must not be cut."""
+    """``whole_batch`` is true for a reason: here is a batch that must not be split."""
     batch = random_batch(3)
     halves = weights_of_halves(name, options, batch, cut=5)
     assert (halves - weights(name, options, batch)).abs().max() > 0.05
@@ -262,7 +262,7 @@ def test_the_loss_is_linear_in_the_weights(name, options):
 
 
 def refusal(name, options):
-    """What a study's author reads."""
+    """The message that a user reads."""
     with pytest.raises(ValidationError) as caught:
         MethodSpec(name=name, options=options)
     return explain(caught.value, MethodSpec.model_json_schema())

@@ -1,4 +1,4 @@
-"""The card beside the tokens names the responses that were truncated, and so does the page."""
+"""The card of the tokens and the recommendation page count truncated responses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from sft_tradeoff.analysis.truncation import Cut, paragraph, read_cuts, record
 from sft_tradeoff.models.tokenized import TokenizedData
 
 
-@pytest.mark.parametrize(("max_length", "cut"), [(30, "**1 of 2 (50.0%)**: their"), (31, "0 of 2")])
+@pytest.mark.parametrize(
+    ("max_length", "truncated"), [(30, "**1 of 2 (50.0%)**: their"), (31, "0 of 2")]
+)
 def test_the_stage_writes_tokens_and_card(
     random_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     max_length: int,
-    cut: str,
+    truncated: str,
 ) -> None:
     """`<s>[USER] Hi? [/USER] ` has 20 tokens, and the responses 3 and 11 with their ends."""
     meta = {"metric": "exact_match"}
@@ -35,7 +37,7 @@ def test_the_stage_writes_tokens_and_card(
     cli.main(command)
     card = out.with_suffix(".md").read_text()
     assert card.startswith("# Tokens: random-2layer, own, train\n\n- **Examples:** 2\n")
-    assert f"- **Responses truncated at {max_length} tokens:** {cut}" in card
+    assert f"- **Responses truncated at {max_length} tokens:** {truncated}" in card
     assert TokenizedData.load(out).truncated.tolist() == [False, max_length == 30]
 
 
@@ -46,7 +48,7 @@ def test_no_examples_have_a_card_too(tmp_path: Path) -> None:
 
 
 def test_the_page_names_what_was_cut(tmp_path: Path) -> None:
-    """Two runs of one domain tell the same; a domain whose responses are whole is not named."""
+    """Two runs of one domain count the same; a domain without truncated responses is not named."""
     runs = pd.DataFrame(
         {"model": "m", "run": ["base", "a", "b", "c"], "domain": ["", "own", "own", "whole"]}
     )
@@ -68,7 +70,7 @@ def test_the_page_names_what_was_cut(tmp_path: Path) -> None:
 
 
 def test_studies_without_the_count_say_nothing(tmp_path: Path) -> None:
-    """As those that are published."""
+    """Such as the published ones."""
     runs = pd.read_csv("results/published/quick/run_table.csv")
     cuts = read_cuts(runs, Path("results/published/quick/runs"))
     assert (cuts, paragraph(cuts), record(cuts)) == ([], "", {})

@@ -15,7 +15,7 @@ from sft_tradeoff.training.token_loss import token_nll
 
 
 def naive(query, key, value, scale):
-    """Softmax attention written out: later keys do not exist, heads in a row share a key head.
+    """Softmax attention written out: later keys are left out, neighboring heads share a key head.
 
     Queries are those of the last tokens.
     """
@@ -41,7 +41,7 @@ def tensors(n_batch, n_heads, n_keys, length, size, dtype, before=0):
 @pytest.mark.parametrize("heads", [(4, 2), (3, 1), (2, 2)])
 @pytest.mark.parametrize("block", [1, 2, 5, 7])
 def test_gradient_by_finite_differences(heads, block, before, monkeypatch):
-    """Five tokens in blocks that divide them, do not, or hold them all; three before them."""
+    """Five tokens in blocks that divide five, do not, or hold all; three tokens before them."""
     monkeypatch.setattr(attention, "BLOCK", block)
     inputs = tensors(2, *heads, 5, 4, torch.float64, before)
     assert torch.autograd.gradcheck(lambda *t: BlockedAttention.apply(*t, 0.7), inputs)
@@ -103,7 +103,7 @@ def test_a_later_key_never_leaks_even_where_its_score_overflows():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often the blocked attention ran."""
+    """Count calls of the blocked attention."""
     found, apply = [], BlockedAttention.apply
     monkeypatch.setattr(BlockedAttention, "apply", lambda *t: found.append(1) or apply(*t))
     return found
@@ -176,7 +176,7 @@ def test_a_shared_prefix_changes_neither_losses_nor_gradients(
     model = speed_up_attention(load_model(random_model, dtype)).train()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(5 if parameter.ndim == 2 else 1)  # so that tokens look at each other
+            parameter.mul_(5 if parameter.ndim == 2 else 1)  # so that tokens attend to each other
     if checkpointing:
         model.activation_checkpointing_enable()
     prefix, rows = list(range(40, 48)), torch.randint(3, 200, (3, n_own)).tolist()
@@ -197,7 +197,7 @@ def test_both_parts_have_the_fast_backward_pass(random_model, calls):
 
 
 def test_a_model_that_gives_other_states_does_not_share(random_model, monkeypatch):
-    """Found out by trying, here with positions that are wrong by one after the prefix."""
+    """Detected by trying, here with positions that are off by one after the prefix."""
     model = speed_up_attention(load_model(random_model, torch.float32))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -246,14 +246,14 @@ TINY = {
         (transformers.GPTNeoConfig, {"attention_types": [[["global", "local"], 1]]}, False),
         (transformers.BloomConfig, {}, False),
         (transformers.MambaConfig, {"state_size": 4}, False),
-        (transformers.DogeConfig, {}, False),  # its attention makes a mask of its own
+        (transformers.DogeConfig, {}, False),  # its attention makes its own mask
     ],
 )
 def test_which_models_share_prefixes(kind, options, can):
     torch.manual_seed(0)
     sizes = {**TINY, "num_layers": 2} if kind is transformers.GPTNeoConfig else TINY
     model = transformers.AutoModelForCausalLM.from_config(kind(**sizes, **options)).eval()
-    assert not can_share_prefix(model)  # PyTorch's attention does not know how
+    assert not can_share_prefix(model)  # PyTorch's attention does not support it
     model = speed_up_attention(model)
     assert can_share_prefix(model) == can
     if can:
@@ -265,7 +265,7 @@ def test_which_models_share_prefixes(kind, options, can):
 
 
 def test_attention_that_asks_for_more_refuses_shared_prefixes(random_model):
-    """Rather than ignoring, say, a soft cap."""
+    """Instead of ignoring a soft cap, for example."""
     query = torch.randn(1, 2, 64, 8)
     layout = torch.tensor([[[[8, 2, 16]]]])
     module = torch.nn.Module()

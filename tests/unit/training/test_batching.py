@@ -1,4 +1,4 @@
-"""Batches: every example once per epoch, of like length, the same for the same seed."""
+"""Batches: every example once per epoch, of similar length, the same for the same seed."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_length_batches_respect_the_budget(lengths, budget):
 
 
 def test_collate_by_hand():
-    """Two sequences [5 6 | 7 8] and [9 | 4]: labels 7, 8, 4, predicted from one place before.
+    """Two sequences [5 6 | 7 8] and [9 | 4]: labels 7, 8, 4, predicted from the position before.
 
     Rows are padded with 3 to a multiple of eight.
     """
@@ -84,7 +84,7 @@ def examples_of(*examples):
 
 
 def test_collate_stores_a_shared_prefix_once():
-    """Fifty tokens in common: 48 are stored once, the others stay with their rows."""
+    """Fifty shared tokens: 48 are stored once, the others stay with their rows."""
     common = [*range(20, 70)]
     data = examples_of(([*common, 5, 6, 7], 51), ([*common, 8, 9], 51))
     batch = collate(data, np.array([1, 0]), 0, 3, share_up_to=53)
@@ -106,7 +106,7 @@ def test_collate_stores_a_shared_prefix_once():
         (2 * [([*range(20)], 16)], 8),
         (2 * [([*range(20)], 1)], 0),
         (2 * [([*range(20)], 0)], 0),
-        # nothing supervised: every example keeps a token of its own
+        # nothing supervised: every example keeps one token
         (2 * [([*range(17)], 17)], 8),
         (2 * [([*range(18)], 18)], 16),
         ([([*range(16), 1, 2], 17), ([*range(15), 1, 2, 3], 17)], 8),

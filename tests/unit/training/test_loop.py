@@ -50,7 +50,7 @@ def trained(config, model_folder, data, reference=None, state=None):
 
 
 def test_micro_batch_statistics_would_have_been_seen(random_model, data, monkeypatch):
-    """The invariance test can fail: with τ of each micro-batch the weights come out different."""
+    """The invariance test can fail: with τ per micro-batch the weights differ."""
     whole = trained(run_config("talr"), random_model, data)
     original = Weighing.weights
     monkeypatch.setattr(
@@ -125,8 +125,8 @@ def test_training_computes_the_function_that_is_evaluated(random_model, data):
 @pytest.mark.parametrize(
     ("n_rows", "n_ranks", "size"), [(8, 2, 4), (9, 2, 1), (5, 3, 2), (1, 3, 4)]
 )
-def test_ranks_cut_a_batch_into_equally_many_parts(random_model, data, n_rows, n_ranks, size):
-    """Together they see every label of the batch once, in the batch's order."""
+def test_ranks_split_a_batch_into_equally_many_parts(random_model, data, n_rows, n_ranks, size):
+    """Together they see every label of the batch once, in order."""
     config = run_config(batch_size=n_rows, micro_batch_size=1)
     trainer = Trainer(config, load_model(random_model, torch.float32), data, 0)
     trainer.schedule = [np.arange(n_rows)]
@@ -151,7 +151,7 @@ def micro_batches(trainer, size, rank, n_ranks):
 def test_a_shared_prefix_is_computed_once_if_the_model_can(
     random_model, jsonl, examples, monkeypatch
 ):
-    """With and without, six steps train the same weights (gradients: the tests of methods)."""
+    """With and without it, six steps give the same weights (gradients: test_loop_methods)."""
     examples = [{**example, "prompt": 60 * "x" + example["prompt"]} for example in examples]
     data = tokenize_file(byte_tokenizer(), jsonl(examples), 200)
     plain = load_model(random_model, torch.float32)
@@ -214,7 +214,7 @@ def test_frozen_talr_reads_the_reference(random_model, data, tmp_path):
 
 
 def test_a_model_that_looks_ahead_is_refused(random_model, data):
-    """It would read its labels; and a padded batch would not be what each row is alone."""
+    """It would read its labels, and padding would change each row."""
     config = LlamaConfig.from_pretrained(random_model)
     config.is_causal = False
     model = LlamaForCausalLM.from_pretrained(random_model, config=config, dtype=torch.float32)

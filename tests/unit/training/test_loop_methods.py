@@ -1,4 +1,4 @@
-"""Every method through the real loop: cutting the batch and crashes change nothing."""
+"""Every method through the real loop: neither splitting the batch nor crashes change anything."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def assert_same(a, b, rtol=1e-4, atol=1e-5):
 
 
 @pytest.mark.parametrize("label", TRAINED)
-def test_cutting_the_global_batch_changes_nothing(random_model, data, reference, label):
+def test_splitting_the_global_batch_changes_nothing(random_model, data, reference, label):
     """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps, weights and everything that is logged."""
     whole = trained(config_of(label), random_model, data, reference)
     for size in (4, 1):
@@ -79,7 +79,7 @@ def test_cutting_the_global_batch_changes_nothing(random_model, data, reference,
 
 def moved(config, model_folder, data, reference):
     """A trainer away from θ0, where penalties have gradients, that keeps its gradients."""
-    torch.manual_seed(0)  # adapters begin at random
+    torch.manual_seed(0)  # adapters start at random values
     found = Trainer(config, load_model(model_folder, torch.float32), data, 0, reference)
     generator = torch.Generator().manual_seed(0)
     for master in found.weights.masters:  # in float32 the model's own weights
@@ -92,8 +92,8 @@ def moved(config, model_folder, data, reference):
 def test_a_shared_prefix_changes_no_gradient(random_model, jsonl, examples, monkeypatch, label):
     """More than half of every example is shared; gradients of three steps, and what is logged."""
     common = "Say again, in the same letters and order: "
-    alike = [{**example, "prompt": common + example["prompt"]} for example in examples]
-    data = tokenize_file(byte_tokenizer(), jsonl(alike), 200)
+    prefixed = [{**example, "prompt": common + example["prompt"]} for example in examples]
+    data = tokenize_file(byte_tokenizer(), jsonl(prefixed), 200)
     reference = reference_nll(load_model(random_model, torch.float32), data)
     once = moved(config_of(label), random_model, data, reference)
     monkeypatch.setattr(trainer, "LONGEST", 0)
@@ -149,7 +149,7 @@ def test_limit_cases_train_the_same_weights(
 
 
 @pytest.mark.parametrize("label", [k for k in TRAINED if k not in ("sft", "lora")])
-def test_every_method_trains_something_of_its_own(random_model, data, reference, label):
+def test_every_method_trains_other_weights_than_sft(random_model, data, reference, label):
     """No method's options are silently ignored: its weights differ from plain SFT's."""
     sft = trained(config_of("sft"), random_model, data)
     other = trained(config_of(label), random_model, data, reference)
@@ -158,7 +158,7 @@ def test_every_method_trains_something_of_its_own(random_model, data, reference,
 
 @pytest.mark.parametrize("label", ["l2_reg", "kl_reg", "kl_reg-reverse", "asft"])
 def test_penalties_start_at_zero_and_hold_the_model_back(random_model, data, label):
-    """At θ0 the penalty is zero (in bfloat16 too); a hundred times the strength ends nearer."""
+    """It is zero at θ0 (in bfloat16 too); a hundred times the strength ends nearer to θ0."""
     method, options = TRAINED[label]
     key = "beta" if "beta" in options else "strength"
     last = {}
@@ -242,7 +242,7 @@ def test_eaft_sees_the_entropy_of_the_twenty_likeliest(random_model, data):
 
 
 def test_psft_compares_with_the_model_of_the_last_refresh(random_model, data):
-    """Weights are exactly one at a refresh and only there; a small clip cuts tokens off."""
+    """Weights are exactly one at a refresh and only there; a small clip drops tokens."""
     options = {"refresh_every": 4, "clip_high": 0.05}
     log = trained(run_config("psft", 3e-2, options), random_model, data).log
     assert [r["mean_weight"] == 1.0 for r in log] == [True, False, False, False, True, False]
@@ -250,7 +250,7 @@ def test_psft_compares_with_the_model_of_the_last_refresh(random_model, data):
 
 
 def test_a_models_own_dropout_is_set_to_zero(random_model, data):
-    """With it, cutting the batch would change the result; 0.5 would be seen at once."""
+    """With dropout, splitting the batch would change the result; 0.5 would show clearly."""
     model = load_model(random_model, torch.float32)
     for module in model.modules():
         if hasattr(module, "attention_dropout"):

@@ -38,7 +38,7 @@ def run_config(method="sft", **training):
 
 
 def llama(**changes):
-    """The random model's architecture, or a variation of it."""
+    """The random model's architecture, or a variant of it."""
     shape = {
         "vocab_size": 259,
         "hidden_size": 64,
@@ -72,7 +72,7 @@ def test_parameters_are_counted_without_weights(random_model, tmp_path):
 
 
 def test_untied_head_counts_twice():
-    """A head of its own has another 259·64 = 16,576 parameters, outside the layers."""
+    """A separate head has another 259·64 = 16,576 parameters, outside the layers."""
     size = model_size(llama(tie_word_embeddings=False))
     assert size.total == size.trained == N + 16_576
     assert size.layer == 36_992
@@ -98,13 +98,13 @@ def test_adapters_leave_the_feed_forward_as_it_is():
 
 
 def test_a_gpu_keeps_what_the_models_own_code_keeps():
-    """Two norms' float32 input and normalized value less input, 2·4·64, and 2·2·128, more."""
+    """2·4·64 more for two norms (float32 input and normalized value), and 2·2·128 for the rest."""
     on_gpu, on_cpu = (estimate(llama(), run_config(), 100, on_gpu=gpu) for gpu in (True, False))
     assert on_gpu.activations - on_cpu.activations == 800 * 3 * (512 + 512)
 
 
 def test_adapters_on_a_gpu():
-    """θ0's 4 bytes a weight, before the cast, are more than a short run needs in bfloat16."""
+    """θ0's 4 bytes a weight, before the cast, exceed what a short run needs in bfloat16."""
     config = run_config("lora", micro_batch_size=1, gradient_checkpointing=True)
     found = estimate(billion(), config, 16, on_gpu=True)
     assert found.total == 4 * 1_139_345_408 + BASE
@@ -151,14 +151,14 @@ def test_checkpointing_keeps_the_layers_inputs():
     [("kl_reg", 2 * N, 5), ("asft", 2 * N, 5), ("l2_reg", 4 * N, 3)],
 )
 def test_methods_that_keep_the_initial_model(method, reference, n_copies):
-    """θ0's model is in the compute type, its weights for the L2 norm are in the masters'."""
+    """θ0's model has the compute dtype, and its weights for the L2 norm that of the masters."""
     found = estimate(llama(), run_config(method), 100)
     assert found.reference == reference
     assert found.logits == n_copies * 4 * 512 * 259
 
 
 def test_shards():
-    """Halves what is split; two layers and what is outside them are gathered, with gradients."""
+    """Halves the shards; two layers and the parameters outside are gathered, with gradients."""
     whole, half = (estimate(llama(), run_config(), 100, n_shards=n) for n in (1, 2))
     gathered = 2 * (16_576 + 64 + 2 * 36_992)
     assert half.weights == whole.weights // 2
@@ -172,7 +172,7 @@ def test_shards():
 @pytest.mark.parametrize("prepare", [keep_less, lambda model: model])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_layer_keeps_what_torch_keeps(dtype, prepare):
-    """Bytes of the tensors that autograd saves: three layers' less two layers'."""
+    """Bytes of the tensors that autograd saves: those of three layers minus those of two."""
 
     def saved(n_layers):
         with torch.random.fork_rng(devices=[]):

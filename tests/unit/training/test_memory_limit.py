@@ -35,7 +35,7 @@ def test_a_run_that_fits_is_let_through():
 
 
 def test_only_what_helps_is_advised_with_its_total():
-    """Activations are most of it; a batch of 2 is the largest that fits, at just what is there."""
+    """Activations dominate; a batch of 2 is the largest that fits, with no byte to spare."""
     small = estimate(billion(), run_config(micro_batch_size=2), 1024).total
     text = refusal(plan(), small)
     assert "test" in text and gib(small) in text and "largest part is activations" in text
@@ -60,7 +60,7 @@ def test_large_weights_leave_other_advice():
 
 
 def test_changes_that_help_only_together():
-    """No more are named than are needed; the total is that of the run with just those."""
+    """No more changes are named than needed; the total is that of the run with exactly those."""
     full = plan(2048, config=run_config("kl_reg", precision="fp32"))
     both = run_config("kl_reg", precision="fp32", micro_batch_size=1, gradient_checkpointing=True)
     need = estimate(billion(), both, 2048).total
@@ -73,7 +73,7 @@ def test_changes_that_help_only_together():
 
 
 def test_precision_is_advised_where_it_halves_the_activations():
-    """Float32 activations are nearly twice those of bfloat16; the way back would not help."""
+    """Float32 activations are nearly twice those of bfloat16; the reverse would not help."""
     config = run_config(precision="fp32")
     need = estimate(billion(), run_config(), 4096).total
     text = refusal(plan(4096, config=config), need)
@@ -82,7 +82,7 @@ def test_precision_is_advised_where_it_halves_the_activations():
 
 
 def test_precision_is_no_advice_where_weights_are_most():
-    """A master run has 18 bytes a weight, a float32 run 16; both keep few activations."""
+    """A master run has 18 bytes a weight, a float32 run 16; both save few activations."""
     config = run_config(precision="fp32", micro_batch_size=1, gradient_checkpointing=True)
     assert "precision" not in refusal(plan(64, config=config), 2**30)
 
@@ -94,7 +94,7 @@ def test_nothing_helps():
 
 
 def test_adapters_are_no_advice_to_a_run_that_trains_them():
-    """Nothing is left to change: one short sequence, checkpointed, in bfloat16, adapters."""
+    """Nothing left to change: one short sequence, checkpointed, in bfloat16, adapters."""
     config = run_config(
         "lora", batch_size=8, micro_batch_size=1, gradient_checkpointing=True, precision="bf16_pure"
     )
@@ -143,7 +143,7 @@ def test_control_groups_of_version_2(tmp_path):
 
 
 def test_control_groups_of_version_1(tmp_path):
-    """In a container the host's path does not exist, and the limit lies at the root."""
+    """In a container the host's path does not exist, and the limit is at the root."""
     (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n")
     (tmp_path / "fs/memory").mkdir(parents=True)
     (tmp_path / "fs/memory/memory.limit_in_bytes").write_text("5000\n")

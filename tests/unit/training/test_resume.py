@@ -49,7 +49,7 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
         process = subprocess.Popen(
             command(config, random_model, tmp_path, "killed"), env=environment
         )
-        for _ in range(rng.randint(1, 20)):  # resume points, however fast they come
+        for _ in range(rng.randint(1, 20)):  # counts resume points, however fast they appear
             mark = newest(state)
             while process.poll() is None and newest(state) == mark:
                 time.sleep(0.0001)
@@ -70,7 +70,7 @@ def test_kill_9_and_resume_gives_bit_identical_weights(random_model, data, tmp_p
 
 
 def test_two_processes_of_one_run_take_turns(tmp_path, caplog):
-    """The second waits for the lock and says so; it goes on when the first has ended."""
+    """The second waits for the lock and logs it; it continues when the first has ended."""
     caplog.set_level("INFO")
     order = []
 
@@ -111,7 +111,7 @@ print(*(rank.pid for rank in ranks), flush=True)
 
 
 def test_all_ranks_wait_for_the_ranks_of_another_launcher_which_end_with_it(tmp_path):
-    """Rank 1 of the second launch starts first, and has nobody to wait for but its own rank 0."""
+    """Rank 1 of the second launch starts first, and waits for its own rank 0 only."""
     launched = []
     try:
         for _ in range(2):
@@ -132,7 +132,7 @@ def test_all_ranks_wait_for_the_ranks_of_another_launcher_which_end_with_it(tmp_
         )
         listener.start()
         listener.join(timeout=6)
-        assert not heard, "the ranks of the first launch are still at it"
+        assert not heard, "the ranks of the first launch still run"
         launched[0].kill()
         listener.join(timeout=60)
         assert heard == ["turn\n"] * 2
@@ -144,7 +144,7 @@ def test_all_ranks_wait_for_the_ranks_of_another_launcher_which_end_with_it(tmp_
 
 
 def newest(folder):
-    """Name of the newest resume point: its predecessor may go while this looks."""
+    """Newest resume point; the previous one may disappear meanwhile."""
     return max(folder.glob("[!.]*.pt"), key=lambda p: int(p.name.split(".")[1]), default=None)
 
 
@@ -196,7 +196,7 @@ def test_a_resume_point_counts_once_all_its_parts_are_there(tmp_path):
 def test_ranks_save_by_one_clock_and_resume_together_or_not_at_all(
     random_model, data, tmp_path, monkeypatch
 ):
-    """The first rank's clock says no, then another rank's part is damaged."""
+    """The first rank's clock decides not to save; then another rank's part is damaged."""
     config = run_config(checkpoint_every_s=0)
     file = StateFile(tmp_path, "key")
     monkeypatch.setattr("sft_tradeoff.training.loop.broadcast_object_list", lambda _: [False])

@@ -1,4 +1,4 @@
-"""Two gloo processes: the weights of one; with FSDP, half the memory. Never tried on GPUs."""
+"""Two gloo processes give the weights of one; with FSDP, in half the memory. CPU only."""
 
 import itertools
 import json
@@ -77,7 +77,7 @@ def reference(random_model, data):
 
 @pytest.fixture(scope="module")
 def found(random_model, data, reference, tmp_path_factory):
-    """Everything that two processes have to train for this module, in one launch."""
+    """All runs of this module that need two processes, in one launch."""
     entries = {f"uneven-{k}": (with_training(run, **FSDP), ()) for k, run in UNEVENLY.items()}
     for k, sharding in itertools.product(TRAINED, SHARDINGS):
         two = config_of(k, epochs=1, processes=2, sharding=sharding)
@@ -107,14 +107,14 @@ def test_two_processes_give_the_weights_of_one(random_model, data, reference, fo
 
 @pytest.mark.parametrize("label", UNEVENLY)
 def test_ranks_may_have_different_numbers_of_sequences(random_model, data, reference, found, label):
-    """Nobody waits for ever, and the weights are those of one process."""
+    """No rank waits forever, and the weights are those of one process."""
     one = trained(UNEVENLY[label], random_model, data, reference)
     assert_same_training(one, found[f"uneven-{label}"])
 
 
 @pytest.mark.parametrize("label", CHECKPOINTED)
 def test_bfloat16_computes_and_float32_shards_are_updated(found, label):
-    """As with whole parameters on both processes: the same bfloat16 passes, the same masters.
+    """As with unsharded parameters: the same bfloat16 passes, the same masters.
 
     Clipping is out of reach here: a norm summed in another order moves masters by a last bit, and
     where one crosses a rounding boundary of bfloat16, the next step is another. It is compared in
@@ -220,7 +220,7 @@ def test_settings_that_cannot_be_are_refused(training, message):
 
 
 def test_a_model_without_named_layers_is_refused(random_model):
-    """Sharded as one group, the whole model would be gathered at once."""
+    """The whole model would be gathered at once."""
     model = load_model(random_model, torch.float32)
     model._no_split_modules = None
     with pytest.raises(UserError, match="LlamaForCausalLM does not name its layers"):

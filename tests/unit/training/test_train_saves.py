@@ -45,7 +45,7 @@ SIZES = {
     "moe_intermediate_size": 16,
 }
 # Routers are corrected by a buffer, by one behind renamed and fused experts, and by a parameter
-# that gets no gradient; the parameters of xIELU stand beside two buffers.
+# that gets no gradient; the parameters of xIELU come with two buffers.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {
         "layer_types": ["conv", "full_attention"],
@@ -85,7 +85,7 @@ model = models.load_model(big, torch.float32)
 weights = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 check, models._refuse_other_model = models._refuse_other_model, lambda *_: None
 models.save_model(models.load_model(small, torch.float32), dict(models.load_model(
-    small, torch.float32).named_parameters()), small, out)  # what any first call allocates
+    small, torch.float32).named_parameters()), small, out)  # allocations of any first call
 models._refuse_other_model = measured
 models.save_model(model, weights, small, out)
 """
@@ -113,7 +113,7 @@ def data_path(jsonl: Any, examples: Any, tmp_path: Path) -> Path:
 
 
 def theta0(architecture: str, random_model: Path, tmp_path: Path) -> Path:
-    """Folder of a tiny model, whose corrections are not what they are drawn as."""
+    """Folder of a tiny model whose corrections differ from their initial values."""
     config = AutoConfig.for_model(architecture, **SIZES, **ARCHITECTURES[architecture])
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -142,7 +142,7 @@ def logits(folder: Path) -> torch.Tensor:
 def test_what_is_not_trained_is_saved_as_it_was(
     architecture: str, method: str, random_model: Path, data_path: Path, tmp_path: Path
 ) -> None:
-    """bfloat16 computes: nothing that it rounded is saved."""
+    """bfloat16 computes, but nothing that it rounded is saved."""
     base = theta0(architecture, random_model, tmp_path)
     train(run_config(method, precision="fp32_master"), base, data_path, tmp_path / "run" / "model")
     final = tmp_path / "run" / "model"
@@ -155,7 +155,7 @@ def test_what_is_not_trained_is_saved_as_it_was(
     assert not torch.equal(logits(final), logits(base))
 
 
-def test_whole_numbers_beside_the_weights_do_not_give_their_type(
+def test_integers_among_the_weights_do_not_set_the_dtype(
     random_model: Path, data_path: Path, tmp_path: Path
 ) -> None:
     """DeepSeek V4 saves a table of experts by token before its weights."""
@@ -189,7 +189,7 @@ def test_a_buffer_that_a_forward_pass_changes_is_refused(
 
 
 def test_reading_back_needs_next_to_no_memory(random_model: Path, tmp_path: Path) -> None:
-    """Pages of the file go once they are compared: a few MB at a time, and not all 128."""
+    """Pages of the file are dropped once compared: a few MB at a time, not all 128."""
     config = AutoConfig.for_model("llama", **SIZES | {"vocab_size": 500_000})
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path / "big")
     done = subprocess.run(
@@ -234,7 +234,7 @@ def test_weights_that_load_as_others_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As if Transformers' conversion were not reversible: two rows change places."""
+    """As if Transformers' conversion were not reversible: two rows are swapped."""
     name = "model.layers.1.mlp.up_proj.weight"
     save = models.save_weights
 
@@ -254,7 +254,7 @@ def test_weights_that_load_as_others_are_refused(
 def test_a_configuration_that_computes_otherwise_is_refused(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same weights do not make the same logits."""
+    """The same weights give other logits."""
     save = models.save_weights
 
     def other_rope(model: Any, folder: Path, weights: dict[str, torch.Tensor]) -> None:
