@@ -79,18 +79,6 @@ def _load(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedM
     return keep_own_head(model)
 
 
-def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
-    """Set every dropout of a model, and the jitter of its routers, to zero, in place.
-
-    Otherwise results would depend on how batches are split, and θ0 would differ from call to call.
-    """
-    for module in model.modules():
-        for name in ("p", *(n for n in vars(module) if "drop" in n or "jitter" in n)):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
-    return model
-
-
 def _not_finite(model: PreTrainedModel) -> str | None:
     """Name of a weight that holds NaN or infinity, if any.
 
@@ -201,3 +189,15 @@ def save_weights(
     for path in folder.glob("*.safetensors"):
         # safetensors creates files that only their owner can read, but the cache may be shared
         path.chmod((folder / "config.json").stat().st_mode)
+
+
+def without_dropout(model: PreTrainedModel) -> PreTrainedModel:
+    """Set every dropout of a model, and the jitter of its routers, to zero, in place.
+
+    Otherwise results would depend on how batches are split, and θ0 would differ from call to call.
+    """
+    for module in model.modules():
+        for name in ("p", *(n for n in vars(module) if "drop" in n or "jitter" in n)):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model

@@ -96,7 +96,7 @@ class Trainer:
         self.options: Any = self.method.options(**config.method.options)
         if self.method.merge:
             raise UserError(
-                f"method {self.method.name!r} trains nothing; use sft_tradeoff.training.merge"
+                f"method {self.method.name!r} trains nothing; run 'sft-tradeoff merge' instead"
             )
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.sharded = training.sharding == "fsdp"
@@ -135,7 +135,7 @@ class Trainer:
         if not self.sharded:  # FSDP moves a model to the device layer by layer
             self.model.to(self.accelerator.device)
         check_head(self.model)
-        on_cpu = self.accelerator.device.type == "cpu"  # a model to be sharded still is there
+        on_cpu = self.accelerator.device.type == "cpu"  # so is a model before it is sharded
         self.share_up_to = LONGEST if on_cpu and can_share_prefix(self.model) else 0
         self.model.train()  # gradient checkpointing needs it; no layer draws random numbers
         check_causal(self.model)
