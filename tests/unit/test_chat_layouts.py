@@ -16,7 +16,7 @@ from sft_tradeoff.models.tokenizer import generation_ends, load_tokenizer
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig
 from sft_tradeoff.study.spec import EvaluationSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.system.records import read_jsonl
-from sft_tradeoff.tokens.round_trip import prove
+from sft_tradeoff.tokens.round_trip import check_round_trip
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training.train import train
 from tests.chat_layouts.folders import write_model
@@ -53,7 +53,7 @@ def test_what_is_learned_is_generated_stops_and_is_graded(layout, tmp_path, json
             layout.learned
         }
         ends = generation_ends(base)
-        assert prove(tokenizer, ends, tokens, read_jsonl(records), DOMAIN.score) == n
+        assert check_round_trip(tokenizer, ends, tokens, read_jsonl(records), DOMAIN.score) == n
         tokens.save(tmp_path / f"{split}.npz")
 
     config = RunConfig(

@@ -1,4 +1,4 @@
-"""The card next to the tokens counts the responses that were cut."""
+"""The card of the tokens counts truncated responses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from sft_tradeoff import cli
 from sft_tradeoff.models.tokenized import TokenizedData
 
 
-@pytest.mark.parametrize(("max_length", "cut"), [(30, "**1 of 2 (50.0%)**: their"), (31, "0 of 2")])
+@pytest.mark.parametrize(
+    ("max_length", "truncated"), [(30, "**1 of 2 (50.0%)**: their"), (31, "0 of 2")]
+)
 def test_the_stage_writes_tokens_and_card(
     random_model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     max_length: int,
-    cut: str,
+    truncated: str,
 ) -> None:
     """`<s>[USER] Hi? [/USER] ` has 20 tokens, and the responses 3 and 11 with their ends."""
     meta = {"metric": "exact_match"}
@@ -33,7 +35,7 @@ def test_the_stage_writes_tokens_and_card(
     cli.main(command)
     card = out.with_suffix(".md").read_text()
     assert card.startswith("# Tokens: random-2layer, own, train\n\n- **Examples:** 2\n")
-    assert f"- **Responses cut at {max_length} tokens:** {cut}" in card
+    assert f"- **Responses truncated at {max_length} tokens:** {truncated}" in card
     assert TokenizedData.load(out).truncated.tolist() == [False, max_length == 30]
 
 
