@@ -174,7 +174,7 @@ def test_unread_tensor_is_refused(tmp_path: Path) -> None:
     bias = np.ones(64, dtype=np.float32)
     file = write(tmp_path / "m.gguf", llama(), lambda f: f.add_tensor("blk.0.attn_q.bias", bias))
     with pytest.raises(
-        ModelError, match=r"m\.gguf: .* not read the tensors blk\.0\.attn_q\.bias, and the"
+        ModelError, match=r"m\.gguf: .* not read the tensors blk\.0\.attn_q\.bias, so the"
     ):
         load_gguf(file)
 
