@@ -101,10 +101,13 @@ $(VENV)/installed.bench: $(VENV)/installed.lock pyproject.toml
 	  $$(python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['bench'])")
 	touch $@
 
-lint: setup  ## Check style, types, workflow and schema
+lint: setup  ## Check style, types, imports, dependencies, spelling and workflow
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
+	deptry src
+	codespell
 	snakefmt --check Snakefile workflow
 	snakemake --lint --configfile config/studies/smoke.yaml
 
@@ -114,7 +117,7 @@ schema: setup  ## Write the JSON schema of study files from the config models
 lock: ## Resolve the newest versions that pyproject.toml allows and pin them
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
-	.venv-lock/bin/python -m pip freeze --exclude sft-tradeoff | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude sft-tradeoff | sed 's/+cpu$$//' > requirements.lock
 	rm -rf .venv-lock
 
 clean:  ## Remove results (not the cache of fetched material)

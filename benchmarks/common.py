@@ -1,4 +1,4 @@
-"""What the benchmarks share: examples, run configuration, the default model and their error."""
+"""Shared by the scripts that measure speed: examples, run configuration, default model, error."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAX_LENGTH = 768
 
 
 class BenchmarkError(UserError, ValueError):
-    """The benchmark cannot run, or answers disagree."""
+    """A measurement cannot run, or its contenders disagree."""
 
 
 def training_data(domain: dict[str, Any], n_examples: int, model: Path) -> TokenizedData:
-    """Tokenize the first examples of a domain, given the settings that differ from its defaults."""
+    """Tokenize the first examples of a domain, given its settings other than the defaults."""
     spec = domain_spec(**domain, n_train=n_examples, n_validation=0, n_test=1)
     with tempfile.TemporaryDirectory() as folder:
         write_domain(spec, Path(folder))
@@ -33,7 +33,7 @@ def training_data(domain: dict[str, Any], n_examples: int, model: Path) -> Token
 
 
 def run_config(model: Path, training: TrainingSpec, method: MethodSpec | None = None) -> RunConfig:
-    """Configuration of one run of ours; only model, method and training have an effect here."""
+    """Configuration of one of our runs; only model, method and training matter here."""
     return RunConfig(
         run=method.name if method else "sft",
         model=model.name,

@@ -1,7 +1,7 @@
-"""One contender in a process of its own: some steps of training; times, losses, peak memory.
+"""Train with one contender for some steps, in a separate process: times, losses, peak memory.
 
-All get the same token ids, batches, order, learning rate, optimizer settings, clipping and threads,
-and take the mean over supervised tokens. What differs is what each does with them.
+All contenders get the same token ids, batches, order, learning rate, optimizer settings, clipping
+and number of threads, and all average the loss over supervised tokens.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from sft_tradeoff.system.console import quick_start
 from sft_tradeoff.system.files import atomic_write_json
 from sft_tradeoff.training.batching import batch_schedule
 
-# name -> kind, settings that differ from that kind's own defaults
+# name -> kind, and its settings other than the defaults
 CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "trl": ("trl", {}),
     # Fused AdamW and bfloat16 autocast are its defaults. Bfloat16 weights and padding-free batches
-    # gave nothing more, torch.compile needed minutes before the third step, fused kernels need a
-    # GPU, and no option leaves prompts out of the head on a CPU.
+    # gave no further gain, torch.compile needed minutes before the third step, fused kernels need a
+    # GPU, and on a CPU there is no option to leave prompts out of the head.
     "trl_tuned": ("trl", {"gradient_checkpointing": False}),
     "trainer": ("trainer", {"bf16": True}),
     "ours": ("ours", {"precision": "fp32_master"}),
-    # As TRL out of the box does, for memory.
+    # Like TRL out of the box, to save memory.
     "ours_checkpointed": ("ours", {"precision": "fp32_master", "gradient_checkpointing": True}),
     "trl_fp32": ("trl", {"gradient_checkpointing": False, "bf16": False}),
     "trainer_fp32": ("trainer", {}),
@@ -48,18 +48,18 @@ PRODUCTS = "matrix products"
 
 
 class Clock:
-    """When the first step began and when every step ended, in seconds since the epoch."""
+    """Records when the first step began and when each step ended, in seconds since the epoch."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
 
     def tick(self) -> None:
-        """Note the beginning of the first step, then the end of every step."""
+        """Record the time: at the start of the first step, then at the end of every step."""
         self.times.append(time.time())
 
 
 def training_spec(batch_size: int, **settings: Any) -> TrainingSpec:
-    """What all contenders train with: a constant learning rate, the rest as our defaults."""
+    """Settings of all contenders: a constant learning rate, otherwise our defaults."""
     return TrainingSpec(
         batch_size=batch_size,
         micro_batch_size=batch_size,
@@ -70,12 +70,12 @@ def training_spec(batch_size: int, **settings: Any) -> TrainingSpec:
 
 
 def steps_of(data: TokenizedData, batch_size: int) -> list[np.ndarray]:
-    """Rows of every step of one epoch, as ours takes them."""
+    """Rows of every step of one epoch, in our order."""
     return batch_schedule(data.lengths, batch_size, epochs=1, seed=0)
 
 
 def train_ours(options: argparse.Namespace, clock: Clock, settings: dict[str, Any]) -> Any:
-    """Train with this project, set up as its ``train`` stage does; return losses and settings."""
+    """Train with this project, set up as in its train stage; return losses and settings."""
     config = run_config(options.model, training_spec(options.batch_size, **settings))
     data = TokenizedData.load(options.data)
     with quick_start():
@@ -96,7 +96,7 @@ def train_ours(options: argparse.Namespace, clock: Clock, settings: dict[str, An
 
 
 def arguments(options: argparse.Namespace, output_dir: str) -> dict[str, Any]:
-    """Options of Hugging Face's trainers that make their training equal to ours."""
+    """Options that make the training of Hugging Face's trainers equal to ours."""
     config = run_config(options.model, training_spec(options.batch_size))
     training = config.training
     return {
@@ -104,7 +104,7 @@ def arguments(options: argparse.Namespace, output_dir: str) -> dict[str, Any]:
         "use_cpu": True,
         "per_device_train_batch_size": training.batch_size,
         "max_steps": len(options.steps),
-        "train_sampling_strategy": "sequential",  # rows come in the order of the steps
+        "train_sampling_strategy": "sequential",  # rows are in the order of the steps
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": training.schedule,
         "weight_decay": training.weight_decay,
@@ -149,8 +149,8 @@ def train_trl(options: argparse.Namespace, clock: Clock, settings: dict[str, Any
 def train_trainer(options: argparse.Namespace, clock: Clock, settings: dict[str, Any]) -> Any:
     """Train with transformers' Trainer; labels of prompts are -100.
 
-    There is no attention mask, as with ours: padding is on the right, where causal attention never
-    looks back from it.
+    As with ours there is no attention mask: padding is on the right, where causal attention cannot
+    see it.
     """
     import torch
     from torch.nn.utils.rnn import pad_sequence
@@ -183,11 +183,11 @@ def train_trainer(options: argparse.Namespace, clock: Clock, settings: dict[str,
 
 
 def run_trainer(trainer: Any, clock: Clock) -> Any:
-    """Train with a trainer of Hugging Face; return losses and what it settled on."""
+    """Train with one of Hugging Face's trainers; return losses and the settings in effect."""
     from transformers import TrainerCallback
 
     class Ticks(TrainerCallback):
-        """Tick as ours does."""
+        """Ticks at the same points as ours."""
 
         def on_epoch_begin(self, *_: Any, **__: Any) -> None:
             clock.tick()
@@ -214,7 +214,7 @@ TRAIN = {"ours": train_ours, "trl": train_trl, "trainer": train_trainer}
 
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
-    """Train one contender and return what was measured."""
+    """Train with one contender and return the measurements."""
     from sft_tradeoff.system.provenance import peak_memory_bytes
 
     kind, settings = CONTENDERS[options.contender]
@@ -222,8 +222,8 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     losses, found = TRAIN[kind](options, clock, settings)
     if not len(losses) == len(clock.times) - 1 == len(options.steps):
         raise BenchmarkError(
-            f"{options.contender}: {len(options.steps)} steps asked for, {len(losses)} losses and "
-            f"{len(clock.times) - 1} ends of steps found; its callbacks have changed"
+            f"{options.contender}: {len(options.steps)} steps, but {len(losses)} losses and "
+            f"{len(clock.times) - 1} ends of steps; its callbacks have changed: adapt this script"
         )
     return {
         "first_step_begins_s": clock.times[0] - options.started,
@@ -268,16 +268,17 @@ def step_sizes(options: argparse.Namespace) -> dict[str, list[int]]:
 def measure(contender: str, data: Path, steps: list[int], options: Any) -> dict[str, Any]:
     """Run one contender in a fresh process and return its record.
 
-    The caller must be smaller than any contender: a child's peak memory starts at its parent's.
+    The caller must use less memory than any contender, because a child's peak starts at its
+    parent's.
 
     Args:
         contender: Of :data:`CONTENDERS`, or :data:`PRODUCTS`.
         data: Tokenized examples, ``.npz``.
-        steps: Numbers of the steps of the epoch to take.
+        steps: Indices of the epoch's steps to take.
         options: With ``model``, ``batch_size`` and ``threads``.
 
     Raises:
-        BenchmarkError: With the end of its log, if it fails.
+        BenchmarkError: If it fails, with the end of its log.
     """
     environment = {
         "OMP_NUM_THREADS": str(options.threads),
@@ -288,10 +289,15 @@ def measure(contender: str, data: Path, steps: list[int], options: Any) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "record.json"
         flags = {
-            "contender": contender, "model": options.model, "data": data, "out": out,
-            "batch-size": options.batch_size, "threads": options.threads,
-            "steps": ",".join(map(str, steps)), "started": repr(time.time()),
-        }  # fmt: skip
+            "contender": contender,
+            "model": options.model,
+            "data": data,
+            "out": out,
+            "batch-size": options.batch_size,
+            "threads": options.threads,
+            "steps": ",".join(map(str, steps)),
+            "started": repr(time.time()),
+        }
         command = [sys.executable, __file__, *(f"--{k}={v}" for k, v in flags.items())]
         done = subprocess.run(
             command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -303,13 +309,13 @@ def measure(contender: str, data: Path, steps: list[int], options: Any) -> dict[
 
 
 def main() -> None:
-    """Run one contender and write its record; :func:`measure` is the caller."""
+    """Run one contender and write its record; called by :func:`measure`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--contender", required=True, choices=[*CONTENDERS, PRODUCTS])
     parser.add_argument("--model", type=Path, required=True, help="folder of θ0")
     parser.add_argument("--data", type=Path, required=True, help="tokenized examples, .npz")
     parser.add_argument("--batch-size", type=int, required=True, help="sequences per step")
-    parser.add_argument("--steps", required=True, help="numbers of steps, comma-separated")
+    parser.add_argument("--steps", required=True, help="indices of steps, comma-separated")
     parser.add_argument("--threads", type=int, required=True, help="CPU threads")
     parser.add_argument("--started", type=float, required=True, help="time.time() of the caller")
     parser.add_argument("--out", type=Path, required=True, help="record to write, JSON")

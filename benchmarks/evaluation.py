@@ -1,11 +1,11 @@
-"""Time the lm-eval class of this project against stock HFLM, and check that the answers agree.
+"""Time this project's lm-eval model class against stock HFLM, and check that the answers agree.
 
-Each of the four arms (ours and stock, in bfloat16 and float32) lives in a process of its own, so
-that peak memory is its own; they take turns, so that a busy machine slows all alike.
+Each of the four arms (ours and stock, in bfloat16 and float32) runs in a separate process, so that
+peak memory is measured per arm. They alternate, so that a busy machine slows all of them equally.
 
-Log-likelihoods must agree in float32, to 10⁻⁴ nats per choice. In bfloat16 rounding moves them by
-about 0.1 nats whenever a batch is composed differently, in stock too, so there the error against
-float32 must be no larger than stock's.
+In float32, log-likelihoods must agree within 10⁻⁴ nats per choice. In bfloat16, rounding changes
+them by about 0.1 nats whenever a batch is composed differently, in stock too; there our error
+against float32 must not be larger than stock's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
 logger = logging.getLogger(__name__)
 TASKS = ("piqa", "commonsense_qa", "openbookqa")
 TEXTS = ("code_length_news", "code_length_code")
-SUITE = "whole suite"
+ALL = "all"
 ARMS = ("ours-bfloat16", "stock-bfloat16", "ours-float32", "stock-float32")
 RATIOS = (
     ("stock-bfloat16", "ours-bfloat16", 2.0),
@@ -39,29 +39,29 @@ RATIOS = (
     ("stock-float32", "ours-bfloat16", 5.0),
 )
 MAX_LENGTH = 1024  # tokens
-CHOICE_NATS = 1e-4  # error of a choice in float32
-# A long text's nats are a float32 sum in stock: neighbours are up to 10⁻⁷ of it apart.
+CHOICE_NATS = 1e-4  # tolerance per choice in float32
+# Stock sums the nats of a long text in float32, whose relative precision is 10⁻⁷.
 TEXT_RELATIVE = 2e-7
-# Errors of rounding are compared as means over items, which are noisy themselves.
+# Mean rounding errors are themselves noisy.
 ROUNDING_SLACK = 1.25
 
 
 def read_items(tasks: Sequence[str], n_items: int) -> list[dict[str, Any]]:
-    """Return the first items of the cache's benchmarks in turn, ``n_items`` in all."""
+    """Return ``n_items`` items of the general suite, the first of each task in turn."""
     columns = []
     for task in tasks:
         path = cache_dir() / "benchmarks" / f"{task}.jsonl"
         if not path.exists():
-            raise BenchmarkError(f"{path} is missing; run the study 'quick' once to fetch it")
+            raise BenchmarkError(f"file not found: {path}; run the study 'quick' once to build it")
         columns.append(path.read_text(encoding="utf-8").splitlines())
     lines = [line for row in zip(*columns, strict=False) for line in row]
     if n_items > len(lines):
-        raise BenchmarkError(f"{n_items} items asked for, {len(lines)} there; ask for fewer")
+        raise BenchmarkError(f"only {len(lines)} items, not {n_items}; lower --items or --texts")
     return [json.loads(line) for line in lines[:n_items]]
 
 
 def serve(connection: Connection, arm: str, options: argparse.Namespace) -> None:
-    """Load one arm, then answer each request (kind, arguments) with (seconds, results)."""
+    """Load one arm, then answer every request (kind, arguments) with (seconds, results)."""
     import torch
     from lm_eval.api.instance import Instance
 
@@ -80,11 +80,11 @@ def serve(connection: Connection, arm: str, options: argparse.Namespace) -> None
 
 
 def load_arm(arm: str, options: argparse.Namespace) -> Any:
-    """Return the lm-eval model of an arm."""
+    """Load the lm-eval model of an arm."""
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from sft_tradeoff.evaluation.lm import load_lm
+    from sft_tradeoff.evaluation.load import load_lm
     from sft_tradeoff.models.load import load_model
     from sft_tradeoff.models.tokenizer import load_tokenizer
 
@@ -106,12 +106,12 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
         backend="causal",
         batch_size=options.batch_size,
         max_length=MAX_LENGTH,
-        softmax_dtype="float32",  # else stock rounds the log-probabilities
+        softmax_dtype="float32",  # otherwise stock rounds log-probabilities
     )
 
 
 def measure(work: dict[str, list[Any]], options: argparse.Namespace) -> dict[str, Any]:
-    """Run every kind of request on every arm, in turns; return times, results and memory."""
+    """Run every kind of request on alternating arms; return times, results and memory."""
     context = multiprocessing.get_context("spawn")
     pipes = {}
     for arm in ARMS:
@@ -135,7 +135,7 @@ def measure(work: dict[str, list[Any]], options: argparse.Namespace) -> dict[str
 
 
 def compare_scores(results: dict[str, list[Any]]) -> dict[str, Any]:
-    """Differences of the log-likelihoods in nats, and whether they are as they should be."""
+    """Differences of log-likelihoods in nats, and whether they are within tolerance."""
     nats = {
         arm: [row if isinstance(row, float) else row[0] for row in rows]
         for arm, rows in results.items()
@@ -160,7 +160,7 @@ def compare_scores(results: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def compare_texts(results: dict[str, list[str]]) -> dict[str, Any]:
-    """Share of generations that are the same; rounding may change those in bfloat16."""
+    """Share of identical generations; in bfloat16 rounding may change some."""
 
     def same(dtype: str) -> float:
         pairs = zip(results[f"ours-{dtype}"], results[f"stock-{dtype}"], strict=True)
@@ -171,7 +171,7 @@ def compare_texts(results: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def ratios(kind: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Speed-ups, repeat by repeat: their median and range, and the target for scoring."""
+    """Median and range of the speed-up over repeats, and its target."""
     rows = []
     for slow, fast, target in RATIOS:
         values = [a / b for a, b in zip(times[slow], times[fast], strict=True)]
@@ -181,14 +181,14 @@ def ratios(kind: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
                 "fast": fast,
                 "median": statistics.median(values),
                 "range": [min(values), max(values)],
-                "target": target if kind in ("loglikelihood", SUITE) else None,
+                "target": target if kind in ("loglikelihood", ALL) else None,
             }
         )
     return rows
 
 
 def report(summary: dict[str, Any]) -> str:
-    """Markdown of one summary."""
+    """Markdown of a summary."""
     lines = ["# Evaluation against stock HFLM", "", f"Options: `{summary['options']}`.", ""]
     for kind, part in summary["kinds"].items():
         lines += [f"## {kind}", "", "| arm | seconds (median) | items/s |", "|---|---|---|"]
@@ -214,18 +214,18 @@ def report(summary: dict[str, Any]) -> str:
 def summarize(
     found: dict[str, Any], n_items: dict[str, int], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Everything that is reported."""
+    """Collect everything that is reported."""
     kinds = {}
     times_of = dict(found["times"])
     kinds_of = list(found["times"].values())
-    if len(kinds_of) > 1:  # everything that a checkpoint is asked, repeat by repeat
-        times_of[SUITE] = {
+    if len(kinds_of) > 1:  # all kinds together, per repeat
+        times_of[ALL] = {
             arm: [
                 sum(turn) for turn in zip(*(t[arm] for t in found["times"].values()), strict=True)
             ]
             for arm in ARMS
         }
-        n_items[SUITE] = sum(n_items[kind] for kind in found["times"])
+        n_items[ALL] = sum(n_items[kind] for kind in found["times"])
     for kind, times in times_of.items():
         compare: Any = compare_texts if kind == "generate_until" else compare_scores
         arms = {}
@@ -235,7 +235,7 @@ def summarize(
         kinds[kind] = {
             "arms": arms,
             "ratios": ratios(kind, times),
-            "agreement": {} if kind == SUITE else compare(found["results"][kind]),
+            "agreement": {} if kind == ALL else compare(found["results"][kind]),
         }
     shown = {k: v for k, v in vars(options).items() if k not in ("out", "model")}
     return {"options": shown, "kinds": kinds, "peak_memory_bytes": found["memory"]}
@@ -248,10 +248,10 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=600, help="multiple-choice items")
     parser.add_argument("--texts", type=int, default=40, help="texts for code length")
     parser.add_argument("--generate", type=int, default=32, help="prompts to continue greedily")
-    parser.add_argument("--new-tokens", type=int, default=64, help="budget per generation")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each arm")
-    parser.add_argument("--batch-size", type=int, default=16, help="stock's, and for generation")
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="ours")
+    parser.add_argument("--new-tokens", type=int, default=64, help="per generation, at most")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats of each arm")
+    parser.add_argument("--batch-size", type=int, default=16, help="stock, and generation")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="ours, per pass")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads per arm")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
-"""Cost grows linearly: speed, memory and start of training on 100, 1,000 and 10,000 examples.
+"""Check that cost is linear: speed, memory and start-up with 100, 1,000 and 10,000 examples.
 
-All three take steps of the same size, from within an epoch of that many examples.
+All sizes are measured on steps of the same number of tokens, taken from an epoch of that size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
 from sft_tradeoff.system.provenance import meta_info
 
-FLAT = 1.10  # largest ratio between two sizes
+MAX_RATIO = 1.10  # between any two sizes
 
 
 def first_examples(data: TokenizedData, n: int) -> TokenizedData:
@@ -34,13 +34,13 @@ def first_examples(data: TokenizedData, n: int) -> TokenizedData:
 
 
 def step_tokens(data: TokenizedData, batch_size: int) -> np.ndarray:
-    """Tokens of every step of an epoch; 0 where a batch is not full."""
+    """Tokens of every step of an epoch; 0 for a batch that is not full."""
     steps = steps_of(data, batch_size)
     return np.array([data.lengths[r].sum() if len(r) == batch_size else 0 for r in steps])
 
 
 def steps_like(data: TokenizedData, targets: np.ndarray, batch_size: int) -> list[int]:
-    """Steps of the epoch whose numbers of tokens are nearest to the targets, each used once."""
+    """Different steps of the epoch with numbers of tokens as close to the targets as possible."""
     tokens = step_tokens(data, batch_size).astype(float)
     chosen = []
     for target in targets:
@@ -50,7 +50,7 @@ def steps_like(data: TokenizedData, targets: np.ndarray, batch_size: int) -> lis
 
 
 def summarize(records: list[dict[str, Any]], n_examples: int) -> dict[str, Any]:
-    """Fastest repeat of every step (others can only slow it down); medians of the rest."""
+    """Fastest repeat of every step (load can only slow it down); medians of the rest."""
     own = [r for r in records if r["n_examples"] == n_examples]
     seconds = np.array([r["step_seconds"][1:] for r in own])  # (repeats, steps)
     n_tokens = own[0]["n_tokens"][1:]
@@ -79,23 +79,23 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def check_flat(rows: list[dict[str, Any]]) -> None:
-    """Refuse speed or memory that changes with the number of examples."""
+    """Raise an error if speed or memory changes with the number of examples."""
     for key in ("tokens_per_s", "peak_memory_bytes"):
         values = {row["n_examples"]: row[key] for row in rows}
-        if max(values.values()) > FLAT * min(values.values()):
+        if max(values.values()) > MAX_RATIO * min(values.values()):
             raise BenchmarkError(
-                f"{key} differs by more than {FLAT:g} between numbers of examples: {values}; "
-                "repeat on a quiet machine or with more --repeats, else look for the reason"
+                f"{key} differs by more than a factor of {MAX_RATIO:g} between sizes: {values}; "
+                "repeat on an idle machine or with more --repeats, then look for the cause"
             )
 
 
 def main() -> None:
-    """Time the sizes in turns; write ``linear_cost.{json,md}``; fail if they are not flat."""
+    """Time alternating sizes; write ``linear_cost.{json,md}``; fail if they differ."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=MODEL, help="folder of θ0")
     parser.add_argument("--examples", type=int, nargs="+", default=[100, 1000, 10_000])
-    parser.add_argument("--steps", type=int, default=6, help="timed steps, after one that warms up")
-    parser.add_argument("--repeats", type=int, default=3, help="processes of each size")
+    parser.add_argument("--steps", type=int, default=6, help="timed steps, after one warm-up step")
+    parser.add_argument("--repeats", type=int, default=3, help="processes per size")
     parser.add_argument("--batch-size", type=int, default=8, help="sequences per step")
     threads = os.cpu_count()
     parser.add_argument("--threads", type=int, default=threads, help="CPU threads")

@@ -1,4 +1,4 @@
-"""The matrix products of a training step that reads every token, counted and timed on their own."""
+"""Count and time the matrix products of a training step that reads every token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPEATS = 3
 
 
 def linear_shapes(model: Path) -> tuple[Counter[tuple[int, int]], tuple[int, int]]:
-    """Return how often the body has a weight of each shape (out, in), and the shape of the head."""
+    """Return the number of weights of each shape (out, in) in the body, and the head's shape."""
     with torch.device("meta"):
         network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
     head = network.get_output_embeddings()
@@ -24,13 +24,13 @@ def linear_shapes(model: Path) -> tuple[Counter[tuple[int, int]], tuple[int, int
 
 
 def useful_flops(model: Path, lengths: Sequence[np.ndarray], n_supervised: list[int]) -> list[int]:
-    """Floating-point operations that each step's data ask for, if every token is read.
+    """Floating-point operations that the data of each step need, if every token is read.
 
     A product of N tokens with a weight of P entries takes 2·P·N operations forward and twice that
     backward: 6·P·N, over all real tokens in the body and over supervised tokens in the head.
     Causal attention of T tokens takes T²·d forward in each of its two products (half of the
     square; d = heads · head size), three times that with backward: 6·T²·d per layer. Padding,
-    recomputation and logits of prompts are nobody's use and count for nobody.
+    recomputation and logits of prompts are not counted for anyone.
 
     Args:
         model: Model folder.
@@ -48,17 +48,17 @@ def useful_flops(model: Path, lengths: Sequence[np.ndarray], n_supervised: list[
 
 
 def bound_seconds(model: Path, n_tokens: int, n_supervised: int) -> dict[str, float]:
-    """Time of one step's matrix products in bfloat16 and of nothing else.
+    """Time of one step's matrix products in bfloat16, and of nothing else.
 
-    A bound for any step that reads every token of every example. One that reads what examples
-    begin with once, as ours may, can stay below it.
+    A lower bound for any step that reads every token of every example. A step that computes a
+    shared prefix once, as ours may, can be faster.
 
-    For every linear layer three products are timed, at the step's own number of real tokens (the
-    head's at its supervised tokens): forward X·Wᵀ, and backward dY·W and dYᵀ·X. They are timed
-    apart because a CPU takes longer over the last, whose long dimension is summed away. Each is
-    the fastest of several, into memory that is there already; attention, norms, loss, casts,
-    optimizer and data loading are left out. So bound / step time is the share of a step that was
-    spent on what no implementation that reads every token in this precision can leave out.
+    For every linear layer three products are timed, with the step's number of real tokens (for the
+    head, of supervised tokens): forward X·Wᵀ, and backward dY·W and dYᵀ·X. They are timed
+    separately because a CPU takes longer for the last, which sums over the long dimension. Each
+    time is the fastest of several, with preallocated output; attention, norms, loss, casts,
+    optimizer and data loading are left out. So bound / step time is the share of a step that no
+    implementation reading every token in this precision can avoid.
 
     Returns:
         Seconds of ``forward``, ``input_gradient`` and ``weight_gradient``, summed over layers.

@@ -1,6 +1,6 @@
-"""Time of one optimizer step of every method against plain SFT: the same batches, interleaved.
+"""Time one optimizer step of every method against plain SFT, on the same batches.
 
-Absolute times on a shared machine are noise; ratios of steps that ran side by side are not.
+The methods alternate step by step: on a shared machine absolute times are noise, ratios are not.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from sft_tradeoff.training.reference import reference_nll
 
 logger = logging.getLogger(__name__)
 
-# label -> method, options, micro-batches per global batch, what it is compared with. In groups,
-# because every trainer holds weights and optimizer state of its own.
+# label -> method, options, micro-batches per global batch, baseline. In groups, because every
+# trainer holds a copy of the weights and an optimizer state.
 Variant = tuple[str, dict[str, Any], int, str]
 GROUPS: list[dict[str, Variant]] = [
     {"talr": ("talr", {}, 1, "sft"), "dft": ("dft", {}, 1, "sft"), "flow": ("flow", {}, 1, "sft")},
@@ -44,9 +44,9 @@ GROUPS: list[dict[str, Variant]] = [
         "asft": ("asft", {}, 1, "sft"),
     },
     {
-        "sft, batch cut in 2": ("sft", {}, 2, "sft"),
-        "talr, batch cut in 2": ("talr", {}, 2, "sft, batch cut in 2"),
-        "talr tau=1, batch cut in 2": ("talr", {"tau": 1.0}, 2, "sft, batch cut in 2"),
+        "sft, batch split in 2": ("sft", {}, 2, "sft"),
+        "talr, batch split in 2": ("talr", {}, 2, "sft, batch split in 2"),
+        "talr tau=1, batch split in 2": ("talr", {"tau": 1.0}, 2, "sft, batch split in 2"),
     },
 ]
 MEDCALC = {"name": "medcalc", "calculators": (5, 31, 68, 69)}  # as in the quick study
@@ -76,7 +76,7 @@ def seconds(trainer: Trainer, step: int) -> float:
 def time_group(
     group: dict[str, Variant], model: Path, data: TokenizedData, args: Any
 ) -> dict[str, dict[str, Any]]:
-    """Ratios of one group: in every round, each step is taken by every trainer in turn."""
+    """Ratios of one group; in every round, all trainers take each step one after the other."""
     variants = {"sft": BASELINE, **group}
     trainers = {label: trainer_of(v, model, data, args) for label, v in variants.items()}
     times = np.zeros((args.rounds + 1, args.steps, len(variants)))
@@ -91,7 +91,7 @@ def time_group(
 def _summary(own: np.ndarray, other: np.ndarray, baseline: str) -> dict[str, Any]:
     """Ratio of the sums over steps of each step's fastest round, and the range over rounds.
 
-    Another process can only make a step slower, so the fastest of several is nearest to the truth.
+    Other processes can only make a step slower, so the fastest round is closest to the true time.
     """
     ratios = own.sum(0) / other.sum(0)  # (rounds,)
     return {

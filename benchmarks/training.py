@@ -1,8 +1,9 @@
-"""Training speed and memory against TRL's SFTTrainer and transformers' Trainer, side by side.
+"""Compare training speed and memory with TRL's SFTTrainer and Transformers' Trainer.
 
-Every contender runs in a fresh process per repeat, so that start-up and peak memory are its own,
-and they take turns, so that a busy machine slows all alike. First float32 versions take a few
-steps: their losses must agree, or the speeds would compare different trainings.
+Every contender runs in a fresh process per repeat, so that start-up and peak memory are measured
+per contender. They alternate, so that a busy machine slows all of them equally. Before that,
+float32 versions take a few steps whose losses must agree; otherwise the speeds would be those of
+different trainings.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from common import MODEL, BenchmarkError, training_data
 from contender import CONTENDERS, DEFAULT, FLOAT32, PRODUCTS, measure
 from sft_tradeoff.models.folder import read_record
-from sft_tradeoff.report.figures.style import COLOURS, house_style, new_panels, save_figure
+from sft_tradeoff.report.figures.style import COLORS, house_style, new_panels, save_figure
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
 from sft_tradeoff.system.provenance import meta_info
@@ -32,30 +33,30 @@ WORKLOADS: dict[str, dict[str, Any]] = {
     "esci": {"name": "esci", "variant": "label_only"},
     "math": {"name": "math"},
 }
-# Largest distance in nats between losses of the same step in the same precision. Float32 sums of
-# other orders differ by 1e-5. Rounding to bfloat16 differs between implementations by 0.02 where
-# few tokens are supervised. All of them are further than that from float32 there, so that says
-# nothing about an implementation: AdamW's first updates have the size of the learning rate however
-# small the gradient, and so turn rounding into updates.
+# Largest difference in nats between losses of the same step in the same precision. Float32 sums in
+# different orders differ by 1e-5. In bfloat16, implementations differ by 0.02 if few tokens are
+# supervised. All differ from float32 by more than that, so it is not a sign of an error: AdamW's
+# first updates have the size of the learning rate however small the gradient, so that rounding
+# becomes part of the update.
 BANDS = {"float32": 1e-3, "bfloat16": 0.05}
 Record = dict[str, Any]
 
 
 def precision(record: Record) -> str:
-    """Type in which a contender computes."""
+    """Precision in which a contender computes."""
     return "float32" if record["contender"] in FLOAT32 else "bfloat16"
 
 
 def loss_pairs(
     records: list[Record], record: Record, wanted: str
 ) -> Iterator[tuple[int, float, float, str]]:
-    """Yield (step, its loss, the other's, the other's name) for the others in a precision."""
+    """Yield (step, own loss, other loss, other's name) for all others in a precision."""
     for other in records:
         same = all(other[key] == record[key] for key in ("workload", "contender"))
         if other["workload"] != record["workload"] or same or other["contender"] == PRODUCTS:
             continue
         if precision(other) == wanted:
-            pairs = zip(record["losses"], other["losses"], strict=False)  # the shorter one ends it
+            pairs = zip(record["losses"], other["losses"], strict=False)  # up to the shorter one
             for step, (found, expected) in enumerate(pairs, start=1):
                 yield step, found, expected, other["contender"]
 
@@ -64,20 +65,20 @@ def check_losses(records: list[Record], record: Record) -> None:
     """Compare the losses of one contender with those of the others in the same precision.
 
     Raises:
-        BenchmarkError: At the first that is too far away, naming step and values.
+        BenchmarkError: At the first difference beyond the tolerance, naming step and values.
     """
     band = BANDS[precision(record)]
     for step, found, expected, other in loss_pairs(records, record, precision(record)):
         if not abs(found - expected) <= band:  # NaN is an error too
             raise BenchmarkError(
                 f"{record['workload']}, step {step}: loss {found:.5f} of {record['contender']}, "
-                f"{expected:.5f} of {other}; more than {band} apart, so they do not train alike "
-                "and their speeds say nothing"
+                f"{expected:.5f} of {other}; they differ by more than {band}, so the contenders "
+                "train differently and their speeds are not comparable"
             )
 
 
 def largest_difference(records: list[Record], own: list[Record], wanted: str) -> float:
-    """Largest distance in nats from the losses of the others in a precision."""
+    """Largest difference in nats from the losses of all others in a precision."""
     pairs = (pair for record in own for pair in loss_pairs(records, record, wanted))
     return max((abs(found - expected) for _, found, expected, _ in pairs), default=math.nan)
 
@@ -89,7 +90,7 @@ def spread(values: Iterable[float]) -> dict[str, float]:
 
 
 def rate(record: Record, key: str) -> float:
-    """Tokens per second over all steps but the first, which warms up."""
+    """Tokens per second over all steps except the first, a warm-up."""
     return sum(record[key][1:]) / sum(record["step_seconds"][1:])
 
 
@@ -117,7 +118,7 @@ def summarize(records: list[Record], workload: str) -> dict[str, Any]:
 
 
 def share_of_bound(own: list[Record], products: list[Record]) -> dict[str, Any]:
-    """Time that the matrix products of the steps take, as a share of the time of the steps."""
+    """Time of the steps' matrix products as a share of the time of the steps."""
     if not products:
         return {}
     pairs = zip(own, products, strict=False)  # repeat by repeat
@@ -126,7 +127,7 @@ def share_of_bound(own: list[Record], products: list[Record]) -> dict[str, Any]:
 
 
 def ratio_of_ours(own: list[Record], ours: list[Record]) -> dict[str, Any]:
-    """Speed of ours as a multiple, repeat by repeat, and its memory as a share."""
+    """Speed of ours as a multiple, and its memory as a share, per repeat."""
     if not ours:
         return {}
     pairs = list(zip(own, ours, strict=False))
@@ -137,7 +138,7 @@ def ratio_of_ours(own: list[Record], ours: list[Record]) -> dict[str, Any]:
 
 
 def product_rates(products: list[Record]) -> dict[str, Any]:
-    """Time of each kind of matrix product, and the rate that the bound stands for."""
+    """Time of each kind of matrix product, and the bound as a rate."""
     if not products:
         return {}
     kinds = products[0]["products"][0]
@@ -177,7 +178,7 @@ COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """Tables of all workloads: medians, with ranges over repeats (steps: over all of them)."""
+    """Tables of all workloads: medians and ranges over repeats (seconds per step: over steps)."""
     lines = [f"Settings: `{result['settings']}`.", ""]
     for workload, part in result["workloads"].items():
         lines += [f"## {workload}", "", f"| contender | {' | '.join(COLUMNS)} |"]
@@ -214,7 +215,7 @@ def draw(result: dict[str, Any], stem: Path) -> None:
         figure, axes = new_panels(1, len(workloads), 1.6)
         for panel, workload in zip(axes[0], workloads, strict=True):
             rows = frame[frame["workload"] == workload]
-            colors = [COLOURS[1] if name == "ours" else COLOURS[6] for name in rows["contender"]]
+            colors = [COLORS[1] if name == "ours" else COLORS[6] for name in rows["contender"]]
             error = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
             panel.barh(rows["contender"], rows["median"], xerr=error, color=colors, capsize=2)
             panel.invert_yaxis()
@@ -224,7 +225,7 @@ def draw(result: dict[str, Any], stem: Path) -> None:
 
 
 def write(records: list[Record], options: argparse.Namespace, facts: dict[str, Any]) -> str:
-    """Write what is known so far; return it as Markdown."""
+    """Write the measurements so far; return them as Markdown."""
     names = ("steps", "float32_steps", "batch_size", "repeats", "threads")
     workloads = dict.fromkeys(record["workload"] for record in records)
     result = {
@@ -258,8 +259,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL, help="folder of θ0")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=every)
-    parser.add_argument("--repeats", type=int, default=3, help="processes of each contender")
-    parser.add_argument("--steps", type=int, default=12, help="steps of each, the first untimed")
+    parser.add_argument("--repeats", type=int, default=3, help="processes per contender")
+    parser.add_argument("--steps", type=int, default=12, help="steps each, the first untimed")
     parser.add_argument(
         "--float32-steps", type=int, default=4, help="steps whose losses must agree"
     )
@@ -269,7 +270,7 @@ def main() -> None:
     options = parser.parse_args()
     with run_main("bench training"), tempfile.TemporaryDirectory() as folder:
         if min(options.steps, options.float32_steps) < 2:
-            raise BenchmarkError("--steps and --float32-steps must be at least 2: one warms up")
+            raise BenchmarkError("--steps and --float32-steps must be at least 2: one is a warm-up")
         n_examples = options.batch_size * max(options.steps, options.float32_steps)
         data = {name: Path(folder) / f"{name}.npz" for name in options.workloads}
         for name, path in data.items():

@@ -1,4 +1,4 @@
-"""A finished study made by hand: what its runs would have written, without a model or a run."""
+"""A finished study made by hand: the files its runs would have written, without any run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
-from sft_tradeoff.analysis.scores import NUMBERS, TEXT, score_table
-from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.analysis.scores import score_table
+from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
 from sft_tradeoff.study.runs import run_table as planned_runs
@@ -35,6 +35,12 @@ SCORES: dict[tuple[str, str], list[float]] = {
     ("esci-label_only", "nll"): [0.5, 1.5, 1, 1],
 }
 META = {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "hardware": "x86_64 AVX512"}
+TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
+RECORDS = {f"runs/{run}/train.json" for run in (RUN, OTHER_RUN)} | {
+    f"runs/{run}/{name}"
+    for run in (BASE, RUN, OTHER_RUN)
+    for name in ("eval.json", "items.parquet")
+}
 
 
 def make_finished_study(root: Path) -> tuple[Path, Path]:
@@ -61,7 +67,7 @@ def make_finished_study(root: Path) -> tuple[Path, Path]:
 
 
 def write_record(path: Path, config: RunConfig | EvaluationConfig, meta: dict[str, Any]) -> None:
-    """An ``eval.json`` or ``train.json``."""
+    """Write an ``eval.json`` or ``train.json``."""
     settings = config.model_dump(mode="json")
     record = {
         "run_info": {"config": settings, "git_commit": "c" * 40, "git_dirty": False},
@@ -73,7 +79,7 @@ def write_record(path: Path, config: RunConfig | EvaluationConfig, meta: dict[st
 
 
 def write_items(results: Path, run: str, shift: float = 0.0) -> None:
-    """Per-item scores; losses and code lengths of different runs differ by ``shift``."""
+    """Write per-item scores; losses and code lengths of different runs differ by ``shift``."""
     rows = [
         (benchmark, str(item), metric, value + shift * (metric in ("nll", "bits_per_byte")), 1.0)
         for (benchmark, metric), values in SCORES.items()
@@ -85,12 +91,18 @@ def write_items(results: Path, run: str, shift: float = 0.0) -> None:
 
 
 def write_tables(study_file: Path, results: Path) -> None:
-    """The run table, and what aggregation makes of the runs."""
+    """Write the run table and the aggregated tables."""
     path = results / "run_table.csv"
     path.write_text(planned_runs(load_study(study_file)).to_csv(index=False))
-    runs = read_table(path, [*TEXT, *NUMBERS], "the test")
+    runs = read_run_table(path)
     scores = score_table(runs, results / "runs")
     tradeoff = tradeoff_table(scores, runs, results / "runs")
     tables = {"scores": scores, "tradeoff": tradeoff, "tradeoff_over_seeds": over_seeds(tradeoff)}
     for name, table in tables.items():
         (results / f"{name}.csv").write_text(table.to_csv(index=False))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by relative path."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.report.figures import FIGURES
-from sft_tradeoff.report.publish import published_measures, verified_studies, with_runs
+from sft_tradeoff.report.published import published_measures, verified_studies, with_runs
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.strict_yaml import read_yaml
 

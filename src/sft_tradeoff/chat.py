@@ -1,9 +1,9 @@
 """What a model's chat template writes around a prompt and its answer.
 
-All of it is found by rendering. A conversation of marks that occur nowhere else shows what the
-template writes before, between and behind the turns; every real conversation is rendered as well
-and may differ from that one in nothing but its turns. No text is searched for an answer, and a
-template that drops, moves or rewrites a turn is an error.
+This is found by rendering. A conversation of unique placeholders shows what the template writes
+before, between and after the turns. Every real conversation is rendered too, and must equal that
+one except for its turns. No text is searched for an answer, and a template that drops, moves or
+rewrites a turn is an error.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from sft_tradeoff.system.console import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# What a template gets where it asks for today: the day that Llama 3.1's template falls back to. The
-# same example must give the same tokens tomorrow.
+# Replaces today's date in templates, so that an example has the same tokens on any day. Llama 3.1's
+# template has the same default.
 FIXED_DATE = date(2024, 7, 26)
 _CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _READS_CLOCK = re.compile(r"\bstrftime_now\b(?!\s+is\b)")
-_TAGS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")  # of Transformers, unknown to Jinja
+_TAGS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")  # Transformers' extension of Jinja
 _GIVEN = frozenset({"messages", "add_generation_prompt"})
-# Plain letters: nothing that a template would trim, escape or take for markup.
+# Placeholders of plain letters: no template trims, escapes or interprets them.
 _MARKS = {"system": "QzSystemTurnQz", "user": "QzUserTurnQz", "assistant": "QzAnswerQz"}
 _NAMES = {"system": "system turn", "user": "prompt", "assistant": "response"}
 _TRIMS: tuple[Callable[[str], str], ...] = (
     *(str, str.strip, str.lstrip, str.rstrip),
     *(lambda t: t.strip("\n"), lambda t: t.lstrip("\n"), lambda t: t.rstrip("\n")),
 )
-_PUNCTUATION = re.compile(r"[^\w\s]")  # in every mark; line breaks are added tokens, too, in Gemma
-EXCERPT = 40  # characters of a text in a message
+# Every mark contains some; in Gemma line breaks are added tokens too, but not marks.
+_PUNCTUATION = re.compile(r"[^\w\s]")
+EXCERPT = 40  # characters of a text that an error message quotes
 _FIX = (
     "correct chat_template.jinja in the model's folder, or set 'chat_template' or "
     "'chat_template_args' in its catalogue entry (make own: CHAT_TEMPLATE_ARGS=)"
@@ -57,15 +58,15 @@ class ChatFormat:
 
     Args:
         header: Text between the rendered prompt and the answer, such as an empty block of
-            thoughts. The model has to write it, so it is learned; what follows it is graded.
-        end_text: Text behind the answer up to and including the end of turn; empty if the template
-            marks no end.
-        end_of_turn: Token that ends an answer: the first special token behind it, or the
-            tokenizer's EOS. It is learned, stops generation, and is one of the ends that the
-            generation settings of the model's folder name.
+            thoughts. The model has to write it, so it is learned; only what follows is graded.
+        end_text: Text after the answer, up to and including the end of turn; empty if the template
+            does not mark the end.
+        end_of_turn: Token that ends an answer: the first special token after it, or the tokenizer's
+            EOS. It is learned, stops generation, and is listed in the generation settings of the
+            model's folder.
         answer_mark: The last added token of the header (``</think>``); what a model writes before
-            it is not the answer. None if there is no such token.
-        lead: Text of the header behind the mark, without white space around it.
+            it is not part of the answer. None if there is no such token.
+        lead: Text of the header after the mark, without white space around it.
     """
 
     header: str
@@ -75,7 +76,7 @@ class ChatFormat:
     lead: str
 
     def answer(self, text: str) -> str:
-        """Return the answer in a generated text that begins behind the mark."""
+        """Return the answer from a generated text that starts after the mark."""
         return text.lstrip().removeprefix(self.lead).lstrip() if self.lead else text
 
 
@@ -84,7 +85,7 @@ class Turns:
     """One rendered example.
 
     Args:
-        prompt: Text that the model sees before it answers.
+        prompt: Text that the model reads before it answers.
         response: Text that is learned, from the header to the end of turn.
     """
 
@@ -93,11 +94,11 @@ class Turns:
 
 
 def chat_format(tokenizer: PreTrainedTokenizerBase) -> ChatFormat:
-    """Find out how the tokenizer's chat template wraps an answer.
+    """Determine how the tokenizer's chat template wraps an answer.
 
     Raises:
-        ChatTemplateError: If it cannot be rendered, drops a turn, or opens an answer otherwise than
-            it writes one.
+        ChatTemplateError: If it cannot be rendered, drops a turn, or if its generation prompt
+            differs from how it starts an answer.
     """
     return _chat_format(tokenizer, str(tokenizer.chat_template))
 
@@ -105,16 +106,15 @@ def chat_format(tokenizer: PreTrainedTokenizerBase) -> ChatFormat:
 def render_prompt(
     tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None
 ) -> str:
-    """Text of a user message as the model sees it before it answers.
+    """Render a user message, as the model reads it before it answers.
 
     Args:
         tokenizer: With a chat template.
         prompt: The user's message.
-        system: Text of a system turn. A template without such turns gets it at the beginning of the
-            user's message.
+        system: Text of a system turn; put before the user's message if the template has none.
 
     Raises:
-        ChatTemplateError: If the template does not render just these turns.
+        ChatTemplateError: If the template does not render exactly these turns.
     """
     contents = _contents(tokenizer, prompt, system)
     pattern, _, _ = _pattern(tokenizer, contents)
@@ -124,14 +124,14 @@ def render_prompt(
 
 
 def render_turns(tokenizer: PreTrainedTokenizerBase, record: Mapping[str, Any]) -> Turns:
-    """Render an example: its prompt, and what is to be learned.
+    """Render an example: its prompt, and the text to learn.
 
     Args:
         tokenizer: With a chat template.
         record: With ``prompt`` and ``response``, and ``system`` if it has a system turn.
 
     Raises:
-        ChatTemplateError: If the template does not render just these turns.
+        ChatTemplateError: If the template does not render exactly these turns.
     """
     prompt = render_prompt(tokenizer, record["prompt"], record.get("system"))
     contents = _contents(tokenizer, record["prompt"], record.get("system"))
@@ -139,29 +139,32 @@ def render_turns(tokenizer: PreTrainedTokenizerBase, record: Mapping[str, Any]) 
     contents["assistant"] = record["response"]
     text = _render(tokenizer, contents)
     answer = _MARKS["assistant"] + tail
-    # A response that brings thoughts of its own has no empty block of them before it.
+    # A response that contains thoughts does not get an empty block before it.
     _compare(text, [pattern + header + answer, pattern + answer], contents)
     end_text = chat_format(tokenizer).end_text
     if not text.startswith(prompt) or not tail.startswith(end_text):
-        raise ChatTemplateError(f"the chat template treats this conversation otherwise; {_FIX}")
+        raise ChatTemplateError(
+            f"the chat template renders this conversation differently from others; {_FIX}"
+        )
     return Turns(prompt, text[len(prompt) : len(text) - len(tail)] + end_text)
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """Texts that become a control token wherever they stand; no turn may contain one.
+    """Texts that become a control token wherever they occur; no turn may contain one.
 
-    Transformers' ``all_special_tokens`` lists only those that have a name, such as EOS: not Gemma
-    3's ``<end_of_turn>``.
+    Transformers' ``all_special_tokens`` has only those with a role, such as EOS, but not Gemma 3's
+    ``<end_of_turn>``.
     """
     return tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
 
 
 @lru_cache(maxsize=16)
 def control_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
-    """Match any of :func:`control_tokens`, once a tokenizer has all that it will have.
+    """Match any of :func:`control_tokens`, and the marks that open a user's turn.
 
-    And what opens a user's turn, as some models flag none of their marks (``<|im_start|>``). Gemma
-    3 has 6,400 control tokens: looking for each in every text would take most of the time.
+    The latter because some models do not flag their marks (``<|im_start|>``) as special. One
+    pattern, because Gemma 3 has 6,400 control tokens and searching for each would take most of the
+    time. Cached: call it only when all tokens have been added.
     """
     opening = _pattern(tokenizer, ["user"])[0].partition(_MARKS["user"])[0]
     added = (token.content for token in tokenizer.added_tokens_decoder.values())
@@ -170,14 +173,14 @@ def control_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]
 
 
 def decode_answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], mark: int | None) -> str:
-    """Text of generated tokens, without special ones and what stands before the last mark."""
+    """Text of generated tokens after the last mark, without special tokens."""
     behind = tokens[len(tokens) - tokens[::-1].index(mark) :] if mark in tokens else tokens
     text = str(tokenizer.decode(behind, skip_special_tokens=True))
     return text if behind is tokens else text.lstrip()
 
 
 def without_clock(template: str) -> str:
-    """Return a chat template that writes :data:`FIXED_DATE` where it would write today's.
+    """Return the chat template with :data:`FIXED_DATE` instead of today's date.
 
     Raises:
         ChatTemplateError: If it reads the clock in another way.
@@ -185,7 +188,7 @@ def without_clock(template: str) -> str:
     fixed = _CLOCK.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
     if _READS_CLOCK.search(fixed):
         raise ChatTemplateError(
-            "the chat template reads the clock (strftime_now) in a way that no fixed date can "
+            "the chat template reads the clock (strftime_now) in a way that a fixed date cannot "
             "replace, so the same prompt would have other tokens tomorrow; write a date into "
             "chat_template.jinja in the model's folder"
         )
@@ -193,28 +196,29 @@ def without_clock(template: str) -> str:
 
 
 def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> str:
-    """Return a chat template that sets some of its variables itself, for whoever renders it.
+    """Return a chat template that sets some of its variables itself.
 
     Raises:
-        ChatTemplateError: If it reads no variable of that name, or gets it whenever it is rendered.
+        ChatTemplateError: If it does not read a variable of that name, or if the variable is one
+            that every rendering sets.
     """
     read = _variables(template) if variables else set()
     for name in variables:
         if name in _GIVEN:
             raise ChatTemplateError(
-                f"chat_template_args: {name!r} is given to the template with each prompt; remove it"
+                f"chat_template_args: {name!r} is set for every prompt; remove it"
             )
         if name not in read:
             raise ChatTemplateError(
-                f"chat_template_args: the chat template reads no variable {name!r}; correct its "
-                "name, or remove it"
+                f"chat_template_args: the chat template does not read the variable {name!r}; "
+                "correct its name, or remove it"
             )
     spelled = {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}
     return "".join(f"{{%- set {name} = {text} %}}" for name, text in spelled.items()) + template
 
 
 def _variables(template: str) -> set[str]:
-    """Names that a template reads without having set them, not words of its texts."""
+    """Variables that a template reads without setting them."""
     environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"])
     try:
         return set(
@@ -228,7 +232,7 @@ def _variables(template: str) -> set[str]:
 def _chat_format(tokenizer: PreTrainedTokenizerBase, template: str) -> ChatFormat:
     _, header, tail = _pattern(tokenizer, ["user"])
     added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
-    # Some models' end of turn is an added token without the flag.
+    # In some models the end of turn is an added token that is not flagged as special.
     found = _find(control_tokens(tokenizer), tail) or _find(added, tail)
     marks = _find(added, header)
     return ChatFormat(
@@ -241,12 +245,12 @@ def _chat_format(tokenizer: PreTrainedTokenizerBase, template: str) -> ChatForma
 
 
 def _find(texts: Iterable[str], text: str) -> list[re.Match[str]]:
-    """All places in a text where one of others stands."""
+    """All occurrences of any of several texts."""
     return list(_any_of(texts).finditer(text))
 
 
 def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """Match one of some texts, the longest where several stand; nothing if there are none."""
+    """Match any of several texts, the longest at a position; nothing if there are none."""
     longest_first = sorted(texts, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
@@ -254,7 +258,7 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
 def _contents(
     tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None
 ) -> dict[str, str]:
-    """Content by role."""
+    """Content by role, the system text merged into the user's if the template needs that."""
     if system is None:
         return {"user": prompt}
     if _has_system(tokenizer, str(tokenizer.chat_template)):
@@ -264,7 +268,7 @@ def _contents(
 
 @lru_cache(maxsize=16)
 def _has_system(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
-    """Whether the template renders a system turn; some raise an error, others drop it."""
+    """Whether the template renders a system turn; others raise an error or drop it."""
     try:
         _pattern(tokenizer, ["system", "user"])
     except ChatTemplateError:
@@ -273,7 +277,7 @@ def _has_system(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
 
 
 def _pattern(tokenizer: PreTrainedTokenizerBase, roles: Iterable[str]) -> tuple[str, str, str]:
-    """Render marks instead of turns: the prompt, and what surrounds the answer behind it."""
+    """Render placeholders: the prompt, and the texts before and after the answer."""
     return _marked(tokenizer, str(tokenizer.chat_template), tuple(roles))
 
 
@@ -294,14 +298,14 @@ def _marked(
         asked, learned = where_they_part(prompt, whole)
         raise ChatTemplateError(
             f"the chat template opens an answer with {asked!r}, but a finished conversation "
-            f"has {learned!r} there: what is learned would not follow what is asked; {_FIX}"
+            f"has {learned!r} there, so training and generation would differ; {_FIX}"
         )
     header, _, tail = whole[len(prompt) :].partition(_MARKS["assistant"])
     return prompt, header, tail
 
 
 def _compare(text: str, patterns: list[str], contents: Mapping[str, str]) -> None:
-    """Refuse a rendered conversation that is none of the patterns with these turns in it."""
+    """Check that a rendered conversation is one of the patterns filled with these turns."""
     for pattern, turns in itertools.product(patterns, _spellings(contents)):
         if text == _filled(pattern, turns):
             return
@@ -312,7 +316,7 @@ def _compare(text: str, patterns: list[str], contents: Mapping[str, str]) -> Non
 
 
 def where_they_part(one: str, other: str) -> tuple[str, str]:
-    """Return the beginnings of what differs in two texts."""
+    """Return excerpts of two texts from where they differ."""
     pairs = enumerate(itertools.zip_longest(one, other))
     start = next((i for i, (a, b) in pairs if a != b), 0)
     return one[start : start + EXCERPT], other[start : start + EXCERPT]
@@ -324,7 +328,7 @@ def _filled(pattern: str, contents: Mapping[str, str]) -> str:
 
 
 def _spellings(contents: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The turns as they are, and with white space trimmed, as templates do."""
+    """The turns unchanged, and with white space trimmed in the ways of templates."""
     trimmed = [dict.fromkeys(trim(content) for trim in _TRIMS) for content in contents.values()]
     for turns in itertools.product(*trimmed):
         yield dict(zip(contents, turns, strict=True))
@@ -340,7 +344,7 @@ def _render(
         text = tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=add_generation_prompt
         )
-    except Exception as error:  # the template is a program of the model's own, and may raise any
+    except Exception as error:  # the template is a program and may raise anything
         reason = " ".join(str(error).split())
         raise ChatTemplateError(
             f"the chat template cannot be rendered ({type(error).__name__}: {reason}); {_FIX}"

@@ -1,8 +1,8 @@
 """Estimates with their standard errors, from per-item scores.
 
-Every score here is a ratio Σ value / Σ size over independently drawn items: an accuracy has size 1,
-code length has value in bits and size in bytes. A NaN among the items makes the estimate NaN: a
-broken score must show, not vanish in a mean.
+Every score is a ratio Σ value / Σ size over independently drawn items: for an accuracy, size is 1;
+for code length, value is in bits and size in bytes. If any item is NaN, so is the estimate: a
+broken score must not disappear in a mean.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Estimate(NamedTuple):
 
     Args:
         value: The estimate.
-        stderr: Its standard error; NaN where it cannot be estimated (fewer than two items).
+        stderr: Its standard error; NaN if it cannot be estimated (fewer than two items).
         n: Number of items behind it.
         df: Degrees of freedom of the standard error: n − 1 for one sample of items.
     """
@@ -35,15 +35,16 @@ class Estimate(NamedTuple):
 def ratio_estimate(value: ArrayLike, size: ArrayLike) -> Estimate:
     """Ratio R = Σ y / Σ x with its delta-method standard error.
 
-    se² = Σ (yᵢ − R xᵢ)² / (n (n − 1) x̄²), the variance of the residuals over n x̄²: long items
-    weigh more, and y growing with x is not noise. With x = 1 this is the sample mean with s/√n.
+    se² = Σ (yᵢ − R xᵢ)² / (n (n − 1) x̄²), the variance of the residuals divided by n x̄²: long
+    items weigh more, and the part of y that is proportional to x does not count as noise. With
+    x = 1 this is the sample mean with standard error s/√n.
 
     Args:
         value: y, [n], in the unit of the numerator (correct answers, bits, nats).
         size: x ≥ 0, [n], in the unit of the denominator (1, bytes, tokens).
 
     Returns:
-        The estimate; NaN without items or with Σ x = 0, standard error NaN for n = 1.
+        The estimate; NaN if there are no items or Σ x = 0; its standard error is NaN if n = 1.
     """
     y, x = np.asarray(value, dtype=np.float64), np.asarray(size, dtype=np.float64)
     n, total = len(y), float(x.sum())
@@ -59,13 +60,13 @@ def ratio_estimate(value: ArrayLike, size: ArrayLike) -> Estimate:
 def paired_difference(value: ArrayLike, value0: ArrayLike, size: ArrayLike) -> Estimate:
     """Difference of two ratios measured on the same items, R − R₀ = Σ (y − y₀) / Σ x.
 
-    What makes an item hard is common to both models and cancels, so the standard error is that of
-    :func:`ratio_estimate` on the differences, usually far below √(se² + se₀²).
+    The difficulty of an item affects both models and cancels out, so the standard error, that of
+    :func:`ratio_estimate` on the differences, is usually far below √(se² + se₀²).
 
     Args:
         value: y of the model, [n].
         value0: y₀ of θ0 on the same items in the same order, [n].
-        size: x, [n], common to both.
+        size: x, [n], the same for both.
     """
     difference = np.asarray(value, dtype=np.float64) - np.asarray(value0, dtype=np.float64)
     return ratio_estimate(difference, size)
@@ -74,7 +75,7 @@ def paired_difference(value: ArrayLike, value0: ArrayLike, size: ArrayLike) -> E
 def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     """Unweighted mean over k independent benchmarks: se = √(Σ seⱼ²) / k, n = Σ nⱼ.
 
-    The benchmarks are taken as they are (no sampling of benchmarks). NaN without any.
+    The benchmarks count as fixed, not as a sample of benchmarks. NaN if there are none.
     """
     if not estimates:
         return Estimate(math.nan, math.nan, 0, math.nan)
@@ -89,13 +90,13 @@ def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def degrees_of_freedom(variances: ArrayLike, dfs: ArrayLike) -> float:
-    """Of a sum of independent variances, (Σ v)² / Σ (v²/df) (Welch 1947, Satterthwaite 1946).
+    """Degrees of freedom of a sum of independent variances, (Σ v)² / Σ (v²/df).
 
-    The smallest of all where nothing varies.
+    Welch (1947), Satterthwaite (1946). If all variances are 0, the smallest of the dfs.
 
     Args:
         variances: v ≥ 0, [k].
-        dfs: Degrees of freedom of each, [k]; may be infinite.
+        dfs: Degrees of freedom of each variance, [k]; may be infinite.
     """
     v, df = np.asarray(variances, dtype=np.float64), np.asarray(dfs, dtype=np.float64)
     spread = float((v**2 / df).sum())
@@ -105,11 +106,11 @@ def degrees_of_freedom(variances: ArrayLike, dfs: ArrayLike) -> float:
 def quantile_of_level(level: float, df: float = math.inf) -> float:
     """Two-sided quantile t of Student's distribution with P(|T| ≤ t) = level.
 
-    The standard normal one for infinite df: 0.95 -> 1.96; with 7 degrees of freedom 2.36.
+    For infinite df it is the standard normal one: 1.96 for level 0.95; for df = 7 it is 2.36.
     """
     if df == math.inf:
         return NormalDist().inv_cdf((1 + level) / 2)
-    from scipy.special import stdtrit  # drawing would wait for it
+    from scipy.special import stdtrit  # slow to import, and figures do not need it
 
     return float(stdtrit(df, (1 + level) / 2))
 
@@ -129,7 +130,7 @@ def wilson_interval(k: float, n: int, level: float = 0.95) -> tuple[float, float
     """Wilson's score interval for a proportion k/n.
 
     (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n). Unlike value ± t·se it stays in
-    [0, 1] and has a width even at 0 or n correct answers, where small models often are.
+    [0, 1], and it does not collapse at 0 or n correct answers, which small models often have.
 
     Args:
         k: Number of successes, 0 to n; NaN gives NaN.
@@ -139,22 +140,22 @@ def wilson_interval(k: float, n: int, level: float = 0.95) -> tuple[float, float
     if n == 0 or math.isnan(k):
         return math.nan, math.nan
     z, p = quantile_of_level(level), k / n
-    centre = p + z**2 / (2 * n)
+    center = p + z**2 / (2 * n)
     half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
-    # At p = 0 or 1 one bound is p itself: rounding must not put p outside, nor the bound beyond it.
-    low, high = (centre - half) / scale, (centre + half) / scale
+    # At p = 0 or 1 one bound equals p: rounding must not move it past p or out of [0, 1].
+    low, high = (center - half) / scale, (center + half) / scale
     return max(0.0, min(low, p)), min(1.0, max(high, p))
 
 
 def mean_over_seeds(seeds: Sequence[Estimate]) -> Estimate:
-    """Mean over S training seeds scored on the same items, with its error.
+    """Mean over S training seeds scored on the same items, with its standard error.
 
-    error² = mean(errorⱼ²) + s² / S, with s the standard deviation between seeds. The test items are
-    the same for every seed, so more seeds do not average their noise away (first term, whose
-    degrees of freedom are those of one seed); they do average the noise of training (second term,
-    S − 1 degrees of freedom, absent for a single seed). Slightly conservative: the interaction of
-    seeds and items counts in both.
+    se² = mean(seⱼ²) + s² / S, with s the standard deviation between seeds. All seeds share the test
+    items, so more seeds do not reduce the noise of the items (first term, with the degrees of
+    freedom of one seed); they do reduce the noise of training (second term, S − 1 degrees of
+    freedom, absent for a single seed). Slightly conservative: the interaction of seeds and items
+    counts in both terms.
     """
     values, errors = (np.array(x, dtype=np.float64) for x in list(zip(*seeds, strict=True))[:2])
     variances, dfs = [float(np.square(errors).mean())], [min(e.df for e in seeds)]

@@ -8,7 +8,7 @@ from tests.faults.laboratory import Broken, clear_error, clear_errors
 from tests.faults.stages import Done
 
 CLEAR = [
-    "m/model.safetensors is damaged or cut off (EOF); delete the folder m and run it again",
+    "m/model.safetensors is damaged or truncated (EOF); delete the folder m and run it again",
     "cannot use a.pt: No space left on device; free some space (or choose a writable folder)",
     "asset 'a': wrong sha256; it was damaged or replaced: run the same command again",
     "line 3 is not UTF-8; if the file is Latin-1, convert it with iconv",
@@ -18,7 +18,7 @@ CLEAR = [
 UNCLEAR = [
     "the model is damaged",
     "no use was found for the set of weights that a check of the run gave",
-    "m/model.safetensors is not as it was written; its use would run wrong",
+    "m/model.safetensors has changed since it was written; its use would run wrong",
     "cannot free the memory; the given set is too large to choose from",
     'File "train.py", line 3, in main',
 ]

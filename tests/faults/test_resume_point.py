@@ -85,7 +85,7 @@ def test_what_an_older_version_wrote_is_not_resumed(
     file.save(STATE, STEP)
     checksum_path(tmp_path / "key.7.0of1.pt").unlink()
     assert file.load() is None
-    assert "key.7.0of1.pt lacks a part or a digest" in caplog.text
+    assert "key.7.0of1.pt lacks a part or a checksum" in caplog.text
     assert "starting over" in caplog.text
     file.save(STATE, STEP + 1)
     file.keep_only(STEP + 1)

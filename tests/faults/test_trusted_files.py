@@ -20,7 +20,7 @@ from sft_tradeoff import cli
 from sft_tradeoff.analysis.aggregate import tradeoff_table
 from sft_tradeoff.analysis.evidence import read_measured
 from sft_tradeoff.analysis.scores import score_table
-from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.analysis.tables import read_table
 from sft_tradeoff.assets.fetch import check_asset, fetch_asset
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.build import write_domain
@@ -32,7 +32,7 @@ from sft_tradeoff.models.random_weights import byte_tokenizer
 from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
-from sft_tradeoff.report.publish import check_finished
+from sft_tradeoff.report.publish_checks import check_finished
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.suite.build import build_benchmark, check_items
 from sft_tradeoff.system.console import UserError

@@ -1,4 +1,4 @@
-"""pyproject.toml, environment.yml and requirements.lock name the same packages."""
+"""What describes the project in several files agrees: packages, version, checks."""
 
 import re
 import tomllib
@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import sft_tradeoff
 
 
 def pyproject():
@@ -35,3 +37,25 @@ def test_lock_satisfies_every_requirement():
 def test_lock_is_exact_and_public():
     for line in Path("requirements.lock").read_text().splitlines():
         assert re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.]+", line), line
+
+
+def test_version_and_license_agree():
+    citation = yaml.safe_load(Path("CITATION.cff").read_text())
+    assert citation["version"] == pyproject()["version"] == sft_tradeoff.__version__
+    assert citation["license"] == pyproject()["license"]
+
+
+def test_citation_names_every_author_of_the_paper():
+    (paper,) = yaml.safe_load(Path("CITATION.cff").read_text())["references"]
+    assert len(paper["authors"]) == 17
+    for author in paper["authors"]:
+        assert author.keys() == {"given-names", "family-names"}
+        assert "et al" not in " ".join(author.values())
+
+
+def test_a_commit_is_checked_like_make_lint():
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", Path("Makefile").read_text(), re.MULTILINE)[1]
+    tools = {line.split()[0] for line in recipe.splitlines()}
+    hooks = yaml.safe_load(Path(".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    entries = {hook["entry"].removeprefix(".venv/bin/").split()[0] for hook in hooks}
+    assert tools - {"snakemake"} == entries - {"make"}  # make lint runs snakemake --lint

@@ -18,7 +18,8 @@ from sft_tradeoff.chat import (
 from sft_tradeoff.models.random_weights import byte_tokenizer
 from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.models.tokenizer import load_tokenizer
-from tests.chat_layouts import LAYOUTS, write_tokenizer
+from tests.chat_layouts.folders import write_tokenizer
+from tests.chat_layouts.layouts import LAYOUTS
 
 BY_FAMILY = {layout.family: layout for layout in LAYOUTS}
 TURNS = "{% for m in messages %}"
@@ -59,7 +60,7 @@ def test_turns_of_a_plain_template():
 )
 @pytest.mark.parametrize("role", ["user", "assistant"])
 def test_a_template_that_changes_a_turn_is_refused(content, what, role):
-    """Some turns only: the marks themselves pass through most of these."""
+    """Templates that change only some turns: the placeholders pass through most of them."""
     body = f"[{{{{ m.role }}}}] {{{{ ({content}) if m.role == '{role}' else m.content }}}}</s>"
     text = "A  <think>b</think> c, and so on, and so on"
     with pytest.raises(ChatTemplateError, match=what):
@@ -69,21 +70,28 @@ def test_a_template_that_changes_a_turn_is_refused(content, what, role):
 @pytest.mark.parametrize(
     ("template", "what"),
     [
-        (TURNS + "{% if m.role != 'user' %}" + TURN + "{% endif %}" + OPENING,
-         DROPPED),
+        (TURNS + "{% if m.role != 'user' %}" + TURN + "{% endif %}" + OPENING, DROPPED),
         (TURNS + TURN + "{{ m.content }}" + OPENING, "the prompt: .* appears 2 times"),
-        (TURNS + TURN + "{% endfor %}{% if add_generation_prompt %}<think>{% endif %}",
-         "opens an answer with '<think>'"),
+        (
+            TURNS + TURN + "{% endfor %}{% if add_generation_prompt %}<think>{% endif %}",
+            "opens an answer with '<think>'",
+        ),
         ("{% for m in messages | reverse %}" + TURN + OPENING, "opens an answer with"),
-        (TURNS + "{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
-         + OPENING, DROPPED),
+        (
+            TURNS
+            + "{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
+            + OPENING,
+            DROPPED,
+        ),
         (TURNS + "{{ m.content", r"cannot be rendered \(TemplateSyntaxError"),
         (TURNS + "{{ m.contents.text }}{% endfor %}", r"cannot be rendered \(UndefinedError"),
-        (TURNS + "{{ raise_exception('a system turn comes first') }}{% endfor %}",
-         "a system turn comes first"),
+        (
+            TURNS + "{{ raise_exception('a system turn comes first') }}{% endfor %}",
+            "a system turn comes first",
+        ),
         (TURNS + "{{ 1 + m.content }}{% endfor %}", r"cannot be rendered \(TypeError"),
     ],
-)  # fmt: skip
+)
 def test_a_template_that_drops_or_moves_a_turn_is_refused(template, what):
     with pytest.raises(ChatTemplateError, match=what) as caught:
         chat_format(templated(template))
@@ -110,7 +118,7 @@ def test_a_system_turn_is_one_where_the_template_has_it(tmp_path):
         ("Qwen2.5 instruct, SmolLM2", "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user"),
         ("Gemma 3", "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>"),
         ("Gemma 2", "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>"),  # raises for one
-    ):  # fmt: skip
+    ):
         folder = tmp_path / family
         folder.mkdir()
         tokenizer = layout_tokenizer(family, folder)
@@ -121,7 +129,7 @@ def test_a_system_turn_is_one_where_the_template_has_it(tmp_path):
 
 
 def test_control_tokens_are_those_with_the_flag_named_or_not(tmp_path):
-    """Gemma 3's end of turn is no named token of its tokenizer."""
+    """Gemma 3's end of turn is not a named token of its tokenizer."""
     tokenizer = layout_tokenizer("Gemma 3", tmp_path)
     assert "<end_of_turn>" not in tokenizer.all_special_tokens
     assert "<end_of_turn>" in control_tokens(tokenizer)
@@ -131,7 +139,7 @@ def test_control_tokens_are_those_with_the_flag_named_or_not(tmp_path):
 
 
 def test_a_mark_that_opens_a_turn_is_a_control_token_without_the_flag(tmp_path):
-    """Thoughts are no turn, and a line break opens one in Gemma without being a mark."""
+    """Thoughts are not a turn, and in Gemma a line break opens one without being a mark."""
     family = "ChatML, marks without the special flag"
     tokenizer = layout_tokenizer(family, tmp_path)
     assert "<|im_start|>" not in control_tokens(tokenizer)
@@ -166,16 +174,18 @@ def test_thoughts_before_the_answer_are_not_graded(tmp_path):
         ("You are a model.{% if think is defined and not think %}x{% endif %}", {"think"}),
         ("{% set mood = mood | default('a') %}{{ mood.name }}{# note #}", {"mood"}),
         ("{% if not day is defined %}{% set day = '26' %}{% endif %}{{ day }}", {"day"}),
-        ("{%- generation -%}{{ x }}{% endgeneration %}{% for m in [1] %}{% break %}{% endfor %}",
-         {"x"}),
+        (
+            "{%- generation -%}{{ x }}{% endgeneration %}{% for m in [1] %}{% break %}{% endfor %}",
+            {"x"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_variables_that_a_template_reads(template, variables):
     for name in ("You", "model", "a", "name", "note", "m", "think", "mood", "day", "x"):
         if name in variables:
             assert with_variables(template, {name: "v"}) == f'{{%- set {name} = "v" %}}{template}'
         else:
-            with pytest.raises(ChatTemplateError, match=f"reads no variable '{name}'"):
+            with pytest.raises(ChatTemplateError, match=f"does not read the variable '{name}'"):
                 with_variables(template, {name: "v"})
 
 
@@ -200,10 +210,10 @@ def test_a_date_is_the_same_on_any_day(tmp_path, monkeypatch):
     ("template", "fixed"),
     [
         ("{{ strftime_now('%Y-%m-%d') }}", "{{ '2024-07-26' }}"),
-        ('{{ strftime_now( "%d" ) ~ "x" }}', '{{ \'26\' ~ "x" }}'),
+        ('{{ strftime_now( "%d" ) ~ "x" }}', "{{ '26' ~ \"x\" }}"),
         *[(same, same) for same in ("{% if strftime_now is defined %}x{% endif %}", "no clock")],
     ],
-)  # fmt: skip
+)
 def test_calls_of_the_clock_become_its_fixed_answer(template, fixed):
     assert without_clock(template) == fixed
 

@@ -1,4 +1,4 @@
-"""Estimates and intervals, by hand, against the bootstrap and against scipy."""
+"""Estimates and intervals, compared with values by hand, the bootstrap and SciPy."""
 
 from __future__ import annotations
 

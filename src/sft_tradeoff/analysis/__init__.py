@@ -1,1 +1,1 @@
-"""From per-item scores to tables, tolerances and a recommendation."""
+"""From per-item scores to tables, verdicts on tolerances, and a recommendation."""

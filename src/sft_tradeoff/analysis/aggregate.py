@@ -1,8 +1,9 @@
-"""From per-item scores to three tables: every score, the trade-off per run, and over seeds.
+"""Aggregate per-item scores into three tables: all scores, trade-off per run, and over seeds.
 
-``scores.csv`` has one row per (run, benchmark, metric); ``tradeoff.csv`` one row per run, with the
-domain beside the general suite; ``tradeoff_over_seeds.csv`` averages the seeds of one setting. All
-statistics end here: tables and figures read the last file. ``reason`` says why a number is NaN.
+``scores.csv`` has one row per (run, benchmark, metric); ``tradeoff.csv`` one row per run, with its
+scores on the domain and on the general suite; ``tradeoff_over_seeds.csv`` averages the seeds of
+each setting. All statistics are computed here: tables and figures only read the last file.
+``reason`` says why a number is NaN.
 """
 
 from __future__ import annotations
@@ -15,19 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sft_tradeoff.analysis.scores import (
-    NOT_EVALUATED,
-    NUMBERS,
-    TEXT,
-    Key,
-    Row,
-    domains_of,
-    join_reasons,
-    own_domains,
-    rows_of,
-    score_table,
-)
-from sft_tradeoff.analysis.tradeoff import (
+from sft_tradeoff.analysis.run_records import Key, training_record
+from sft_tradeoff.analysis.scores import NOT_EVALUATED, join_reasons, score_table
+from sft_tradeoff.analysis.tables import (
     CODE_LENGTH,
     DF,
     LEVEL,
@@ -37,7 +28,11 @@ from sft_tradeoff.analysis.tradeoff import (
     QUANTITIES,
     SETTING,
     TRADEOFF_COLUMNS,
-    read_table,
+    Row,
+    domains_of,
+    own_domains,
+    read_run_table,
+    rows_of,
 )
 from sft_tradeoff.stats import (
     Estimate,
@@ -49,19 +44,19 @@ from sft_tradeoff.stats import (
 )
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import run_main
-from sft_tradeoff.system.files import atomic_write_text, read_json
+from sft_tradeoff.system.files import atomic_write_text
 
 MISSING = Estimate(math.nan, math.nan, 0, math.nan)
 
 
 def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """One row per run, and one per (model, domain) for θ0: domain score beside general scores.
+    """One row per run, and one per (model, domain) for θ0: domain and general scores.
 
-    ``general_score`` is the mean over the general benchmarks of the accuracy that each names
+    ``general_score`` is the mean over the general benchmarks of the accuracy that each declares
     (:data:`~sft_tradeoff.suite.registry.BENCHMARKS`: ``acc_norm``, ``exact_match``, ...),
     ``general_bits_per_byte_difference`` the mean paired difference over the code-length
-    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, else Student's. ``reason``
-    joins those of the NaN scores behind these quantities.
+    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, Student's for the rest.
+    ``reason`` joins the reasons of the NaN scores behind these quantities.
 
     Args:
         scores: What :func:`~sft_tradeoff.analysis.scores.score_table` returned.
@@ -75,16 +70,12 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
     rows = []
     for run in rows_of(runs):
         domains = domains_of_model[run["model"]]
-        speed = _training_speed(folder / run["run"] / "train.json")
+        record = training_record(folder / run["run"])
+        speed = {"tokens_per_s": record.tokens_per_s, "time_s": record.time_s} if record else {}
         for domain in own_domains(run, domains):
             measured = _measure(results[run["run"]], domain, domains)
             rows.append(run | {"domain": domain} | measured | speed)
     return pd.DataFrame(rows, columns=TRADEOFF_COLUMNS).astype({"seed": "Int64"})
-
-
-def _training_speed(path: Path) -> dict[str, float]:
-    info = read_json(path)["train_info"] if path.is_file() else {}
-    return {name: info.get(name, math.nan) for name in ("tokens_per_s", "time_s")}
 
 
 def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> Row:
@@ -124,7 +115,7 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
 
 
 def _is_accuracy(key: Key) -> bool:
-    """Whether this is the accuracy that counts in the general score."""
+    """Whether this is the accuracy that counts towards the general score."""
     benchmark = BENCHMARKS.get(key[0])
     return benchmark is not None and key[1] == benchmark.accuracy
 
@@ -136,8 +127,8 @@ def _columns(quantity: str, *numbers: float) -> dict[str, float]:
 def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
     """Average the seeds of each setting; see :func:`~.stats.mean_over_seeds` for the errors.
 
-    The bounds are combined like the standard errors, each side for itself, so one seed keeps its
-    own interval. A setting with a missing seed is NaN: the seeds that survived are no fair sample.
+    The bounds are combined like the standard errors, each side separately, so a single seed keeps
+    its interval. A setting with a missing seed is NaN: the remaining seeds are not a fair sample.
 
     Args:
         tradeoff: What :func:`tradeoff_table` returned, one row per setting and seed.
@@ -185,15 +176,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff aggregate``."""
     parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
     parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
-    parser.add_argument("--scores", type=Path, required=True, help="every score, CSV to write")
-    parser.add_argument("--tradeoff", type=Path, required=True, help="per run, CSV to write")
-    parser.add_argument("--over-seeds", type=Path, required=True, help="per setting, CSV to write")
+    parser.add_argument("--scores", type=Path, required=True, help="output CSV, all scores")
+    parser.add_argument("--tradeoff", type=Path, required=True, help="output CSV, row per run")
+    parser.add_argument(
+        "--over-seeds", type=Path, required=True, help="output CSV, row per setting"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
     """Aggregate the evaluations of one study."""
     with run_main("aggregate"):
-        runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.study.runs")
+        runs = read_run_table(args.run_table)
         scores = score_table(runs, args.runs)
         tradeoff = tradeoff_table(scores, runs, args.runs)
         paths = args.scores, args.tradeoff, args.over_seeds

@@ -1,8 +1,8 @@
-"""One run against another on the same test items: which is better, and by an amount worth having.
+"""Compare two runs on the same test items: is one better, by an amount worth having?
 
-A run is *better* if its gain exceeds the smallest one worth having and the whole interval of the
-gain lies above 0; the two are *alike* if the whole interval is smaller than what is worth having.
-Otherwise these items *cannot tell*.
+A run is *better* if its gain exceeds the smallest gain worth having and the whole interval of the
+gain lies above 0. The two are *alike* if the whole interval lies within ± the smallest gain.
+Otherwise the items *cannot tell*.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sft_tradeoff.analysis.evidence import Setting
-from sft_tradeoff.analysis.scores import Items
+from sft_tradeoff.analysis.run_records import Items
+from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL
 from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     is_degenerate,
@@ -21,7 +22,6 @@ from sft_tradeoff.analysis.tolerance import (
     no_change_bound,
     parse_measures,
 )
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH, LEVEL
 from sft_tradeoff.stats import Estimate, half_width, mean_over_seeds, paired_difference
 
 NLL = "nll"
@@ -31,7 +31,7 @@ DEFAULT_SMALLEST_GAIN: SmallestGain = {ACCURACY: 0.01, NLL: 0.01}
 
 
 class Outcome(StrEnum):
-    """What the interval of a gain says."""
+    """What the interval of a difference says about the first run."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -41,15 +41,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference in a measure, positive where the first run is better.
+    """Paired difference in a measure, positive if the first run is better.
 
     Args:
-        value: The difference: a fraction of right answers, or nats per token.
-        low: Lower bound of its interval; NaN where the items say nothing about it.
+        value: The difference, as a fraction of correct answers or in nats per token.
+        low: Lower bound of its interval; NaN if the items give none.
         high: Upper bound.
         smallest: Smallest difference worth having, ≥ 0.
-        n_items: Items behind it.
-        n_items_needed: About so many could tell, if the difference stayed what it is.
+        n_items: Number of items.
+        n_items_needed: About how many items could tell, if the difference stayed the same; None if
+            unknown.
     """
 
     value: float
@@ -71,12 +72,12 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is a difference, however small."""
+        """Whether the difference is significant, however small."""
         return self.low > 0 or self.high < 0
 
 
 def parse_smallest_gain(text: str) -> SmallestGain:
-    """Read ``accuracy=0.02 nll=0.01``; what is not given is :data:`DEFAULT_SMALLEST_GAIN`.
+    """Read ``accuracy=0.02 nll=0.01``; the default is :data:`DEFAULT_SMALLEST_GAIN`.
 
     Raises:
         UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
@@ -92,15 +93,15 @@ def compare(
     smallest: SmallestGain,
     level: float = LEVEL,
 ) -> dict[str, Difference]:
-    """Paired differences of two settings on the domain's test items, by measure.
+    """Paired differences of two settings on the test items of their domain, by measure.
 
-    Positive where the first is better. Seeds are paired with seeds; θ0 has none and meets each.
-    Empty where a run is not evaluated.
+    Positive if the first is better. Seeds are paired with seeds; θ0, which has none, is paired with
+    each. Empty if a run is not evaluated.
 
     Args:
         items: Per-item scores of each setting, one entry per seed.
         one: The first setting.
-        other: The second, of the same model and domain.
+        other: The second setting, of the same model and domain.
         smallest: Smallest difference worth having, by measure.
         level: Coverage of the intervals.
     """
@@ -120,7 +121,7 @@ def paired(
     smallest: float = 0.0,
     level: float = LEVEL,
 ) -> Difference | None:
-    """Difference in one (benchmark, metric); None where a run or its scores are not there."""
+    """Paired difference in one (benchmark, metric); None if a run is not evaluated."""
     ours, theirs = items.get(one, ()), items.get(other, ())
     if other[-1] is None:
         theirs = [*theirs] * len(ours)
@@ -130,10 +131,10 @@ def paired(
     estimate = mean_over_seeds(
         [paired_difference(a["value"], b["value"].loc[a.index], a["size"]) for a, b in pairs]
     )
-    falls = key[1] in (NLL, CODE_LENGTH)  # as it gets better
-    if falls:
+    lower_is_better = key[1] in (NLL, CODE_LENGTH)
+    if lower_is_better:
         estimate = estimate._replace(value=-estimate.value)
-    return _difference(estimate, smallest, level, discrete=not falls)
+    return _difference(estimate, smallest, level, discrete=not lower_is_better)
 
 
 def _difference(estimate: Estimate, smallest: float, level: float, discrete: bool) -> Difference:
@@ -144,7 +145,7 @@ def _difference(estimate: Estimate, smallest: float, level: float, discrete: boo
     elif is_degenerate(value, noise):
         noise = math.nan
     half = max(noise, bound)
-    # Either the interval has to leave 0 out, or to become smaller than what is worth having.
+    # The interval has to exclude 0, or to become narrower than the smallest difference.
     distance = abs(value) if abs(value) > smallest else smallest - abs(value)
     needed = items_needed(estimate.n, noise, bound, distance)
     return Difference(value, value - half, value + half, smallest, estimate.n, needed)

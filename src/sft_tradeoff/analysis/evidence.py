@@ -1,4 +1,4 @@
-"""What a recommendation needs beyond the tables: per-item scores, sizes of the suite, and costs."""
+"""What a recommendation needs beyond the tables: per-item scores, suite sizes, and costs."""
 
 from __future__ import annotations
 
@@ -7,36 +7,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from sft_tradeoff.analysis.scores import Items, domains_of, own_domains, read_evaluation, rows_of
+from sft_tradeoff.analysis.run_records import (
+    EvaluationRecord,
+    Items,
+    read_evaluation,
+    training_record,
+)
+from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, domains_of, own_domains, rows_of
 from sft_tradeoff.analysis.tolerance import ACCURACY
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH
 from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.system.files import read_json
 
-BASE = "base"
 Setting = tuple[str, str, str, float | None]  # model, domain, label, learning rate (θ0: None)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one training run took: seconds and the process's peak memory, the seeds' means."""
+    """What one training run took, averaged over the seeds.
+
+    Args:
+        time_s: Duration in seconds; NaN if unknown.
+        peak_memory_bytes: Peak memory of the process; NaN if unknown.
+    """
 
     time_s: float = math.nan
     peak_memory_bytes: float = math.nan
 
 
 class Measured(NamedTuple):
-    """What the table does not hold.
+    """What the trade-off table does not hold.
 
     Args:
         items: Per-item scores of each setting, one entry per seed.
         suite: (Model, general measure) -> benchmark -> number of its items.
-        costs: What each setting took.
-        grading: Domain -> how answers are graded, where numbers need not be exact.
+        costs: What training took, per setting.
+        grading: Domain -> note on grading, where an answer need not equal the gold number.
     """
 
     items: Mapping[Setting, Sequence[Items]]
@@ -74,20 +82,18 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
     return Measured(items, suite, mean_costs, grading)
 
 
-def _inexact(record: Path) -> dict[str, str]:
-    """Say of an evaluation's domains, by label, which wrong numbers count as right."""
-    info = read_json(record).get("run_info", {})
-    domains = info.get("config", {}).get("domains", [])
-    inexact = (d for d in domains if d.get("metric") == "numeric" and d.get("tolerance"))
+def _inexact(record: EvaluationRecord) -> dict[str, str]:
+    """Domain -> note on grading, for the domains with a numeric tolerance."""
+    inexact = (d for d in record.domains if d.get("metric") == "numeric" and d.get("tolerance"))
     return {
-        d["label"]: f"An answer counts as right within {d['tolerance']:g} of the gold number "
-        "(relative), not only if it equals it."
+        d["label"]: "An answer counts as correct if its relative difference from the gold number "
+        f"is at most {d['tolerance']:g}."
         for d in inexact
     }
 
 
 def metric_of(benchmark: str, measure: str) -> str | None:
-    """The metric of a benchmark that a general measure is made of; None if there is none."""
+    """The metric of a benchmark that enters a general measure; None if there is none."""
     if measure != ACCURACY:
         return measure
     return BENCHMARKS[benchmark].accuracy if benchmark in BENCHMARKS else None
@@ -106,17 +112,14 @@ def _suite(
 
 
 def _cost(folder: Path, run: str) -> Cost:
-    """Cost of a run; an average of weights costs the training of what it averages too."""
-    path = folder / run / "train.json"
-    if not path.is_file():
+    """Cost of a run; that of averaged weights includes the training run they come from."""
+    record = training_record(folder / run)
+    if record is None:
         return Cost()
-    report: dict[str, Any] = read_json(path)
-    info = report["train_info"]
-    own = Cost(info.get("time_s", math.nan), info.get("peak_memory_bytes", math.nan))
-    source = report.get("run_info", {}).get("config", {}).get("merge_of")
-    if source is None:
+    own = Cost(record.time_s, record.peak_memory_bytes)
+    if record.merge_of is None:
         return own
-    trained = _cost(folder, source)
+    trained = _cost(folder, record.merge_of)
     peak = max(own.peak_memory_bytes, trained.peak_memory_bytes)
     return replace(own, time_s=own.time_s + trained.time_s, peak_memory_bytes=peak)
 

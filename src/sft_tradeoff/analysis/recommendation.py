@@ -1,10 +1,9 @@
-"""Which learning rate and method keep the general loss within a tolerance, and what they cost.
+"""Choose the learning rate and method that learn most within a tolerance of general loss.
 
-A run is *within* the tolerance if the whole 95 % interval of its general loss is, *exceeds* it if
-the whole interval is beyond, and otherwise these items *cannot tell*. Among the runs within, those
-that learn the domain best are compared item by item (:mod:`sft_tradeoff.analysis.comparison`).
-Decisions are pure functions of tables and per-item scores;
-:mod:`sft_tradeoff.report.recommendation_page` words them.
+Each run gets a verdict on its general loss (:mod:`sft_tradeoff.analysis.tolerance`). Of the runs
+within the tolerance, the best of each method is compared with that of standard SFT, item by item
+(:mod:`sft_tradeoff.analysis.comparison`). These are pure functions of tables and per-item scores;
+:mod:`sft_tradeoff.report.recommendation_page` puts the result into words.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from sft_tradeoff.analysis.comparison import (
     compare,
     paired,
 )
-from sft_tradeoff.analysis.evidence import BASE, Cost, Measured, Setting, metric_of
-from sft_tradeoff.analysis.scores import Row, rows_of
+from sft_tradeoff.analysis.evidence import Cost, Measured, Setting, metric_of
+from sft_tradeoff.analysis.tables import BASE, LEVEL, Row, rows_of
 from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     GENERAL,
@@ -35,7 +34,6 @@ from sft_tradeoff.analysis.tolerance import (
     combined,
     loss_of,
 )
-from sft_tradeoff.analysis.tradeoff import LEVEL
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,14 @@ class Candidate:
         label: Method label.
         method: Method.
         learning_rate: Learning rate.
-        verdict: On all measures of the tolerance at once.
-        losses: By measure of the general suite, those outside the tolerance included.
-        parts: By measure and benchmark, what the loss is the mean of: differences from θ0.
-        domain_score: Accuracy.
-        domain_nll: Loss, nats per token.
-        gains: By domain measure, against θ0 on the same items.
-        cost: Training.
-        reason: What is wrong with its scores; empty if nothing is.
+        verdict: On all measures of the tolerance together.
+        losses: General losses by measure, including measures without a tolerance.
+        parts: Differences from θ0 by measure and benchmark; the loss is minus their mean.
+        domain_score: Accuracy, a fraction.
+        domain_nll: NLL in nats per token.
+        gains: Gains over θ0 on the same items, by domain measure.
+        cost: Cost of training.
+        reason: Why scores are missing; empty if none are.
     """
 
     model: str
@@ -74,7 +72,7 @@ class Candidate:
 
     @property
     def setting(self) -> Setting:
-        """Key of its items."""
+        """Key of its per-item scores."""
         return self.model, self.domain, self.label, self.learning_rate
 
 
@@ -85,8 +83,8 @@ class MethodResult:
     Args:
         largest: Largest learning rate within the tolerance.
         best: The run within the tolerance that learns the domain best.
-        against_sft: ``best`` against that of standard SFT, by measure; intervals hold for all
-            methods of the section at once (Bonferroni).
+        against_sft: Difference between ``best`` and the best run of standard SFT, by measure; the
+            intervals hold for all methods of the section together (Bonferroni).
     """
 
     label: str
@@ -101,10 +99,12 @@ class Section:
     """The recommendation for one model and domain.
 
     Args:
-        measure: The domain measure that decides: accuracy, or the loss where accuracy cannot tell
-            any run from θ0.
-        chosen: The run to take; None where no run is within the tolerance.
-        sft: Label of standard SFT, None if the study has none.
+        measure: The domain measure that decides: accuracy, or NLL if accuracy distinguishes no run
+            from θ0.
+        base_score: Domain accuracy of θ0.
+        base_nll: Domain NLL of θ0.
+        chosen: The recommended run; None if no run is within the tolerance.
+        sft: Label of standard SFT; None if the study does not have it.
     """
 
     model: str
@@ -119,7 +119,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """All sections of a study, under one tolerance and one smallest gain worth having."""
+    """The sections of a study, under one tolerance and one smallest gain worth having."""
 
     tolerance: Tolerance
     smallest_gain: SmallestGain
@@ -137,8 +137,9 @@ def recommend(
 
     Args:
         table: The trade-off over seeds, see :mod:`sft_tradeoff.analysis.aggregate`.
-        measured: Items and costs behind it.
-        tolerance: Largest general loss allowed, by measure; see :func:`complete_tolerance`.
+        measured: Per-item scores and costs.
+        tolerance: Largest general loss allowed, by measure; see
+            :func:`~sft_tradeoff.analysis.tolerance.complete_tolerance`.
         smallest: Smallest gain worth having, by domain measure.
     """
     sections = [
@@ -219,7 +220,7 @@ def _candidate(
 def _parts(
     items: AllItems, one: Setting, other: Setting, measure: str, benchmarks: Iterable[str]
 ) -> dict[str, Difference]:
-    """Differences in each benchmark of a general measure that all runs have scores of."""
+    """Difference in each benchmark of a general measure that all runs were scored on."""
     runs = (*items.get(one, ()), *items.get(other, ()))
     keys = [(benchmark, str(metric_of(benchmark, measure))) for benchmark in benchmarks]
     found = {key[0]: paired(items, one, other, key) for key in keys if all(key in r for r in runs)}
@@ -235,21 +236,22 @@ def _best(
 ) -> Candidate | None:
     """The run within the tolerance that gains most.
 
-    Where accuracy decides, noise decides between runs that it cannot tell apart: of those, the
-    one with the smallest loss.
+    If accuracy decides, several runs may not be measurably worse than the one with the highest
+    accuracy; of those, the one with the smallest NLL is taken.
     """
-    able = [
-        c for c in _within(candidates)
-        if c.gains and not any(math.isnan(gain.value) for gain in c.gains.values())
-    ]  # fmt: skip
-    if not able:
+    complete = [c for c in _within(candidates) if c.gains and not _has_nan(c.gains.values())]
+    if not complete:
         return None
-    best = max(able, key=lambda c: (c.gains[measure].value, -c.domain_nll, -c.learning_rate))
+    best = max(complete, key=lambda c: (c.gains[measure].value, -c.domain_nll, -c.learning_rate))
     if measure == NLL:
         return best
-    against = ((c, compare(items, c.setting, best.setting, smallest)[ACCURACY]) for c in able)
+    against = ((c, compare(items, c.setting, best.setting, smallest)[ACCURACY]) for c in complete)
     equals = [c for c, difference in against if difference.outcome is not Outcome.WORSE]
     return min(equals, key=lambda c: (c.domain_nll, c.learning_rate))
+
+
+def _has_nan(gains: Iterable[Difference]) -> bool:
+    return any(math.isnan(gain.value) for gain in gains)
 
 
 def _against(
@@ -258,7 +260,7 @@ def _against(
     items: AllItems,
     smallest: SmallestGain,
 ) -> dict[str, dict[str, Difference]]:
-    """Each method's best run against that of SFT, with intervals that hold for all at once."""
+    """Compare each method's best run with SFT's; the intervals hold for all methods together."""
     reference = best[sft] if sft is not None else None
     if reference is None:
         return {}
@@ -273,16 +275,17 @@ def _against(
 def _chosen(methods: Sequence[MethodResult], sft: str | None, measure: str) -> Candidate | None:
     """SFT, unless another method is better by an amount worth having.
 
-    Without SFT it is the method that gains most.
+    If SFT has no run within the tolerance, the method that gains most.
     """
-    able = [(m, m.best) for m in methods if m.best is not None]
-    plain = next((best for m, best in able if m.label == sft), None)
+    found = [(m, m.best) for m in methods if m.best is not None]
+    plain = next((best for m, best in found if m.label == sft), None)
     if plain is None:
-        gain = {best.label: best.gains[measure].value for _, best in able}
-        return max((best for _, best in able), key=lambda best: gain[best.label], default=None)
+        return max(
+            (best for _, best in found), key=lambda best: best.gains[measure].value, default=None
+        )
     better = [
         (m.against_sft[measure].value, best)
-        for m, best in able
+        for m, best in found
         if m.against_sft and m.against_sft[measure].outcome is Outcome.BETTER
     ]
     return max(better, key=lambda pair: pair[0])[1] if better else plain

@@ -1,7 +1,7 @@
-"""Every score of every run: its evaluation read, and compared with θ0's item by item.
+"""Every score of every run, and its difference from θ0's, paired item by item.
 
-Scores that cannot be paired are an error, because θ0 and run were then asked different things. A
-score that some item broke is NaN, with the reason beside it, and costs no other.
+Scores that cannot be paired are an error: θ0 and the run were then asked different things. A score
+with a broken item is NaN, with the reason next to it; the other scores are not affected.
 """
 
 from __future__ import annotations
@@ -10,75 +10,46 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sft_tradeoff.analysis.run_records import Evaluation, Items, Key, read_evaluation
+from sft_tradeoff.analysis.tables import (
+    BASE,
+    RESULT,
+    SCORE_COLUMNS,
+    Row,
+    domains_of,
+    own_domains,
+    rows_of,
+)
 from sft_tradeoff.stats import paired_difference, ratio_estimate
 from sft_tradeoff.system.console import UserError
-from sft_tradeoff.system.files import read_json, verify_checksum
+from sft_tradeoff.system.text import listing
 
 logger = logging.getLogger(__name__)
 
-TEXT = {name: "str" for name in ("run", "model", "domain", "method", "label")}
-NUMBERS = {"learning_rate": "float64", "seed": "Int64"}
-ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
-RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "reason"]
-SCORE_COLUMNS = [*TEXT, *NUMBERS, "benchmark", "metric", *RESULT]
-
-Key = tuple[str, str]  # (benchmark, metric)
-Items = dict[Key, pd.DataFrame]  # per key: value and size, indexed by item
-Row = dict[str, Any]
 NOT_EVALUATED = "run not evaluated"
 NO_RESULT: Row = dict.fromkeys(RESULT, math.nan) | {"n": 0, "reason": NOT_EVALUATED}
-SHOWN_DIGITS = 12  # of a hash, in messages
-
-
-class Evaluation(NamedTuple):
-    """What one checkpoint scored, and on which items.
-
-    Args:
-        record: Path of its ``eval.json``.
-        items: The per-item scores.
-        test_sha256: Benchmark or domain -> hash of the file that its items come from.
-    """
-
-    record: Path
-    items: Items
-    test_sha256: dict[str, str]
-
-
-def rows_of(frame: pd.DataFrame) -> list[Row]:
-    """Rows as dictionaries, by column."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
-
-
-def domains_of(runs: pd.DataFrame) -> list[str]:
-    """Domains that the runs of one model were trained on."""
-    return [str(domain) for domain in runs["domain"].dropna().unique()]
-
-
-def own_domains(run: Row, domains: list[str]) -> list[str]:
-    """θ0 is evaluated on every domain, a run on its own."""
-    return domains if pd.isna(run["domain"]) else [run["domain"]]
+SHOWN_DIGITS = 12  # of a checksum, in messages
 
 
 def join_reasons(reasons: Iterable[str]) -> str:
-    """All that is wrong, once each; empty if nothing is."""
+    """Join the reasons for NaN scores, each once; empty if there are none."""
     return "; ".join(dict.fromkeys(filter(None, reasons)))
 
 
 def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Score every run on every benchmark, and against θ0 item by item.
+    """Score every run on every benchmark, and compare it with θ0 item by item.
 
-    A run without an evaluation gets NaN rows and is listed in a warning.
+    A run that is not evaluated gets NaN rows and is named in a warning.
 
     Args:
         runs: The run table, θ0 included (method ``base``).
         folder: Holds ``<run>/eval.json`` and ``<run>/items.parquet``.
 
     Raises:
-        UserError: If θ0 is missing, or was evaluated on other items than a run.
+        UserError: If θ0 is missing, or was evaluated on different items than a run.
     """
     rows: list[Row] = []
     for model, group in runs.groupby("model", sort=False):
@@ -96,52 +67,9 @@ def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return scores
 
 
-# --- reading ------------------------------------------------------------------------------------
-
-
-def read_evaluation(folder: Path) -> Evaluation | None:
-    """Read what an evaluation wrote; None if there is none, or it did not end.
-
-    Raises:
-        UserError: If it is damaged, does not say which items it scored, or scored one twice.
-    """
-    record, path = folder / "eval.json", folder / "items.parquet"
-    if not (record.is_file() and path.is_file()):
-        return None
-    items = _read_items(path)
-    hashes = read_json(record)["meta_info"].get("test_sha256", {})
-    for benchmark, _ in items:
-        if benchmark not in hashes:
-            raise UserError(
-                f"{record}: meta_info.test_sha256 lacks {benchmark!r}, so nobody knows which items "
-                "were scored; delete this file and run the same command again"
-            )
-    return Evaluation(record, items, hashes)
-
-
-def _read_items(path: Path) -> Items:
-    """Per-item scores by (benchmark, metric); infinite ones are NaN."""
-    verify_checksum(path)
-    frame = pd.read_parquet(path).replace([math.inf, -math.inf], math.nan)
-    if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
-        raise UserError(f"{path}: no column {', '.join(lacking)}; evaluate this run again")
-    twice = frame[frame.duplicated(["benchmark", "metric", "item"])]
-    if len(twice):
-        benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
-        raise UserError(
-            f"{path}: {benchmark}, {metric}: item {item!r} appears twice; give the benchmark's "
-            "items unique ids and evaluate this run again"
-        )
-    groups = frame.groupby(["benchmark", "metric"])
-    return {
-        (str(benchmark), str(metric)): group.set_index("item")[["value", "size"]]
-        for (benchmark, metric), group in groups
-    }
-
-
 def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Evaluation:
-    """Scores of θ0, without which nothing can be compared."""
-    names = runs.loc[runs["method"] == "base", "run"].tolist()
+    """Scores of θ0, which every run is compared with."""
+    names = runs.loc[runs["method"] == BASE, "run"].tolist()
     base = read_evaluation(folder / names[0]) if names else None
     if base is None:
         where = folder / names[0] if names else "not in the run table"
@@ -156,7 +84,7 @@ def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Evaluation:
 
 
 def _expected(run: Row, base: Items, domains: list[str]) -> list[Key]:
-    """What a run is scored on: its own domains and the general suite."""
+    """What a run should be scored on: its own domains and the general suite."""
     own = own_domains(run, domains)
     return [key for key in base if key[0] in own or key[0] not in domains]
 
@@ -164,7 +92,7 @@ def _expected(run: Row, base: Items, domains: list[str]) -> list[Key]:
 def _score_run(
     run: Row, evaluation: Evaluation, base: Evaluation, expected: Sequence[Key]
 ) -> dict[Key, Row]:
-    name, whose = run["run"], " of θ0" if run["method"] == "base" else ""
+    name, whose = run["run"], " of θ0" if run["method"] == BASE else ""
     _check_same_benchmarks(name, evaluation.items, expected)
     _check_same_tests(name, evaluation, base)
     items = evaluation.items
@@ -182,20 +110,21 @@ def _check_same_benchmarks(run: str, items: Items, expected: Sequence[Key]) -> N
 
 
 def _check_same_tests(run: str, evaluation: Evaluation, base: Evaluation) -> None:
-    """Items of two files can have the same ids and sizes, and still be other questions."""
+    """Compare checksums: different questions can have the same ids and sizes."""
     for benchmark, _ in evaluation.items:
-        ours, theirs = evaluation.test_sha256[benchmark], base.test_sha256[benchmark]
+        ours, theirs = (e.record.test_sha256[benchmark] for e in (evaluation, base))
         if ours != theirs:
             raise UserError(
                 f"benchmark {benchmark!r}: the items of run {run!r} (sha256 "
-                f"{ours[:SHOWN_DIGITS]}...) are not those of θ0 ({theirs[:SHOWN_DIGITS]}...), so "
-                "no difference can be taken; delete the outdated one of "
-                f"{evaluation.record} and {base.record}, and run the same command again"
+                f"{ours[:SHOWN_DIGITS]}...) differ from those of θ0 "
+                f"({theirs[:SHOWN_DIGITS]}...), so the scores cannot be compared; delete the "
+                f"outdated one of {evaluation.record.path} and {base.record.path}, and run the "
+                "same command again"
             )
 
 
 def _paired(run: str, key: Key, scores: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
-    """θ0's scores in the order of the run's, once sure that they are of the same items."""
+    """θ0's scores in the order of the run's, after checking that the items are the same."""
     counts = f"{len(scores)} items of run {run!r}, {len(base)} of θ0"
     problem = "are not the same items"
     if set(scores.index) == set(base.index):
@@ -220,7 +149,7 @@ def _score(scores: pd.DataFrame, base: pd.DataFrame, whose: str) -> Row:
 
 
 def _broken(scores: pd.DataFrame, whose: str) -> str:
-    """Why the score of these items is NaN; empty if it is not."""
+    """Why the score of these items is NaN; empty if it is a number."""
     broken, n = scores.index[scores["value"].isna()], len(scores)
     if len(broken):
         return f"{len(broken)} of {n} items{whose} are not finite, e.g. item {min(broken)!r}"
@@ -231,7 +160,7 @@ def _warn(scores: pd.DataFrame, n_runs: int) -> None:
     is_missing = scores["reason"] == NOT_EVALUATED
     if len(missing := scores.loc[is_missing, "run"].unique()):
         text = "%d of %d runs are not evaluated; their scores are NaN: %s"
-        logger.warning(text, len(missing), n_runs, ", ".join(missing))
+        logger.warning(text, len(missing), n_runs, listing(missing))
     broken = scores[scores["value"].isna() & ~is_missing]
     for row in broken[["run", "benchmark", "metric", "reason"]].to_numpy():
         logger.warning("broken score (NaN): %s on %s, %s: %s", *row)

@@ -1,7 +1,8 @@
-"""How much general ability a run may lose, and what the 95 % interval of its loss says about it.
+"""The tolerance: how much general ability a run may lose, and verdicts on the loss measured.
 
-A loss is *within* the tolerance if its whole interval is, *exceeds* it if the whole interval is
-beyond, and otherwise these items *cannot tell*; then it is stated how many could.
+A loss is *within* the tolerance if its whole 95 % interval is, and *exceeds* it if the whole
+interval lies above. Otherwise the items *cannot tell*; then the number of items that could is
+estimated.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ from enum import StrEnum
 
 import pandas as pd
 
-from sft_tradeoff.analysis.scores import Row
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH, LEVEL
+from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, Row
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.validation import closest
 
 ACCURACY = "accuracy"
-# General measure -> its column in the table, and the sign that makes a change a loss.
+# General measure -> its column in the table, and the sign that turns a change into a loss.
 GENERAL = {
     CODE_LENGTH: ("general_bits_per_byte_difference", 1),
     ACCURACY: ("general_score_difference", -1),
 }
 DEFAULT_ALLOWED = 0.01
 MOST_ITEMS = 1_000_000
-ROUNDING = 1e-9  # a standard error below this share of the value is rounding
+ROUNDING = 1e-9  # a standard error below this fraction of the value is rounding
 Tolerance = dict[str, float]  # measure -> largest loss allowed
 
 
@@ -41,17 +41,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Loss:
-    """General loss of one run in one measure, positive where θ0 was better.
+    """General loss of one run in one measure, positive if θ0 was better.
 
     Args:
-        value: The loss: bits per byte gained, or accuracy (a fraction) lost.
+        value: The loss: increase in bits per byte, or decrease in accuracy (a fraction).
         low: Lower bound of its 95 % interval.
         high: Upper bound.
-        allowed: The tolerance; infinite for a measure that is no part of it.
+        allowed: The tolerance; infinite for a measure that has none.
         verdict: What the interval says.
-        n_items: Items behind it.
-        n_items_needed: With about so many the interval would clear the tolerance, if the loss
-            stayed what it is; None where it does already, or no number of items would do.
+        n_items: Number of items.
+        n_items_needed: About how many items could tell, if the loss stayed the same; None if these
+            can, or no feasible number could.
     """
 
     value: float
@@ -111,13 +111,13 @@ def parse_measures(text: str, key: str, known: Collection[str]) -> dict[str, flo
 
 
 def complete_tolerance(tolerance: Tolerance, table: pd.DataFrame) -> Tolerance:
-    """Fill in the default: 0.01 bits per byte, or 0.01 of accuracy without any code length.
+    """Fill in the default: 0.01 bits per byte, or 0.01 in accuracy if no code length is measured.
 
-    Code length comes first because the accuracies of a small suite cannot decide at one point.
-    Empty where the study measured nothing general.
+    Code length comes first because the accuracies of a small suite cannot resolve one percentage
+    point. Empty if the study has no general suite.
 
     Raises:
-        UserError: If a measure is asked for that the study's suite does not have.
+        UserError: If the study's general suite does not measure what the tolerance names.
     """
     measured = [name for name, (column, _) in GENERAL.items() if table[column].notna().any()]
     for name in tolerance:
@@ -131,14 +131,14 @@ def complete_tolerance(tolerance: Tolerance, table: pd.DataFrame) -> Tolerance:
 
 
 def judge(low: float, high: float, allowed: float) -> Verdict:
-    """Compare the interval of a loss with the loss allowed; NaN bounds tell nothing."""
+    """Compare the interval of a loss with the tolerance; NaN bounds cannot tell."""
     if high <= allowed:
         return Verdict.WITHIN
     return Verdict.EXCEEDS if low > allowed else Verdict.CANNOT_TELL
 
 
 def combined(verdicts: Sequence[Verdict]) -> Verdict:
-    """One measure beyond its tolerance is enough to exceed; to be within, all have to be."""
+    """A run exceeds if one measure does; it is within only if all measures are."""
     if Verdict.EXCEEDS in verdicts:
         return Verdict.EXCEEDS
     all_within = bool(verdicts) and set(verdicts) == {Verdict.WITHIN}
@@ -146,37 +146,38 @@ def combined(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def no_change_bound(n: int, level: float) -> float:
-    """Largest share of changed items when none of n changed: −ln(α/2) / n, the "rule of three".
+    """Largest share of items that may change although none of n did: −ln(α/2) / n, α = 1 − level.
 
-    Without it an accuracy that did not change on 24 items would count as known exactly, because
-    its standard error is zero.
+    The "rule of three". Without it an accuracy that did not change on 24 items would count as known
+    exactly, because its standard error is zero.
     """
     return -math.log((1 - level) / 2) / n if n else math.inf
 
 
 def is_degenerate(value: float, noise: float) -> bool:
-    """Whether all items gave the same, other than 0: copies of one item, which show no spread.
+    """Whether all items gave the same value other than 0, so that they show no spread.
 
-    A continuous score that no item changed is another matter: then it is the same model.
+    They may be copies of one item. If all values are 0, in a continuous score, the models are the
+    same.
     """
     return noise <= ROUNDING * abs(value) and value != 0
 
 
 def items_needed(n: int, noise: float, bound: float, distance: float) -> int | None:
-    """Items at which an interval would be no wider than a distance d on each side.
+    """Number of items for which the half width of an interval is at most d.
 
-    Noise h shrinks with √n, so it takes n (h/d)²; the bound b of :func:`no_change_bound` with n, so
-    n b/d.
+    The noise h shrinks with √n, so it takes n (h/d)² items; the bound b of :func:`no_change_bound`
+    shrinks with n, so it takes n b/d.
 
     Args:
         n: Items behind the interval.
-        noise: Its half width by the standard error.
-        bound: Its half width at least; 0 where scores are not discrete.
-        distance: From the estimate to what it is compared with, ≥ 0.
+        noise: Half width h from the standard error.
+        bound: Minimum b of the half width; 0 if scores are not discrete.
+        distance: Distance d from the estimate to the value it is compared with, ≥ 0.
 
     Returns:
-        The number; None where the interval is that narrow already, or no number of items that
-        anybody has (:data:`MOST_ITEMS`) would do.
+        The number; None if the interval is narrow enough already, or more than :data:`MOST_ITEMS`
+        would be needed.
     """
     if not 0 < distance < max(noise, bound) < MOST_ITEMS * distance:
         return None
@@ -190,12 +191,12 @@ def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Los
     Args:
         row: The run's row of the trade-off.
         measure: A key of :data:`GENERAL`.
-        allowed: Largest loss allowed, ≥ 0.
-        sizes: Number of items of each benchmark behind the measure, at least one.
+        allowed: Tolerance, ≥ 0.
+        sizes: Number of items of each benchmark in the measure, not empty.
     """
     column, sign = GENERAL[measure]
     value, noise = sign * row[column], (row[f"{column}_high"] - row[f"{column}_low"]) / 2
-    # The smallest benchmark counts as much as the largest in the mean of accuracies.
+    # In the mean of accuracies the smallest benchmark weighs as much as the largest.
     smallest = len(sizes) * min(sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     if measure != ACCURACY and is_degenerate(value, noise):

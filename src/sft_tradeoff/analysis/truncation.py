@@ -1,4 +1,4 @@
-"""Responses that were cut off: what the recommendation says of them."""
+"""Responses that were truncated at ``training.max_length``, as the recommendation reports them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 import pandas as pd
 
-from sft_tradeoff.analysis.scores import rows_of
-from sft_tradeoff.system.files import read_json
+from sft_tradeoff.analysis.run_records import evaluation_record, training_record
+from sft_tradeoff.analysis.tables import rows_of
 
 
 @dataclass(frozen=True)
-class Cut:
-    """How many responses of one split lost their end.
+class Truncation:
+    """How many responses of one split were truncated.
 
     Args:
         model: Model whose tokens were counted.
         domain: Domain.
         split: ``train`` or ``test``.
-        n_truncated: Responses that lost their end.
-        n_examples: All of the split.
+        n_truncated: Truncated responses, > 0.
+        n_examples: Examples of the split.
     """
 
     model: str
@@ -32,57 +32,49 @@ class Cut:
     n_examples: int
 
     def __str__(self) -> str:
-        """Say what it means for the results."""
+        """What it means for the results, as an item of a Markdown list."""
         share = (
             f"{self.n_truncated} of {self.n_examples} ({self.n_truncated / self.n_examples:.0%})"
         )
-        what = (
-            "the model has not learned how they continue and end"
+        effect = (
+            "the model never saw how they end"
             if self.split == "train"
-            else "the losses cover only what is left"
+            else "their losses cover only the part that was kept"
         )
         return (
-            f"- {self.model}, {self.domain}: {share} {self.split} responses do not fit into "
-            f"`training.max_length` and were cut: {what}."
+            f"- {self.model}, {self.domain}: {share} {self.split} responses are longer than "
+            f"`training.max_length` and were truncated: {effect}."
         )
 
 
-def read_cuts(runs: pd.DataFrame, folder: Path) -> list[Cut]:
-    """Find the responses that were cut in a study; empty where all are whole.
+def find_truncations(runs: pd.DataFrame, folder: Path) -> list[Truncation]:
+    """Find the splits of a study with truncated responses; empty if there are none.
 
     Args:
         runs: The run table, θ0 included.
         folder: Holds ``<run>/eval.json`` and ``train.json``.
     """
-    cuts = {}
+    found = {}
     for run in rows_of(runs):
         model = str(run["model"])
-        training = _info(folder / run["run"] / "train.json", "train_info")
-        if n_cut := training.get("n_truncated"):
-            cut = Cut(model, str(run["domain"]), "train", n_cut, training["n_examples"])
-            cuts[model, cut.domain, cut.split] = cut
-        evaluation = _info(folder / run["run"] / "eval.json", "eval_info")
-        for domain, n_cut in evaluation.get("n_truncated", {}).items():
-            if n_cut:
-                n_items = evaluation["tasks"][f"domain_{domain}"]["n_items"]
-                cuts[model, domain, "test"] = Cut(model, domain, "test", n_cut, n_items)
-    return [cuts[key] for key in sorted(cuts)]
+        training = training_record(folder / run["run"])
+        if training and training.n_truncated:
+            domain = str(run["domain"])
+            found[model, domain, "train"] = (training.n_truncated, training.n_examples)
+        evaluation = evaluation_record(folder / run["run"])
+        for domain, n in (evaluation.n_truncated if evaluation else {}).items():
+            if evaluation and n:
+                found[model, domain, "test"] = (n, evaluation.n_items(domain))
+    return [Truncation(*split, *counts) for split, counts in sorted(found.items())]
 
 
-def paragraph(cuts: Sequence[Cut]) -> str:
-    """What the page says of them; empty where all responses are whole."""
-    if not cuts:
+def paragraph(truncations: Sequence[Truncation]) -> str:
+    """The paragraph of the page; empty if nothing was truncated."""
+    if not truncations:
         return ""
-    return "**Some responses were cut off.**\n\n" + "\n".join(map(str, cuts))
+    return "**Some responses were truncated.**\n\n" + "\n".join(map(str, truncations))
 
 
-def record(cuts: Sequence[Cut]) -> dict[str, Any]:
-    """What the page's JSON says of them; empty where all responses are whole."""
-    return {"truncated": [asdict(cut) for cut in cuts]} if cuts else {}
-
-
-def _info(path: Path, part: str) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    info: dict[str, Any] = read_json(path).get(part, {})
-    return info
+def record(truncations: Sequence[Truncation]) -> dict[str, Any]:
+    """The entry of the page's JSON; empty if nothing was truncated."""
+    return {"truncated": [asdict(found) for found in truncations]} if truncations else {}

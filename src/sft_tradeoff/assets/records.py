@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from sft_tradeoff.system.records import RecordError, parse_lines
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     import pyarrow
@@ -83,7 +84,7 @@ def data_files(source: Path, split: str = "") -> list[Path]:
         and (path.name.startswith(split) or path.relative_to(source).parent.name == split)
     ]
     if len({(path.parent, path.suffix) for path in paths}) != 1:
-        found = ", ".join(str(path.relative_to(source)) for path in paths[:5]) or "none"
+        found = listing((path.relative_to(source) for path in paths), limit=5)
         raise RecordError(
             f"{source}: the files of {f'split {split!r}' if split else 'the data set'} must be of "
             f"one format ({', '.join(FORMATS)}) and in one folder, named {split}* or in a folder "

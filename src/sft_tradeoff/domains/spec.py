@@ -37,9 +37,9 @@ class DomainSpec(Settings):
     name: str
     variant: str = Field(description="target format")
     label: Name | None = Field(None, description="name in paths and figures; default name-variant")
-    n_train: int = Field(400, ge=1)
-    n_validation: int = Field(50, ge=0)
-    n_test: int = Field(100, ge=1)
+    n_train: int = Field(400, ge=1, description="training examples")
+    n_validation: int = Field(50, ge=0, description="validation examples")
+    n_test: int = Field(100, ge=1, description="test examples")
     seed: Seed = 0
     max_new_tokens: int | None = Field(
         None,

@@ -1,1 +1,1 @@
-"""Score a checkpoint on the general suite and on its domain, item by item."""
+"""Score a model on the general suite and on its domains, item by item."""

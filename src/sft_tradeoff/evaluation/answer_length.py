@@ -1,4 +1,4 @@
-"""How many tokens an answer may have, from the tokens of the right ones."""
+"""How many tokens may be generated for an answer, from the lengths of the right answers."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from sft_tradeoff.domains.spec import DomainSpec
     from sft_tradeoff.models.tokenized import TokenizedData
 
-LEAST = 64  # θ0 has not learned to be as brief as the responses
-MARGIN = 1.25  # a right answer may be longer than the one that was given
+MIN_NEW_TOKENS = 64  # θ0 has not learned to answer as briefly as the responses
+MARGIN = 1.25  # a right answer may be longer than the reference
 
 
-class RoomError(UserError, ValueError):
-    """Right answers would be cut off, and count as wrong."""
+class AnswerLengthError(UserError, ValueError):
+    """Right answers would be truncated and count as wrong."""
 
 
-def room_for_answers(spec: DomainSpec, test: TokenizedData, max_length: int) -> int:
-    """Tokens that may be generated for each test prompt of a domain.
+def max_new_tokens(spec: DomainSpec, test: TokenizedData, max_length: int) -> int:
+    """Return the number of tokens that may be generated for each test prompt of a domain.
 
-    The study's ``max_new_tokens``; else the domain's own number, if the longest response is within
-    it; else the tokens of that one, its end of turn included, and a margin as far as the window
-    leaves one. Where a response was cut, nobody knows here how long it is: what the window leaves.
+    In this order: ``max_new_tokens`` of the study; the domain's default, if the longest response
+    fits into it; the tokens of the longest response, its end of turn included, plus a margin within
+    the window. If a response was truncated, its length is unknown: all that the window allows.
 
     Args:
         spec: The domain.
         test: Its test examples, tokenized.
-        max_length: The window, tokens.
+        max_length: The window, in tokens of prompt and answer.
 
     Raises:
-        RoomError: If the longest response does not fit.
+        AnswerLengthError: If the longest response does not fit.
     """
     n_response = test.n_supervised
     longest, n_prompt = int(n_response.max()), int((test.lengths - n_response).max())
@@ -42,17 +42,17 @@ def room_for_answers(spec: DomainSpec, test: TokenizedData, max_length: int) -> 
     if usual is not None and longest <= usual and (is_known or spec.max_new_tokens is not None):
         return usual
     if spec.max_new_tokens is not None:
-        raise RoomError(
+        raise AnswerLengthError(
             f"domain {spec.label!r}: max_new_tokens {spec.max_new_tokens} is less than the "
             f"{longest} tokens of the longest right answer (test example "
-            f"{int(n_response.argmax()) + 1}), which could not be given; set {longest} or more, "
-            "or null to have it computed"
+            f"{int(n_response.argmax()) + 1}), which would be truncated; set {longest} or more, or "
+            "null to have it computed"
         )
     if n_prompt + longest > max_length:
-        raise RoomError(
+        raise AnswerLengthError(
             f"evaluation.max_length: {max_length} is too small for domain {spec.label!r}, whose "
             f"longest test prompt has {n_prompt} tokens and whose longest response {longest}; "
-            f"raise it to {n_prompt + longest} or more, as far as the model allows, or shorten them"
+            f"raise it to {n_prompt + longest} or more if the model allows, or shorten the examples"
         )
-    wanted = max(LEAST, math.ceil(MARGIN * longest) + 8) if is_known else max_length
+    wanted = max(MIN_NEW_TOKENS, math.ceil(MARGIN * longest) + 8) if is_known else max_length
     return min(wanted, max_length - n_prompt)

@@ -1,7 +1,7 @@
-"""Evaluate one checkpoint: the general suite and its domains, through lm-eval, in one process.
+"""Evaluate one model on the general suite and its domains, through lm-eval, in one process.
 
-Every metric is a ratio Σ value / Σ size over items (accuracy: size 1; bits per byte: size bytes),
-and every item is kept, because paired tests against θ0 need them.
+Every score is a ratio Σ value / Σ size over items (accuracy: size 1; bits per byte: size in bytes).
+All items are kept, because paired tests against θ0 need them.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ COLUMNS = ["benchmark", "item", "metric", "value", "size"]
 
 
 class EvaluationError(UserError, RuntimeError):
-    """The evaluation cannot be trusted; nothing was written."""
+    """The scores would not be valid; nothing was written."""
 
 
 def read_test(
     spec: DomainSpec, data: Path, tokens: Path, max_length: int
 ) -> tuple[ItemFile, TokenizedData]:
-    """Read a domain's test examples and the same tokenized, sure that none would be cut.
+    """Read a domain's test examples as text and tokenized, and check that they fit the window.
 
     Raises:
-        SuiteError: If the examples cannot be asked.
-        EvaluationError: If the tokens are not those of the data, or longer than the window.
+        SuiteError: If the examples are unusable.
+        EvaluationError: If the tokens belong to other data, or an example exceeds the window.
     """
     test = read_records(spec, data)
     try:
@@ -67,7 +67,7 @@ def read_test(
 
 
 def summarize(items: pd.DataFrame) -> list[dict[str, Any]]:
-    """Value, standard error and n of every (benchmark, metric); broken scores stay NaN."""
+    """Value, standard error and n of every (benchmark, metric); NaN if an item is not finite."""
     metrics = []
     for (benchmark, metric), rows in items.groupby(["benchmark", "metric"], sort=False):
         estimate = ratio_estimate(rows["value"].to_numpy(), rows["size"].to_numpy())
@@ -86,10 +86,10 @@ def summarize(items: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def check_expected(config: EvaluationConfig, metrics: list[dict[str, Any]]) -> None:
-    """Refuse a θ0 whose scores are far from the known ones: it was loaded wrongly.
+    """Check θ0's scores against the catalogue's ranges, to notice a model that is loaded wrongly.
 
     Raises:
-        EvaluationError: Naming the benchmark, the score and the range, or a score that is none.
+        EvaluationError: If a score is outside its range, or a range is for an unknown score.
     """
     scores = {(m["benchmark"], m["metric"]): m for m in metrics}
     for key, (low, high) in config.expected.items():
@@ -99,10 +99,10 @@ def check_expected(config: EvaluationConfig, metrics: list[dict[str, Any]]) -> N
             if known := [name for task, name in scores if task == benchmark]:
                 raise EvaluationError(
                     f"model {config.model!r}: {key} in 'expected' of its catalogue entry is not a "
-                    f"score, so nothing would be compared; choose one of {', '.join(known)}"
+                    f"score, so it could not be compared; choose one of {', '.join(known)}"
                 )
-            continue  # of a task that this study does not ask
-        # A small sample may miss the range by chance; three standard errors are forgiven.
+            continue  # a task that this study does not have
+        # A small sample may miss the range by chance: allow three standard errors.
         slack = 3 * found["stderr"] if found["n"] > 1 else math.inf
         if not low - slack <= found["value"] <= high + slack:
             raise EvaluationError(
@@ -120,26 +120,26 @@ def evaluate(
     tokens: Sequence[Path],
     out: Path,
 ) -> None:
-    """Evaluate one checkpoint and write ``out`` (eval.json) and ``items.parquet`` beside it.
+    """Evaluate one model; write ``out`` (eval.json) and ``items.parquet`` in the same folder.
 
     Args:
         config: What to evaluate.
         model_folder: Weights and tokenizer.
         base_model: θ0's folder, for its hash.
         data: ``test.jsonl`` of each of the config's domains, in their order.
-        tokens: The same examples tokenized, ``test.npz``.
+        tokens: ``test.npz`` of each domain, the same examples tokenized.
         out: Path of ``eval.json``; written last.
     """
     started = time.monotonic()
     with quick_start():
-        from sft_tradeoff.evaluation.lm import load_lm
+        from sft_tradeoff.evaluation.load import load_lm
 
         tokenizer = load_tokenizer(model_folder)
         window = config.evaluation.max_length
         domains = zip(config.domains, data, tokens, strict=True)
         tests = [read_test(*domain, window) for domain in domains]
         tasks = tasks_of(config, tokenizer, tests)
-        # θ0 as it is now, not as the folder may be an hour later.
+        # Recorded now: the files may change while the evaluation runs.
         facts = meta_info(read_record(base_model)) | {
             "test_sha256": {t.label: t.sha256 for t in tasks}
         }
@@ -175,7 +175,9 @@ def evaluate(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff evaluate``."""
     parser.add_argument("--config", required=True, help="resolved evaluation: JSON, or a file")
-    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder with weights and tokenizer"
+    )
     parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="test.jsonl per domain")
     parser.add_argument("--tokens", type=Path, nargs="+", required=True, help="test.npz per domain")
@@ -183,7 +185,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Evaluate one checkpoint from its resolved configuration."""
+    """Evaluate one model from its resolved configuration."""
     config = read_config(EvaluationConfig, args.config)
     with run_main(f"evaluate {config.run}"):
         evaluate(config, args.model, args.base_model, args.data, args.tokens, args.out)

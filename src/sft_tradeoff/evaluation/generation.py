@@ -1,7 +1,9 @@
 """Greedy decoding of many prompts: finished rows leave the batch and waiting prompts join it.
 
-Rows are padded on the left, so that the newest token of every row is in the last column, of the
-tokens and of the one key-value cache that all rows share.
+Rows are padded on the left, so that the newest token of every row is in the last column of the one
+key-value cache that holds all rows.
+
+Shapes: B rows, T new positions, W columns of the cache, H hidden size.
 """
 
 from __future__ import annotations
@@ -15,105 +17,26 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from sft_tradeoff.models.growing_cache import empty_cache
 from sft_tradeoff.models.head import head_logits
 from sft_tradeoff.models.padding import length_batches, padded_width
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What a model's generation settings may hold without changing a greedy choice.
-HARMLESS = {
-    "bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p", "top_k",
-    "max_length", "max_new_tokens", "use_cache", "transformers_version", "output_attentions",
-    "output_hidden_states", "_from_model_config",
-}  # fmt: skip
-
-
-def is_plain_greedy(model: PreTrainedModel) -> bool:
-    """Whether greedy decoding with this model's own generation settings is the plain argmax."""
-    return model.generation_config.to_diff_dict().keys() <= HARMLESS
-
-
-@torch.inference_mode()
-def takes_padding(model: PreTrainedModel) -> bool:
-    """Whether a row padded on the left gives the next tokens' logits that it gives alone.
-
-    Tried on a few tokens. Recurrent models without a mask and positions that count columns do not;
-    MiniMax's linear attention does for the first token alone.
-    """
-    ids = torch.arange(1, 9, device=model.device)[None]  # (1, T)
-    generate: Any = model.generate
-    alone, padded = (
-        torch.cat(generate(
-            pad(ids, (n, 0)), attention_mask=pad(torch.ones_like(ids), (n, 0)),
-            min_new_tokens=4, max_new_tokens=4, do_sample=False, pad_token_id=0,
-            output_logits=True, return_dict_in_generate=True,
-        ).logits).float()
-        for n in (0, 8)
-    )  # fmt: skip
-    return bool((padded - alone).norm() <= 2e-2 * alone.norm())
-
-
-SPARE = 64  # columns that a full cache grows by
-WORTH_SHARING = 256  # tokens, about as many as a pass of its own costs the time of
-
-
-class GrowingLayer(DynamicLayer):
-    """Keys and values with spare room: a step writes one column, where stock copies the cache."""
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Start without room."""
-        super().lazy_initialization(key_states, value_states)
-        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
-        self.forget_room()
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **keywords: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append [B, heads, T, head size], as stock."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        new = (key_states, value_states)
-        self.keys, self.values = (self._append(i, states) for i, states in enumerate(new))
-        return self.keys, self.values
-
-    def forget_room(self) -> None:
-        """Free what was kept beyond the keys and values, which are tensors of their own now."""
-        self._room = [self.keys, self.values]
-
-    def reset(self) -> None:
-        """Free everything."""
-        super().reset()
-        self.forget_room()
-
-    def _append(self, which: int, states: torch.Tensor) -> torch.Tensor:
-        held, room = (self.keys, self.values)[which], self._room[which]
-        assert held is not None and room is not None
-        start, end = held.shape[2], held.shape[2] + states.shape[2]
-        # Rows that left or joined are other tensors than the room that was kept.
-        if held.data_ptr() != room.data_ptr() or end > room.shape[2]:
-            room = held.new_empty(*states.shape[:2], end + SPARE, states.shape[3])
-            room[:, :, :start] = held
-            self._room[which] = room
-        room[:, :, start:end] = states
-        return room[:, :, :end]
-
-
-def _empty_cache(model: PreTrainedModel) -> DynamicCache:
-    cache = DynamicCache(config=model.config)
-    cache.layers = [GrowingLayer() for _ in cache.layers]
-    return cache
+# A shared prefix is read in a separate pass if that saves at least this many tokens; a pass takes
+# about as long as reading them.
+WORTH_SHARING = 256
 
 
 @dataclass
 class Rows:
-    """B rows being decoded; the newest tokens [B] are not in the cache yet.
+    """B rows being decoded.
 
     Args:
-        prompt: Which prompt each row answers.
-        tokens: [B] int64.
+        prompt: Index of the prompt that each row answers.
+        tokens: [B] int64, the newest token of each row; not in the cache yet.
         mask: [B, W] int64, 0 where the cache holds padding.
         cache: Keys and values [B, heads, W, head size] of every layer.
     """
@@ -124,7 +47,7 @@ class Rows:
     cache: DynamicCache
 
     def keep(self, rows: list[int]) -> None:
-        """Drop the other rows, and the columns that are padding in every row that stays."""
+        """Keep only these rows, and drop columns that are padding in all of them."""
         index = torch.tensor(rows, dtype=torch.long, device=self.mask.device)
         self.prompt = [self.prompt[row] for row in rows]
         self.tokens, self.mask = self.tokens[index], self.mask[index]
@@ -133,36 +56,37 @@ class Rows:
         for layer in _layers(self.cache):
             layer.keys = layer.keys[:, :, first:].index_select(0, index)
             layer.values = layer.values[:, :, first:].index_select(0, index)
-            layer.forget_room()
+            layer.drop_free_columns()
 
     def repeat(self, n_rows: int) -> None:
-        """Make several rows of one."""
+        """Turn one row into several equal ones."""
         self.mask = self.mask.expand(n_rows, -1)
         for layer in _layers(self.cache):
             layer.keys = layer.keys.expand(n_rows, -1, -1, -1)
             layer.values = layer.values.expand(n_rows, -1, -1, -1)
-            layer.forget_room()
+            layer.drop_free_columns()
 
 
-Look = Callable[[Rows, torch.Tensor], object]  # a batch and the states [B, 1, H] of its last tokens
+# Called with a batch and the hidden states [B, 1, H] of its last tokens.
+Look = Callable[[Rows, torch.Tensor], object]
 
 
 def _layers(cache: DynamicCache) -> list[Any]:
-    return cache.layers  # Any: typed as every kind of layer, where only DynamicLayer comes here
+    return cache.layers  # Any: typed as a union of all kinds of layers; here all are DynamicLayer
 
 
 def _join(model: PreTrainedModel, parts: list[Rows]) -> Rows:
-    """One batch of all rows, padded on the left to the widest."""
+    """Join batches into one, padded on the left to the widest."""
     if len(parts) == 1:
         return parts[0]
     pads = [max(p.mask.shape[1] for p in parts) - part.mask.shape[1] for part in parts]
-    cache = _empty_cache(model)
+    cache = empty_cache(model)
     for i in range(len(parts[0].cache.layers)):
         layers = [_layers(part.cache)[i] for part in parts]
         keys = [pad(layer.keys, (0, 0, n, 0)) for layer, n in zip(layers, pads, strict=True)]
         values = [pad(layer.values, (0, 0, n, 0)) for layer, n in zip(layers, pads, strict=True)]
         for layer in layers:
-            layer.reset()  # frees it: the whole cache never exists twice
+            layer.reset()  # frees memory: two copies of the whole cache would not fit
         cache.update(torch.cat(keys), torch.cat(values), i)
     return Rows(
         prompt=[row for part in parts for row in part.prompt],
@@ -188,14 +112,14 @@ def greedy_decode(
     Args:
         model: One that :func:`sft_tradeoff.models.cache.has_plain_cache` accepts.
         prompts: Token ids, none empty.
-        finished: Whether these new tokens are a whole answer.
+        finished: Whether these new tokens are a complete answer.
         batch_size: Rows decoded together.
-        batch_tokens: Padded tokens per pass that reads prompts.
+        batch_tokens: Tokens per pass that reads prompts, padding included.
         advance: Called with the number of rows that have just finished.
-        look: Called with every batch of prompts that was read, before its answers begin.
+        look: Called after each batch of prompts is read, before its answers are generated.
 
     Returns:
-        The new tokens of every prompt, the last of which made it finished.
+        The new tokens of every prompt, up to the first at which ``finished`` was true.
     """
     answers: list[list[int]] = [[] for _ in prompts]
     waiting = deque(sorted(range(len(prompts)), key=lambda i: -len(prompts[i])))
@@ -207,7 +131,7 @@ def greedy_decode(
             n_free -= len(active.prompt)
             active.tokens = _extend(model, active.tokens[:, None], active)
             parts.append(active)
-        # Joining copies the cache, so prompts wait until half of the rows are free.
+        # Joining copies the cache, so it is done only when half of the rows are free.
         if waiting and 2 * n_free >= batch_size:
             chosen = [waiting.popleft() for _ in range(min(n_free, len(waiting)))]
             lengths = np.array([padded_width(len(prompts[row])) for row in chosen])
@@ -225,10 +149,13 @@ def greedy_decode(
 
 
 def _n_shared(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens at the prompts' start are read once for all: templates, examples."""
+    """Length of the prompts' shared prefix (template, worked examples); 0: not worth sharing."""
     lists = [list(prompt) for prompt in prompts]
-    first, last = min(lists), max(lists)  # all others begin with what these two share
-    longest = min(map(len, prompts)) - 1  # every prompt has a token of its own to go on from
+    first, last = (
+        min(lists),
+        max(lists),
+    )  # the others are sorted between them, so they share their prefix
+    longest = min(map(len, prompts)) - 1  # leaves every prompt at least one token
     pairs = zip(first[:longest], last, strict=False)
     n_same = next((n for n, (a, b) in enumerate(pairs) if a != b), longest)
     return n_same if n_same * (len(prompts) - 1) >= WORTH_SHARING else 0
@@ -247,11 +174,11 @@ def _read(
         ids[i, width - len(rest) :] = torch.tensor(rest)
         mask[i, width - len(rest) :] = 1
     empty = mask[:, :0].to(model.device)
-    batch = Rows(rows, ids[:, -1], empty, _empty_cache(model))
+    batch = Rows(rows, ids[:, -1], empty, empty_cache(model))
     if n_shared:
         batch.mask = empty[:1]
-        beginning = torch.tensor([prompts[rows[0]][:n_shared]], device=model.device)
-        _states(model, beginning, batch)
+        prefix = torch.tensor([prompts[rows[0]][:n_shared]], device=model.device)  # (1, n_shared)
+        _states(model, prefix, batch)
         batch.repeat(len(rows))
     states = _states(model, ids.to(model.device), batch, mask.to(model.device))[:, -1:]
     batch.tokens = _likeliest(model, states)
@@ -263,13 +190,16 @@ def _read(
 def forced_states(
     model: PreTrainedModel, rows: Rows, states: torch.Tensor, answers: Sequence[Sequence[int]]
 ) -> torch.Tensor:
-    """Hidden states that predict given answers, whose prompts have just been read: [N, H].
+    """Hidden states that predict the tokens of given answers (teacher forcing).
 
     Args:
         model: As in :func:`greedy_decode`.
-        rows: B prompts; unchanged afterwards.
+        rows: B prompts that have just been read; the same afterwards.
         states: [B, 1, H] of the prompts' last tokens.
-        answers: N tokens in all, none empty; the states come in their order.
+        answers: One per prompt, none empty; N tokens in all.
+
+    Returns:
+        [N, H], one answer after the other.
     """
     longest, width = max(map(len, answers)), rows.mask.shape[1]
     ids = torch.zeros(len(answers), padded_width(longest - 1), dtype=torch.long)  # (B, T)
@@ -287,19 +217,19 @@ def forced_states(
 
 
 def _extend(model: PreTrainedModel, ids: torch.Tensor, rows: Rows) -> torch.Tensor:
-    """Read ids [B, T] into the rows' cache and return the likeliest next tokens [B]."""
+    """Append ids [B, T] to the rows' cache and return the likeliest next tokens [B]."""
     return _likeliest(model, _states(model, ids, rows))
 
 
 def _likeliest(model: PreTrainedModel, states: torch.Tensor) -> torch.Tensor:
-    """The next tokens [B] after states [B, T, H]; of equally likely ones the first."""
-    return head_logits(model, states[:, -1]).max(-1).indices  # a quarter of argmax's time on CPUs
+    """The likeliest next tokens [B] after states [B, T, H]; the first in a tie."""
+    return head_logits(model, states[:, -1]).max(-1).indices  # 4 times as fast as argmax on CPUs
 
 
 def _states(
     model: PreTrainedModel, ids: torch.Tensor, rows: Rows, mask: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Read ids [B, T] into the rows' cache and return their last hidden states [B, T, H]."""
+    """Append ids [B, T] to the rows' cache and return their last hidden states [B, T, H]."""
     rows.mask = torch.cat([rows.mask, torch.ones_like(ids) if mask is None else mask], dim=1)
     positions = (rows.mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]  # (B, T)
     states: torch.Tensor = model.base_model(

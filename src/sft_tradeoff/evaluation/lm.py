@@ -1,17 +1,18 @@
-"""The lm-eval model class: stock HFLM's answers, without its repeated work.
+"""An lm-eval model class with the answers of stock HFLM, but less computation.
 
-Stock HFLM runs the context again for every choice and makes float32 logits for every position. Here
-the continuations of a context share one pass, logits exist only where a token is scored, and
-batches are filled by tokens, not by requests.
+For every choice stock HFLM reads the context again, and it computes float32 logits at every
+position. Here the continuations of a context share one forward pass, logits are computed only where
+a token is scored, and batches are filled by number of tokens, not of requests.
+
+Shapes: B rows, T positions per row, H hidden size, V vocabulary, N scored tokens, P positions that
+score at least one of them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
@@ -22,33 +23,21 @@ from lm_eval.models.utils import (
 )
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-from transformers import AutoConfig, GenerationConfig
 
-from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens, decode_answer
-from sft_tradeoff.evaluation.generation import (
-    Rows,
-    forced_states,
-    greedy_decode,
-    is_plain_greedy,
-    takes_padding,
-)
+from sft_tradeoff.chat import decode_answer
+from sft_tradeoff.evaluation.generation import Rows, forced_states, greedy_decode
 from sft_tradeoff.evaluation.prefix_tree import PrefixTree, tree_batches, tree_layout
 from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding, Scored
 from sft_tradeoff.models.cache import has_plain_cache
-from sft_tradeoff.models.head import check_head, float_logits
-from sft_tradeoff.models.load import load_model
+from sft_tradeoff.models.decoding import is_plain_greedy, takes_padding
+from sft_tradeoff.models.head import float_logits
 from sft_tradeoff.models.padding import padded_width
-from sft_tradeoff.models.tokenizer import end_tokens, load_tokenizer
-from sft_tradeoff.system.allocator import keep_freed_memory
-from sft_tradeoff.system.console import UserError
+from sft_tradeoff.models.tokenizer import end_tokens
 
-if TYPE_CHECKING:
-    from sft_tradeoff.study.spec import EvaluationSpec
-
-CHUNK = 512  # positions whose logits exist at one time
-SLICE = 8  # of these in float32, so that what is done to them stays in a CPU's cache
-# A row takes in more sequences up to this width, or twice its context; wider rows would spend more
-# on attention than sharing and less padding save.
+CHUNK = 512  # positions whose logits are in memory at a time
+SLICE = 8  # positions at a time in float32 on a CPU, so that they stay in its cache
+# A row accepts further sequences up to this width, or up to twice its context. In wider rows
+# attention would cost more than the shared prefix and the saved padding gain.
 TREE_WIDTH = 128
 
 
@@ -56,8 +45,8 @@ class SharedPrefixLM(PromptEncoding, HFLM):
     """Causal LM for lm-eval.
 
     Args:
-        batch_tokens: Padded tokens per forward pass.
-        keywords: Those of :class:`lm_eval.models.huggingface.HFLM`.
+        batch_tokens: Tokens per forward pass, padding included.
+        keywords: As of :class:`lm_eval.models.huggingface.HFLM`.
     """
 
     def __init__(self, *, batch_tokens: int, **keywords: Any) -> None:
@@ -68,10 +57,11 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
 
     def expect(self, requests: Scored) -> None:
-        """Say what will be scored next: where generation reads the context, it is done on the way.
+        """Announce answers to be scored next, so that generation can score them on the way.
 
-        A domain asks for an answer to a prompt and for the loss of the gold one: the prompt is read
-        once. What was announced before is forgotten: another domain may have the same prompts.
+        A domain needs both a generated answer and the loss of the gold answer to every prompt; this
+        way the prompt is read once. Earlier announcements are dropped, because another domain may
+        have the same prompts.
         """
         self._expected = {tuple(context): gold for _, context, gold in requests}
         self._known.clear()
@@ -79,7 +69,7 @@ class SharedPrefixLM(PromptEncoding, HFLM):
     def _score(
         self, trees: list[PrefixTree], n_sequences: int, quiet: bool
     ) -> tuple[list[float], list[bool]]:
-        """Score every sequence of every tree."""
+        """Score all sequences: Σ log-likelihood, and whether every token is the greedy choice."""
         total = torch.zeros(n_sequences, dtype=torch.double)
         misses = torch.zeros(n_sequences, dtype=torch.long)
         with tqdm(total=n_sequences, desc="log-likelihood", disable=quiet or None) as bar:
@@ -94,9 +84,9 @@ class SharedPrefixLM(PromptEncoding, HFLM):
     def _score_batch(
         self, trees: list[PrefixTree]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Sequence, log-likelihood and greedy hit of every scored token [N], on the CPU."""
+        """Sequence, log-likelihood and greedy hit of every scored token: each [N], on the CPU."""
         longest = max(len(tree) for tree in trees)
-        # Padding gets positions, too, and a model with a table of them has none beyond its window.
+        # Padding needs positions too, and a position embedding has none beyond the window.
         width = min(padded_width(longest), max(longest, self.max_length))
         input_ids = torch.zeros(len(trees), width, dtype=torch.long)  # (B, T)
         for row, tree in enumerate(trees):
@@ -117,7 +107,17 @@ class SharedPrefixLM(PromptEncoding, HFLM):
     def _score_hidden(
         self, hidden: torch.Tensor, which: torch.Tensor, label: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """[P, H], place in it [N], label [N] → log-likelihood float64, greedy hit [N], on CPU."""
+        """Score labels at given hidden states.
+
+        Args:
+            hidden: [P, H].
+            which: [N] row of ``hidden`` that predicts each label, on the CPU.
+            label: [N] tokens, on the CPU.
+
+        Returns:
+            Log-likelihood [N] float64 in nats, and whether the label is the greedy choice [N]; both
+            on the CPU.
+        """
         log_likelihood = torch.zeros(len(label), dtype=torch.double)
         hit = torch.zeros(len(label), dtype=torch.bool)
         head, size = self.model.get_output_embeddings(), CHUNK
@@ -136,30 +136,31 @@ class SharedPrefixLM(PromptEncoding, HFLM):
     def _loglikelihood_tokens(
         self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        """lm-eval's hook: (Σ log-likelihood, is greedy) of every continuation."""
+        """(Σ log-likelihood, is greedy) of every continuation; called by lm-eval."""
         known = {i: self._known.get((tuple(r[1]), tuple(r[2]))) for i, r in enumerate(requests)}
         trees = [PrefixTree()]
         previous: list[int] = []
-        # Contexts in order, so that equal ones meet, and unequal ones share their beginnings.
+        # Sorted by context, so that equal ones are neighbors and others share a prefix.
         unknown = [i for i, answer in known.items() if answer is None]
         for i in sorted(unknown, key=lambda i: requests[i][1]):
             _, context, continuation = requests[i]
-            # As stock: nothing to score would win every comparison, and a cut one is another text.
+            # As stock: an empty continuation would win every comparison, and a truncated one is
+            # another text.
             assert 0 < len(continuation) <= self.max_length
-            # As stock: the window ends with the continuation and may cut the context's start.
+            # As stock: if the window is too small, the start of the context is truncated.
             ids = (context + continuation)[-(self.max_length + 1) :]
             n_scored = min(len(continuation), len(ids) - 1)
             again = context == previous
             n_new = len(continuation) if again else len(ids)
-            room = max(TREE_WIDTH, 2 * len(context)) if again else TREE_WIDTH
-            if len(trees[-1]) + n_new > room or not self._shares:
+            width = max(TREE_WIDTH, 2 * len(context)) if again else TREE_WIDTH
+            if len(trees[-1]) + n_new > width or not self._shares:
                 trees.append(PrefixTree())
             trees[-1].add(i, ids, range(len(ids) - n_scored, len(ids)))
             previous = context
         scored = zip(*self._score(trees, len(requests), disable_tqdm), strict=True)
         answers = [known[i] or answer for i, answer in enumerate(scored)]
         for (request, _, _), answer in zip(requests, answers, strict=True):
-            if request is not None:  # None: a window of a rolling request, which stock records
+            if request is not None:  # None: part of a rolling request, recorded elsewhere
                 self.cache_hook.add_partial("loglikelihood", request, answer)
         return answers
 
@@ -174,7 +175,7 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         left_truncate_len: int | None = None,
         truncation: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As stock, each text encoded by itself; the start of those that are too long is cut.
+        """As stock, but every text is encoded by itself; the start of long ones is truncated.
 
         Returns:
             Token ids and mask, both [B, T].
@@ -186,9 +187,9 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         return ids, mask
 
     def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
-        """As stock; greedy requests run with batches that finished rows leave and new ones join.
+        """As stock; greedy requests use :func:`greedy_decode`, where finished rows are replaced.
 
-        A model that padding changes answers one prompt at a time.
+        A model whose answers padding would change gets one prompt at a time.
         """
         if self._is_plain_greedy(requests[0].args[1]):
             return self._greedy(requests, quiet)
@@ -197,7 +198,7 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         return super().generate_alike(requests, quiet)
 
     def _is_plain_greedy(self, options: dict[str, Any]) -> bool:
-        """Whether :meth:`_greedy` gives what stock gives; anything unusual is left to stock."""
+        """Whether :meth:`_greedy` gives stock's answers; unusual options are left to stock."""
         wanted = normalize_gen_kwargs(options, self.max_gen_toks)
         return (
             self._shares
@@ -209,7 +210,7 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         )
 
     def _greedy(self, requests: Any, quiet: bool) -> list[str]:
-        """Answers to requests that have the same options."""
+        """Answer requests that have the same options."""
         wanted = normalize_gen_kwargs(requests[0].args[1], self.max_gen_toks)
         max_new = wanted["max_gen_toks"]
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
@@ -219,11 +220,14 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         widest = max(map(len, prompts)) + max_new
         with tqdm(total=len(prompts), desc="generation", disable=quiet or None) as bar:
             answers = greedy_decode(
-                self.model, prompts, finished=finished,
+                self.model,
+                prompts,
+                finished=finished,
                 batch_size=max(self.batch_size, self.batch_tokens // widest),
-                batch_tokens=self.batch_tokens, advance=bar.update,
+                batch_tokens=self.batch_tokens,
+                advance=bar.update,
                 look=lambda rows, states: self._score_expected(prompts, rows, states),
-            )  # fmt: skip
+            )
         texts = []
         for request, tokens in zip(requests, answers, strict=True):
             text = decode_answer(self.tokenizer, tokens, self.think_end_token)
@@ -233,11 +237,12 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         return texts
 
     def _finished(self, until: list[str], max_new: int) -> Callable[[list[int]], bool]:
-        """Whether new tokens are a whole answer."""
+        """Return a function that tells whether new tokens are a complete answer."""
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         stops = [stop for stop in until if stop != eos]
         ends = {self.eot_token_id, *end_tokens(self.model.generation_config)}
-        # A stop string may come as other tokens than its own encoding; stock looks back as far.
+        # The model may write a stop string in other tokens than the tokenizer would; stock looks
+        # equally far back.
         n_back = 2 + max((len(self._encode_stop(stop)) for stop in stops), default=0)
 
         def finished(tokens: list[int]) -> bool:
@@ -251,10 +256,10 @@ class SharedPrefixLM(PromptEncoding, HFLM):
     def _model_generate(
         self, context: torch.Tensor, max_length: int, stop: list[str], **keywords: Any
     ) -> torch.Tensor:
-        """As stock, [B, T]; behind the end of its own answer a row is padding.
+        """As stock, [B, T], but every row is padding after the end of its answer.
 
-        Stock's finished rows go on until the batch is done, and what follows a stop string is cut
-        from the decoded text, where one that is a special token cannot be found any more.
+        In stock, finished rows continue until the whole batch is done. What follows a stop string
+        is removed from the decoded text, in which a special token can no longer be found.
         """
         found: torch.Tensor = super()._model_generate(context, max_length, stop, **keywords)
         n_read = context.shape[1]
@@ -266,11 +271,11 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         return found
 
     def _score_expected(self, prompts: list[list[int]], rows: Rows, states: torch.Tensor) -> None:
-        """Score the gold answers of prompts just read, if all were announced and fit a batch."""
+        """Score the gold answers to prompts just read, if all were announced and fit a batch."""
         gold = [self._expected.get(tuple(prompts[row])) for row in rows.prompt]
         answers = [answer for answer in gold if answer]
         if len(answers) < len(gold) or len(answers) * max(map(len, answers)) > self.batch_tokens:
-            return  # scored in the ordinary way, in batches that fit
+            return  # they are scored later, in batches that fit
         hidden = forced_states(self.model, rows, states, answers)  # (N, H)
         labels = torch.tensor([token for answer in answers for token in answer])
         nats, hit = self._score_hidden(hidden, torch.arange(len(labels)), labels)
@@ -285,107 +290,28 @@ class SharedPrefixLM(PromptEncoding, HFLM):
     def _encode_stop(self, stop: str) -> list[int]:
         return list(self.tokenizer.encode(stop, add_special_tokens=False))
 
-    def _encode_prompt(self, prompt: str, room: int | None) -> list[int]:
+    def _encode_prompt(self, prompt: str, max_tokens: int | None) -> list[int]:
         ids: list[int] = self.tok_encode(prompt) or [self.prefix_token_id]
-        return ids[-room:] if room else ids
+        return ids[-max_tokens:] if max_tokens else ids
 
 
 def score_labels(
     logits: torch.Tensor, place: torch.Tensor, label: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-likelihoods of labels [N], and whether each is the greedy choice [N].
+    """Log-likelihood of labels [N] in nats, and whether each is the greedy choice [N].
 
-    PyTorch's float32 log-softmax, although its sum over a large vocabulary is some 10⁻⁵ nats off on
-    a CPU: the error has the same sign at every token, and stock's answers contain it.
+    By PyTorch's float32 log-softmax, as in stock, although on a CPU its sum over a large vocabulary
+    is off by some 10⁻⁵ nats, with the same sign at every token.
 
     Args:
         logits: [P, V] float32.
-        place: [N] row of each label.
+        place: [N] row of ``logits`` for each label.
         label: [N] tokens.
     """
     log_probabilities = logits.log_softmax(-1)  # (P, V)
     nats = log_probabilities[place, label]
     hit = nats == log_probabilities.amax(-1)[place]
-    # Of equal ones the first is chosen, as in stock; which is slow to find out.
+    # In a tie the first token is the greedy choice, as in stock. Finding it is slow, so it is done
+    # only where the label has the largest value.
     hit[hit.clone()] = log_probabilities[place[hit]].max(-1).indices == label[hit]
     return nats, hit
-
-
-def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
-    """Load a checkpoint as a model class of lm-eval, on the GPU if there is one.
-
-    Args:
-        folder: Weights and tokenizer.
-        spec: Backend, type, window and batches.
-        tokenizer: The folder's own, if it has been loaded already.
-
-    Raises:
-        UserError: If the backend is not installed.
-    """
-    _refuse_wider_than_the_model(folder, spec)
-    tokenizer = tokenizer or load_tokenizer(folder)
-    chat = chat_format(tokenizer)
-    if spec.backend == "vllm":
-        return _load_vllm(folder, spec, _mark_for_vllm(tokenizer, chat))
-    keep_freed_memory()
-    model = load_model(folder, getattr(torch, spec.dtype)).eval()
-    check_head(model)
-    # Plain greedy decoding on every backend: a model's own settings may add a repetition penalty.
-    model.generation_config = GenerationConfig(
-        eos_token_id=sorted({chat.end_of_turn, *end_tokens(model.generation_config)}),
-        pad_token_id=model.generation_config.pad_token_id,
-    )
-    return SharedPrefixLM(
-        pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
-        tokenizer=tokenizer,
-        think_end_token=chat.answer_mark,
-        backend="causal",
-        batch_size=spec.batch_size,
-        batch_tokens=spec.batch_tokens,
-        max_length=spec.max_length,
-    )
-
-
-def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    window = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if window is not None and spec.max_length > window:
-        raise UserError(
-            f"evaluation.max_length: {spec.max_length} is more than the model's window of {window} "
-            "tokens; lower it"
-        )
-
-
-def _mark_for_vllm(tokenizer: Any, chat: ChatFormat) -> str | None:
-    """The answer's mark as lm-eval takes it for vLLM, whose texts have no special tokens."""
-    if chat.answer_mark is None:
-        return None
-    mark = str(tokenizer.convert_ids_to_tokens(chat.answer_mark))
-    if mark in control_tokens(tokenizer):
-        raise UserError(
-            f"evaluation.backend: with vllm, an answer of this model cannot be told from the text "
-            f"before {mark!r}, because vLLM leaves this token out of its output; set it to hf"
-        )
-    return mark
-
-
-def _load_vllm(folder: Path, spec: EvaluationSpec, answer_mark: str | None) -> Any:
-    if find_spec("vllm") is None:
-        raise UserError(
-            "evaluation.backend: vllm needs the package vllm, which is not installed; on a "
-            "machine with GPUs 'pip install vllm', or set it to hf"
-        )
-    from lm_eval.models.vllm_causallms import VLLM
-
-    class EncodingVLLM(PromptEncoding, VLLM):
-        """Under vLLM, prompts are encoded as here."""
-
-        beyond_window = -1  # it always generates a token
-
-    return EncodingVLLM(
-        pretrained=str(folder),
-        dtype=spec.dtype,
-        max_model_len=spec.max_length,
-        batch_size="auto",
-        think_end_token=answer_mark,
-    )

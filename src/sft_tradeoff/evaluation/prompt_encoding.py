@@ -1,8 +1,9 @@
-"""How the texts that a model is asked become tokens, under every backend of lm-eval.
+"""How prompts and texts are tokenized, under every backend of lm-eval.
 
-What a tokenizer puts before a text (BOS) comes once, and is never scored. Stock puts a BOS before
-the text of a code length *and* lets the tokenizer add its own, which it scores; an EOS that a
-tokenizer adds stays behind a prompt, and the model is asked what follows the end.
+What a tokenizer adds before a text (BOS) occurs once and is never scored. Stock lm-eval adds a BOS
+before a text whose code length is measured *and* lets the tokenizer add its own, which is scored.
+If a tokenizer appends an EOS, stock keeps it after the prompt, and the model has to continue after
+the end of the text.
 """
 
 from __future__ import annotations
@@ -19,15 +20,14 @@ Scored = list[tuple[Any, list[int], list[int]]]  # (request, context ids, contin
 
 
 class PromptEncoding:
-    """Encoding of prompts and texts; goes before a class of lm-eval.
+    """Mixin that replaces the encoding of a model class of lm-eval; list it before that class.
 
-    What a chat template rendered is encoded as in training: it is complete, and a tokenizer that
-    adds BOS would give it to every prompt but those that begin with it. Other prompts begin as the
-    tokenizer lets every text begin.
+    A prompt that a chat template rendered is encoded as in training, without adding tokens: the
+    template has written them. Any other prompt starts with what the tokenizer adds (BOS).
     """
 
-    # Tokens of context and continuation that are read at once, beyond ``max_length``: the last is
-    # only predicted.
+    # Context and continuation together may be longer than ``max_length`` by this many tokens: the
+    # last token is only predicted.
     beyond_window = 1
 
     def __init__(self, **keywords: Any) -> None:
@@ -35,17 +35,17 @@ class PromptEncoding:
         self._rendered: set[str] = set()
 
     def apply_chat_template(self, history: Any, add_generation_prompt: bool = True) -> str:
-        """As stock; the text is known as rendered from now on."""
+        """As stock, but remember that the text is rendered."""
         text: str = super().apply_chat_template(history, add_generation_prompt)  # type: ignore[misc]
         self._rendered.add(text)
         return text
 
     def expect(self, requests: Scored) -> None:
-        """Announce what will be scored next; a backend may do it while it reads the contexts."""
+        """Announce what will be scored next; a backend may score it while it generates."""
 
     @cached_property
-    def _beginning(self) -> list[int]:
-        """What the tokenizer puts before every text, by itself."""
+    def _added_before(self) -> list[int]:
+        """Tokens that the tokenizer adds before every text."""
         bare, whole = (
             super(PromptEncoding, self).tok_encode("a", add_special_tokens=add)  # type: ignore[misc]
             for add in (False, True)
@@ -55,25 +55,25 @@ class PromptEncoding:
     def tok_encode(
         self, string: Any, add_special_tokens: bool | None = None, **keywords: Any
     ) -> Any:
-        """As stock, but nothing is added behind the text, and BOS never to one that has it.
+        """As stock, but nothing is appended to a text, and BOS is not added to one that has it.
 
         Args:
             string: A text, or several.
-            add_special_tokens: Whether the text gets a beginning; None: the model class decides.
+            add_special_tokens: Whether to add BOS; None: as the model class is configured.
             keywords: As stock.
         """
         if not isinstance(string, str):
             return [self.tok_encode(text, add_special_tokens, **keywords) for text in string]
         ids = super().tok_encode(string, add_special_tokens=False, **keywords)  # type: ignore[misc]
         wanted = self.add_bos_token if add_special_tokens is None else add_special_tokens
-        beginning = [] if wanted is False else self._beginning
-        return ids if ids[: len(beginning)] == beginning else beginning + ids
+        before = [] if wanted is False else self._added_before
+        return ids if ids[: len(before)] == before else before + ids
 
     def loglikelihood_rolling(self, requests: Any, disable_tqdm: bool = False) -> list[float]:
         """Σ log-likelihood of all tokens of each text, in nats; all windows in one call.
 
-        As stock where the tokenizer adds nothing. The first token follows what the tokenizer puts
-        before every text (else BOS, else EOS), which is context only.
+        As stock if the tokenizer adds nothing. The context of the first token is what the tokenizer
+        adds before every text (or else BOS, or EOS), which is not scored.
         """
         windows = [list(self._windows(*request.args)) for request in requests]
         flat = [(None, *window) for text in windows for window in text]
@@ -86,26 +86,26 @@ class PromptEncoding:
         return sums
 
     def _windows(self, text: str) -> Iterator[tuple[list[int], list[int]]]:
-        """Context and continuation ids of each window; the continuations make up the text.
+        """Context and continuation ids of each window; the continuations add up to the text.
 
-        As many tokens as fit come before a continuation, at least one. Later windows, too, begin as
-        the tokenizer lets texts begin: many models read nothing well without their BOS.
+        A continuation is preceded by as many tokens as fit, at least one. Every window starts with
+        BOS if the tokenizer adds it: many models predict badly without.
         """
-        before = self._beginning or [self.prefix_token_id]  # type: ignore[attr-defined]
+        before = self._added_before or [self.prefix_token_id]  # type: ignore[attr-defined]
         ids = self.tok_encode(text, add_special_tokens=False)
-        if ids[: len(before)] == before:  # it has its own
+        if ids[: len(before)] == before:  # the text has its own
             ids = ids[len(before) :]
         width = self.max_length + self.beyond_window  # type: ignore[attr-defined]
         end = min(len(ids), width - len(before))
         if ids:
             yield before, ids[:end]
-        room = width - len(self._beginning)
+        n_free = width - len(self._added_before)
         while end < len(ids):
-            start, end = end, min(len(ids), end + room - 1)
-            yield self._beginning + ids[end - room : start], ids[start:end]
+            start, end = end, min(len(ids), end + n_free - 1)
+            yield self._added_before + ids[end - n_free : start], ids[start:end]
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
-        """As stock, each group of requests with the same options and encoding on its own."""
+        """As stock, but separately for each group of requests with equal options and encoding."""
         quiet = disable_tqdm or not sys.stderr.isatty()
         answers = [""] * len(requests)
         groups: dict[tuple[str, bool], list[int]] = {}
@@ -121,13 +121,13 @@ class PromptEncoding:
         return answers
 
     def generate_alike(self, requests: Any, quiet: bool) -> list[str]:
-        """Answers to requests that have the same options and encoding."""
+        """Answer requests that have the same options and encoding."""
         answers: list[str] = super().generate_until(requests, quiet)  # type: ignore[misc]
         return answers
 
     @contextmanager
     def _encoding(self, rendered: bool) -> Iterator[None]:
-        """Encode as prompts must be that a chat template rendered, or did not."""
+        """Switch to the encoding of rendered prompts, or of others."""
         stock = self.add_bos_token
         self.add_bos_token: bool | None = False if rendered else stock
         try:

@@ -1,14 +1,13 @@
-"""What a checkpoint is asked, as lm-eval's tasks: the general suite, and the domains' own tests.
+"""What a model is asked, as lm-eval tasks: the general suite, and the domains' own tests.
 
-Every task comes with the way in which lm-eval's per-sample log becomes rows of items. Tasks are
-asked one after the other: in bfloat16 an answer depends on what is computed beside it, and no score
-may depend on which other tasks are asked.
+Every task knows how lm-eval's per-sample log becomes rows of items. Tasks run one after the other:
+in bfloat16 an answer depends on the batch it is computed in, and no score may depend on which other
+tasks a study has.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.registry import get_domain
-from sft_tradeoff.evaluation.answer_length import room_for_answers
-from sft_tradeoff.sandbox.run import Limits
+from sft_tradeoff.evaluation.answer_length import max_new_tokens
+from sft_tradeoff.suite.base import Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.build import check_items
 from sft_tradeoff.suite.chat_task import chat_task
-from sft_tradeoff.suite.dataset import in_memory
-from sft_tradeoff.suite.human_eval import human_eval_task
-from sft_tradeoff.suite.instruction_following import (
-    MAX_NEW_TOKENS,
-    instruction_following_rows,
-    instruction_following_task,
-)
 from sft_tradeoff.suite.items import ItemFile
-from sft_tradeoff.suite.stock import STOCK, stock_rows, stock_task
+from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import open_hashed
 from sft_tradeoff.system.records import RecordError, parse_lines
@@ -41,38 +33,32 @@ if TYPE_CHECKING:
     from sft_tradeoff.study.runs import EvaluationConfig
     from sft_tradeoff.study.spec import EvaluationSpec
 
-TASK_FOLDER = Path("workflow/tasks")
-Item = tuple[str, str, str, float, float]  # (benchmark, item, metric, value, size)
-Samples = Iterable[Mapping[str, Any]]
-
 
 class SuiteError(UserError, RuntimeError):
-    """A task cannot be asked; raised before any forward pass."""
+    """A task cannot be run; raised before any forward pass."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of lm-eval and how its log becomes rows.
+    """One lm-eval task and how its log becomes rows.
 
     Args:
-        name: Under which lm-eval logs it.
-        label: Under which its items are recorded.
+        name: lm-eval's name for it.
+        label: Name in the results.
         definition: As lm-eval's task manager takes it.
-        rows: From the log of its samples.
-        sha256: Of the file that its items were read from.
-        chosen: Indices of the items that are asked; None: all.
-        in_file: Whether ``definition`` overrides a file of ``workflow/tasks``.
-        rendered: Whether its prompts carry the chat template already.
-        gold: Id, prompt and right answer of items whose loss is measured, too; in tokens.
+        rows: lm-eval's log of samples → rows.
+        sha256: Of the file its items were read from.
+        chosen: Indices of the items to ask; None: all.
+        rendered: Whether its prompts are in the chat template already.
+        gold: Items whose right answer is scored as well: id, prompt tokens, answer tokens.
     """
 
     name: str
     label: str
-    definition: dict[str, Any]
-    rows: Callable[[Samples], Iterable[Item]]
+    definition: TaskDefinition
+    rows: Callable[[Samples], Iterable[Row]]
     sha256: str
     chosen: list[int] | None = None
-    in_file: bool = False
     rendered: bool = False
     gold: Sequence[tuple[str, list[int], list[int]]] = ()
 
@@ -82,15 +68,15 @@ def tasks_of(
     tokenizer: Any,
     tests: Sequence[tuple[ItemFile, TokenizedData]],
 ) -> list[Task]:
-    """Build every task of an evaluation, after checking each item of the general suite.
+    """Check every item of an evaluation and build its tasks.
 
     Args:
         config: What to evaluate.
         tokenizer: With the chat template of the model.
-        tests: Test examples of each of the config's domains, and the same with answers in tokens.
+        tests: Test examples of each of the config's domains, as text and tokenized.
 
     Raises:
-        BenchmarkError: If a file is missing or an item cannot be asked.
+        BenchmarkError: If a file is missing or an item is unusable.
         ExecutionNotAllowed: If a task runs generated code and the study does not allow it.
     """
     general = [
@@ -105,48 +91,29 @@ def tasks_of(
 
 
 def items_path(name: str) -> Path:
-    """File with the items of a general benchmark."""
+    """File with the items of one benchmark of the general suite."""
     return cache_dir() / "benchmarks" / f"{name}.jsonl"
 
 
 def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: Any) -> Task:
-    """One benchmark of the general suite, and the first ``limit`` of its items.
+    """Task of one benchmark of the general suite, limited to its first ``limit`` items.
 
-    They are in random order, but lm-eval's own tasks keep that of their source.
+    The file has them in random order; for lm-eval's own tasks they are sorted as in their source.
     """
+    benchmark = BENCHMARKS[name]
     items, sha256 = check_items(name, items_path(name))
+    # A split other than the test is a source of worked examples.
     n_items = sum(item.get("split", "test") == "test" for item in items)
     chosen = list(range(min(limit or n_items, n_items)))
-    if name in STOCK:
-        definition = stock_task(name, items, execute_code=spec.execute_code)
-        return Task(name, name, definition, partial(stock_rows, name), sha256, chosen)
-    if name == "ifeval_generated":
-        definition = instruction_following_task(name, items, tokenizer, MAX_NEW_TOKENS)
-        rows = partial(instruction_following_rows, name)
-        return Task(name, name, definition, rows, sha256, chosen, rendered=True)
-    definition = {"task": name}
-    if name == "human_eval":
-        definition = human_eval_task(Limits(), spec.execute_code)
-    definition["custom_dataset"] = in_memory({"test": items})
-    return Task(name, name, definition, partial(general_rows, name), sha256, chosen, in_file=True)
-
-
-def general_rows(name: str, samples: Samples) -> Iterable[Item]:
-    """One row per item and metric from lm-eval's per-sample log."""
-    for sample in samples:
-        item = str(sample["doc"]["id"])
-        for metric in sample["metrics"]:
-            value = sample[metric]
-            if metric == "bits_per_byte":  # lm-eval logs (log-likelihood in nats, bytes)
-                yield name, item, metric, -value[0] / math.log(2), float(value[1])
-            else:
-                yield name, item, metric, float(value), 1.0
+    definition = benchmark.task(name, items, TaskOptions(tokenizer, spec.execute_code))
+    rows = partial(benchmark.rows, name)
+    return Task(name, name, definition, rows, sha256, chosen, rendered=benchmark.rendered)
 
 
 def domain_task(
     spec: DomainSpec, test: ItemFile, tokenized: TokenizedData, tokenizer: Any, max_length: int
 ) -> Task:
-    """Task of a domain: chat prompt, greedy generation, the domain's rule as metric; gold loss."""
+    """Task of a domain: chat prompts, greedy answers, the domain's grading; gold answers' loss."""
     domain = get_domain(spec.name)
     name = f"domain_{spec.label}"
 
@@ -160,7 +127,7 @@ def domain_task(
         tokenizer,
         grade,
         {"correct": True, "format_failure": False},
-        room_for_answers(spec, tokenized, max_length),
+        max_new_tokens(spec, tokenized, max_length),
     )
     return Task(
         name,
@@ -176,7 +143,7 @@ def domain_task(
 def gold_answers(
     records: Sequence[Mapping[str, Any]], tokenized: TokenizedData
 ) -> list[tuple[str, list[int], list[int]]]:
-    """Id, prompt and response of every test example, in the tokens of training."""
+    """Id, prompt and response of every test example, tokenized as in training."""
     answers = []
     for i, record in enumerate(records):
         tokens, mask = tokenized.example(i)
@@ -186,7 +153,7 @@ def gold_answers(
 
 
 def read_records(spec: DomainSpec, path: Path) -> ItemFile:
-    """Read a domain's test examples, each with what asking and grading it needs.
+    """Read a domain's test examples and check the fields that prompt and grading read.
 
     Raises:
         SuiteError: Naming domain, file, line and fix.
@@ -208,16 +175,16 @@ def read_records(spec: DomainSpec, path: Path) -> ItemFile:
     return ItemFile(records, sha256)
 
 
-def domain_rows(spec: DomainSpec, samples: Samples) -> list[Item]:
+def domain_rows(spec: DomainSpec, samples: Samples) -> list[Row]:
     """Accuracy, format failures and, for a closed set of labels, balanced accuracy."""
     label = str(spec.label)
     graded = [(json.loads(s["doc"]["record"]), s) for s in samples]
-    rows: list[Item] = []
+    rows: list[Row] = []
     for record, sample in graded:
         rows.append((label, record["id"], "accuracy", float(sample["correct"]), 1.0))
         rows.append((label, record["id"], "format_failure", float(sample["format_failure"]), 1.0))
     if get_domain(spec.name).labels:
-        # Weighed so that the mean over items is the mean over gold labels of each one's accuracy.
+        # Weighted so that the mean over items is the mean over gold labels of their accuracies.
         counts = Counter(record["answer"] for record, _ in graded)
         for record, sample in graded:
             weight = len(graded) / (len(counts) * counts[record["answer"]])
@@ -228,44 +195,41 @@ def domain_rows(spec: DomainSpec, samples: Samples) -> list[Item]:
 
 def run_tasks(
     lm: Any, tasks: Sequence[Task], chat_template: bool
-) -> tuple[list[Item], dict[str, Any]]:
-    """Ask every task by itself, after all have been built.
+) -> tuple[list[Row], dict[str, Any]]:
+    """Run every task by itself, after all of them have been built.
 
     Args:
-        lm: The checkpoint, as lm-eval's model class.
+        lm: The model, as lm-eval's model class.
         tasks: See :func:`tasks_of`.
         chat_template: Put the general suite's prompts into the model's chat template. Without it
-            the suite measures what the model knows in a form in which base and tuned models
-            compare. Domain prompts are always rendered as in training.
+            the prompts are the same for base and tuned models. Domain prompts are always rendered
+            as in training.
 
     Returns:
-        The items, and by task its version and the numbers of worked examples and of items.
+        The rows, and for every task its version and the numbers of worked examples and of items.
     """
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(TASK_FOLDER), include_defaults=False)
-    # Only within a group does lm-eval merge our overrides into the task's own file.
-    filed = [task.definition for task in tasks if task.in_file]
-    listed: list[Any] = [{"group": "general", "task": filed}] if filed else []
-    built = manager.load(listed + [task.definition for task in tasks if not task.in_file])["tasks"]
+    manager = TaskManager(include_defaults=False)
+    built = manager.load([task.definition for task in tasks])["tasks"]
     templates = [chat_template and not task.rendered for task in tasks]
     for task, template in zip(tasks, templates, strict=True):
         _build_requests(lm, task, built[task.name], template)
-    items: list[Item] = []
+    rows: list[Row] = []
     facts = {}
     for task, template in zip(tasks, templates, strict=True):
-        rows, facts[task.name] = _ask(lm, task, built[task.name], template)
-        items += rows
-    return items, facts
+        found, facts[task.name] = _ask(lm, task, built[task.name], template)
+        rows += found
+    return rows, facts
 
 
-def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Item], dict[str, Any]]:
+def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row], dict[str, Any]]:
     from lm_eval import evaluator
 
     gold = [(None, prompt, answer) for _, prompt, answer in task.gold]
-    lm.expect(gold)
-    # Not simple_evaluate: it adds seconds of environment details (host name included) to every job,
-    # and seeds generators that nothing here draws from.
+    lm.expect(gold)  # generation then scores the gold answers while it holds the prompts' keys
+    # Not simple_evaluate: it spends seconds per job on collecting details of the environment (host
+    # name included) and seeds generators that nothing here uses.
     found = evaluator.evaluate(
         lm,
         {"tasks": {task.name: built}, "groups": {}},
@@ -277,7 +241,7 @@ def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Ite
     n_items = found["n-samples"][task.name]["effective"]
     if task.chosen is not None and n_items != len(task.chosen):
         raise SuiteError(
-            f"task {task.name!r}: lm-eval asked other than the {len(task.chosen)} items chosen"
+            f"task {task.name!r}: lm-eval asked {n_items} items, not the {len(task.chosen)} chosen"
         )
     facts = {
         "version": found["versions"][task.name],
@@ -292,13 +256,13 @@ def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Ite
 
 
 def _build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:
-    """Build a task's requests, once; refuse any that does not fit the window.
+    """Build a task's requests once and refuse any that does not fit the window.
 
-    A prompt that loses its start is another question.
+    Otherwise lm-eval would cut off the start of the prompt, which makes it another question.
     """
     from lm_eval.defaults import DEFAULT_OTHER_SEED
 
-    built.set_fewshot_seed(DEFAULT_OTHER_SEED)  # draws lm-eval's own worked examples
+    built.set_fewshot_seed(DEFAULT_OTHER_SEED)  # for the worked examples that lm-eval draws
     built.build_all_requests(
         samples=task.chosen,
         rank=lm.rank,
@@ -308,7 +272,7 @@ def _build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> Non
         chat_template=lm.apply_chat_template if chat_template else None,
         tokenizer_name=lm.tokenizer_name if chat_template else "",
     )
-    built.build_all_requests = lambda **keywords: None  # lm-eval would build the same again
+    built.build_all_requests = lambda **keywords: None  # evaluate would build them again
     for request in built.instances:
         n_tokens = _window(lm, request)
         if n_tokens > lm.max_length:
@@ -316,12 +280,12 @@ def _build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> Non
             raise SuiteError(
                 f"evaluation.max_length: {lm.max_length} is too small for task {task.name!r}, item "
                 f"{item!r}, which needs {n_tokens} tokens; raise it as far as the model "
-                "allows, generate less (max_new_tokens), or lower the task's limit"
+                "allows, lower max_new_tokens, or lower the task's limit"
             )
 
 
 def _window(lm: Any, request: Any) -> int:
-    """Tokens that a request needs at once; rolling ones are cut to the window by design."""
+    """Tokens that a request needs at once; rolling requests are split into windows by design."""
     if request.request_type == "loglikelihood":
         return len(lm.tok_encode("".join(request.args))) + 1  # vLLM always generates a token
     if request.request_type == "generate_until":

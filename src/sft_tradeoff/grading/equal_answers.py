@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
+from sft_tradeoff.system.text import listing
+
 SAMPLE = 80  # different answers, so at most 3,160 pairs
-_LISTED = 3
 _LONGEST = 40  # characters of an answer in a message
 
 
@@ -29,14 +30,12 @@ class EqualAnswers(NamedTuple):
 
     def describe(self, line_of: Mapping[str, int]) -> str:
         """List some of the pairs with their texts and lines."""
-        listed = [
+        texts = (
             " and ".join(f"{quoted(text)} (line {line_of[text]})" for text in pair)
-            for pair in self.pairs[:_LISTED]
-        ]
-        listed += ["..."] * (len(self.pairs) > _LISTED)
-        return f"{len(self.pairs)} of {self.n_compared} pairs of different answers, {listed[0]}" + (
-            "".join(f"; {text}" for text in listed[1:])
+            for pair in self.pairs
         )
+        pairs = listing(texts, limit=3, separator="; ")
+        return f"{len(self.pairs)} of {self.n_compared} pairs of different answers, {pairs}"
 
 
 def find_equal_answers(

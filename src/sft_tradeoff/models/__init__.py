@@ -1,1 +1,1 @@
-"""Pretrained models: built into one folder, loaded, saved, and what their parts can do."""
+"""Pretrained models: build a folder, load and save it; tokenizers, adapters, heads and caches."""

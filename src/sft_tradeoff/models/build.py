@@ -1,7 +1,7 @@
-"""Pretrained models θ0 as safetensors folders: built once, then loaded in a second.
+"""Build the folder of a pretrained model θ0, once, from what was fetched.
 
-Every later stage opens the same folder, so its ``MODEL.json`` carries the hash of the weights,
-written before the folder gets its name.
+All later stages read this folder, which loads in a second. Its ``MODEL.json`` holds the checksums
+of the weights, written before the folder gets its name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -30,17 +30,12 @@ from sft_tradeoff.models.folder import (
     tensor_shapes,
     weight_files,
 )
-from sft_tradeoff.models.load import _save_weights, load_model
+from sft_tradeoff.models.load import load_model, save_weights
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
-from sft_tradeoff.models.tensor_names import (
-    check_tensors,
-)
+from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.models.tokenizer import TEMPLATE_NAME, settle_chat
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +53,7 @@ def build_model(
         asset: Content of the asset's ``SOURCE.json``, kept for license and identity.
 
     Raises:
-        ModelError: If the material cannot become a model with a chat template.
+        ModelError: If the asset does not hold a usable model, or has no chat template.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     # SOURCE.json may list thousands of files; name, version and hash identify the asset.
@@ -71,7 +66,7 @@ def build_model(
     }
     with FileLock(f"{out}.lock"):
         if _is_built(out, built_from):
-            logger.info("model %s: already there", name)
+            logger.info("model %s: already built", name)
             return
         with staged_folder(out) as folder:
             _BUILDERS[spec.format](spec, source, folder)
@@ -92,8 +87,8 @@ def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
 
 
 def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> None:
-    """Link the weights, which can be large, and copy the small files, which may be changed."""
-    assert source is not None  # ModelSpec demands an asset
+    """Link the weights, which can be large, and copy the small files, which may be edited here."""
+    assert source is not None  # ModelSpec requires an asset
     if not (source / "config.json").is_file():
         raise ModelError(f"{source}: config.json is missing; 'path' must name a model folder")
     outline = check_tensors(source)
@@ -110,23 +105,24 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
     copy_small_files(source, folder)
     stored = tensor_shapes(source)
     if any(name.endswith(tied) for tied in outline.all_tied_weights_keys for name in stored):
-        tied = load_model(source, "auto").config.tie_word_embeddings  # unless the weights differ
+        # Tied by config.json, but with a head in the file: tied only if the two are equal.
+        tied = load_model(source, "auto").config.tie_word_embeddings
         atomic_write_json(folder / "config.json", config | {"tie_word_embeddings": tied})
 
 
 def _extract_text_model(source: Path, folder: Path) -> None:
-    """Keep the language model of one that also sees: no text reaches the rest, nor trains it."""
+    """Keep the language model of a multimodal one: text neither reaches nor trains the rest."""
     from transformers import AutoModelForCausalLM
 
     whole: Any = load_model(source, "auto")
     config, head = whole.config.get_text_config(), whole.get_output_embeddings()
-    # What the language model's own configuration says need not be what the whole one does.
+    # The language model's own configuration may differ from what the whole model does.
     config.tie_word_embeddings = whole.get_input_embeddings().weight is head.weight
     text = AutoModelForCausalLM.from_config(config, dtype=whole.dtype)
     text.get_decoder().load_state_dict(whole.get_decoder().state_dict())
     text.get_output_embeddings().load_state_dict(head.state_dict())
-    text.generation_config = whole.generation_config  # its end tokens, for one
-    _save_weights(text, folder)
+    text.generation_config = whole.generation_config  # its end tokens, for example
+    save_weights(text, folder)
     copy_small_files(source, folder)
 
 
@@ -134,21 +130,22 @@ def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
     """Unpack a GGUF file to float32 once: opening it takes 25 s, safetensors 1 s."""
     from sft_tradeoff.models.gguf import load_gguf
 
-    assert source is not None and spec.file is not None  # ModelSpec demands both
+    assert source is not None and spec.file is not None  # ModelSpec requires both
     file = source if source.is_file() else source / spec.file
     if not file.is_file():
         present = sorted(p.relative_to(source).as_posix() for p in source.rglob("*.gguf"))
-        raise ModelError(f"{file} does not exist; set 'file' to one of {present}")
+        raise ModelError(f"file not found: {file}; set 'file' to one of {present}")
     model, tokenizer = load_gguf(file)
-    _save_weights(model, folder)
+    save_weights(model, folder)
     tokenizer.save_pretrained(folder)
 
 
 def _build_random(spec: ModelSpec, source: Path | None, folder: Path) -> None:
+    """Write the tiny untrained model."""
     from sft_tradeoff.models.random_weights import random_model
 
     model, tokenizer = random_model()
-    _save_weights(model, folder)
+    save_weights(model, folder)
     tokenizer.save_pretrained(folder)
 
 

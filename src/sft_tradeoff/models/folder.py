@@ -1,4 +1,4 @@
-"""A model folder on disk: its files, their hashes, and how it gets its name once it is whole."""
+"""A model folder on disk: its files, their checksums, and how it appears once it is complete."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ModelError(UserError):
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files of a model folder, several where it is sharded.
+    """Return the safetensors files of a model folder; several if the weights are sharded.
 
     Raises:
-        ModelError: If there are none, or one that the index names is missing.
+        ModelError: If there are none, or one that the index lists is missing.
     """
     index = folder / INDEX_NAME
     names = [WEIGHTS_NAME]
@@ -56,7 +56,7 @@ def tensor_shapes(folder: Path) -> dict[str, list[int]]:
     """Return the shapes of the stored tensors by name, from the headers of the weight files.
 
     Raises:
-        ModelError: If a file is damaged: the header states the length, so a cut shows here.
+        ModelError: If a file is damaged; the header states the length, so truncation shows here.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -66,7 +66,9 @@ def tensor_shapes(folder: Path) -> dict[str, list[int]]:
             with safe_open(path, framework="numpy") as tensors:
                 shapes |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
         except SafetensorError as error:
-            raise ModelError(f"{path} is damaged or cut off ({error}); {advice(folder)}") from error
+            raise ModelError(
+                f"{path} is damaged or truncated ({error}); {advice(folder)}"
+            ) from error
     return shapes
 
 
@@ -80,21 +82,21 @@ def count_parameters(folder: Path) -> int:
 
 
 def check_weights(folder: Path) -> None:
-    """Compare the weights of a folder with their hashes, where ``MODEL.json`` tells them.
+    """Compare the weights of a folder with their checksums, if ``MODEL.json`` has any.
 
-    A flipped bit loads without a word, and every result of it is wrong.
+    A flipped bit would load without an error and make every result wrong.
 
     Raises:
-        ModelError: If a file is not the one that was written.
+        ModelError: If a file has changed since it was written.
     """
     _check(folder, "weights")
 
 
 def check_small_files(folder: Path) -> None:
-    """Do as :func:`check_weights`, of configuration, tokenizer and template.
+    """Like :func:`check_weights`, for configuration, tokenizer and template.
 
     Raises:
-        ModelError: If a file is not the one that was written.
+        ModelError: If a file has changed since it was written.
     """
     _check(folder, "small_files")
 
@@ -105,8 +107,8 @@ def _check(folder: Path, which: str) -> None:
     for name, digest in read_record(folder).get(which, {}).items():
         if sha256_of(folder / name) != digest:
             raise ModelError(
-                f"{folder / name} is not as it was written; {advice(folder)}; to use a changed "
-                f"model, give a copy of the folder without {RECORD_NAME}"
+                f"{folder / name} has changed since it was written; {advice(folder)}; to use a "
+                f"modified model, pass a copy of the folder without {RECORD_NAME}"
             )
 
 
@@ -114,13 +116,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Read ``MODEL.json``.
 
     Raises:
-        ModelError: If it is not as it was written.
+        ModelError: If it has changed since it was written.
     """
     try:
         record: dict[str, Any] = read_json(folder / RECORD_NAME)
     except DamagedFileError as error:
         raise ModelError(
-            f"{folder / RECORD_NAME} is not as it was written; {advice(folder)}"
+            f"{folder / RECORD_NAME} has changed since it was written; {advice(folder)}"
         ) from error
     return record
 
@@ -129,12 +131,12 @@ def advice(folder: Path) -> str:
     """Return what to do about a damaged folder."""
     return (
         f"delete the folder {folder} and run the same command again (if you put it there "
-        "yourself, fetch or copy the whole model anew)"
+        "yourself, download or copy the whole model again)"
     )
 
 
 def describe_weights(folder: Path) -> dict[str, Any]:
-    """Hashes, size and versions; ``sha256`` is one digest however many weight files there are."""
+    """Checksums, size and versions; ``sha256`` is one digest for all weight files."""
     digests = {path.name: sha256_of(path) for path in weight_files(folder)}
     listing = "".join(f"{digest}  {name}\n" for name, digest in digests.items())
     only = digests.get(WEIGHTS_NAME)
@@ -150,11 +152,11 @@ def describe_weights(folder: Path) -> dict[str, Any]:
 @contextmanager
 def staged_folder(out: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces ``out`` if the block succeeds (one writer at a time)."""
-    for leftover in out.parent.glob(f".{out.name}-*"):  # of a killed run
+    for leftover in out.parent.glob(f".{out.name}-*"):  # left by a killed run
         shutil.rmtree(leftover, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as staging:
-        # One level down, because the temporary folder itself is private to the user.
+        # One level down, because only the user may read the temporary folder itself.
         folder = Path(staging) / out.name
         folder.mkdir()
         try:
@@ -162,15 +164,15 @@ def staged_folder(out: Path) -> Iterator[Path]:
         except Exception as error:
             raise_disk_error(folder, error)
             raise
-        if out.exists():  # aside at once: a kill never finds half of it under its name
+        if out.exists():  # moved in one step: after a kill there is no half-deleted folder
             os.rename(out, Path(staging) / "old")
         os.rename(folder, out)
 
 
 def copy_small_files(source: Path, folder: Path) -> None:
-    """Copy configuration, tokenizer and template, as far as the folder has no file of that name."""
+    """Copy configuration, tokenizer and template, except files that the folder already has."""
     for path in _small_files(source):
-        if path.name != INDEX_NAME and not (folder / path.name).exists():  # it may be stale
+        if path.name != INDEX_NAME and not (folder / path.name).exists():  # the index may be stale
             shutil.copyfile(path, folder / path.name)
 
 

@@ -1,8 +1,8 @@
-"""GGUF files: what Transformers reads of them, and what it leaves out without a word.
+"""GGUF files, with checks for what Transformers silently ignores.
 
-A file states more than Transformers' reader knows of: RoPE scaling, windows, scales of logits. Each
-of these keys is compared with the model that was built, or known to be harmless, or refused; so is
-every tensor.
+A file contains settings that Transformers' reader does not support: RoPE scaling, windows, logit
+scales. Every key and every tensor is compared with the model that was built, known to be harmless,
+or refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.models.folder import ModelError
-from sft_tradeoff.models.tensor_names import LISTED, keep_own_head, load_whole
+from sft_tradeoff.models.tensor_names import keep_own_head, load_whole
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -22,17 +23,30 @@ if TYPE_CHECKING:
 ROPE_FACTORS = "rope_freqs.weight"
 ORIGINAL_WINDOW = "original_max_position_embeddings"
 INSTEAD = "use the model's safetensors folder instead"
-# Another value of these would need tensors of another shape or number, which are all compared; or
-# it says nothing about the weights (the window, and how positions count in pictures).
+# A wrong value would change the shape or number of tensors, which are all compared; or the key does
+# not concern the weights (the context window, positions in images).
 _IN_SHAPES = {
-    "block_count", "context_length", "embedding_length", "expert_feed_forward_length",
-    "expert_shared_feed_forward_length", "feed_forward_length", "full_attention_interval",
-    "nextn_predict_layers", "rope.dimension_sections", "rope.scaling.finetuned",
-    "shortconv.l_cache", "ssm.conv_kernel", "ssm.group_count", "ssm.inner_size", "ssm.state_size",
-    "ssm.time_step_rank", "tensor_data_layout", "vocab_size",
-}  # fmt: skip
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "expert_feed_forward_length",
+    "expert_shared_feed_forward_length",
+    "feed_forward_length",
+    "full_attention_interval",
+    "nextn_predict_layers",
+    "rope.dimension_sections",
+    "rope.scaling.finetuned",
+    "shortconv.l_cache",
+    "ssm.conv_kernel",
+    "ssm.group_count",
+    "ssm.inner_size",
+    "ssm.state_size",
+    "ssm.time_step_rank",
+    "tensor_data_layout",
+    "vocab_size",
+}
 _EPSILONS = ("rms_norm_eps", "norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
-# Key -> names in Transformers' configurations, and in its RoPE parameters
+# Key -> names in Transformers' configurations; below, in its RoPE parameters
 _SAME_IN_CONFIG = {
     "attention.head_count": ("num_attention_heads",),
     "attention.head_count_kv": ("num_key_value_heads", "num_attention_heads"),
@@ -61,7 +75,7 @@ def load_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Unpack a GGUF file to a float32 model and its tokenizer.
 
     Raises:
-        ModelError: If the file is damaged, or says something that the model would not do.
+        ModelError: If the file is damaged, or has a setting or tensor that the model would ignore.
     """
     import torch
     from gguf import GGUFReader
@@ -72,16 +86,21 @@ def load_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         _split_digits_like_original(tokenizer, reader)
         names = {tensor.name for tensor in reader.tensors}
-        # Without dequantize=True, machines with a GPU kernel would keep the weights packed.
+        # Without dequantize=True, weights would stay quantized on machines with a GPU kernel.
         model = load_whole(
-            file, names, AutoModelForCausalLM, file.parent, gguf_file=file.name,
-            dtype=torch.float32, quantization_config=GgufConfig(dequantize=True),
-        )  # fmt: skip
+            file,
+            names,
+            AutoModelForCausalLM,
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+        )
     except ModelError:
         raise
-    except Exception as error:  # from the file's own values, anywhere in the readers
+    except Exception as error:  # depends on the file's values; raised anywhere in the readers
         raise ModelError(
-            f"{file} cannot be read as a GGUF model ({error}); check that the file is whole"
+            f"{file} cannot be read as a GGUF model ({error}); check that the file is complete"
         ) from error
     _refuse_unread(file, model, names - {ROPE_FACTORS})
     _refuse_other_settings(file, model, reader)
@@ -104,17 +123,17 @@ def _refuse_unread(file: Path, model: PreTrainedModel, names: set[str]) -> None:
         return
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)()
     read = get_gguf_hf_weights_map(model, processor)
-    # Of fused experts the model's names have no ".weight".
+    # Names of fused experts have no ".weight" in the model.
     unread = sorted(n for n in names if n not in read and n.removesuffix(".weight") not in read)
     if unread:
         raise ModelError(
-            f"{file}: Transformers does not read the tensors {', '.join(unread[:LISTED])} "
-            f"({len(unread)} in all), and the model would not be that of the file; {INSTEAD}"
+            f"{file}: Transformers does not read the tensors {listing(unread, limit=3)}, "
+            f"so the model would differ from the file; {INSTEAD}"
         )
 
 
 def _refuse_other_settings(file: Path, model: PreTrainedModel, reader: GGUFReader) -> None:
-    """Refuse settings of the file that the built model does not have."""
+    """Refuse settings of the file that differ in the built model."""
     config = model.config.get_text_config()
     prefix = f"{reader.fields['general.architecture'].contents()}."
     settings = {
@@ -125,7 +144,7 @@ def _refuse_other_settings(file: Path, model: PreTrainedModel, reader: GGUFReade
     for name, value in settings.items():
         stated = max(value) if isinstance(value, list) and value else value  # one per layer
         if name.endswith("original_context_length") and _rope(config)["rope_type"] == "default":
-            continue  # nothing is scaled by it
+            continue  # without scaling it has no effect
         built = _built_value(name, model)
         if not _same(stated, built):
             raise ModelError(
@@ -135,7 +154,7 @@ def _refuse_other_settings(file: Path, model: PreTrainedModel, reader: GGUFReade
 
 
 def _built_value(name: str, model: PreTrainedModel) -> Any:
-    """What a setting of a GGUF file is in a model of Transformers; None where nothing says so."""
+    """Value of a GGUF setting in a Transformers model; None if the model has no such setting."""
     config = model.config.get_text_config()
     if name == "attention.causal":
         return True
@@ -151,7 +170,7 @@ def _built_value(name: str, model: PreTrainedModel) -> Any:
 
 
 def _same(stated: Any, built: Any) -> bool:
-    """Equal, as far as the file's float32 can say; what is off may also be absent."""
+    """Whether two values are equal in float32; a setting that is off may be absent."""
     if built is None:
         return not stated
     if isinstance(stated, (int, float)) and isinstance(built, (int, float)):
@@ -160,21 +179,22 @@ def _same(stated: Any, built: Any) -> bool:
 
 
 def _rope(config: PretrainedConfig) -> dict[str, Any]:
-    """RoPE parameters, of layers that see everything where there are several kinds."""
+    """RoPE parameters; if there are several kinds of layers, those with full attention."""
     rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {"rope_type": "default"}
     return rope.get("full_attention", rope)
 
 
 def _rotated(model: PreTrainedModel) -> int | None:
-    """Columns of a head that positions rotate."""
+    """Number of columns of a head that RoPE rotates."""
     frequencies = (b for name, b in model.named_buffers() if name.endswith("rotary_emb.inv_freq"))
     return next((2 * b.numel() for b in frequencies), None)
 
 
 def _scale_rope(file: Path, model: PreTrainedModel, reader: GGUFReader) -> None:
-    """Give the model the file's own factor for every rotary frequency (Llama 3.1 and 3.2).
+    """Apply the file's factor for every rotary frequency (Llama 3.1 and 3.2).
 
-    Transformers names no such list; LongRoPE's is one, if it is the same for short and long texts.
+    Transformers has no setting for this list; LongRoPE with equal short and long factors does the
+    same.
     """
     factors = [t.data.tolist() for t in reader.tensors if t.name == ROPE_FACTORS]
     if not factors:
@@ -196,10 +216,10 @@ def _scale_rope(file: Path, model: PreTrainedModel, reader: GGUFReader) -> None:
 
 
 def _split_digits_like_original(tokenizer: PreTrainedTokenizerBase, reader: GGUFReader) -> None:
-    """Restore SmolLM's rule that each digit is a word of its own.
+    """Restore SmolLM's rule that every digit is a separate word.
 
-    Transformers' GGUF reader knows no ``smollm`` pre-tokenizer and falls back to GPT-2's, which
-    treats spaces before a digit differently: a fifth of the HumanEval texts change.
+    Transformers' GGUF reader does not support the ``smollm`` pre-tokenizer and falls back to
+    GPT-2's, which treats spaces before a digit differently: a fifth of the HumanEval texts change.
     """
     from tokenizers import pre_tokenizers
 

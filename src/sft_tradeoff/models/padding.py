@@ -1,30 +1,32 @@
-"""How wide a batch is, and which rows share one."""
+"""How wide a padded batch is, and which examples share one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
-
-
-# Matrix units read tiles: passes of odd widths take up to half as long again.
+# Matrix units process tiles: forward and backward passes of other widths take up to 50 % longer.
 WIDTH_UNIT = 8
 
 
 def padded_width(longest: int) -> int:
-    """Columns of a batch whose longest row has so many tokens."""
+    """Columns of a batch whose longest row has ``longest`` tokens."""
     return math.ceil(longest / WIDTH_UNIT) * WIDTH_UNIT
 
 
 def length_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Group rows of like length, longest first, so that rows × longest ≤ ``batch_tokens``.
+    """Group rows of similar length, so that rows × longest ≤ ``batch_tokens``.
 
     The longest come first, so that memory runs out at the start or never.
+
+    Args:
+        lengths: [n] tokens per row.
+        batch_tokens: Largest number of padded tokens per batch; a longer row is a batch by itself.
+
+    Yields:
+        Indices of the rows of one batch.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0

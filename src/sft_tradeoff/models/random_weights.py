@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Unlike ChatML on purpose: a role ends with its own mark, and nothing opens the answer.
+# Deliberately unlike ChatML: a role ends with its own mark, and nothing opens the answer.
 RANDOM_CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
@@ -42,7 +42,7 @@ def random_model() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def byte_tokenizer() -> PreTrainedTokenizerBase:
-    """Return a tokenizer whose tokens are the 256 bytes, and three special ones."""
+    """Return a tokenizer whose tokens are the 256 bytes and three special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

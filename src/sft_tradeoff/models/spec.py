@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from sft_tradeoff.system.strict import Name, Settings
 
-# Raised by hand when the same material becomes another model folder: repeats all that used it.
+# Raise it when the same asset gives another model folder; everything that used it is repeated.
 MODEL_RECIPE_VERSION = 2
 
 
@@ -36,7 +33,7 @@ class ModelSpec(Settings):
     )
     architecture: dict[str, bool | int | float | str] = Field(
         default_factory=dict,
-        exclude=True,  # tells the cost of a study before the model is fetched, and nothing else
+        exclude=True,  # only used to estimate the cost of a study before the model is fetched
         description="fields of its config.json that give its size, model_type among them",
     )
 

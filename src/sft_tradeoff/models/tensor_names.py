@@ -1,7 +1,7 @@
-"""Whether a folder's tensors are those of the model that its config.json describes.
+"""Check that a folder's tensors are those of the model that its config.json describes.
 
-Transformers draws what is missing at random, leaves out what it does not expect, and says so in a
-table that scrolls by. A study of such weights would look like any other.
+Transformers initializes missing tensors at random and ignores unexpected ones, with no more than a
+table in the log. A study with these weights would look like any other.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.models.folder import ModelError, tensor_shapes
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-LISTED = 3
 _OTHER_SENSES = re.compile(r"vision|visual|image|audio|speech|multi_?modal|projector")
 _NOTHING = re.compile(r"(?!)")
 _UNWRAP = "save the model inside it with save_pretrained and use that folder"
@@ -38,8 +38,8 @@ _WRAPPERS = {  # part of a tensor's name -> who put it there, what to do
 def check_tensors(folder: Path) -> PreTrainedModel:
     """Compare names and shapes of a folder's tensors with its configuration; loads no weights.
 
-    Transformers loads tensors without storage, so that renamed, fused and tied ones count as in
-    real loading: a tenth of a second for a small model.
+    Transformers loads them on the meta device, so renamed, fused and tied tensors are treated as in
+    real loading. Takes a tenth of a second for a small model.
 
     Args:
         folder: With ``config.json`` and safetensors.
@@ -48,8 +48,8 @@ def check_tensors(folder: Path) -> PreTrainedModel:
         The model without storage.
 
     Raises:
-        ModelError: If a tensor is missing, too many or of another shape, or the configuration
-            describes no model.
+        ModelError: If a tensor is missing, unexpected or of another shape, or Transformers cannot
+            build the model.
     """
     from transformers import AutoModelForCausalLM
 
@@ -57,12 +57,18 @@ def check_tensors(folder: Path) -> PreTrainedModel:
     shapes = tensor_shapes(folder)
     try:
         return load_whole(
-            folder, shapes, AutoModelForCausalLM, folder, device_map="meta",
-            local_files_only=True, use_safetensors=True, trust_remote_code=False,
-        )  # fmt: skip
+            folder,
+            shapes,
+            AutoModelForCausalLM,
+            folder,
+            device_map="meta",
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     except ModelError:
         raise
-    except Exception as error:  # from the folder's own values, anywhere in Transformers
+    except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
         raise ModelError(
             f"{folder}: Transformers cannot load this model: {type(error).__name__}: {error}; "
             "check that config.json and the weights belong together"
@@ -70,47 +76,46 @@ def check_tensors(folder: Path) -> PreTrainedModel:
 
 
 def _refuse_quantized(folder: Path) -> None:
-    """Weights of few bits are not trained: what is left, such as norms, would be."""
+    """Refuse quantized weights: they are not trained, but the rest, such as norms, would be."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     settings = (config, config.get("text_config") or {})
     found = next((c["quantization_config"] for c in settings if c.get("quantization_config")), None)
     if found is not None:
         raise ModelError(
             f"{folder}: the weights are quantized (quantization_config: "
-            f"{found.get('quant_method')}), and cannot be trained; use the model that was not "
-            "quantized, or load it with Transformers, dequantize() it and save_pretrained that (if "
-            "the weights are plain, remove quantization_config from config.json)"
+            f"{found.get('quant_method')}) and cannot be trained; use the original model, or load "
+            "it with Transformers, call dequantize() and save_pretrained (if the weights are not "
+            "quantized after all, remove quantization_config from config.json)"
         )
 
 
 def load_whole(
     source: Path, stored: Iterable[str], architecture: Any, *arguments: Any, **keywords: Any
 ) -> PreTrainedModel:
-    """``from_pretrained`` of a model that the tensors of its file fill, all of them and they alone.
+    """Call ``from_pretrained``, and refuse missing, unexpected and differently shaped tensors.
 
-    What Transformers itself knows to be harmless (tied tensors, old buffers) it does not report.
+    Transformers does not report what it knows to be harmless (tied tensors, old buffers).
 
     Args:
         source: Folder or file, named in the message.
-        stored: The file's own names of its tensors.
-        architecture: Class of Transformers that has ``from_pretrained``.
-        arguments: Of ``from_pretrained``.
-        keywords: Of ``from_pretrained``.
+        stored: Names of the tensors in the file.
+        architecture: Transformers class with ``from_pretrained``.
+        arguments: For ``from_pretrained``.
+        keywords: For ``from_pretrained``.
 
     Raises:
-        ModelError: Naming some of the tensors that are missing, too many or of another shape, and
-            the likely reason.
+        ModelError: Naming some of these tensors and the likely reason.
     """
     model: PreTrainedModel
     model, info = architecture.from_pretrained(
         *arguments, output_loading_info=True, ignore_mismatched_sizes=True, **keywords
     )
     other = [f"{name} is {list(a)}, not {list(b)}" for name, a, b in info["mismatched_keys"]]
-    # Of a model that also sees, the language model alone may be what Transformers loads.
+    # Of a multimodal model Transformers may load only the language model.
     apart = _OTHER_SENSES if _has_parts(source) else _NOTHING
     kinds = {
         "missing": sorted(info["missing_keys"]),
-        "not expected": sorted(n for n in info["unexpected_keys"] if not apart.search(n)),
+        "unexpected": sorted(n for n in info["unexpected_keys"] if not apart.search(n)),
         "of another shape": sorted(other),
     }
     found = [f"{_some(names)} {kind}" for kind, names in kinds.items() if names]
@@ -129,20 +134,19 @@ def _has_parts(source: Path) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")
-    return f"{len(names)} ({shown})"
+    return f"{len(names)} ({listing(names, limit=3)})"
 
 
 def _reason(source: Path, model: PreTrainedModel, stored: list[str], missing: list[str]) -> str:
-    """What wrote such names, or where the two sides differ, and what to do."""
+    """Which tool wrote these names, or how weights and configuration differ, and what to do."""
     if source.suffix == ".gguf":
         return (
-            "Transformers does not read all that this file says; use the model's safetensors "
+            "Transformers does not support everything in this file; use the model's safetensors "
             "folder instead"
         )
     for part, (writer, fix) in _WRAPPERS.items():
         if any(f".{part}" in f".{name}" for name in stored):
-            return f"{part!r} in the names was put there by {writer}: {fix}"
+            return f"{part!r} in the names was added by {writer}: {fix}"
     layers = {int(n) for name in stored for n in re.findall(r"(?:^|\.)(?:layers|h)\.(\d+)\.", name)}
     wanted = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     if layers and len(layers) != wanted:
@@ -152,8 +156,9 @@ def _reason(source: Path, model: PreTrainedModel, stored: list[str], missing: li
         )
     if missing == ["lm_head.weight"]:
         return (
-            "if the head is the embedding, set tie_word_embeddings to true in config.json (within "
-            "its text_config, where it has one); else copy or save the whole model again"
+            "if the head shares the embedding's weights, set tie_word_embeddings to true in "
+            "config.json (in its text_config, if there is one); otherwise copy or save the whole "
+            "model again"
         )
     return (
         "use the config.json that was saved with these weights, or copy or save the whole model "
@@ -162,21 +167,20 @@ def _reason(source: Path, model: PreTrainedModel, stored: list[str], missing: li
 
 
 def keep_own_head(model: PreTrainedModel) -> PreTrainedModel:
-    """Let a model's configuration say whether its weights are tied as they are, in place.
+    """Set ``tie_word_embeddings`` to whether the weights really are tied, in place.
 
-    Where the file has a head of its own although its config.json says tied, Transformers keeps the
-    two apart, but only as long as nobody ties them again: lm-eval does.
+    If the file has a separate head although config.json says tied, Transformers keeps the two apart
+    until someone ties the weights again, as lm-eval does.
 
     Raises:
-        ModelError: If some of the tied weights differ, and some do not: no configuration says so.
+        ModelError: If only some of the tied weights differ, which no configuration can express.
     """
     tied = model.all_tied_weights_keys
     apart = model.get_expanded_tied_weights_keys(all_submodels=True).keys() - tied.keys()
     if apart and tied:
         raise ModelError(
-            f"{model.name_or_path}: config.json says that {_some(sorted(apart))} are tied, and the "
-            "weights differ; save the model with weights that are tied, or set "
-            "tie_word_embeddings to false"
+            f"{model.name_or_path}: config.json says that {_some(sorted(apart))} are tied, but the "
+            "weights differ; save the model with tied weights, or set tie_word_embeddings to false"
         )
     if apart:
         for config in (model.config, model.config.get_text_config()):
@@ -185,6 +189,6 @@ def keep_own_head(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def persistent_buffers(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """What a model saves beside its parameters, by name: corrections of routers, for one."""
-    made_anew = {name for name, _ in model.named_non_persistent_buffers()}
-    return {n: b.detach() for n, b in model.named_buffers() if n not in made_anew}
+    """Buffers that are saved with the parameters, by name (e.g. corrections of MoE routers)."""
+    computed = {name for name, _ in model.named_non_persistent_buffers()}
+    return {n: b.detach() for n, b in model.named_buffers() if n not in computed}

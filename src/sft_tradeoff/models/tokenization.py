@@ -1,8 +1,8 @@
-"""Chat template and response mask: which tokens are learned.
+"""Tokenize one example, and mark the tokens of its response, which are learned.
 
-The prompt is rendered and tokenized exactly as at generation time; what the template renders after
-it, up to the end of turn, is the response. So the mask is exact by construction, and training sees
-the same prompt tokens as evaluation.
+The prompt is rendered and tokenized exactly as for generation; what the template renders after it,
+up to the end of turn, is the response. So the response mask is exact by construction, and training
+sees the same prompt tokens as evaluation.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def tokenize_example(
 ) -> TokenizedExample:
     """Tokenize one JSONL record.
 
-    An example that is too long loses the *end* of its response; the prompt is never cut, because
-    an answer to half a question teaches something else.
+    If an example is too long, its response is truncated. The prompt never is, because an answer to
+    half a question would teach something else.
 
     Args:
         tokenizer: With a chat template.
-        record: With ``id``, ``prompt`` and ``response``, and ``system`` if it has a system turn.
+        record: With ``id``, ``prompt``, ``response`` and, for a system turn, ``system``.
         max_length: Largest number of tokens.
 
     Raises:
@@ -55,16 +55,16 @@ def tokenize_example(
     prompt_ids = encode_rendered(tokenizer, turns.prompt)
     response_ids = _continuation(tokenizer, turns, prompt_ids)
     _refuse_lost_text(tokenizer, record, turns, prompt_ids + response_ids)
-    if not end.end_text:  # the model must learn to stop all the same
+    if not end.end_text:  # the template writes no end of turn, but the model must learn to stop
         response_ids.append(end.end_of_turn)
-    room = max_length - len(prompt_ids)
-    if room < 1:
+    answer_length = max_length - len(prompt_ids)
+    if answer_length < 1:
         raise TokenizationError(
-            f"{example_name(record)}: the prompt has {len(prompt_ids)} tokens and leaves no room "
-            f"for a response within training.max_length {max_length}; shorten it or leave it out, "
-            "or raise training.max_length and evaluation.max_length in the study file"
+            f"{example_name(record)}: the prompt has {len(prompt_ids)} tokens, so no response fits "
+            f"into training.max_length {max_length}; shorten or remove the example, or raise "
+            "training.max_length and evaluation.max_length in the study file"
         )
-    kept = response_ids[:room]
+    kept = response_ids[:answer_length]
     return TokenizedExample(
         id=record["id"],
         input_ids=prompt_ids + kept,
@@ -74,36 +74,35 @@ def tokenize_example(
 
 
 def encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of what a chat template rendered, in training and evaluation alike.
+    """Token ids of text that a chat template rendered, in both training and evaluation.
 
-    The template writes the special tokens that it wants; a BOS that the tokenizer would add before
-    others is not among them.
+    The template already contains all special tokens, so the tokenizer adds none, such as BOS.
     """
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
 def example_name(record: Mapping[str, Any]) -> str:
-    """An example as the user can find it: one of a file of theirs by its line."""
+    """Describe an example so that a user can find it, by line if it is from their own file."""
     line = record.get("meta", {}).get("line")
     return f"example {record['id']!r}" + (f" (line {line} of your data file)" if line else "")
 
 
 def _refuse_control_tokens(tokenizer: PreTrainedTokenizerBase, record: dict[str, Any]) -> None:
-    """A prompt could end the user's turn, and an answer with an end of its own is never right."""
+    """Refuse control tokens in turns: a prompt could end the user's turn, an answer itself."""
     for key in ("system", "prompt", "response"):
         found = control_token_pattern(tokenizer).search(record.get(key) or "")
         if found is not None:
             raise TokenizationError(
                 f"{example_name(record)}: the {key} contains {found[0]!r}, a control token of this "
-                "model; remove it (the chat template writes what begins and ends a turn)"
+                "model; remove it (the chat template writes the start and end of a turn)"
             )
 
 
 def _refuse_lost_text(
     tokenizer: PreTrainedTokenizerBase, record: dict[str, Any], turns: Turns, ids: list[int]
 ) -> None:
-    """Refuse text that the tokens do not hold: without bytes, what is unknown is <unk> or lost."""
+    """Refuse text that the tokens cannot represent, so that it becomes <unk> or is lost."""
     if _letters(str(tokenizer.decode(ids))) == _letters(turns.prompt + turns.response):
         return
     for key in ("system", "prompt", "response"):
@@ -112,23 +111,24 @@ def _refuse_lost_text(
         if _letters(read) != _letters(text):
             wanted, found = where_they_part(_letters(text), _letters(read))
             raise TokenizationError(
-                f"{example_name(record)}: the model's tokenizer does not know all of the {key}: "
+                f"{example_name(record)}: the model's tokenizer cannot represent the {key}: "
                 f"{wanted!r} becomes {found!r}; change or remove it, or use another model"
             )
 
 
 def _letters(text: str) -> str:
-    """A text without what tokenizers may well change: white space, case and normal form."""
+    """A text without what tokenizers may change: white space, case and Unicode normal form."""
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _continuation(
     tokenizer: PreTrainedTokenizerBase, turns: Turns, prompt_ids: list[int]
 ) -> list[int]:
-    """Tokens of the response as they stand in the whole conversation.
+    """Tokens of the response as part of the whole conversation.
 
-    Alone it could begin otherwise (a word of SentencePiece with a space). Only where a token would
-    span both is it encoded alone: a prompt has the same tokens whatever follows.
+    Encoded alone it could start differently (SentencePiece adds a space before a word). It is
+    encoded alone only if a token would span prompt and response, because the tokens of the prompt
+    must not depend on what follows.
     """
     whole = encode_rendered(tokenizer, turns.prompt + turns.response)
     if whole[: len(prompt_ids)] == prompt_ids:

@@ -1,4 +1,4 @@
-"""Tokenized examples of one split, in one file."""
+"""Tokenized examples of one split, and the file that holds them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import path_with_checksum, verify_checksum
 
-if TYPE_CHECKING:
-    pass
-
 
 class TokenizationError(UserError, ValueError):
-    """An example cannot be tokenized so that some of its response is learned."""
+    """An example or a file of examples cannot be used for training."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class TokenizedExample:
         id: The example's id.
         input_ids: [T] prompt, then response up to and including the end-of-turn token.
         response_mask: [T] True where the token is learned.
-        truncated: Whether the end of the response did not fit.
+        truncated: Whether the response lost its end.
     """
 
     id: str
@@ -46,7 +42,7 @@ class TokenizedData:
         input_ids: [ΣT] int32.
         response_mask: [ΣT] bool.
         offsets: [n + 1] int64; example i is ``input_ids[offsets[i]:offsets[i + 1]]``.
-        truncated: [n] bool, True where the end of the response did not fit.
+        truncated: [n] bool, True where the response lost its end.
     """
 
     input_ids: np.ndarray
@@ -65,7 +61,7 @@ class TokenizedData:
 
     @property
     def n_supervised(self) -> np.ndarray:
-        """[n] tokens of each response, its end of turn included."""
+        """[n] tokens of each response, including its end of turn."""
         before = np.concatenate([[0], np.cumsum(self.response_mask)])
         n_supervised: np.ndarray = np.diff(before[self.offsets])
         return n_supervised
@@ -91,8 +87,8 @@ class TokenizedData:
         """Read what :meth:`save` wrote.
 
         Raises:
-            DamagedFileError: If it is not as it was written.
-            TokenizationError: If it is something else.
+            DamagedFileError: If it has changed since it was written.
+            TokenizationError: If it is not such a file.
         """
         verify_checksum(path)
         try:

@@ -1,4 +1,4 @@
-"""The chat of a model folder: its tokenizer and template, and what ends an answer."""
+"""The tokenizer of a model folder: chat template, pad token, and the tokens that end an answer."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 TEMPLATE_NAME = "chat_template.jinja"
 SETTINGS_NAME = "generation_config.json"
-# Letters, marks, digits and white space that families of tokenizers cut otherwise.
+# Letters, marks, digits and white space that families of tokenizers split differently.
 PROBE = "a It's 12345 o'clock:  naïve cafe\u0301, x² (a_b) ΑΒΓ 你好\n\n\tIF 2024-01-02 != 3.14!!\n"
-BEGINNING = 2  # tokens: "a", and what stands before it
-SENTENCEPIECE = b"\n"  # first byte of its files: a list of pieces, as protobuf tags it
+N_FIRST = 2  # tokens: "a", and a prefix that the tokenizer may add
+SENTENCEPIECE = b"\n"  # first byte of its files: protobuf's tag of a list of pieces
 
 
 def load_tokenizer(
@@ -38,9 +38,9 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder, with a chat template and a pad token.
 
-    Without a pad token the end-of-sequence token pads; masks tell the two apart. The padding side
-    stays as the model gives it. Of several templates the default one counts, and one that writes
-    today's date gets a fixed one.
+    If there is no pad token, the end-of-sequence token is used; masks tell the two apart. The
+    padding side stays the model's. Of several templates the default one is used, and a template
+    that writes today's date gets a fixed date.
 
     Args:
         path: The folder.
@@ -48,8 +48,8 @@ def load_tokenizer(
 
     Raises:
         ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, the
-            template does not render a conversation as prompt and answer, or a file is not as it
-            was written.
+            template does not render a conversation as prompt and answer, or a file has changed
+            since it was written.
     """
     tokenizer = _load(path)
     try:
@@ -57,18 +57,19 @@ def load_tokenizer(
         end = str(tokenizer.convert_ids_to_tokens(chat_format(tokenizer).end_of_turn))
     except ChatTemplateError as error:
         raise ModelError(f"{path}: {error}") from error
-    if end not in control_tokens(tokenizer):  # else it would be part of what was answered
+    if end not in control_tokens(tokenizer):  # otherwise it would count as part of the answer
         tokenizer.add_special_tokens({"additional_special_tokens": [end]}, False)
     return tokenizer
 
 
 def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict[str, Any]:
-    """Write into a model's folder what its chats are: variables, date and end of turn.
+    """Fix a model folder's chat format in its files: template variables, date and end of turn.
 
-    Every reader of the folder then renders the same, and stops where training ends an answer.
+    Everyone who loads the folder then renders the same text and stops generation where training
+    ends an answer.
 
     Args:
-        folder: A model folder of our own, which is changed.
+        folder: A model folder that was built here; it is changed.
         variables: Values of the template's variables, by name.
 
     Returns:
@@ -92,13 +93,13 @@ def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict
 
 
 def end_tokens(settings: GenerationConfig) -> set[int]:
-    """Tokens that end a generation by these settings."""
+    """Tokens that end a generation according to these settings."""
     ends = settings.eos_token_id
     return set(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
 def generation_ends(folder: Path) -> set[int]:
-    """Tokens that end a generation by the settings of a model folder."""
+    """Tokens that end a generation according to the settings of a model folder."""
     return end_tokens(_settings(folder))
 
 
@@ -110,7 +111,7 @@ def _load(path: str | Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # from the folder's own values, anywhere in Transformers
+    except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
         reason = _only_sentencepiece(Path(path)) or error
         raise ModelError(f"{path}: Transformers cannot load its tokenizer: {reason}") from error
     tokenizer = _as_written(tokenizer, Path(path))
@@ -134,8 +135,9 @@ def _load(path: str | Path) -> PreTrainedTokenizerBase:
 def _as_written(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTokenizerBase:
     """Return a tokenizer that encodes as ``tokenizer.json`` says.
 
-    For some architectures Transformers takes the vocabulary alone from there, and cuts texts as the
-    family's first models do: for Qwen2's every digit by itself, whatever the model has learned.
+    For some architectures Transformers takes only the vocabulary from there and splits text as the
+    family's first models did: for Qwen2, every digit is separate, whatever the model was trained
+    with.
     """
     from tokenizers import Tokenizer
     from transformers import TokenizersBackend
@@ -149,17 +151,18 @@ def _as_written(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedT
     expected = written.encode(PROBE, add_special_tokens=False).ids
     try:
         found = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-    except Exception:  # tokenizers' own: the class asks for tokens that the file does not have
+    except Exception:  # tokenizers has no common class; the file lacks tokens that the class needs
         found = []
-    # How a text begins is a setting beside the file (add_prefix_space): the rest must be the same.
+    # How a text starts depends on a setting outside the file (add_prefix_space); compare the rest.
     n_same = len(os.path.commonprefix([found[::-1], expected[::-1]]))  # noqa: RUF071
-    if max(len(found), len(expected)) - n_same <= BEGINNING:
+    if max(len(found), len(expected)) - n_same <= N_FIRST:
         return tokenizer
     logger.warning(
-        "warning: %s: Transformers would read tokenizer.json as a %s, which cuts texts into other "
-        "tokens; it is used as it is written, and TokenizersBackend.from_pretrained loads it so",
-        folder, type(tokenizer).__name__,
-    )  # fmt: skip
+        "warning: %s: Transformers would load tokenizer.json as a %s, which splits text into other "
+        "tokens; it is used as written instead (as by TokenizersBackend.from_pretrained)",
+        folder,
+        type(tokenizer).__name__,
+    )
     plain: PreTrainedTokenizerBase = TokenizersBackend.from_pretrained(
         folder, local_files_only=True
     )
@@ -167,7 +170,7 @@ def _as_written(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedT
 
 
 def _refuse_tokens_without_row(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Refuse a tokenizer with more tokens than the model, unless no chat has one of them."""
+    """Refuse a tokenizer with more tokens than the model, unless no chat can contain the others."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -180,30 +183,30 @@ def _refuse_tokens_without_row(tokenizer: PreTrainedTokenizerBase, folder: Path)
     beyond = sorted(token for token in used if token >= n_rows)
     if beyond:
         raise ModelError(
-            f"{folder}: the model has rows for {n_rows} tokens, and "
-            f"{tokenizer.convert_ids_to_tokens(beyond[0])!r} is number {beyond[0]} (counted from "
-            "0) of the tokenizer: use the tokenizer that belongs to these weights, or "
-            "model.resize_token_embeddings(len(tokenizer)) and save_pretrained; a pad_token can be "
-            "any token that the model has"
+            f"{folder}: the model has embeddings for {n_rows} tokens, but "
+            f"{tokenizer.convert_ids_to_tokens(beyond[0])!r} has the id {beyond[0]} in the "
+            "tokenizer: use the tokenizer that belongs to these weights, or call "
+            "model.resize_token_embeddings(len(tokenizer)) and save_pretrained; as pad_token, any "
+            "token that the model has will do"
         )
 
 
 def _only_sentencepiece(folder: Path) -> str | None:
-    """What to do where Transformers asks for tiktoken, which could not read the file either."""
+    """Explain how to read a SentencePiece file, where Transformers wrongly asks for tiktoken."""
     for path in [] if (folder / "tokenizer.json").is_file() else folder.glob("*.model"):
         with open(path, "rb") as file:
             if file.read(1) == SENTENCEPIECE:
                 return (
-                    f"{path.name} is SentencePiece's, and there is no tokenizer.json; 'pip install "
-                    "sentencepiece protobuf' (both), or put a tokenizer.json into the folder: "
-                    "AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it where "
-                    "both are installed"
+                    f"{path.name} is a SentencePiece file, and there is no tokenizer.json; 'pip "
+                    "install sentencepiece protobuf' (both), or put a tokenizer.json into the "
+                    "folder: AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes "
+                    "it if both are installed"
                 )
     return None
 
 
 def _name_end_of_turn(folder: Path, token: int) -> None:
-    """Add the end of turn to what ends a generation by the folder's own settings."""
+    """Add the end of turn to the end tokens in the folder's generation settings."""
     settings = _settings(folder)
     ends = end_tokens(settings)
     if token not in ends:

@@ -1,6 +1,6 @@
 """Objectives: pure functions of per-token tensors, one small file per method.
 
-No file imports torch at its top, so that reading the registry stays cheap.
+No file imports torch at module level, so that importing the registry stays fast.
 """
 
 from sft_tradeoff.objectives.dft import dft_weights

@@ -1,4 +1,4 @@
-"""What a method is: the seams at which training, reference statistics and merging attach."""
+"""What a method is: the hooks that training, reference statistics and merging call."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Parameterization = Literal["full", "adapter"]
+TOP = 20  # likeliest tokens over which ``TokenBatch.entropy_top20`` is taken
 
 
 class Options(BaseModel):
-    """Base of a method's hyperparameters: immutable, unknown keys refused, ranges in the fields.
+    """Base class of a method's hyperparameters: immutable, with ranges; refuses unknown keys.
 
-    Infinite values are refused too: a run's JSON configuration could not hold them.
+    Also refuses infinite values, which a run's JSON configuration could not hold.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -29,15 +30,15 @@ class Options(BaseModel):
             isinstance(value, bool)
             and cls.model_fields[str(info.field_name)].annotation is not bool
         ):
-            raise ValueError(f"{str(value).lower()} is no number or name")
+            raise ValueError(f"{str(value).lower()} is not a number or a name")
         return value
 
     @property
     def needs(self) -> frozenset[str]:
-        """Statistics of :class:`TokenBatch` that these options read beyond ``nll``.
+        """Statistics of :class:`TokenBatch` that these options need in addition to ``nll``.
 
-        ``reference_nll`` adds the reference stage to the DAG; ``old_nll`` and ``entropy_top20``
-        are computed while training.
+        ``reference_nll`` adds the reference stage to the workflow; ``old_nll`` and
+        ``entropy_top20`` are computed during training.
         """
         return frozenset()
 
@@ -45,8 +46,8 @@ class Options(BaseModel):
     def whole_batch(self) -> bool:
         """Whether a token's weight depends on other sequences of the global batch.
 
-        If so, and the batch is cut into micro-batches, all its losses are computed once before the
-        first backward pass.
+        If it does and the batch is split into micro-batches, all losses are computed once more
+        before the first backward pass.
         """
         return False
 
@@ -62,7 +63,8 @@ class TokenBatch:
         reference_median: nats, median over the training set of the sequences' mean ``nll`` under
             θ0; comes with ``reference_nll``.
         old_nll: [N] float32, nats, under the model of an earlier step (``Options.refresh_every``).
-        entropy_top20: [N] float32, nats, of the current model's 20 likeliest tokens, renormalized.
+        entropy_top20: [N] float32, nats, entropy of the current model's 20 likeliest tokens,
+            renormalized.
     """
 
     nll: Tensor
@@ -75,7 +77,7 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to fine-tune; every seam that is None is left out of the loss or the workflow.
+    """One way to fine-tune; a hook that is None is left out of the loss or the workflow.
 
     loss = (Σ w·nll + Σ penalty) / N + parameter penalty, over the N tokens of the global batch.
 
@@ -84,13 +86,13 @@ class Method:
         source: Paper (and equation) of the method.
         options: Hyperparameters with defaults and ranges.
         weights: Detached token weights [N].
-        diagnostics: Scalars worth logging at every step (e.g. TALR's τ).
+        diagnostics: Scalars to log at every step (e.g. TALR's τ).
         penalty: Differentiable penalty [N] from the log-probabilities [N, V] of the current model
-            and of θ0 at the supervised tokens; makes training run θ0 beside the model.
-        parameter_penalty: From a piece of the parameters and its value in θ0, the penalty [] and
+            and of θ0 at the supervised tokens; training then runs θ0 as well.
+        parameter_penalty: From some of the parameters and their values in θ0, the penalty [] and
             its gradient (same shape); in pieces, so that no second full gradient exists.
-        adapter: The keywords of peft's adapter configuration, for methods that train adapters.
-        merge: Builds one final tensor from θ0's and another run's; no training of its own.
+        adapter: Keywords for peft's adapter configuration, for methods that train adapters.
+        merge: Computes one final tensor from θ0's and another run's; nothing is trained.
     """
 
     name: str
@@ -105,7 +107,7 @@ class Method:
 
     @property
     def parameterization(self) -> Parameterization:
-        """What is trained; adapters have learning rates of their own."""
+        """What is trained; adapters use separate learning rates."""
         return "adapter" if self.adapter else "full"
 
 
@@ -117,13 +119,13 @@ def sequence_means(nll: Tensor, sequence: Tensor) -> tuple[Tensor, Tensor]:
         sequence: [N] int64; the numbers need not be contiguous.
 
     Returns:
-        Means [≤ B], and the place in them of each token's sequence [N].
+        Means [≤ B], and for each token the index of its sequence's mean [N].
     """
     _, position, count = sequence.unique(return_inverse=True, return_counts=True)
     return nll.new_zeros(len(count)).index_add(0, position, nll) / count, position
 
 
 def mean_one(weights: Tensor) -> Tensor:
-    """Rescale weights [N] to mean one; weights that are all zero stay so."""
+    """Rescale weights [N] to mean one; if all are zero, they stay zero."""
     mean = weights.mean()
     return weights / mean if mean > 0 else weights

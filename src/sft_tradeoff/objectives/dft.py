@@ -1,7 +1,7 @@
-"""DFT, dynamic fine-tuning (arXiv 2508.05629): weigh each token by its own probability.
+"""DFT, dynamic fine-tuning (arXiv 2508.05629): weight each token by its probability.
 
-loss = Σ sg[pᵢ]·ℓᵢ / N. The gradient of p·(−log p) with p held constant is −∇p: rare tokens no
-longer get the 1/p boost of the likelihood. TALR with τ = 1 and no floor is the same.
+loss = Σ sg[pᵢ]·ℓᵢ / N. With the weight p held constant, the gradient of p·(−log p) is −∇p, without
+the factor 1/p by which the likelihood emphasizes rare tokens. Same as TALR with τ = 1 and no floor.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """EAFT, entropy-adaptive fine-tuning (arXiv 2601.02151): learn where the model is unsure.
 
-loss = Σ sg[(Hᵢ / ln 20)^α]·ℓᵢ / N, with Hᵢ the entropy of the 20 likeliest tokens, renormalized. A
-token that the model is sure of and gets wrong ("confident conflict") has a low H.
+loss = Σ sg[(Hᵢ / ln 20)^α]·ℓᵢ / N, with Hᵢ the entropy of the 20 likeliest tokens, renormalized.
+Where the model is confident but wrong ("confident conflict"), H is low and the token weighs little.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from sft_tradeoff.objectives.base import Method, Options, TokenBatch
+from sft_tradeoff.objectives.base import TOP, Method, Options, TokenBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-TOP = 20
 
 
 class EaftOptions(Options):
@@ -26,7 +24,7 @@ class EaftOptions(Options):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The entropy comes with the loss, from the same logits."""
+        """The entropy, computed with the loss from the same logits."""
         return frozenset({"entropy_top20"})
 
 

@@ -1,8 +1,8 @@
-"""FLOW (arXiv 2502.02797): weigh the samples that θ0 finds easy, once and for all.
+"""FLOW (arXiv 2502.02797): give more weight to samples that θ0 finds easy, with fixed weights.
 
 loss = Σ exp(−fᵢ/τ)·ℓ / N with fᵢ the mean loss of sample i under θ0 and τ the median of f over the
-training set. At token level every token is weighed by its own loss under θ0 instead; with a
-fixed τ that is TALR with frozen weights and no floor.
+training set. At token level, f is each token's own loss under θ0; with a fixed τ that is TALR with
+frozen weights and no floor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sft_tradeoff.objectives.base import Method, Options, TokenBatch, sequence_m
 if TYPE_CHECKING:
     from torch import Tensor
 
-MIN_TAU = 1e-4  # nats; a training set that θ0 knows by heart has τ → 0
+MIN_TAU = 1e-4  # nats; for a training set that θ0 has memorized, τ → 0
 
 
 class FlowOptions(Options):
@@ -31,7 +31,7 @@ class FlowOptions(Options):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Everything comes from θ0."""
+        """All weights are computed from θ0's losses."""
         return frozenset({"reference_nll"})
 
     def model_post_init(self, _context: object) -> None:

@@ -1,7 +1,7 @@
 """KL-Reg: stay close to θ0's distribution on the response tokens.
 
-loss = Σ (ℓᵢ + β·KLᵢ) / N, KLᵢ over the whole vocabulary at the position that predicts token i.
-Direction and β are a choice (the paper does not fix them).
+loss = Σ (ℓᵢ + β·KLᵢ) / N, with KLᵢ over the whole vocabulary at the position that predicts token i.
+The paper fixes neither the direction nor β; both are our choice.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def kl_divergence(
     Returns:
         [N] nats ≥ 0 up to rounding, differentiable in ``log_probabilities``.
     """
-    from torch import linalg  # here, because reading the registry must stay cheap
+    from torch import linalg  # imported here so that importing the registry stays fast
 
     first, second = reference, log_probabilities
     if direction == "reverse":
         first, second = second, first
     probability = first.exp()  # (N, V)
     if first.amin() > -math.inf and second.amin() > -math.inf:
-        # As cross-entropy less entropy: half the passes over [N, V] of the general form.
+        # Cross-entropy minus entropy: half as many passes over [N, V] as the general form.
         return linalg.vecdot(probability, first) - linalg.vecdot(probability, second)
-    # Where p = 0, p·log p is 0, but 0·(−∞) is not a number.
+    # Where p = 0, p·log p is 0, but 0·(−∞) is NaN.
     return (probability * (first - second).where(probability > 0, 0.0)).sum(-1)
 
 
@@ -60,7 +60,7 @@ def _penalty(log_probabilities: Tensor, reference: Tensor, options: KlRegOptions
 
 METHOD = Method(
     name="kl_reg",
-    source="KL regularisation to θ0, e.g. arXiv 2509.04259 for why",
+    source="KL regularization to θ0 (motivation: arXiv 2509.04259)",
     options=KlRegOptions,
     penalty=_penalty,
 )

@@ -1,7 +1,7 @@
 """L2-Reg: pull every weight back to its initial value.
 
-loss = Σ ℓᵢ / N + λ·‖θ − θ₀‖². The norm *sums* over all trained parameters. Some codes divide it
-by their number, which makes λ weaker by that factor: 1e-3 there is 1e-11 here at 10⁸ weights.
+loss = Σ ℓᵢ / N + λ·‖θ − θ₀‖². The norm *sums* over all trained parameters. For implementations that
+average, λ is weaker by their number: at 10⁸ parameters, 1e-3 there is 1e-11 here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _penalty(parameter: Tensor, initial: Tensor, options: L2RegOptions) -> tuple
 
 METHOD = Method(
     name="l2_reg",
-    source="L2 regularisation to the initial weights (L2-SP, arXiv 1802.01483)",
+    source="L2 regularization to the initial weights (L2-SP, arXiv 1802.01483)",
     options=L2RegOptions,
     parameter_penalty=_penalty,
 )

@@ -1,8 +1,8 @@
-"""LoRA (arXiv 2106.09685): train a low-rank addition to every linear layer.
+"""LoRA (arXiv 2106.09685): train a low-rank update of every linear layer except the head.
 
-W = W₀ + (α/r)·B·A with B = 0 at the start, so training begins exactly at θ0. The head is not
-adapted. It needs learning rates of its own, 10-100 times those of full fine-tuning
-(``learning_rates.adapter``). No dropout: the result would depend on how the batch is cut.
+W = W₀ + (α/r)·B·A with B = 0 at the start, so training starts exactly at θ0. Learning rates must be
+10 to 100 times those of full fine-tuning, hence the separate ``learning_rates.adapter``. No
+dropout: results would depend on how the batch is split.
 """
 
 from __future__ import annotations

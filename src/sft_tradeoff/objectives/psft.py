@@ -1,8 +1,8 @@
 """PSFT, proximal SFT (arXiv 2508.17784): PPO's clipped ratio with advantage one.
 
 maximize Σ min(rᵢ, clip(rᵢ, 1−ε_low, 1+ε_high)) / N with rᵢ = π_θ(xᵢ)/π_old(xᵢ). Its gradient is
-that of −Σ sg[wᵢ]·ℓᵢ / N with wᵢ = rᵢ where rᵢ ≤ 1+ε_high and 0 above. The lower clip never acts:
-below it the minimum is rᵢ itself. So it is no option here.
+that of −Σ sg[wᵢ]·ℓᵢ / N with wᵢ = rᵢ where rᵢ ≤ 1+ε_high and 0 above. The lower clip never acts,
+because below it the minimum is rᵢ itself; therefore ε_low is not an option here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The methods a study can name. A new one is a file beside this one and a line here."""
+"""The methods that a study can name. To add one, write a file and add it here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STM, selective token masking (arXiv 2501.14315): leave out tokens that surprise θ0.
+"""STM, selective token masking (arXiv 2501.14315): mask tokens that surprise θ0.
 
 loss = Σ wᵢ·ℓᵢ / N with wᵢ = 1 where the token's perplexity under θ0, exp(ℓᵢ(θ0)), is at most 2.5,
 and 0 elsewhere.
@@ -32,7 +32,7 @@ class StmOptions(Options):
 
     @property
     def whole_batch(self) -> bool:
-        """The number of remaining tokens is the global batch's."""
+        """Normalization counts the remaining tokens of the global batch."""
         return self.normalize
 
 

@@ -2,7 +2,7 @@
 
 minimize over w on the simplex  Σ wᵢ ℓᵢ(θ) + τ Σ wᵢ log wᵢ   ⇒   wᵢ ∝ exp(−ℓᵢ/τ) = p_θ(xᵢ)^{1/τ}
 
-The weights are constants of the step (stop-gradient), floored so that hard tokens still teach.
+The weights are constant within a step (stop-gradient) and have a floor, so hard tokens still count.
 With τ = 1 and no floor they are exactly DFT's w = p.
 """
 
@@ -18,13 +18,13 @@ from sft_tradeoff.objectives.base import Method, Options, TokenBatch, mean_one, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A batch that the model knows by heart has τ → 0, where exp(−ℓ/τ) is undefined; below this
-# temperature (nats) the weights of tokens with ℓ ≪ 1e-4 no longer sharpen.
+# For a batch that the model has memorized, τ → 0, where exp(−ℓ/τ) is undefined. At this minimum
+# (nats) the weights of tokens with ℓ ≪ 1e-4 stay near one.
 MIN_TAU = 1e-4
 
 
 class TalrOptions(Options):
-    """Options of TALR; the defaults are the reading of the paper that section 4 supports."""
+    """Options of TALR; the defaults follow section 4 of the paper."""
 
     tau: Literal["median", "mean"] | float = Field(
         "median", description="temperature in nats: a statistic of the global batch, or fixed > 0"
@@ -49,21 +49,20 @@ class TalrOptions(Options):
 
     @property
     def whole_batch(self) -> bool:
-        """A fixed temperature without rescaling or ranking looks at one token at a time."""
+        """Yes, unless the temperature is fixed and weights are neither rescaled nor ranked."""
         fixed = isinstance(self.tau, float) and self.quantile is None
         return not fixed or self.normalize or self.top_k is not None
 
     def model_post_init(self, _context: object) -> None:
-        """Refuse a temperature that is not positive, or that nothing would read."""
+        """Refuse a temperature that is not positive, or that would not be used."""
         if isinstance(self.tau, float) and not self.tau > 0:
             raise ValueError(f"tau {self.tau} must be > 0, or 'median' or 'mean'")
         if self.quantile is not None and self.tau != "median":
             raise ValueError(f"quantile {self.quantile} replaces tau {self.tau}; give one of them")
-        if self.top_k is not None and (self.tau, self.quantile, self.level) != (
-            "median", None, "sequence",
-        ):  # fmt: skip
+        temperature = (self.tau, self.quantile, self.level)
+        if self.top_k is not None and temperature != ("median", None, "sequence"):
             raise ValueError(
-                f"top_k {self.top_k} uses no temperature; leave out tau, quantile, level"
+                f"top_k {self.top_k} does not use a temperature; remove tau, quantile and level"
             )
 
 
@@ -103,7 +102,7 @@ def _quantile(values: Tensor, q: float) -> Tensor:
     ordered = values.sort().values
     rank = q * (len(ordered) - 1)
     low = int(rank)
-    high = math.ceil(rank)  # = low on a whole rank, where an infinite neighbour must not count
+    high = math.ceil(rank)  # = low for a whole rank, where an infinite neighbor must not count
     return ordered[low] + (rank - low) * (ordered[high] - ordered[low])
 
 
@@ -129,7 +128,7 @@ def talr_weights(
         quantile: See :func:`talr_temperature`.
         level: See :func:`talr_temperature`.
         top_k: In (0, 1]; weigh the ⌈top_k·N⌉ tokens of smallest loss 1 and the rest ``floor``
-            (our reading of "top-k TALR": the same order of tokens, a hard cut).
+            (our reading of "top-k TALR": tokens in the same order, with a hard threshold).
 
     Returns:
         [N] float32, detached.

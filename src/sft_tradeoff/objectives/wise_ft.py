@@ -1,6 +1,6 @@
-"""Wise-FT (arXiv 2109.01903): average θ0 and a fine-tuned model; no training of its own.
+"""Wise-FT (arXiv 2109.01903): average the weights of θ0 and a fine-tuned model.
 
-θ = (1−α)·θ₀ + α·θ_trained. One trained run serves a whole grid of α.
+θ = (1−α)·θ₀ + α·θ_trained. Nothing is trained: one trained run serves a whole grid of α.
 """
 
 from __future__ import annotations

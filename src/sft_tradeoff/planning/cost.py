@@ -19,9 +19,11 @@ from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.suite.base import ITEM_TOKENS
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.training.memory import estimate, model_size
@@ -31,15 +33,6 @@ if TYPE_CHECKING:
 
 GB = 1e9
 N_JOBS = 1
-# Tokens that an item of the general suite makes the model read (all choices) and write.
-ITEM_TOKENS = {"multiple_choice": (100, 0), "text": (220, 0), "generation": (200, 250)}
-N_ITEMS = {  # where a study asks all
-    "piqa": 1500, "commonsense_qa": 1214, "openbookqa": 500, "social_iqa": 1924, "boolq": 3270,
-    "asdiv_choice": 1004, "asdiv": 1054, "ifeval_generated": 300, "human_eval": 164,
-    "code_length_news": 982, "code_length_dialogue": 90, "code_length_math": 120,
-    "code_length_code": 164, "ifeval": 541, "gsm8k": 1319, "humaneval": 164,
-    "humaneval_instruct": 164,
-}  # fmt: skip
 
 
 class CostError(UserError):
@@ -153,8 +146,8 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
         read += domain.n_test * (prompt + response)
         written += domain.n_test * response
     for task, limit in config.evaluation.tasks.items():
-        n_items = min(limit or math.inf, N_ITEMS.get(task, 1000))
-        item = ITEM_TOKENS[BENCHMARKS[task].kind]
+        benchmark = BENCHMARKS[task]
+        n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
         read, written = read + n_items * item[0], written + n_items * item[1]
     host = hardware.step_s if config.evaluation.backend == "hf" else 0.0
     step = max(2 * n / (hardware.bandwidth * GB), host)
@@ -279,7 +272,7 @@ def markdown(costs: list[ModelCost]) -> str:
         "model", "parameters", "runs (averages)", "training tokens", "training GPU-h",
         "evaluation GPU-h", "cache GB", "weights GB", "resume points GB", "memory per GPU GiB",
     )  # fmt: skip
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
+    rows = []
     for c in costs:
         cells = [
             c.model, f"{c.n_parameters / 1e9:.2f} B", f"{c.n_trained} ({c.n_averaged})",
@@ -287,7 +280,7 @@ def markdown(costs: list[ModelCost]) -> str:
             *(f"{size / GB:.1f}" for size in (c.cache, c.weights, c.resume)),
             f"{c.memory / 2**30:.0f} ({c.memory_method})",
         ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
     keys = ("training", "evaluation", "cache", "weights", "resume")
     total = {key: sum(getattr(c, key) for c in costs) for key in keys}
     cells = [
@@ -295,7 +288,7 @@ def markdown(costs: list[ModelCost]) -> str:
         f"{sum(c.n_tokens for c in costs) / 1e6:.1f} M", f"{total['training']:.1f}",
         f"{total['evaluation']:.1f}", f"{total['cache'] / GB:.1f}", "", "", "",
     ]  # fmt: skip
-    return "\n".join([*lines, "| " + " | ".join(cells) + " |"])
+    return markdown_table(header, [*rows, cells], n_left=1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -37,13 +37,13 @@ from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import sha256_of
 from sft_tradeoff.system.strict import LONGEST_NAME, NAME_PATTERN
+from sft_tradeoff.system.text import listing
 from sft_tradeoff.system.validation import closest, explain
 
 logger = logging.getLogger(__name__)
 
 TEST_SHARE = 5  # one prompt in five
 EVERYTHING = 10**9
-LISTED_PROMPTS = 3
 HASH_DIGITS = 8
 T = TypeVar("T")
 
@@ -175,12 +175,11 @@ def _warn_of_contradictions(data: Path, lines: list[Line]) -> None:
         groups[line.key].append(line)
     differing = [g for g in groups.values() if len({normalize(e.answer) for e in g}) > 1]
     if differing:
-        listed = [" and ".join(str(e.number) for e in g) for g in differing[:LISTED_PROMPTS]]
-        listed += ["..."] * (len(differing) > LISTED_PROMPTS)
+        numbers = (" and ".join(str(e.number) for e in g) for g in differing)
         logger.warning(
             "warning: %s: prompts with answers that differ: %d (lines %s); a model gives one of "
             "them, and the others count as wrong: keep one, unless all are meant",
-            data, len(differing), "; ".join(listed),
+            data, len(differing), listing(numbers, separator="; "),
         )  # fmt: skip
 
 

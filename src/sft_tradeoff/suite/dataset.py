@@ -1,4 +1,4 @@
-"""Items that were read and checked, as the data set of an lm-eval task."""
+"""Items as the data set of an lm-eval task."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def in_memory(splits: Mapping[str, Rows]) -> Callable[..., dict[str, Any]]:
-    """Return what a task file calls ``custom_dataset``.
+    """Return a value for the key ``custom_dataset`` of a task definition.
 
-    A file named in the task file would be read again, through a cache that knows it by path and
-    time only: another one put in its place would be asked from the old copy.
+    A ``dataset_path`` would make ``datasets`` read the file a second time, through a cache that
+    identifies it by path and modification time only: after the file was replaced, the model could
+    still be asked the old items.
 
     Args:
         splits: Rows by name of the split.
@@ -21,13 +22,13 @@ def in_memory(splits: Mapping[str, Rows]) -> Callable[..., dict[str, Any]]:
     def load(**_: Any) -> dict[str, Any]:
         from datasets import Dataset
 
-        return {split: Dataset.from_list(_alike(rows)) for split, rows in splits.items()}
+        return {split: Dataset.from_list(_same_columns(rows)) for split, rows in splits.items()}
 
     return load
 
 
-def _alike(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with the same columns: Dataset keeps those of the first row only."""
+def _same_columns(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give every row all columns: ``Dataset.from_list`` keeps only those of the first row."""
     rows = list(rows)
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [{column: row.get(column) for column in columns} for row in rows]

@@ -1,8 +1,8 @@
-"""Instruction following, IFEval-style: generated prompts, graded by lm-eval's own checkers.
+"""Instruction following in the style of IFEval: generated prompts, lm-eval's own checkers.
 
-The prompts are made here because google/IFEval is on the hub. How a constraint is worded, which
-constraints conflict and whether a response follows them is lm-eval's (Zhou et al., 2311.07911), so
-that a score means here what it means there; the prompts differ, so the numbers do not compare.
+The prompts are generated because google/IFEval is only on the hub. The wording of constraints,
+which of them conflict and how a response is checked are lm-eval's (Zhou et al., arXiv 2311.07911),
+so a score has the same meaning; the prompts differ, so scores are not comparable with IFEval's.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import json
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 from unittest import mock
 
+from sft_tradeoff.suite.base import Benchmark, Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.chat_task import chat_task
+from sft_tradeoff.suite.items import Item
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +29,10 @@ SEED = 0
 N_ITEMS = 300
 MAX_NEW_TOKENS = 256  # about 190 words, enough for every constraint drawn here
 METRICS = ("prompt_level_strict", "prompt_level_loose", "inst_level_strict", "inst_level_loose")
-Item = dict[str, Any]
 
 
-# Noun phrases that follow "about", and words that such a text may well contain: none within the
-# phrase or within another of the words, because the checkers look for substrings.
+# Noun phrases to follow "about", and words that a text about it is likely to contain. No word is
+# part of the phrase or of another word, because the checkers search for substrings.
 _TOPICS = """\
 learning to bake bread at home: flour oven dough patience kitchen crust
 a lost cat that found its way back: street whiskers window collar hungry garden
@@ -81,7 +82,7 @@ TOPICS = {
     phrase: words.split() for phrase, words in (line.split(": ") for line in _TOPICS.splitlines())
 }
 
-# Texts in which placeholders such as [name] belong, and others.
+# Kinds of text in which placeholders such as [name] are natural, and others.
 _FORMS = (
     "a short email to a friend about {topic}",
     "a short letter to the editor of a local newspaper about {topic}",
@@ -122,7 +123,7 @@ _END_PHRASES = (
 
 
 class _Draw(NamedTuple):
-    """Material that the constraints of one prompt draw from; no word is drawn twice."""
+    """What the constraints of one prompt draw from; no word is drawn twice."""
 
     rng: random.Random
     words: list[str]
@@ -141,7 +142,7 @@ def _letter_frequency(draw: _Draw) -> Item:
     if draw.rng.random() < 0.5:
         letter, frequency = draw.rng.choice("bcdfghmpuw"), draw.rng.randint(5, 10)
         return {"letter": letter, "let_frequency": frequency, "let_relation": "at least"}
-    # Keywords, which another constraint may require, must not use the letter up.
+    # Keywords that another constraint may require must not contain the rare letter.
     letter = draw.rng.choice([c for c in "jkqvxz" if c not in "".join(draw.words)])
     return {"letter": letter, "let_frequency": draw.rng.randint(3, 5), "let_relation": "less than"}
 
@@ -177,7 +178,7 @@ _END = "startend:end_checker"
 _UPPER = "change_case:english_capital"
 _LOWER = "change_case:english_lowercase"
 
-# Arguments in the reach of a small model. Two of lm-eval's 25 types need nltk's data and are left
+# Arguments that a small model can satisfy. Two of lm-eval's 25 types need nltk's data and are left
 # out: length_constraints:number_sentences and change_case:capital_word_frequency.
 _ARGUMENTS: dict[str, Callable[[_Draw], Item]] = {
     "keywords:existence": lambda draw: {"keywords": draw.take(draw.rng.randint(2, 3))},
@@ -197,7 +198,7 @@ _ARGUMENTS: dict[str, Callable[[_Draw], Item]] = {
     "detectable_format:json_format": _one_of(),
     _TITLE: _one_of(),
     "combination:two_responses": _one_of(),
-    _REPEAT: _one_of(),  # its argument is the request itself
+    _REPEAT: _one_of(),  # the argument is the request itself
     _END: _one_of(end_phrase=_END_PHRASES),
     _UPPER: _one_of(),
     _LOWER: _one_of(),
@@ -206,49 +207,49 @@ _ARGUMENTS: dict[str, Callable[[_Draw], Item]] = {
 }
 INSTRUCTION_TYPES = tuple(_ARGUMENTS)
 
-# Beyond lm-eval's own table: of each set, at most one in a prompt.
+# In addition to lm-eval's own table: at most one of each set in a prompt.
 _EXCLUSIVE: tuple[set[str], ...] = (
-    # Each prescribes the layout of the whole response.
+    # Each determines the layout of the whole response.
     {_PARAGRAPHS, _NTH_PARAGRAPH, _BULLETS, _SECTIONS},
-    # Each takes the last words, or asks for a phrase in its own case.
+    # Each determines the last words, or the case of a given phrase.
     {_END, _POSTSCRIPT, _LOWER},
     {_END, _UPPER},
     {_SECTIONS, _UPPER, _LOWER},
     {_NTH_PARAGRAPH, _UPPER},
-    # A title or a postscript would be a paragraph of its own, or the start of one.
+    # A title or a postscript would be a separate paragraph, or the start of one.
     {_NTH_PARAGRAPH, _TITLE},
     {_NTH_PARAGRAPH, _POSTSCRIPT},
     # The word and the letters are chosen for English.
     {_NTH_PARAGRAPH, _LANGUAGE},
     {_LETTERS, _LANGUAGE},
-    # A line that starts with *highlighted text* counts as a bullet point.
+    # A line that starts with *highlighted text* is counted as a bullet point.
     {_BULLETS, _HIGHLIGHTS},
 )
 
 
 @functools.cache
 def ifeval_module() -> ModuleType:
-    """lm-eval's IFEval module, imported without its download, language detection seeded."""
-    # At import lm-eval downloads nltk's sentence model unless it finds it; nothing here uses it.
+    """Import lm-eval's IFEval module without its download and seed its language detection."""
+    # On import lm-eval downloads nltk's sentence model if it is missing; it is not needed here.
     with mock.patch("nltk.data.find"):
         from lm_eval.tasks.ifeval import instructions, utils
     instructions.langdetect.DetectorFactory.seed = 0
-    # It logs every text whose language it cannot tell, in full, and counts it as followed.
+    # It logs the full text of every response whose language it cannot detect.
     instructions.logger.setLevel(logging.CRITICAL)
     return cast(ModuleType, utils)
 
 
 def _compatible(a: str, b: str) -> bool:
-    """Whether two instruction types may meet in one prompt."""
-    if _REPEAT in (a, b):  # the repeated request would satisfy or break the other one by itself
+    """Whether two instruction types may occur in one prompt."""
+    if _REPEAT in (a, b):  # the repeated request alone could satisfy or violate the other
         return False
-    table = ifeval_module().instructions_registry.INSTRUCTION_CONFLICTS  # one-sided: look both ways
+    table = ifeval_module().instructions_registry.INSTRUCTION_CONFLICTS  # not symmetric
     conflict = a in table[b] or b in table[a] or any({a, b} <= group for group in _EXCLUSIVE)
     return not conflict
 
 
 def _draw_types(rng: random.Random, first: str) -> list[str]:
-    """One to three compatible types, starting from a given one so that each gets its share."""
+    """One to three compatible types; the first is given, so that all types are equally frequent."""
     types = [first]
     (n_types,) = rng.choices((1, 2, 3), weights=(5, 3, 2))
     while len(types) < n_types:
@@ -256,7 +257,7 @@ def _draw_types(rng: random.Random, first: str) -> list[str]:
         if not fitting:
             break
         types.append(rng.choice(fitting))
-    # What follows an example of a list would read as part of it.
+    # Last, because text after an example of a list would read as part of the list.
     return sorted(types, key=lambda t: t in (_BULLETS, _SECTIONS))
 
 
@@ -269,7 +270,7 @@ def _request(rng: random.Random, topic: str, types: list[str]) -> str:
 
 def _item(index: int) -> Item:
     rng = random.Random(f"{SEED}:{index}")
-    # 23 types and 43 topics in turn: coprime, so that no pair comes twice among the first 989.
+    # 23 types and 43 topics in turn; coprime, so no pair is repeated in the first 989 items.
     topic, words = list(TOPICS.items())[index % len(TOPICS)]
     types = _draw_types(rng, INSTRUCTION_TYPES[index % len(INSTRUCTION_TYPES)])
     request = _request(rng, topic, types)
@@ -294,7 +295,7 @@ def build(source: Path | None = None) -> list[Item]:
     """Generate the prompts in the schema of google/IFEval, with an ``id``.
 
     Args:
-        source: Ignored; the benchmark has no source material.
+        source: Ignored; there is no source material.
 
     Returns:
         :data:`N_ITEMS` items: ``id``, ``key``, ``prompt`` (without chat template),
@@ -304,18 +305,17 @@ def build(source: Path | None = None) -> list[Item]:
 
 
 def _followed(item: Mapping[str, Any], response: str, check: Callable[..., Any]) -> list[float]:
-    """Per instruction 1 or 0, or NaN where the checker itself broke."""
+    """1 or 0 per instruction, or NaN if its checker failed."""
     module, followed = ifeval_module(), []
     for instruction, arguments in zip(item["instruction_id_list"], item["kwargs"], strict=True):
-        # One at a time, so that a broken checker can be named.
+        # One at a time, to know which checker failed.
         single = module.InputExample(item["key"], [instruction], item["prompt"], [arguments])
         try:
             followed.append(float(check(single, response).follow_all_instructions))
-        except Exception as error:  # whatever it is, it is neither a pass nor a failure
-            logger.warning(
-                "item %s: the checker of %s broke on the response (%s: %s); the score is NaN",
-                item["id"], instruction, type(error).__name__, error,
-            )  # fmt: skip
+        except Exception as error:  # neither a pass nor a failure of the model
+            reason = f"{type(error).__name__}: {error}"
+            message = "item %s: the checker of %s failed on the response (%s); the score is NaN"
+            logger.warning(message, item["id"], instruction, reason)
             followed.append(math.nan)
     return followed
 
@@ -323,45 +323,44 @@ def _followed(item: Mapping[str, Any], response: str, check: Callable[..., Any])
 def score(item: Mapping[str, Any], response: str) -> dict[str, float]:
     """Grade one response as lm-eval's ``ifeval`` does.
 
-    Loose grading also accepts it without its first or last line or its asterisks.
+    Loose grading also accepts the response without its first or last line or its asterisks.
 
     Args:
         item: One item of :func:`build`.
-        response: Generated text; searched and parsed, never evaluated.
+        response: Generated text; it is searched and parsed, never executed.
 
     Returns:
-        Per metric: prompt level 1 if all instructions are followed, else 0; instruction level the
-        number followed. NaN, with the reason in the log, where a checker broke.
+        By metric. Prompt level: 1 if all instructions are followed, else 0. Instruction level: how
+        many are followed. NaN, with the reason in the log, where a checker failed.
     """
     ifeval = ifeval_module()
     strict = _followed(item, response, ifeval.test_instruction_following_strict)
     loose = _followed(item, response, ifeval.test_instruction_following_loose)
-    # Product and sum keep a NaN; min and all would not.
+    # Product and sum propagate NaN; min and all would not.
     scores = math.prod(strict), math.prod(loose), sum(strict), sum(loose)
     return dict(zip(METRICS, scores, strict=True))
 
 
 def instruction_following_task(
-    name: str, items: Sequence[Item], tokenizer: Any, max_gen_toks: int
-) -> dict[str, Any]:
-    """lm-eval task: chat prompt, greedy generation, lm-eval's checkers as metrics.
+    name: str, items: Sequence[Item], options: TaskOptions, max_gen_toks: int = MAX_NEW_TOKENS
+) -> TaskDefinition:
+    """Chat prompt, greedy generation, lm-eval's checkers as metrics.
 
     Args:
         name: The task's name.
         items: See :func:`build`.
-        tokenizer: With the chat template of the model.
-        max_gen_toks: Tokens that may be generated.
+        options: With the tokenizer.
+        max_gen_toks: Largest number of tokens to generate.
     """
     better = dict.fromkeys(METRICS, True)
-    return chat_task(name, items, tokenizer, score, better, max_gen_toks)
+    return chat_task(name, items, options.tokenizer, score, better, max_gen_toks)
 
 
-def instruction_following_rows(
-    name: str, samples: Iterable[Mapping[str, Any]]
-) -> list[tuple[str, str, str, float, float]]:
-    """Per item and metric: (benchmark, item, metric, value, size).
+def instruction_following_rows(name: str, samples: Samples) -> list[Row]:
+    """One row per item and metric: (benchmark, item, metric, value, size).
 
-    Σ value / Σ size is the metric: the size is one prompt, or the prompt's number of instructions.
+    Σ value / Σ size is the score. The size is 1 at prompt level, and the number of the prompt's
+    instructions at instruction level.
     """
     rows = []
     for sample in samples:
@@ -371,3 +370,19 @@ def instruction_following_rows(
             size = n_instructions if metric.startswith("inst_level") else 1.0
             rows.append((name, str(item["id"]), metric, float(sample[metric]), size))
     return rows
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="ifeval_generated",
+        asset=None,
+        build=build,
+        kind="generation",
+        columns=("prompt", "instruction_id_list", "kwargs"),
+        task=instruction_following_task,
+        rows=instruction_following_rows,
+        n_items=N_ITEMS,
+        accuracy="prompt_level_strict",
+        rendered=True,
+    ),
+)

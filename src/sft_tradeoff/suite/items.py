@@ -1,7 +1,7 @@
-"""What an item of each kind of benchmark must hold, checked where it is written and before use.
+"""Schema of the items of each kind of benchmark, checked when they are written and when read.
 
-The builder and the evaluation share this one definition: a file that was cut short, edited or made
-by another version is refused before a model spends hours on it.
+One definition for the builder and the evaluation: a file that is truncated, edited or written by
+another version is refused before a model spends hours on it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any, Literal, NamedTuple, TextIO
 from sft_tradeoff.system.files import open_hashed
 from sft_tradeoff.system.records import RecordError, parse_lines
 
+logger = logging.getLogger(__name__)
+
 Item = dict[str, Any]
 Kind = Literal["multiple_choice", "text", "generation"]
 
-# Prompts for generation differ too much for common columns: each benchmark names its own.
+# Generation benchmarks have nothing in common: each names its own columns.
 COLUMNS: dict[Kind, dict[str, type]] = {
     "multiple_choice": {"question": str, "choices": list, "gold": int},
     "text": {"text": str},
@@ -30,12 +32,12 @@ class BenchmarkError(RecordError):
 
 
 def find_defect(item: Any, kind: Kind, columns: Sequence[str] = ()) -> str | None:
-    """Say what makes one item unusable, None if nothing does.
+    """Say why an item is unusable; None if it is not.
 
     Args:
         item: One parsed line.
         kind: Of the benchmark.
-        columns: Further ones that its prompt or its grading reads; none may be empty.
+        columns: Further columns that prompt or grading read; none may be empty.
     """
     if not isinstance(item, dict):
         return f"{item!r} is not an object"
@@ -44,7 +46,7 @@ def find_defect(item: Any, kind: Kind, columns: Sequence[str] = ()) -> str | Non
         if column not in item:
             return f"column {column!r} is missing"
         value, expected = item[column], types.get(column)
-        if expected and type(value) is not expected:  # not isinstance: True is no index
+        if expected and type(value) is not expected:  # not isinstance: True is not an index
             return f"{column!r} is {value!r}, not {expected.__name__}"
         if value in (None, [], {}) or (isinstance(value, str) and not value.strip()):
             return f"{column!r} is empty"
@@ -56,7 +58,7 @@ def _find_choice_defect(item: Item) -> str | None:
     if len(choices) < 2:
         return f"'choices' has {len(choices)}, at least 2 are needed"
     if not all(isinstance(choice, str) and choice.strip() for choice in choices):
-        return f"a choice of {choices!r} is empty or no text"
+        return f"a choice of {choices!r} is empty or not text"
     if not 0 <= gold < len(choices):
         return f"'gold' is {gold}, outside the {len(choices)} choices (0 to {len(choices) - 1})"
     if choices.count(choices[gold]) > 1:
@@ -72,24 +74,24 @@ def check_items(
     columns: Sequence[str] = (),
     fix: str,
 ) -> list[Item]:
-    """Return the items if each is sound and there is at least one.
+    """Return the items if all are usable and there is at least one.
 
     Args:
-        items: Each with its place (file and line) for the message.
+        items: Each with its location (file and line), for the message.
         name: Of the benchmark, for the message.
         kind: See :func:`find_defect`.
         columns: See :func:`find_defect`.
-        fix: What the user should do about a defect.
+        fix: What the user should do about a defect, for the message.
 
     Raises:
-        BenchmarkError: Naming benchmark, place, id, defect and fix.
+        BenchmarkError: Naming benchmark, location, id, defect and fix.
     """
     first: dict[str, str] = {}
     checked = []
     for where, item in items:
         defect = find_defect(item, kind, columns)
         if defect is None and item["id"] in first:
-            defect = f"the id is that of {first[item['id']]}"
+            defect = f"the id is also that of {first[item['id']]}"
         if defect:
             label = f" (id {item['id']!r})" if isinstance(item, dict) and "id" in item else ""
             raise BenchmarkError(f"{name}: {where}{label}: {defect}; {fix}")
@@ -101,11 +103,11 @@ def check_items(
 
 
 class ItemFile(NamedTuple):
-    """What a file of items held when it was read, once.
+    """The content of a file of items.
 
     Args:
         items: In the order of the file.
-        sha256: Of the bytes that they were read from.
+        sha256: Of the bytes that were read; the file may change afterwards.
     """
 
     items: list[Item]
@@ -116,9 +118,9 @@ def load_items(path: Path, *, name: str, kind: Kind, columns: Sequence[str] = ()
     """Read and check a benchmark's file; see :func:`check_items`.
 
     Raises:
-        BenchmarkError: If the file is missing, damaged or holds an unusable item.
+        BenchmarkError: If the file is missing or damaged, or an item is unusable.
     """
-    fix = f"delete {path} and run the same command again, which builds it anew"
+    fix = f"delete {path} and run the same command again, which rebuilds it"
     try:
         lines, sha256 = open_hashed(path)
         read = _parse(lines, path, name, fix)
@@ -126,8 +128,8 @@ def load_items(path: Path, *, name: str, kind: Kind, columns: Sequence[str] = ()
         return ItemFile(items, sha256)
     except FileNotFoundError:
         raise BenchmarkError(
-            f"{name}: {path} is missing; run the study through Snakemake, which builds it, or "
-            f"'sft-tradeoff build-benchmark --name {name}' with the folder of its asset"
+            f"{name}: file not found: {path}; run the study through Snakemake, which builds it, or "
+            f"run 'sft-tradeoff build-benchmark --name {name}' with the folder of its asset"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BenchmarkError(f"{name}: {path} cannot be read ({error}); {fix}") from error
@@ -141,29 +143,26 @@ def _parse(lines: TextIO, path: Path, name: str, fix: str) -> Iterator[tuple[str
         raise BenchmarkError(f"{name}: {error}") from None
 
 
-logger = logging.getLogger(__name__)
-
-
-_MAX_LEFT_OUT = 0.02  # more would be a change of format, not a few damaged items
+_MAX_LEFT_OUT = 0.02  # more than that means a changed format, not a few bad records
 
 
 class MalformedItem(ValueError):
-    """One item cannot be asked: its options or its gold answer are not clear."""
+    """A record is unusable, e.g. because its options or its gold answer are ambiguous."""
 
 
 def parse_all(
     name: str, path: Path, records: Iterable[tuple[int, Item]], parse: Callable[[Item], Item]
 ) -> list[Item]:
-    """Parse numbered records; those that cannot be asked are left out and counted in the log.
+    """Parse numbered records; unusable ones are left out and counted in the log.
 
     Args:
-        name: Of the benchmark; begins the items' ids, which end in the line number.
+        name: Of the benchmark; an item's id is ``<name>-<line number>``.
         path: Of the records, for the message.
         records: With their line numbers.
-        parse: One record -> one item without its id.
+        parse: Record → item without its id.
 
     Raises:
-        BenchmarkError: If more than 2 % of the records cannot be asked.
+        BenchmarkError: If more than 2 % of the records are unusable.
     """
     numbered = list(records)
     items = []
@@ -177,7 +176,7 @@ def parse_all(
         logger.warning("%s: %d of %d items left out", name, n_left_out, len(numbered))
     if n_left_out > _MAX_LEFT_OUT * len(numbered):
         raise BenchmarkError(
-            f"{path}: {n_left_out} of {len(numbered)} items are malformed; the format of the data "
-            "differs from what this builder knows: check the asset's version"
+            f"{path}: {n_left_out} of {len(numbered)} items are malformed; the data are not in the "
+            "expected format: check the asset's version"
         )
     return items

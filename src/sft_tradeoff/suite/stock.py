@@ -1,15 +1,15 @@
-"""The paper's general suite: lm-eval's own ``ifeval``, ``gsm8k`` and ``humaneval``, without a hub.
+"""The paper's general suite: lm-eval's own ``ifeval``, ``gsm8k`` and ``humaneval``, offline.
 
 Prompt, few-shot count, generation settings, stop strings, filters, metrics and version come from
 the task file of the installed lm-eval; only the data set is replaced, by a file made from an asset.
 
-What is general depends on the domain. MedCalc and ESCI: IFEval, GSM8K and HumanEval, as in the
-paper. MetaMathQA was rewritten from GSM8K's training questions, so there GSM8K is the domain's own
-test and leaves the set: IFEval and HumanEval.
+Which benchmarks are general depends on the domain. For MedCalc and ESCI they are IFEval, GSM8K and
+HumanEval, as in the paper. MetaMathQA was made from GSM8K's training questions, so next to it GSM8K
+is the domain's own test, and IFEval and HumanEval are left.
 
-``humaneval`` has the model continue the bare function, which works only without a chat template: a
-chat answer is prose and a code block. For that lm-eval has ``humaneval_instruct``, which opens the
-answer's code block and cuts at its end.
+In ``humaneval`` the model continues a bare function, which works only without a chat template: a
+chat answer consists of prose and a code block. ``humaneval_instruct``, also lm-eval's, opens the
+code block for the model and ends the answer where the block ends.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ import yaml
 from sft_tradeoff.assets.fetch import RECORD_NAME, cache_dir, check_asset
 from sft_tradeoff.assets.records import read_rows
 from sft_tradeoff.sandbox.run import Limits
+from sft_tradeoff.suite.base import Benchmark, Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.dataset import in_memory
 from sft_tradeoff.suite.human_eval import pass_at_1, program_of, require_execution
 from sft_tradeoff.suite.instruction_following import METRICS, ifeval_module
@@ -35,7 +37,7 @@ from sft_tradeoff.suite.items import BenchmarkError, Item, find_defect
 
 logger = logging.getLogger(__name__)
 
-# Asset with nltk's sentence model, without which two kinds of instructions cannot be graded.
+# Asset with nltk's sentence model, needed to grade two types of instructions.
 PUNKT = "nltk-punkt"
 _PUNKT_FOLDER = Path("llama_index/core/_static/nltk_cache")
 _GOLD = re.compile(r"#### \S*\d\S*\s*$")
@@ -46,11 +48,11 @@ class Stock(NamedTuple):
 
     Args:
         file: Task file within ``lm_eval/tasks``.
-        columns: Of its data set, with their types.
-        metrics: (lm-eval's filter, lm-eval's metric) -> metric here.
-        id_column: The data set's own id; without one, records are numbered.
-        splits: With which the names of its files begin; by default there is one, of any name.
-        runs_code: Whether its scoring runs what the model wrote.
+        columns: Columns of its data set and their types.
+        metrics: (lm-eval's filter, lm-eval's metric) → metric here.
+        id_column: The data set's id column; if empty, records are numbered.
+        splits: Prefixes of file names; by default one split, whose files may have any name.
+        runs_code: Whether scoring runs code that the model wrote.
     """
 
     file: str
@@ -88,15 +90,15 @@ STOCK = {
 
 
 def build(source: Path, name: str) -> list[Item]:
-    """Read a data set as its hub repository holds it.
+    """Read a data set in the layout of its hub repository.
 
     Args:
         source: Folder of the asset, with ``.jsonl`` or ``.parquet`` files.
         name: Key of :data:`STOCK`.
 
     Returns:
-        Items with ``id``, ``row`` (place in the source), the data set's columns and, if it has
-        several, its ``split``: GSM8K's few-shot examples are training questions.
+        Items with ``id``, ``row`` (position in the source), the data set's columns and, if it has
+        several splits, ``split``: GSM8K's few-shot examples are training questions.
 
     Raises:
         BenchmarkError: Naming benchmark, file, record, id, defect and fix.
@@ -110,14 +112,14 @@ def build(source: Path, name: str) -> list[Item]:
             if defect := _find_defect(item, stock):
                 raise BenchmarkError(
                     f"{name}: {where} (id {item['id']!r}): {defect}; this is not the data set of "
-                    "lm-eval's task: fetch its asset again, or correct your own files"
+                    "lm-eval's task; fetch its asset again, or correct your own files"
                 )
             items.append(item)
     return items
 
 
 def _records(name: str, source: Path, split: str) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Every record with its place, from the one folder and format that holds the split."""
+    """Every record with its location, from the one folder and format that holds the split."""
     paths = [
         path.relative_to(source)
         for path in sorted(source.rglob(f"{split}*"))
@@ -127,7 +129,7 @@ def _records(name: str, source: Path, split: str) -> Iterable[tuple[str, dict[st
     if len({(path.parent, path.suffix) for path in paths}) != 1:
         raise BenchmarkError(
             f"{name}: {source} must hold {split}*.jsonl or {split}*.parquet in one folder, not "
-            f"{', '.join(map(str, paths)) or 'neither'}; let the asset give just these files"
+            f"{', '.join(map(str, paths)) or 'neither'}; let the asset contain only these files"
         )
     for path in paths:
         for row in read_rows([source / path]):
@@ -149,13 +151,13 @@ def _find_defect(item: Item, stock: Stock) -> str | None:
     return None
 
 
-def stock_task(name: str, items: Sequence[Item], *, execute_code: bool) -> dict[str, Any]:
-    """Return lm-eval's own task, with our items as its data set, for its task manager.
+def stock_task(name: str, items: Sequence[Item], options: TaskOptions) -> TaskDefinition:
+    """Return lm-eval's own task with our items as its data set.
 
     Args:
         name: Key of :data:`STOCK`.
         items: See :func:`build`.
-        execute_code: Whether the study lets generated code run.
+        options: With the permission to run generated code.
 
     Raises:
         BenchmarkError: If an item cannot be graded.
@@ -164,14 +166,14 @@ def stock_task(name: str, items: Sequence[Item], *, execute_code: bool) -> dict[
     """
     stock = STOCK[name]
     if stock.runs_code:
-        require_execution(name, execute_code)
+        require_execution(name, options.execute_code)
     task = _read_task(stock)
     if stock.runs_code:
         task |= _tested_in_sandbox(in_block="gen_prefix" in task)
     elif name == "ifeval":
         _require_graders(items)
     splits: dict[str, list[Item]] = {}
-    # In the source's order, on which the draw of the few-shot examples depends.
+    # In the order of the source, on which the drawn few-shot examples depend.
     for item in sorted(items, key=lambda item: int(item["row"])):
         splits.setdefault(item.get("split", task["test_split"]), []).append(item)
     task["custom_dataset"] = in_memory(splits)
@@ -186,11 +188,11 @@ def _read_task(stock: Stock) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    """Read a task file without importing the functions it names: HumanEval's fetch a scorer."""
+    """Read a task file without importing its functions: HumanEval's would download a scorer."""
     functions = {"utils.process_results": _grade, "utils.agg_inst_level_acc": _aggregate}
 
     class Loader(yaml.SafeLoader):
-        """Knows lm-eval's tag for functions."""
+        """Understands lm-eval's tag for functions."""
 
     Loader.add_constructor("!function", lambda _, node: functions.get(node.value))
     task: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
@@ -199,7 +201,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _tested_in_sandbox(in_block: bool) -> dict[str, Any]:
-    """HumanEval's scoring: lm-eval's programs, run by us; it would run them in the open."""
+    """Score HumanEval with lm-eval's programs, but in the sandbox; lm-eval has none."""
 
     def run_tests(doc: Mapping[str, str], results: list[str]) -> dict[str, float]:
         completion = results[0].split("```")[0] if in_block else results[0]
@@ -214,7 +216,7 @@ def _tested_in_sandbox(in_block: bool) -> dict[str, Any]:
 
 
 def _require_graders(items: Iterable[Item]) -> None:
-    """Grade a text as the answer to every prompt: what breaks now cannot cost hours later."""
+    """Grade a dummy answer to every prompt, so that a broken item fails before any model runs."""
     ifeval = ifeval_module()
     _find_punkt()
     for item in items:
@@ -225,18 +227,18 @@ def _require_graders(items: Iterable[Item]) -> None:
             reason = f"{type(error).__name__}: {error}; fetch the benchmark's asset again"
             if type(error) is LookupError:  # nltk's; KeyError is a subclass
                 reason = (
-                    f"nltk's punkt_tab is missing; fetch the asset {PUNKT!r}, or let its 'path' "
-                    "(source: local) name the folder with tokenizers/punkt_tab that 'python -m "
-                    "nltk.downloader -d FOLDER punkt_tab' makes where there is a network"
+                    f"nltk's punkt_tab is missing; fetch the asset {PUNKT!r}, or set its 'path' "
+                    "(source: local) to the folder with tokenizers/punkt_tab that 'python -m "
+                    "nltk.downloader -d FOLDER punkt_tab' creates on a machine with a network"
                 )
             raise BenchmarkError(f"ifeval: id {item['id']!r} cannot be graded: {reason}") from error
 
 
 def _find_punkt() -> None:
-    """Let nltk find its sentence model where the asset is.
+    """Tell nltk where the asset with its sentence model is.
 
-    The workflow, which knows the study's assets, names its folder in ``NLTK_DATA``; otherwise it is
-    the cache's. Nltk itself knows the layout of its downloader, but not that of the wheel.
+    In ``NLTK_DATA``, which the workflow sets from the study's assets, or in the cache. The asset is
+    a wheel, whose layout nltk does not search by itself.
     """
     from nltk import data  # type: ignore[import-untyped]
 
@@ -249,11 +251,11 @@ def _find_punkt() -> None:
 
 
 def _grade(doc: Mapping[str, Any], results: list[str]) -> dict[str, Any]:
-    """lm-eval's metrics of one response, NaN where a checker breaks on it."""
+    """lm-eval's metrics of one response, NaN if a checker fails on it."""
     try:
         return dict(ifeval_module().process_results(doc, results))
-    except Exception as error:  # must not cost the answers to all the other prompts
-        logger.warning("ifeval: id %s: a checker broke (%r); its scores are NaN", doc["id"], error)
+    except Exception as error:  # must not discard the answers to all other prompts
+        logger.warning("ifeval: id %s: a checker failed (%r); its scores are NaN", doc["id"], error)
         broken = [math.nan] * len(doc["instruction_id_list"])
         return {f"{m}_acc": broken if m.startswith("inst") else math.nan for m in METRICS}
 
@@ -262,18 +264,42 @@ def _aggregate(values: list[list[bool]]) -> float:
     return float(ifeval_module().agg_inst_level_acc(values))
 
 
-def stock_rows(
-    name: str, samples: Iterable[Mapping[str, Any]]
-) -> list[tuple[str, str, str, float, float]]:
-    """Per item and metric: (benchmark, item, metric, value, size); Σ value / Σ size is the metric.
+def stock_rows(name: str, samples: Samples) -> list[Row]:
+    """One row per item and metric: (benchmark, item, metric, value, size).
 
-    The size is 1, but at IFEval's instruction level the number of the prompt's instructions.
+    Σ value / Σ size is the score. The size is 1, except at IFEval's instruction level: the number
+    of the prompt's instructions.
     """
     rows = []
-    for sample in samples:  # an item comes once per filter
+    for sample in samples:  # one entry per item and filter
         for metric in sample["metrics"]:
             value = sample[metric] if isinstance(sample[metric], list) else [sample[metric]]
             label = STOCK[name].metrics[sample["filter"], metric]
             size = float(len(value))
             rows.append((name, str(sample["doc"]["id"]), label, float(sum(value)), size))
     return rows
+
+
+def _stock(name: str, asset: str, accuracy: str, n_items: int, **facts: Any) -> Benchmark:
+    task = STOCK[name]
+    return Benchmark(
+        name=name,
+        asset=asset,
+        build=partial(build, name=name),
+        kind="generation",
+        columns=(*task.columns, "row"),
+        task=stock_task,
+        rows=stock_rows,
+        n_items=n_items,
+        accuracy=accuracy,
+        runs_code=task.runs_code,
+        **facts,
+    )
+
+
+BENCHMARKS = (
+    _stock("ifeval", "ifeval", "prompt_level_strict", 541, grader_asset=PUNKT),
+    _stock("gsm8k", "gsm8k", "exact_match_strict", 1319),
+    _stock("humaneval", "humaneval", "pass_at_1", 164, chat_template=False),
+    _stock("humaneval_instruct", "humaneval", "pass_at_1", 164, chat_template=True),
+)

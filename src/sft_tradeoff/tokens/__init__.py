@@ -1,1 +1,1 @@
-"""A domain's examples as a model's tokens: what is learned is what is generated and graded."""
+"""The examples of a domain, tokenized for a model and checked by a round trip."""

@@ -1,7 +1,8 @@
-"""Proof, before anything is trained, that training, generation and grading mean one answer.
+"""Round-trip check, before anything is trained: tokens become the answer that is graded.
 
-A model that repeats what it was taught has to stop where its answer ends, and to be graded as if it
-had written the response of the data.
+A model that repeats exactly what it learned must stop where its answer ends, and must be graded as
+if it had written the response of the data. Otherwise training, generation and grading disagree
+about what an answer is.
 """
 
 from __future__ import annotations
@@ -18,35 +19,35 @@ from sft_tradeoff.models.tokenized import TokenizationError, TokenizedData
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-N_EXAMPLES = 1000  # of a split; the template treats all of them alike
+MAX_EXAMPLES = 1000  # per split; the template treats all examples the same way
 
 
-def prove(
+def check_round_trip(
     tokenizer: PreTrainedTokenizerBase,
     ends: set[int],
     data: TokenizedData,
     records: Iterable[Mapping[str, Any]],
     score: Callable[[Mapping[str, Any], str], Score],
 ) -> int:
-    """Let every example's learned tokens be generated, and grade them.
+    """Decode and grade every example's learned tokens as if a model had generated them.
 
     Args:
         tokenizer: With the model's chat template.
         ends: Tokens that end a generation.
         data: The tokenized split.
-        records: The examples that it was made of.
-        score: The domain's rule.
+        records: The examples before tokenization, in the same order.
+        score: The domain's grading.
 
     Returns:
-        Number of examples that were proven; those whose end does not fit cannot be.
+        Number of examples checked; those with truncated responses are skipped.
 
     Raises:
         TokenizationError: Naming the example.
     """
     chat = chat_format(tokenizer)
     ends = ends | {chat.end_of_turn}
-    proven = 0
-    for i, record in enumerate(islice(records, N_EXAMPLES)):
+    n_checked = 0
+    for i, record in enumerate(islice(records, MAX_EXAMPLES)):
         if data.truncated[i]:
             continue
         ids, mask = data.example(i)
@@ -55,16 +56,16 @@ def prove(
         if first_end != len(learned) - 1:
             shown = tokenizer.decode(learned[-8:])
             raise TokenizationError(
-                f"{example_name(record)}: what is learned does not end where a generation would "
+                f"{example_name(record)}: the learned tokens do not end where a generation would "
                 f"(...{shown!r}); correct eos_token_id in the model's generation_config.json, or "
                 "its chat template"
             )
         answer = chat.answer(decode_answer(tokenizer, learned, chat.answer_mark))
         if score(record, answer).correct != score(record, record["response"]).correct:
             raise TokenizationError(
-                f"{example_name(record)}: a model that repeats the response would not be graded as "
-                f"the response is: its answer reads {answer[:200]!r}; give an 'answer' that is "
-                "graded alike, or correct the chat template"
+                f"{example_name(record)}: a model that repeats the response would be graded "
+                f"differently from the response: its answer reads {answer[:200]!r}; give an "
+                "'answer' that is graded the same, or correct the chat template"
             )
-        proven += 1
-    return proven
+        n_checked += 1
+    return n_checked

@@ -20,15 +20,29 @@ logger = logging.getLogger(__name__)
 
 
 def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: int) -> TokenizedData:
-    """Tokenize one split and log how many responses were cut."""
+    """Tokenize one split and warn if responses are truncated.
+
+    Args:
+        tokenizer: With the model's chat template.
+        path: JSONL with ``prompt`` and ``response``.
+        max_length: Largest number of tokens per example.
+
+    Raises:
+        DamagedFileError: If the file has changed since it was written.
+        TokenizationError: See :func:`tokenize_example`.
+    """
     verify_checksum(path)
     examples = [tokenize_example(tokenizer, r, max_length) for r in read_jsonl(path)]
     truncated = sum(e.truncated for e in examples)
     if truncated:
         logger.warning(
-            "%s: %d of %d responses cut at %d tokens; raise training.max_length to keep them whole",
-            path.name, truncated, len(examples), max_length,
-        )  # fmt: skip
+            "%s: %d of %d responses truncated at %d tokens; raise training.max_length to keep "
+            "them whole",
+            path.name,
+            truncated,
+            len(examples),
+            max_length,
+        )
     return TokenizedData.from_examples(examples)
 
 
@@ -38,21 +52,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--domain", required=True, help="name of the domain that grades answers")
     parser.add_argument("--data", type=Path, required=True, help="JSONL with prompt and response")
     parser.add_argument("--max-length", type=int, required=True, help="tokens per example")
-    parser.add_argument("--out", type=Path, required=True, help=".npz to write, and a card beside")
+    parser.add_argument("--out", type=Path, required=True, help=".npz to write, with a card (.md)")
 
 
 def main(args: argparse.Namespace) -> None:
-    """Tokenize one split of a domain for one model."""
+    """Tokenize one split, run the round-trip check, and write tokens and card."""
     from sft_tradeoff.domains.registry import get_domain
     from sft_tradeoff.models.tokenizer import generation_ends, load_tokenizer
     from sft_tradeoff.tokens.card import token_card
-    from sft_tradeoff.tokens.round_trip import prove
+    from sft_tradeoff.tokens.round_trip import check_round_trip
 
     with run_main(__name__):
         tokenizer = load_tokenizer(args.model)
         data = tokenize_file(tokenizer, args.data, args.max_length)
         score = get_domain(args.domain).score
-        prove(tokenizer, generation_ends(args.model), data, read_jsonl(args.data), score)
+        ends = generation_ends(args.model)
+        check_round_trip(tokenizer, ends, data, read_jsonl(args.data), score)
         title = f"{args.model.name}, {args.data.parent.name}, {args.data.stem}"
         atomic_write_text(args.out.with_suffix(".md"), token_card(data, title, args.max_length))
         data.save(args.out)

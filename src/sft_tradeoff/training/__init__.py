@@ -1,1 +1,1 @@
-"""Train one run: the loop, what its batches and losses are made of, and how it resumes."""
+"""Train one run: the loop, its batches and losses, resume points, and merging."""

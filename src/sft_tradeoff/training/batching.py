@@ -1,6 +1,7 @@
-"""Which examples form each optimizer step: a pure function of the seed, so that resuming is easy.
+"""Which examples form each optimizer step, and how they become tensors.
 
-Grouping examples of like length wastes little padding; the order of the groups is random.
+The schedule is a pure function of the seed, so a resumed run needs no saved sampler state. Batches
+group examples of similar length, which keeps padding small; the order of the batches is random.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 
     from sft_tradeoff.models.tokenized import TokenizedData
 
-# Examples are sorted by length within chunks of this many batches: enough to cut padding, few
+# Examples are sorted by length within chunks of this many batches: enough to reduce padding, few
 # enough that the composition of batches changes between epochs.
 BATCHES_PER_CHUNK = 16
-# A row of all sequences is as long as a multiple of this: products that sum over a batch's tokens
-# take up to a tenth longer otherwise.
+# A row that holds all sequences is padded to a multiple of this: matrix products that sum over the
+# tokens of a batch are up to a tenth slower otherwise.
 ROW_UNIT = 64
-# A beginning is read once where at most this share of the tokens remains; else attention in two
-# parts costs what is saved.
-READ_ONCE = 0.8
+# A shared prefix is stored once if at most this share of the tokens remains. Otherwise attention in
+# two parts costs more time than the tokens that it saves.
+WORTH_SHARING = 0.8
 
 
 def batch_schedule(
@@ -34,14 +35,17 @@ def batch_schedule(
 ) -> list[np.ndarray]:
     """Return the example indices of every optimizer step.
 
-    Every epoch visits each example once; the last batch of an epoch may be smaller. A fractional
-    epoch stops part-way.
+    Every epoch visits each example once; its last batch may be smaller. A fractional epoch stops
+    partway.
 
     Args:
         lengths: [n] tokens per example.
         batch_size: Sequences per optimizer step (the global batch).
         epochs: Passes over the data, > 0.
         seed: Determines the order.
+
+    Returns:
+        One array per step, its examples from longest to shortest.
     """
     n_steps = max(1, round(epochs * math.ceil(len(lengths) / batch_size)))
     batches: list[np.ndarray] = []
@@ -70,19 +74,20 @@ def _epoch_batches(
 class Batch:
     """A padded micro-batch of B sequences with N supervised tokens.
 
-    There is no attention mask: padding is on the right, where causal attention never looks back
-    from it, and no padded position is supervised.
+    There is no attention mask. Padding is on the right, so in causal attention no real token ever
+    sees it, and no padded position is supervised.
 
     Args:
-        beginning: [P] int64, what all sequences begin with, so that it is read once; may be empty.
-        input_ids: [B, T] int64, what follows it, padded on the right.
-        positions: [N] int64 into the [P + B·T] hidden states, of which each predicts a label.
-        labels: [N] int64.
+        shared_prefix: [P] int64, tokens that all sequences begin with; may be empty.
+        input_ids: [B, T] int64, what follows the shared prefix, padded on the right.
+        positions: [N] int64, indices into the P + B·T hidden states (the shared prefix, then row
+            after row) of those that predict a label.
+        labels: [N] int64, the tokens to predict.
         sequence: [N] int64, the label's sequence within the *global* batch.
-        token: [N] int64, the label's place in ``TokenizedData.input_ids``.
+        token: [N] int64, the label's index in ``TokenizedData.input_ids``.
     """
 
-    beginning: Tensor
+    shared_prefix: Tensor
     input_ids: Tensor
     positions: Tensor
     labels: Tensor
@@ -105,11 +110,11 @@ def collate(
 
     Args:
         data: The examples.
-        rows: Those of this batch.
+        rows: Indices of those in this batch.
         first_sequence: Number of the first one within the global batch.
-        pad_id: Token that fills rows.
-        share_up_to: What examples of at most so many tokens have in common at their beginning is
-            stored once, if it is worth it.
+        pad_id: Padding token.
+        share_up_to: Store a shared prefix once if no example has more tokens than this, and if it
+            saves enough.
     """
     import torch
 
@@ -122,8 +127,9 @@ def collate(
         supervised[i, : len(ids) - start] = mask[start:]
     sequence, column = np.nonzero(supervised)  # (N,), (N,)
     return Batch(
-        beginning=torch.from_numpy(examples[0][0][:start].astype(np.int64)),
+        shared_prefix=torch.from_numpy(examples[0][0][:start].astype(np.int64)),
         input_ids=torch.from_numpy(input_ids),
+        # The hidden state one column before a label predicts it.
         positions=torch.from_numpy(start + sequence * width + column - 1),
         labels=torch.from_numpy(input_ids[sequence, column]),
         sequence=torch.from_numpy(sequence + first_sequence),
@@ -132,29 +138,29 @@ def collate(
 
 
 def row_length(n_shared: int, n_rows: int, width: int) -> int:
-    """Tokens of one row that holds a beginning and what follows it in each sequence."""
+    """Tokens of one row that holds a shared prefix and what follows it in each sequence."""
     return math.ceil((n_shared + n_rows * width) / ROW_UNIT) * ROW_UNIT
 
 
 def _columns(examples: list[tuple[np.ndarray, np.ndarray]], share_up_to: int) -> tuple[int, int]:
-    """Tokens that are stored once, and columns for the rest of each example."""
+    """Length P of the shared prefix that is stored once, and columns T for each example's rest."""
     longest = max(len(ids) for ids, _ in examples)
     whole = padded_width(longest)
-    start = n_shared(examples) if longest <= share_up_to else 0
+    start = shared_prefix_length(examples) if longest <= share_up_to else 0
     width = padded_width(longest - start)
-    worth = row_length(start, len(examples), width) <= READ_ONCE * len(examples) * whole
+    worth = row_length(start, len(examples), width) <= WORTH_SHARING * len(examples) * whole
     return (start, width) if start and worth else (0, whole)
 
 
-def n_shared(examples: list[tuple[np.ndarray, np.ndarray]]) -> int:
-    """Tokens that all examples begin with and that predict none of their labels.
+def shared_prefix_length(examples: list[tuple[np.ndarray, np.ndarray]]) -> int:
+    """Number of tokens that all examples begin with and that predict none of their labels.
 
-    A multiple of :data:`WIDTH_UNIT`, which leaves every example a token of its own.
+    Rounded down to a multiple of :data:`WIDTH_UNIT`. Every example keeps at least one token.
 
     Args:
-        examples: Token ids and response mask of each.
+        examples: Token ids [T] and response mask [T] of each.
     """
-    # A label is predicted from one place before.
+    # The token before a label predicts it, so the prefix ends before that token at the latest.
     limit = min(int(np.argmax([*mask[:-1], True])) - 1 for _, mask in examples)
     first = examples[0][0][: max(limit, 0)]
     for ids, _ in examples[1:]:

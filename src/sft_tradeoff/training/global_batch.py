@@ -1,4 +1,7 @@
-"""Statistics of the global batch, however it is cut into micro-batches and over ranks."""
+"""Statistics of the global batch, however it is split into micro-batches and across ranks.
+
+A rank is one of the processes that train together, each on its share of the batch.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class Known:
-    """Losses known before a step, by place in the training data's ``input_ids``.
+class KnownLosses:
+    """Losses known before a step, indexed by position in the training data's ``input_ids``.
 
     Args:
         reference_nll: [ΣT] float32 nats under θ0, NaN where not supervised.
@@ -32,22 +35,26 @@ class Known:
     old_nll: torch.Tensor | None = None
 
 
-def join(batches: list[Batch], losses: list[TokenLoss], known: Known) -> TokenBatch:
-    """Statistics of some micro-batches of one global batch, on the CPU."""
-    place = torch.cat([batch.token for batch in batches]).cpu()
+def join(batches: list[Batch], losses: list[TokenLoss], known: KnownLosses) -> TokenBatch:
+    """Concatenate the statistics of some micro-batches of one global batch, on the CPU."""
+    position = torch.cat([batch.token for batch in batches]).cpu()  # (N,)
     entropies = [loss.entropy_top20 for loss in losses if loss.entropy_top20 is not None]
     return TokenBatch(
         nll=torch.cat([loss.nll for loss in losses]).detach().cpu(),
         sequence=torch.cat([batch.sequence for batch in batches]).cpu(),
-        reference_nll=None if known.reference_nll is None else known.reference_nll[place],
+        reference_nll=None if known.reference_nll is None else known.reference_nll[position],
         reference_median=known.reference_median,
-        old_nll=None if known.old_nll is None else known.old_nll[place],
+        old_nll=None if known.old_nll is None else known.old_nll[position],
         entropy_top20=torch.cat(entropies).cpu() if entropies else None,
     )
 
 
 def gather(local: TokenBatch, accelerator: Accelerator) -> tuple[TokenBatch, int]:
-    """Statistics of the global batch in one order on every rank, and where this rank's begin."""
+    """Collect the statistics of the global batch, in the same order on every rank.
+
+    Returns:
+        The statistics [N], and the index at which this rank's begin.
+    """
     if accelerator.num_processes == 1:
         return local, 0
     parts: list[TokenBatch] = gather_object([local])
@@ -60,7 +67,14 @@ def gather(local: TokenBatch, accelerator: Accelerator) -> tuple[TokenBatch, int
     return TokenBatch(**columns), start
 
 
+def gather_values(local: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
+    """Concatenate one value per token over all ranks, in the order of :func:`gather`."""
+    if accelerator.num_processes == 1:
+        return local
+    return torch.cat(gather_object([local]))
+
+
 def unlabeled(batch: Batch) -> Batch:
-    """A micro-batch without its labels: its loss and its gradients are zero."""
+    """Return a micro-batch without its labels: its loss and its gradients are zero."""
     per_label = ("positions", "labels", "sequence", "token")
     return dataclasses.replace(batch, **{name: getattr(batch, name)[:0] for name in per_label})

@@ -1,10 +1,13 @@
-"""Layers that keep less for the backward pass on a CPU: norms and gated feed-forwards.
+"""Norms and gated feed-forwards that save fewer tensors for the backward pass, on a CPU.
 
-Written with PyTorch's operations, a norm keeps its input in float32, the normalized value and the
-output; a feed-forward keeps gate, activated gate, up and their product. Everything but the inputs
-is cheap to compute again. And what is worked on a few rows at a time leaves no large holes behind:
-glibc never gives a freed aligned block to a request of the same size, so forward passes that
-allocate and free between tensors that stay took half as much again as they kept.
+Autograd saves what each operation needs for its gradient. For a norm written in PyTorch that is the
+input in float32, the normalized value and the output; for a gated feed-forward the gate, the
+activated gate, up and their product. The layers here save their inputs and compute the rest again,
+which is cheap.
+
+They also work on a few rows at a time, against fragmentation: glibc never reuses a freed aligned
+block for a request of the same size, so a forward pass that frees temporaries between tensors that
+stay used half as much memory again as it kept.
 """
 
 from __future__ import annotations
@@ -21,21 +24,24 @@ from torch.nn.functional import linear, silu
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PIECE = 2**18  # elements worked on at one time; in float32 about a core's cache
+PIECE = 2**18  # elements processed at a time; in float32, about one core's cache
 FEED_FORWARD = {"gate_proj", "up_proj", "down_proj", "act_fn"}
 
 
 def _pieces(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Cut contiguous tensors [..., C] into the same groups of rows [n, C] (views)."""
+    """Split contiguous tensors [..., C] into the same groups of rows [n, C] (views)."""
     flat = [t.flatten(0, -2) for t in tensors]
     n_rows = max(1, PIECE // flat[0].shape[-1])
     return zip(*(t.split(n_rows) for t in flat), strict=True)
 
 
 class Norm(torch.autograd.Function):
-    """w · x / √(mean x² + ε), normalized in float32 and rounded before w, as Llama does.
+    """RMSNorm, w · x̂ with x̂ = x · r and r = 1 / √(mean x² + ε), over the last dimension.
 
-    Of [..., C]; keeps its input and the inverse roots.
+    Normalized in float32 and rounded before the product with w, as in Llama. Saves its input
+    [..., C] and r [..., 1]. With g = w · dy, the gradients are
+
+        dw = Σ dy · x̂,   dx = r · (g − x̂ · mean(g · x̂)).
     """
 
     @staticmethod
@@ -53,23 +59,23 @@ class Norm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_out: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Gradients of input and weight, in their types; sums are float32."""
+        """Return the gradients of input and weight, in their dtypes; sums are float32."""
         x, weight, inverse = ctx.saved_tensors
         d_x = torch.empty_like(x)
         d_weight = torch.zeros_like(weight, dtype=torch.float32)
         exact_weight = weight.to(torch.float32)
         for piece, root, d_piece, result in _pieces(x, inverse, d_out.contiguous(), d_x):
-            normal = piece * root  # (n, C) float32
+            normal = piece * root  # x̂, (n, C) float32
             d_exact = d_piece.to(torch.float32)
             d_weight += (d_exact * normal).sum(0)
-            d_normal = d_exact * exact_weight
+            d_normal = d_exact * exact_weight  # g
             shift = torch.linalg.vecdot(d_normal, normal)[:, None] / normal.shape[-1]
             result.copy_(d_normal.addcmul_(normal, shift, value=-1).mul_(root))
         return d_x, d_weight.to(weight.dtype), None
 
 
 class GatedOutput(torch.autograd.Function):
-    """(silu(gate) · up) Wᵀ of gate and up [..., I] and W [H, I]; keeps these three alone."""
+    """(silu(gate) · up) Wᵀ of gate and up [..., I] and W [H, I]; saves only these three."""
 
     @staticmethod
     def forward(
@@ -81,9 +87,9 @@ class GatedOutput(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_out: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Gradients of gate, up and W."""
+        """Return the gradients of gate, up and W."""
         gate, up, weight = ctx.saved_tensors
-        d_gate = d_out @ weight  # (..., I), first that of the product, replaced piece by piece
+        d_gate = d_out @ weight  # (..., I); the product's gradient, overwritten piece by piece
         d_up, product = torch.empty_like(d_gate), torch.empty_like(d_gate)
         for g, u, d_g, d_u, p in _pieces(gate, up, d_gate, d_up, product):
             activated = silu(g)
@@ -102,17 +108,17 @@ def _norm(self: Any, hidden_states: torch.Tensor) -> torch.Tensor:
 
 
 def _feed_forward(self: Any, x: torch.Tensor) -> torch.Tensor:
-    if not x.is_cpu or type(self.down_proj) is not torch.nn.Linear:  # adapters were put in
+    if not x.is_cpu or type(self.down_proj) is not torch.nn.Linear:  # it has adapters
         return type(self).forward(self, x)
     out: torch.Tensor = GatedOutput.apply(self.gate_proj(x), self.up_proj(x), self.down_proj.weight)
     return out
 
 
 def keep_less(model: PreTrainedModel) -> PreTrainedModel:
-    """Let norms and feed-forwards keep less on a CPU, in place, if they compute just this.
+    """Make norms and feed-forwards save less on a CPU, in place, if they compute exactly this.
 
-    Whether they do is tried on one layer of each kind: the same values, bit for bit, or the
-    model's own code stays.
+    Tried on one layer of each kind: unless the values are the same bit for bit, the model's own
+    code stays.
     """
     fits: dict[tuple[type, Any], bool] = {}
     for module in model.modules():
@@ -128,9 +134,9 @@ def keep_less(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def lean_parts(model: torch.nn.Module) -> frozenset[str]:
-    """Which of ``norm`` and ``feed_forward`` a model has of the kinds that keep less.
+    """Which of ``norm`` and ``feed_forward`` in a model :func:`keep_less` can replace.
 
-    Judged without computing, so that a model without storage will do.
+    Judged by their parameters alone, so the model needs no storage (meta device).
     """
     found = {_replacement(module) for module in model.modules()}
     names = {_norm: "norm", _feed_forward: "feed_forward"}
@@ -138,9 +144,9 @@ def lean_parts(model: torch.nn.Module) -> frozenset[str]:
 
 
 def _replacement(module: torch.nn.Module) -> Any:
-    """What may stand for a module's forward function, judged by its parts."""
+    """Forward function that may replace a module's own, judged by its parameters."""
     names = {name for name, _ in module.named_parameters()}
-    if len(inspect.signature(module.forward).parameters) != 1:  # a gated norm reads a gate, too
+    if len(inspect.signature(module.forward).parameters) != 1:  # a gated norm has a second input
         return None
     if names == {"weight"} and module.weight.ndim == 1 and hasattr(module, "variance_epsilon"):
         return _norm
@@ -152,9 +158,9 @@ def _replacement(module: torch.nn.Module) -> Any:
 
 @torch.no_grad()
 def _same(module: torch.nn.Module, own: Any) -> bool:
-    """Compare a module's values with its replacement's, for random inputs.
+    """Whether a module and its replacement give the same values, bit for bit, for random inputs.
 
-    A norm's in bfloat16 too, where it matters when it is rounded; a feed-forward has no choice.
+    A norm is also compared in bfloat16, which shows at which point it rounds.
     """
     dtypes = [next(module.parameters()).dtype]
     if own is _norm:

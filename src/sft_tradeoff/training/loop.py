@@ -1,7 +1,20 @@
-"""The training loop, top to bottom: one model, one domain, one method.
+"""The training loop: one model, one domain, one method.
 
-Restarting after a kill at any moment gives bit-identical weights on CPU: batches and learning rate
-are functions of the step, and everything else is in the resume point.
+A step processes one *global batch*: ``batch_size`` sequences, divided among the ranks (processes)
+and, within a rank, into micro-batches that fit into memory. In outline:
+
+    for each step:
+        micro-batches = this rank's share of the global batch
+        for each micro-batch:
+            nll = loss of its supervised tokens             # forward
+            (weights · nll / N).sum().backward()            # gradients add up
+        sum gradients over ranks; clip; AdamW; copy masters to the model that computes
+
+N counts the supervised tokens of the whole global batch. Because the sum is divided by the same N
+everywhere, the gradient does not depend on how the batch is split.
+
+Resuming after a kill at any moment gives bit-identical weights on a CPU: batches and learning rate
+are functions of the step alone, and everything else is in the resume point.
 """
 
 from __future__ import annotations
@@ -32,23 +45,22 @@ from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.provenance import peak_memory_bytes
 from sft_tradeoff.training.attention import LONGEST, speed_up_attention
 from sft_tradeoff.training.batching import Batch, batch_schedule, collate
-from sft_tradeoff.training.forward import can_share_beginnings, check_causal
-from sft_tradeoff.training.global_batch import Known, gather, join, unlabeled
+from sft_tradeoff.training.forward import can_share_prefix, check_causal
+from sft_tradeoff.training.global_batch import KnownLosses, unlabeled
 from sft_tradeoff.training.lean_layers import keep_less
 from sft_tradeoff.training.master_weights import MasterWeights, round_parameters
 from sft_tradeoff.training.reference import median_sequence_nll
 from sft_tradeoff.training.resume import StateFile
 from sft_tradeoff.training.schedule import learning_rate_at
 from sft_tradeoff.training.sharding import shard
-from sft_tradeoff.training.token_loss import LossModule, TokenLoss
+from sft_tradeoff.training.token_loss import LossModule
+from sft_tradeoff.training.weighing import Weighing, pull_parameters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
-EASY_PROBABILITY = 0.2  # the paper counts tokens with p > 0.2 as learned
 LOG_EVERY_S = 10.0
-PIECE = 2**18  # parameters that a penalty looks at together
 
 
 class TrainingDiverged(UserError, RuntimeError):
@@ -62,8 +74,12 @@ class Trainer:
         config: The resolved run.
         model: θ0 in float32.
         data: Tokenized training split.
-        pad_id: Token that fills batches; never supervised or attended to.
-        reference_nll: [ΣT] float32 nats under θ0 by place in ``data.input_ids``, if needed.
+        pad_id: Padding token; never supervised or attended to.
+        reference_nll: [ΣT] float32 nats under θ0, one per token of ``data.input_ids``, if the
+            method needs them.
+
+    Raises:
+        UserError: If the method trains nothing, or the model cannot be trained here.
     """
 
     def __init__(
@@ -80,28 +96,16 @@ class Trainer:
         self.options: Any = self.method.options(**config.method.options)
         if self.method.merge:
             raise UserError(
-                f"method {self.method.name!r} trains nothing; use sft_tradeoff.training.merge"
+                f"method {self.method.name!r} trains nothing; run 'sft-tradeoff merge' instead"
             )
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.sharded = training.sharding == "fsdp"
-        keep_freed_memory()
-        self.model = keep_less(speed_up_attention(without_dropout(model))).eval()
-        if not self.sharded:
-            self.model.to(self.accelerator.device)
-        check_head(self.model)
-        on_cpu = self.accelerator.device.type == "cpu"  # a model to be sharded always is, as yet
-        self.share_up_to = LONGEST if on_cpu and can_share_beginnings(self.model) else 0
-        self.model.train()  # for gradient checkpointing; nothing is random
-        check_causal(self.model)
-        if self.method.adapter:
-            attach_adapter(self.model, self.method.adapter(self.options))
-        if training.gradient_checkpointing:
-            self.model.activation_checkpointing_enable()
+        self._prepare_model(model)
         self.token_loss = self._loss_module()
         if self.sharded:
             shard(self.token_loss, training.precision, self.accelerator.device)
         self.weights = MasterWeights(self.model, training.precision)
-        self.initial: list[torch.Tensor] = []
+        self.initial: list[torch.Tensor] = []  # θ0's values, if the method pulls towards them
         if self.method.parameter_penalty:
             self.initial = [master.clone() for master in self.weights.masters]
         self.optimizer = torch.optim.AdamW(
@@ -115,25 +119,43 @@ class Trainer:
         self.schedule = batch_schedule(
             data.lengths, training.batch_size, training.epochs, config.seed
         )
-        self.known = Known()
+        self.known = KnownLosses()
         if reference_nll is not None:
             self.known.reference_nll = torch.from_numpy(reference_nll)
             self.known.reference_median = median_sequence_nll(data, reference_nll)
+        self.weighing = Weighing(self.method, self.options, self.known, self.accelerator)
         self.log: list[dict[str, float]] = []
         self.time_s = 0.0
 
+    def _prepare_model(self, model: PreTrainedModel) -> None:
+        """Make the model fast and frugal, check that it can be trained, and add adapters."""
+        training = self.config.training
+        keep_freed_memory()
+        self.model = keep_less(speed_up_attention(without_dropout(model))).eval()
+        if not self.sharded:  # FSDP moves a model to the device layer by layer
+            self.model.to(self.accelerator.device)
+        check_head(self.model)
+        on_cpu = self.accelerator.device.type == "cpu"  # so is a model before it is sharded
+        self.share_up_to = LONGEST if on_cpu and can_share_prefix(self.model) else 0
+        self.model.train()  # gradient checkpointing needs it; no layer draws random numbers
+        check_causal(self.model)
+        if self.method.adapter:
+            attach_adapter(self.model, self.method.adapter(self.options))
+        if training.gradient_checkpointing:
+            self.model.activation_checkpointing_enable()
+
     def _loss_module(self) -> LossModule:
-        """The loss, with θ0 beside the model if the method compares the two."""
+        """The loss; it also holds θ0 if the method compares the model with it."""
         reference = None
         keywords: dict[str, Any] = {"top_entropy": "entropy_top20" in self.options.needs}
         if penalty := self.method.penalty:
-            keywords["penalty"] = lambda found, wanted: penalty(found, wanted, self.options)
+            keywords["penalty"] = lambda model, theta0: penalty(model, theta0, self.options)
             reference = round_parameters(copy.deepcopy(self.model), self.config.training.precision)
             reference.eval().requires_grad_(False)
         return LossModule(self.model, reference, **keywords)
 
     def state_file(self, folder: Path, key: str) -> StateFile:
-        """Where this rank keeps its resume points: of shards its own, else the same as all."""
+        """Where this rank keeps its resume points: one file per rank if sharded, else one."""
         if not self.sharded:
             return StateFile(folder, key)
         return StateFile(
@@ -146,7 +168,7 @@ class Trainer:
         on_all_ranks = all(gather_object([saved is not None]))
         if saved and on_all_ranks:
             self._restore(saved)
-            del saved  # a copy of the masters
+            del saved  # holds a copy of the masters
             logger.info("resuming at step %d of %d", len(self.log), len(self.schedule))
         last_saved = last_logged = started = time.monotonic()
         before_s = self.time_s
@@ -162,7 +184,8 @@ class Trainer:
                 self._report()
                 last_logged = now
             due = now - last_saved >= self.config.training.checkpoint_every_s
-            if state and broadcast_object_list([due])[0]:  # by one clock: shards belong together
+            # Rank 0's clock decides for all: the shards of a resume point belong to one step.
+            if state and broadcast_object_list([due])[0]:
                 if self.sharded or self.accelerator.is_main_process:
                     state.save(self._state(), len(self.log))
                 self.accelerator.wait_for_everyone()
@@ -170,69 +193,53 @@ class Trainer:
                 last_saved = time.monotonic()
 
     def _refuse_changed_buffers(self, before: dict[str, torch.Tensor]) -> None:
-        """Buffers stay θ0's: what a forward pass changed would depend on how batches are cut."""
+        """Refuse a model whose forward pass changes its buffers.
+
+        The result would depend on how batches are split. Saved buffers are θ0's.
+        """
         for name, buffer in persistent_buffers(self.model).items():
             if not torch.equal(buffer, before[name]):
                 raise UserError(
                     f"{type(self.model).__name__} changes {name!r} in its forward pass, as batch "
-                    "normalization does: the result would depend on how batches are cut; use "
+                    "normalization does: the result would depend on how batches are split; use "
                     "another model"
                 )
 
     def final_weights(self) -> dict[str, torch.Tensor]:
-        """Whole weights, as :meth:`MasterWeights.whole`; the optimizer makes room for what follows.
+        """Whole weights, as :meth:`MasterWeights.whole`; frees the optimizer and the loss.
 
-        After it nothing can be trained or resumed.
+        Afterwards the trainer can neither train nor resume.
         """
         weights = self.weights.whole()
         del self.optimizer, self.initial, self.token_loss
         return weights
 
     def optimizer_step(self, step: int) -> dict[str, float]:
-        """One optimizer step on one global batch."""
+        """Take one optimizer step on one global batch and return its log entry."""
         batches = list(self._micro_batches(step))
         if "old_nll" in self.options.needs and step % self.options.refresh_every == 0:
             self._refresh_old(step)
-        ahead = self._look_ahead(batches)
-        n_tokens, losses = self._n_tokens(step), []
+        ahead = self.weighing.look_ahead(batches, self.token_loss)
+        n_tokens = self._n_tokens(step)  # N
+        losses, weights = [], []
         for i, batch in enumerate(batches):
-            loss = self.token_loss(batch)
-            weights = ahead[i] if ahead else self._weights([batch], [loss])[0]  # (N,)
-            total = (weights * loss.nll).sum()
+            loss = self.token_loss(batch)  # n tokens, of N
+            weight = ahead[i] if ahead else self.weighing.weights([batch], [loss])[0]  # (n,)
+            total = (weight * loss.nll).sum()
             if loss.penalty is not None:
                 total = total + loss.penalty.sum()
-            (total / n_tokens).backward()
+            (total / n_tokens).backward()  # frees the activations before the next micro-batch
             losses.append(loss.detach())
-        record = self._record(step, batches, losses)
+            weights.append(weight)
+        record = self.weighing.record(step, batches, losses, weights)
         self._update(step, record)
         return record
 
-    def _look_ahead(self, batches: list[Batch]) -> list[torch.Tensor]:
-        """Weights that need the whole global batch, before the first backward pass.
-
-        Costs one more forward pass, so only where the batch is cut: weights like TALR's belong to
-        the global batch, and keeping all its activations would undo the cut.
-        """
-        if len(batches) == 1 or not (self.method.weights and self.options.whole_batch):
-            return []
-        with torch.no_grad():
-            return self._weights(batches, [self.token_loss(batch) for batch in batches])
-
-    def _weights(self, batches: list[Batch], losses: list[TokenLoss]) -> list[torch.Tensor]:
-        """Token weights of this rank's micro-batches."""
-        if self.method.weights is None:
-            return [torch.ones_like(loss.nll) for loss in losses]
-        statistics, start = join(batches, losses, self.known), 0
-        n_local = len(statistics.nll)
-        if self.options.whole_batch:
-            statistics, start = gather(statistics, self.accelerator)
-        weights = self.method.weights(statistics, self.options)[start : start + n_local]
-        return list(weights.to(losses[0].nll.device).split([len(loss.nll) for loss in losses]))
-
     def _refresh_old(self, step: int) -> None:
-        """Make the current model π_old: its losses on the tokens of the steps until the next one.
+        """Make the current model π_old, until the next refresh.
 
-        So no second copy of the weights is needed; the cost is one forward pass per step.
+        Stores its losses on the tokens of the steps until then, so no second copy of the weights
+        is needed. Costs one forward pass per step.
         """
         last = min(step + self.options.refresh_every, len(self.schedule))
         found: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -241,20 +248,20 @@ class Trainer:
                 found.append((batch.token.cpu(), self.token_loss(batch).nll.cpu()))
         if self.accelerator.num_processes > 1:
             found = gather_object(found)
-        self.known.old_nll = torch.full((len(self.data.input_ids),), math.nan)
+        self.known.old_nll = torch.full((len(self.data.input_ids),), math.nan)  # (ΣT,)
         for place, nll in found:
             self.known.old_nll[place] = nll
 
     def _update(self, step: int, record: dict[str, float]) -> None:
-        """Reduce gradients over ranks, clip, step, publish; refuse anything not finite."""
+        """Sum gradients over ranks, clip, step, publish; refuse a loss that is not finite."""
         masters = self.weights.masters
-        if self.accelerator.num_processes > 1 and not self.sharded:  # FSDP has done so
+        if self.accelerator.num_processes > 1 and not self.sharded:  # FSDP has already summed
             for master in masters:
                 master.grad = self.accelerator.reduce(master.grad, "sum")
         if self.method.parameter_penalty:
-            self._pull_parameters(record)
+            self._add_parameter_penalty(record)
         total = get_total_norm([master.grad for master in masters if master.grad is not None])
-        if self.sharded:
+        if self.sharded:  # each rank has the norm of its shards
             total = self.accelerator.reduce(total.square(), "sum").sqrt()
         clip_grads_with_norm_(masters, self.config.training.max_grad_norm, total)
         record["gradient_norm"] = norm = total.item()
@@ -273,14 +280,14 @@ class Trainer:
         self.weights.publish()
 
     def _micro_batches(self, step: int) -> Iterator[Batch]:
-        """This rank's share of the global batch, in micro-batches, longest first.
+        """Yield this rank's share of the global batch in micro-batches, longest sequences first.
 
-        All ranks compute equally many, because what they exchange must pair up: one that has no
-        sequences left computes the batch's shortest one without labels.
+        All ranks yield equally many, because every exchange between ranks needs all of them. A rank
+        without sequences left processes the batch's shortest one without labels.
         """
         rows, size = self.schedule[step], self.config.training.micro_batch_size
         shares = np.array_split(np.arange(len(rows)), self.accelerator.num_processes)
-        for start in range(0, len(shares[0]), size):
+        for start in range(0, len(shares[0]), size):  # the first rank's share is the largest
             places = shares[self.accelerator.process_index][start : start + size]
             if len(places):
                 batch = collate(
@@ -294,60 +301,25 @@ class Trainer:
         """Supervised tokens of the global batch."""
         return int(sum(self.data.example(int(row))[1].sum() for row in self.schedule[step]))
 
-    def _pull_parameters(self, record: dict[str, float]) -> None:
-        """Add the parameter penalty and its gradient, in pieces that stay in the CPU's cache."""
-        assert self.method.parameter_penalty
-        total = torch.zeros((), device=self.accelerator.device)
-        for master, initial in zip(self.weights.masters, self.initial, strict=True):
-            assert master.grad is not None
-            tensors = (master, initial, master.grad)
-            for piece, start, gradient in zip(
-                *(t.view(-1).split(PIECE) for t in tensors), strict=True
-            ):
-                penalty, pull = self.method.parameter_penalty(piece, start, self.options)
-                gradient += pull
-                total += penalty
+    def _add_parameter_penalty(self, record: dict[str, float]) -> None:
+        """Add the parameter penalty to the gradients and to the log entry."""
+        penalty = self.method.parameter_penalty
+        assert penalty
+        total = pull_parameters(
+            self.weights.masters, self.initial, lambda now, then: penalty(now, then, self.options)
+        )
         if self.sharded:
             total = self.accelerator.reduce(total, "sum")
         record["penalty"] += total.item()
         record["loss"] += total.item()
-
-    def _record(self, step: int, batches: list[Batch], losses: list[TokenLoss]) -> dict[str, float]:
-        """What is logged at every step, over the global batch."""
-        statistics, _ = gather(join(batches, losses, self.known), self.accelerator)
-        nll = statistics.nll
-        weights = torch.ones_like(nll)
-        if self.method.weights:
-            weights = self.method.weights(statistics, self.options)
-        record = {
-            "step": step,
-            "nll": nll.mean().item(),
-            "loss": (weights * nll).mean().item(),
-            "mean_weight": weights.mean().item(),
-            "share_easy": (nll < -math.log(EASY_PROBABILITY)).float().mean().item(),
-        }
-        if self.method.penalty or self.method.parameter_penalty:
-            record["penalty"] = 0.0
-            found = [loss.penalty.sum() for loss in losses if loss.penalty is not None]
-            if found:
-                total = self.accelerator.reduce(torch.stack(found).sum(), "sum")
-                record["penalty"] = total.item() / len(nll)
-            record["loss"] += record["penalty"]
-        if record["mean_weight"] == 0:
-            logger.warning("step %d teaches nothing: every token weighs 0", step + 1)
-        if self.method.diagnostics:
-            record |= self.method.diagnostics(statistics, self.options)
-        return record
 
     def _report(self) -> None:
         n_done, n_steps = len(self.log), len(self.schedule)
         tokens = sum(int(self.data.lengths[rows].sum()) for rows in self.schedule[:n_done])
         speed = tokens / max(self.time_s, 1e-9)
         left_s = self.time_s / n_done * (n_steps - n_done)
-        logger.info(
-            "step %d/%d  nll %.3f  %.0f tokens/s  %.0f s left",
-            n_done, n_steps, self.log[-1]["nll"], speed, left_s,
-        )  # fmt: skip
+        progress = f"step {n_done}/{n_steps}  nll {self.log[-1]['nll']:.3f}"
+        logger.info("%s  %.0f tokens/s  %.0f s left", progress, speed, left_s)
 
     def _state(self) -> dict[str, Any]:
         return {

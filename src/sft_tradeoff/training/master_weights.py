@@ -1,8 +1,8 @@
-"""Float32 parameters beside a bfloat16 copy that computes.
+"""Master weights: float32 parameters that are updated, and a bfloat16 copy that computes.
 
-In pure bfloat16 an AdamW step of 1e-6 on a weight of 0.1 rounds to nothing (the spacing of
-bfloat16 there is 5e-4), and "small learning rates preserve general ability" would be an artifact.
-So updates happen in float32 whatever the compute type.
+bfloat16 has 8 bits of precision: near 0.1 its values are 5e-4 apart, so an AdamW step of 1e-6
+rounds to nothing. "Small learning rates preserve general ability" would then be an artifact of
+rounding. Therefore updates happen in float32, whatever the compute dtype.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class MasterWeights:
     """The tensors that the optimizer updates, and their link to the model that computes.
 
-    Of a sharded model they are this rank's shards; FSDP then makes the copy that computes.
+    For a sharded model the masters are this rank's shards, and FSDP makes the copy that computes.
 
     Args:
-        model: Loaded in float32 and cast in place to the compute type; or already sharded.
+        model: Loaded in float32, then cast to the compute dtype here, in place; or already sharded.
         precision: ``fp32`` computes in float32; ``fp32_master`` computes in bfloat16 and updates
-            float32 masters; ``bf16_pure`` updates bfloat16 weights (only to show the artifact).
+            float32 masters; ``bf16_pure`` updates bfloat16 weights (to demonstrate the artifact).
     """
 
     def __init__(self, model: PreTrainedModel, precision: str) -> None:
@@ -44,13 +44,13 @@ class MasterWeights:
             parameter.register_post_accumulate_grad_hook(_move_gradient_to(master))
 
     def publish(self) -> None:
-        """Copy the updated masters to the computing model (rounding once)."""
+        """Copy the updated masters into the model that computes; the only rounding."""
         if self.two_copies:
             with torch.no_grad():
                 torch._foreach_copy_([*self.compute], self.masters)
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Masters by parameter name; of a sharded model, this rank's shards."""
+        """Masters by parameter name; for a sharded model, this rank's shards."""
         return dict(zip(self.names, self.masters, strict=True))
 
     def load(self, state: dict[str, torch.Tensor]) -> None:
@@ -61,23 +61,26 @@ class MasterWeights:
 
     @torch.no_grad()
     def whole(self) -> dict[str, torch.Tensor]:
-        """Whole masters by parameter name. All ranks must call it; of shards rank 0 gets them."""
+        """Whole masters by parameter name; all ranks must call it.
+
+        For a sharded model rank 0 gets them and the others get nothing.
+        """
         if not self.sharded:
             return self.state()
         found = {}
         for name, parameter in zip(self.names, self.compute, strict=True):
             assert isinstance(parameter, DTensor)
-            value = parameter.full_tensor()  # one at a time: the device holds no more
+            value = parameter.full_tensor()  # one at a time: the device need not hold them all
             if torch.distributed.get_rank() == 0:
                 found[name] = value.cpu()
         return found
 
 
 def round_parameters(model: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """Cast a model's parameters to the compute type, in place.
+    """Cast a model's parameters to the compute dtype, in place.
 
-    Parameters only: rotary frequencies are buffers, and rounding them would turn the positions of
-    training away from those of evaluation.
+    Parameters only: rotary frequencies are buffers, and if they were rounded, training would encode
+    positions differently from evaluation.
     """
     if precision != "fp32":
         for parameter in model.parameters():
@@ -91,7 +94,10 @@ def _local(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _move_gradient_to(master: torch.Tensor) -> Callable[[torch.Tensor], None]:
-    """Accumulate micro-batch gradients in the master's type and free the compute copy at once."""
+    """Return a hook that adds a parameter's gradient to its master's, and frees it.
+
+    Gradients of micro-batches are thus summed in the master's dtype.
+    """
 
     def hook(parameter: torch.Tensor) -> None:
         assert parameter.grad is not None

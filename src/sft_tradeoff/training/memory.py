@@ -1,13 +1,15 @@
 """How much memory a training run needs, before anything large is loaded.
 
-Parameters, gradients and optimizer are exact: the model is built without storage and counted.
-Activations are an estimate: what Llama-like layers keep for the backward pass, which other
-architectures resemble. For 18 runs on a CPU (135 million parameters, 1 to 8 sequences of 128 or
-500 tokens, all precisions, with and without checkpointing, adapters, θ0 beside the model) the
-estimate was 9 % below to 20 % above the peak of resident memory, 4 % above in the median; most is
-too much where few tokens are supervised. Since layers keep less, two runs were measured: batches of
-8 with up to 461 tokens (8 % below) and up to 159 (10 % above). That what a batch begins with may be
-read once, and so needs less, is left out.
+Parameters, gradients and optimizer state are exact: the model is built without storage and counted.
+Activations are an estimate: what Llama-like layers save for the backward pass, which other
+architectures resemble.
+
+Measured for 18 runs on a CPU (135 million parameters, 1 to 8 sequences of 128 or 500 tokens, all
+precisions, with and without checkpointing, adapters, θ0 in addition to the model), the estimate was
+between 9 % below and 20 % above the peak of resident memory, 4 % above in the median; it is highest
+where few tokens are supervised. Two runs were measured after layers began to save less: batches of
+8 with up to 461 tokens (8 % below) and up to 159 (10 % above). Savings from a shared prefix are not
+included.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 BASE = 550 * 2**20  # interpreter, libraries and tokenizer; on a GPU, about the CUDA context
-LOGIT_COPIES = 3  # of a chunk's [CHUNK, V] float32: log-probabilities and two gradients
-PENALTY_COPIES = 2  # more, if θ0 runs beside the model: its log-probabilities, and a work tensor
+LOGIT_COPIES = 3  # per chunk, [CHUNK, V] float32: log-probabilities and two gradients
+PENALTY_COPIES = 2  # more if θ0 runs too: its log-probabilities and a temporary
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class ModelSize:
         trained: Those that require gradients.
         largest: The largest trained tensor.
         layer: The largest decoder layer.
-        outside: Those of no layer (embeddings, head, final norm).
-        lean: Which parts of a layer keep less on a CPU (:func:`lean_parts`).
+        outside: Parameters outside the layers (embeddings, head, final norm).
+        lean: Parts of a layer that save less on a CPU (:func:`lean_parts`).
     """
 
     total: int
@@ -59,7 +61,7 @@ def model_size(architecture: PretrainedConfig, adapter: dict[str, Any] | None = 
 
     Args:
         architecture: Transformers configuration of θ0.
-        adapter: Keywords of the method's adapters (:attr:`Method.adapter`), if it trains some.
+        adapter: Keywords of the method's adapters (:attr:`Method.adapter`), if it trains any.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -91,22 +93,22 @@ def model_size(architecture: PretrainedConfig, adapter: dict[str, Any] | None = 
 class MemoryEstimate:
     """Bytes that one process needs at the peak of training.
 
-    The parts simply add up: gradients grow while activations shrink, and both are gone when
-    adapters are folded, but the allocator rarely gives one's memory to the other.
+    The parts are simply added. Gradients grow while activations shrink, and both are gone when
+    adapters are merged, but the allocator rarely reuses the memory of one for the other.
 
     Args:
         n_parameters: Parameters of the model, adapters included.
         n_trained: Those that are trained.
-        weights: What the optimizer updates, and frozen weights that nothing copies.
-        compute_copy: bfloat16 copy that computes; with shards, the layers gathered at one time.
-        gradients: In the type of the updated weights, and those that exist twice for a moment.
+        weights: What the optimizer updates, and frozen weights without a copy.
+        compute_copy: bfloat16 copy that computes; if sharded, the layers gathered at one time.
+        gradients: In the dtype of the updated weights, and those that briefly exist twice.
         optimizer: AdamW's two moments.
-        reference: θ0 beside the model, or its weights, for methods that compare with them.
-        activations: Kept for the backward pass of one micro-batch.
+        reference: θ0 or its weights, for methods that compare the model with them.
+        activations: Saved for the backward pass of one micro-batch.
         logits: Of one chunk of supervised tokens.
         base: Interpreter and libraries.
-        loading: θ0 in float32, for adapters alone: on a CPU it is read again to fold them into it;
-            on a GPU it is there before its cast, which may be more than all of training needs.
+        loading: θ0 in float32, for adapters only: on a CPU it is read again to merge them into it;
+            on a GPU it is there before its cast, which may take more than all of training.
     """
 
     n_parameters: int
@@ -128,7 +130,7 @@ class MemoryEstimate:
 
     @property
     def parts(self) -> dict[str, int]:
-        """Bytes by part, those that are there, largest first."""
+        """Bytes by part, without empty ones, largest first."""
         counts = ("n_parameters", "n_trained")
         parts = {name: size for name, size in vars(self).items() if name not in counts and size}
         return dict(sorted(parts.items(), key=lambda part: -part[1]))
@@ -143,28 +145,28 @@ class MemoryEstimate:
 
 
 def gib(size: int) -> str:
-    """Return bytes as text for people."""
+    """Format bytes as GiB."""
     return f"{size / GIB:.2f} GiB"
 
 
 def layer_bytes_per_token(
     text: PretrainedConfig, item_bytes: int, lean: frozenset[str] = frozenset()
 ) -> int:
-    """Bytes that one decoder layer keeps per token for its backward pass.
+    """Bytes that one decoder layer saves per token for its backward pass.
 
-    Counted operation by operation in a Llama layer, with hidden size H, heads' widths A (queries)
-    and K (keys, values), feed-forward size I and s bytes per item; exact there:
+    Counted operation by operation, exact for a Llama layer with hidden size H, total widths A of
+    the query heads and K of the key heads, feed-forward size I and s bytes per item:
 
-    * two norms, each its input (sH), its output (sH, which is the next product's input) and the
-      inverse root (4); if they are not lean, the input in float32 (4H) and the normalized value;
-    * attention, its query and output (sA each), key and value (sK each) and the log-sum-exp of
-      every head (4); a fused kernel keeps nothing of size T²;
-    * feed-forward: gate and up (sI each), per active expert; if it is not lean, activated gate and
+    * two norms, each its input (sH), its output (sH, the input of the next product) and the inverse
+      root (4); if not lean, the input in float32 (4H) and the normalized value;
+    * attention: query and output (sA each), key and value (sK each) and the log-sum-exp of every
+      head (4); a fused kernel saves nothing of size T²;
+    * feed-forward: gate and up (sI each), per active expert; if not lean, activated gate and
       product too.
 
     Args:
         text: Transformers configuration of the decoder.
-        item_bytes: Bytes per item of the compute type, s.
+        item_bytes: Bytes per item of the compute dtype, s.
         lean: See :class:`ModelSize`.
     """
     hidden, n_heads = text.hidden_size, text.num_attention_heads
@@ -188,13 +190,14 @@ def activation_bytes(
 ) -> int:
     """Bytes of the activations of one micro-batch.
 
-    Without checkpointing every layer keeps its own, and one layer's gradients come on top. With it
-    every layer keeps its input alone; one layer's activations are made again, with gradients.
+    Without checkpointing every layer saves its activations, and the gradients of one layer come on
+    top. With it every layer saves its input only; one layer's activations are computed again, and
+    their gradients.
 
     Args:
         text: Transformers configuration of the decoder.
         n_tokens: Tokens of the padded micro-batch, B·T.
-        item_bytes: Bytes per item of the compute type.
+        item_bytes: Bytes per item of the compute dtype.
         checkpointing: Whether layers are recomputed in the backward pass.
         lean: See :class:`ModelSize`.
     """
@@ -232,7 +235,7 @@ def estimate(
     compute = 4 if training.compute_type == "float32" else 2
     master = 2 if training.precision == "bf16_pure" else 4
     copied = training.precision == "fp32_master"
-    # The embedding's gradient is summed over its uses before it is moved: two exist at once.
+    # The embedding's gradient is summed over its uses before it moves to the master: two exist.
     moving = 2 * compute * size.largest
     n_sequences = min(training.micro_batch_size, -(-training.batch_size // n_shards))
     n_copies = LOGIT_COPIES + PENALTY_COPIES * bool(method.penalty)
@@ -263,7 +266,7 @@ def estimate(
 def _split(
     whole: MemoryEstimate, size: ModelSize, n_shards: int, compute: int, master: int
 ) -> MemoryEstimate:
-    """Split over processes: one layer computes while the next one's weights arrive."""
+    """Split over processes: the weights of the next layer are gathered while one computes."""
     gathered = compute * (size.outside + 2 * size.layer)
     return replace(
         whole,

@@ -1,8 +1,7 @@
 """Refuse a training run that cannot fit into memory, before anything large is loaded.
 
-The message names the settings that would make it fit, each tried on the estimate: advice that does
-not help costs a user more than none. As the estimate may be wrong, a run is refused only where
-there is no doubt, and warned of where there is.
+The message names settings that would make it fit; each is first tried on the estimate. Because the
+estimate may be wrong, a run is refused only if it clearly cannot fit; otherwise it gets a warning.
 """
 
 from __future__ import annotations
@@ -25,16 +24,17 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 logger = logging.getLogger(__name__)
-DOUBT = 0.2  # share of the estimate that might not be needed after all
-SHORTEST = 64  # tokens; truncating examples to fewer is no advice
-N_PROCESSES = (2, 4, 8, 16)  # that the advice tries
+DOUBT = 0.2  # the estimate may be too high by this share
+SHORTEST = 64  # tokens; the advice never truncates examples to fewer
+N_PROCESSES = (2, 4, 8, 16)  # tried by the advice
 
 
 def available_bytes(device: torch.device) -> int:
     """Memory that a training process on a device can have at most.
 
-    On a GPU its whole memory. On a CPU what the machine has free (with what this process already
-    holds) or the control group allows, whichever is less, shared by the machine's processes.
+    On a GPU, its whole memory. On a CPU, the free memory of the machine (plus what this process
+    already holds) or the limit of the control group, whichever is less, divided by the number of
+    processes on the machine.
     """
     import psutil  # type: ignore[import-untyped]
     import torch
@@ -51,8 +51,8 @@ def cgroup_limits(
 ) -> Iterator[int]:
     """Yield the memory limits [bytes] of this process's control groups, versions 1 and 2.
 
-    A limit of any ancestor counts. In a container the group's path may be the host's, while its
-    own limit lies at the root: folders that do not exist are passed over.
+    Limits of all ancestors count. In a container the group's path may be the host's, while its own
+    limit is at the root; folders that do not exist are skipped.
 
     Args:
         membership: Lines ``id:controllers:path``; version 2 has no controllers.
@@ -98,7 +98,7 @@ class Plan:
     def changed(
         self, longest: int = 0, n_shards: int = 0, method: MethodSpec | None = None, **training: Any
     ) -> Plan:
-        """Return a plan with other values; what is not given stays."""
+        """Return a plan with these values changed."""
         updates: dict[str, Any] = {"training": self.config.training.model_copy(update=training)}
         if method:
             updates["method"] = method
@@ -110,14 +110,14 @@ class Plan:
         )
 
 
-Change = tuple[str, dict[str, Any]]  # how the user says it; arguments of Plan.changed
+Change = tuple[str, dict[str, Any]]  # as written in a study file; arguments of Plan.changed
 
 
 def possible_changes(plan: Plan) -> Iterator[list[Change]]:
-    """Yield every way to need less as a list of changes, from mild to strong.
+    """Yield every way to reduce memory as a list of changes, from mild to strong.
 
-    Sharding is for GPUs: on one machine's CPU the processes would share the memory again. Pure
-    bfloat16 is no advice, because small updates are lost in it.
+    Sharding helps on GPUs only: on a CPU all processes share the machine's memory. Pure bfloat16 is
+    never advised, because it loses small updates.
     """
     training, longest = plan.config.training, plan.longest
     now = training.micro_batch_size
@@ -140,7 +140,7 @@ def possible_changes(plan: Plan) -> Iterator[list[Change]]:
 def refuse_if_too_large(
     model: Path | PretrainedConfig, plan: Plan, available: int
 ) -> MemoryEstimate:
-    """Refuse a run that cannot fit; warn of one that may not.
+    """Refuse a run that cannot fit; warn if it may not fit.
 
     Args:
         model: See :func:`estimate`.
@@ -158,18 +158,19 @@ def refuse_if_too_large(
         return need
     name, size = next(iter(need.parts.items()))
     problem = (
-        f"run {plan.config.run!r}: training needs about {gib(need.total)} per process, and there "
-        f"are {gib(available)}; the largest part is {name.replace('_', ' ')} ({gib(size)}); "
+        f"run {plan.config.run!r}: training needs about {gib(need.total)} per process, but only "
+        f"{gib(available)} are available; the largest part is {name.replace('_', ' ')} "
+        f"({gib(size)}); "
         f"{_advice(model, plan, need.total, available)}"
     )
     if (1 - DOUBT) * need.total > available:
         raise UserError(problem)
-    logger.warning("it may be killed: %s", problem)
+    logger.warning("the run may be killed: %s", problem)
     return need
 
 
 def _advice(model: Path | PretrainedConfig, plan: Plan, total: int, available: int) -> str:
-    """Say which changes suffice alone; if none does, whether some do together."""
+    """Name the changes that suffice alone; if none does, say whether several together do."""
     enough: list[str] = []
     smaller: list[tuple[str, Change]] = []
     for changes in possible_changes(plan):
@@ -192,7 +193,7 @@ def _advice(model: Path | PretrainedConfig, plan: Plan, total: int, available: i
 def _together(
     model: Path | PretrainedConfig, plan: Plan, changes: list[Change], available: int
 ) -> str:
-    """Add changes one after the other, as long as they help and are needed."""
+    """Add changes one by one, as long as they help and are needed."""
     least = plan.estimate(model).total
     names: list[str] = []
     for name, change in changes:
@@ -201,12 +202,12 @@ def _together(
         if total < least and least > available:
             plan, least, names = changed, total, [*names, name]
     if least > available:
-        return f"nor all together ({gib(least)}): use a smaller model or a larger machine"
+        return f"nor are all together ({gib(least)}): use a smaller model or a larger machine"
     return f"but together these are: {', '.join(names)}: {gib(least)}"
 
 
 def check_memory(base_model: Path, config: RunConfig, longest: int, n_shards: int = 1) -> None:
-    """Log what a run needs on this machine, and refuse it where it cannot fit.
+    """Log how much memory a run needs on this machine, and refuse it if it cannot fit.
 
     Args:
         base_model: Folder of θ0.
@@ -227,4 +228,4 @@ def check_memory(base_model: Path, config: RunConfig, longest: int, n_shards: in
     except (AttributeError, TypeError) as error:  # an architecture without the usual sizes
         logger.warning("memory cannot be estimated for this architecture: %s", error)
         return
-    logger.info("%s\n  %-14s%11s", need, "there are", gib(available))
+    logger.info("%s\n  %-14s%11s", need, "available", gib(available))

@@ -1,7 +1,7 @@
-"""Build a model from θ0 and a trained run, tensor by tensor: the last stage of Wise-FT.
+"""Merge θ0 and a trained run, tensor by tensor: the last stage of Wise-FT.
 
-Nothing is trained. Weights are read through memory maps and written a shard at a time, so that a
-model merges in the memory of its largest shard, not of two whole models.
+Nothing is trained. Weights are read through memory maps and written one file at a time, so merging
+needs the memory of the largest file, not of two models.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ class MergeError(UserError):
 def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) -> None:
     """Combine every weight of a trained model with θ0's into a model folder.
 
-    Anonymous memory peaks at one output shard and one tensor; the inputs stay in the page cache.
+    Anonymous memory peaks at one output file and one tensor; the inputs stay in the page cache.
 
     Args:
-        base_model: Folder of θ0, in any floating type and sharded in any way; tensors that the
-            trained model does not have, such as a stored copy of a tied head, are left out.
-        trained: Folder of the trained model; gives the names of tensors and shards, tokenizer etc.
+        base_model: Folder of θ0, in any floating-point dtype and any number of files; tensors that
+            the trained model lacks, such as a stored copy of a tied head, are left out.
+        trained: Folder of the trained model; gives names of tensors and files, tokenizer etc.
         out: The folder to write; it appears when it is complete.
-        combine: Final tensor from θ0's and the trained one; same type for all of them.
+        combine: Final tensor from θ0's and the trained one; the same dtype for all of them.
 
     Raises:
-        MergeError: If θ0 lacks a tensor, or has it in another shape, or the result is not read
-            back as it was written.
+        MergeError: If θ0 lacks a tensor or has it in another shape, or if the result differs when
+            it is read back.
         ModelError: If weights are missing, damaged or not safetensors.
     """
     for source in (base_model, trained):
@@ -88,7 +88,7 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
 def _merge_shard(
     initial: dict[str, Any], source: Path, target: Path, combine: Combine
 ) -> tuple[str, int]:
-    """Write one shard, freed on return; give its type (as in ``config.json``) and bytes."""
+    """Write one weight file; return its dtype (as in ``config.json``) and size in bytes."""
     merged: dict[str, Tensor] = {}
     with safe_open(source, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118
@@ -96,14 +96,14 @@ def _merge_shard(
         metadata = file.metadata()
     save_file(merged, target, metadata=metadata)
     _refuse_other_content(target, merged)
-    # safetensors makes files that only their owner can read; the results may be shared
+    # safetensors creates files that only their owner can read, but results may be shared
     target.chmod((target.parent / "config.json").stat().st_mode)
     types = [tensor.dtype for tensor in merged.values() if tensor.is_floating_point()]
     return str(types[0]).removeprefix("torch."), sum(t.nbytes for t in merged.values())
 
 
 def _combined(name: str, initial: dict[str, Any], trained: Tensor, combine: Combine) -> Tensor:
-    """One merged tensor; counters and the like have no value between two, so they must be equal."""
+    """Merge one tensor; integers such as counters cannot be averaged, so they must be equal."""
     start = _initial_tensor(initial, name)
     _refuse_other_shape(name, start, trained)
     if trained.is_floating_point():
@@ -117,13 +117,13 @@ def _combined(name: str, initial: dict[str, Any], trained: Tensor, combine: Comb
 
 
 def _refuse_other_content(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Read a shard back: what is evaluated is what was merged, bit for bit."""
+    """Read a file back: what is evaluated is what was merged, bit for bit."""
     with safe_open(path, framework="pt") as file:
         for name, tensor in tensors.items():
             if not file.get_tensor(name).equal(tensor):
                 raise MergeError(
-                    f"{path.name}: tensor {name!r} was not written as it was merged: it holds NaN "
-                    "(the trained weights do), or the disk is damaged"
+                    f"{path.name}: tensor {name!r} differs when it is read back: the trained "
+                    "weights hold NaN, or the disk is damaged"
                 )
 
 
@@ -146,7 +146,7 @@ def _refuse_other_shape(name: str, initial: Tensor, trained: Tensor) -> None:
 
 
 def _copy_small_files(source: Path, folder: Path) -> None:
-    """Copy configuration, tokenizer and index; ``MODEL.json`` would vouch for other weights."""
+    """Copy configuration, tokenizer and index; ``MODEL.json`` describes other weights."""
     record = (RECORD_NAME, checksum_path(source / RECORD_NAME).name)
     for path in source.iterdir():
         if path.is_file() and path.suffix != ".safetensors" and path.name not in record:
@@ -154,7 +154,7 @@ def _copy_small_files(source: Path, folder: Path) -> None:
 
 
 def _correct_type(folder: Path, dtype: str, n_bytes: int) -> None:
-    """State the type and size of what was written: a reader that trusts them must not round."""
+    """Correct dtype and size in config and index, so that no reader rounds on loading."""
     config = json.loads((folder / "config.json").read_text())
     atomic_write_json(folder / "config.json", config | {"dtype": dtype})
     if (folder / INDEX_NAME).exists():
@@ -173,7 +173,7 @@ def merge(config: RunConfig, base_model: Path, trained: Path, out: Path) -> None
         out: Folder for the final weights.
 
     Raises:
-        MergeError: If the method has no merge, or the two models do not fit.
+        MergeError: If the method does not merge, or the two models do not match.
     """
     started = time.monotonic()
     method = METHODS[config.method.name]
@@ -181,11 +181,11 @@ def merge(config: RunConfig, base_model: Path, trained: Path, out: Path) -> None
     if combine is None:
         names = ", ".join(name for name, m in METHODS.items() if m.merge)
         raise MergeError(
-            f"run {config.run!r}: method {method.name!r} has nothing to merge; train it, or set "
+            f"run {config.run!r}: method {method.name!r} does not merge; train the run, or set "
             f"method.name to one that merges ({names})"
         )
     options = method.options(**config.method.options)
-    check_tensors(trained)  # the merged model has the same ones
+    check_tensors(trained)  # the merged model has the same tensors
     facts = meta_info(read_record(base_model)) | {
         "trained_sha256": describe_weights(trained)["sha256"]
     }

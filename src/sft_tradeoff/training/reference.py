@@ -1,8 +1,9 @@
-"""What θ0 thinks of every training token, computed once per (model, domain) for all methods.
+"""Reference statistics: θ0's loss, entropy and rank of every supervised training token.
 
-A columnar file with one row per supervised token, written batch by batch so that memory does not
-grow with the data. Its metadata say which data, model and type it was computed from: statistics of
-another θ0 would silently train something else.
+Computed once per (model, domain) for all methods that need them. A parquet file has one row per
+token and is written batch by batch, so memory does not grow with the data. Its metadata name the
+data, model and dtype it was computed from: with those of another θ0, training would silently do
+something else.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ FORMAT_VERSION = 1  # raise it when a column changes its meaning
 SCHEMA = pa.schema(
     {
         "sequence": pa.int32(),  # row of the example in the tokenized file
-        "token": pa.int64(),  # place in TokenizedData.input_ids
+        "token": pa.int64(),  # index in TokenizedData.input_ids
         "nll": pa.float32(),  # nats
         "entropy": pa.float32(),  # nats, over the full vocabulary
         "rank": pa.int32(),  # 1 = likeliest; ties share the best rank
@@ -53,7 +54,7 @@ def reference_statistics(model: PreTrainedModel, data: TokenizedData) -> Iterato
     """Loss, entropy and rank of every supervised token under a model, batch by batch.
 
     Args:
-        model: θ0 on any device, in the type in which training computes.
+        model: θ0 on any device, in the dtype in which training computes.
         data: Tokenized training split.
 
     Yields:
@@ -95,7 +96,7 @@ def _logit_statistics(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     import torch
 
     label = labels[:, None]  # (n, 1)
-    # From the logits: subtracting the normalizer rounds, which can make neighbours equal.
+    # From the logits: subtracting the normalizer rounds, which can make close values equal.
     rank = 1 + (logits > logits.gather(1, label)).sum(1)  # (n,)
     log_probability = logits.log_softmax(1)  # (n, V)
     nll = -log_probability.gather(1, label)[:, 0]  # (n,)
@@ -115,7 +116,7 @@ def _refuse_not_finite(nll: np.ndarray, sequence: np.ndarray) -> None:
 
 
 def reference_nll(model: PreTrainedModel, data: TokenizedData) -> np.ndarray:
-    """:func:`reference_statistics`' losses alone, [ΣT] float32 as :func:`load_reference_nll`."""
+    """Losses of :func:`reference_statistics` alone, [ΣT] float32 as :func:`load_reference_nll`."""
     return _nll_by_place(reference_statistics(model, data), len(data.input_ids))
 
 
@@ -127,11 +128,11 @@ def _nll_by_place(batches: Iterable[pa.RecordBatch], n_tokens: int) -> np.ndarra
 
 
 def median_sequence_nll(data: TokenizedData, nll: np.ndarray) -> float:
-    """Median over the examples of their mean loss: what FLOW calls τ.
+    """Median over the examples of their mean loss in nats: FLOW's τ.
 
     Args:
         data: The examples; those without supervised tokens are left out.
-        nll: [ΣT] nats by place in ``data.input_ids``.
+        nll: [ΣT] nats, one per token of ``data.input_ids``.
     """
     mask = data.response_mask
     sequence = np.repeat(np.arange(len(data)), data.lengths)[mask]  # (N,)
@@ -146,7 +147,7 @@ def save_reference(path: Path, batches: Iterable[pa.RecordBatch], hashes: dict[s
     Args:
         path: The parquet file; it appears when the last batch is written.
         batches: As from :func:`reference_statistics`.
-        hashes: What they belong to: :func:`reference_hashes`, and ``dtype``.
+        hashes: Identify data and model: :func:`reference_hashes`, and ``dtype``.
     """
     facts = json.dumps({"format_version": FORMAT_VERSION, **hashes})
     schema = SCHEMA.with_metadata({"reference": facts})
@@ -161,7 +162,7 @@ def save_reference(path: Path, batches: Iterable[pa.RecordBatch], hashes: dict[s
 def load_reference_nll(
     path: Path, data_path: Path, base_model: Path, dtype: str | None = None
 ) -> np.ndarray:
-    """Read reference losses, after checking what they belong to.
+    """Read reference losses, after checking that they belong to this data and model.
 
     Args:
         path: What :func:`save_reference` wrote.
@@ -170,11 +171,11 @@ def load_reference_nll(
         dtype: Type in which training computes (``bfloat16``); None: any.
 
     Returns:
-        [ΣT] float32 nats by place in ``data.input_ids``; NaN where the token is not supervised.
+        [ΣT] float32 nats, one per token of ``data.input_ids``; NaN where it is not supervised.
 
     Raises:
-        DamagedFileError: If it is not as it was written.
-        ReferenceMismatch: If data, model or type have changed since.
+        DamagedFileError: If the file has changed since it was written.
+        ReferenceMismatch: If data, model or dtype have changed since.
     """
     verify_checksum(path)
     data = TokenizedData.load(data_path)
@@ -199,7 +200,7 @@ def load_reference_nll(
 
 
 def _facts(file: pq.ParquetFile) -> dict[str, Any]:
-    """What a file says about itself; nothing but columns and length, if it is a stranger's."""
+    """Metadata, columns and length of a file; no metadata if this tool did not write it."""
     schema = file.schema_arrow
     written = json.loads((schema.metadata or {}).get(b"reference", "{}"))
     return {**written, "columns": _column_types(schema), "n_tokens": file.metadata.num_rows}
@@ -219,17 +220,19 @@ def _refuse_other(path: Path, found: dict[str, Any], expected: dict[str, Any]) -
 
 
 def reference_hashes(data_path: Path, base_model: Path) -> dict[str, str]:
-    """What reference statistics belong to."""
+    """Checksums of the data and the model that reference statistics are computed from."""
     return {"data_sha256": sha256_of(data_path), "model_sha256": read_record(base_model)["sha256"]}
 
 
 def _report(nll: np.ndarray) -> None:
-    """Log what to expect of methods that read θ0's probabilities."""
+    """Log what to expect from methods that use θ0's probabilities."""
     nll = nll[~np.isnan(nll)]
     logger.info(
         "%d tokens, median nll %.3f, %.0f %% with p > 0.5",
-        len(nll), np.median(nll), 100 * (nll < math.log(2)).mean(),
-    )  # fmt: skip
+        len(nll),
+        np.median(nll),
+        100 * (nll < math.log(2)).mean(),
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

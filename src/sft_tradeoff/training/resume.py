@@ -1,9 +1,10 @@
-"""Training state that survives kill −9: whole files by rename, named by what they belong to.
+"""Resume points that survive kill −9, and a lock that lets one process at a time train a run.
 
-A resume point of several files counts once all are there and sealed; only then its predecessor
-goes.
-The folder is not a declared output (Snakemake deletes those before a job); its name is the hash of
-everything that determines the result, so a state can only ever resume the run that wrote it.
+Files appear complete, by rename. With several ranks a resume point consists of several files; it
+counts once all of them and their checksums are there, and only then the previous one is removed.
+The folder is not a declared output, because Snakemake deletes those before a job. File names
+contain a hash of everything that determines the result, so a state only resumes the run that wrote
+it.
 """
 
 from __future__ import annotations
@@ -39,26 +40,28 @@ PR_SET_PDEATHSIG = 1
 
 
 def state_key(**facts: Any) -> str:
-    """Hash of everything that determines a run's result (JSON-serialisable facts)."""
+    """Hash of everything that determines a run's result (JSON-serializable facts)."""
     text = json.dumps(facts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class StateFile:
-    """The latest resume point of one run, in one file per rank that holds state of its own.
+    """The latest resume point of one run, in one or several files.
+
+    Sharded ranks hold different state and write one file each; otherwise one file serves all.
 
     Args:
-        folder: Folder for the states of this run.
+        folder: Folder for the resume points of this run.
         key: See :func:`state_key`.
-        part: Which file this rank writes and reads, from 0.
-        n_parts: Files that make a resume point.
+        part: Number of the file that this rank writes and reads, from 0.
+        n_parts: Files per resume point.
     """
 
     def __init__(self, folder: Path, key: str, part: int = 0, n_parts: int = 1) -> None:
         self.folder, self.key, self.part, self.n_parts = folder, key, part, n_parts
 
     def save(self, state: dict[str, Any], step: int) -> None:
-        """Write this rank's part beside the previous resume point; see :meth:`keep_only`."""
+        """Write this rank's part; the previous resume point stays until :meth:`keep_only`."""
         import torch
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,9 +78,9 @@ class StateFile:
                 path.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """Return this rank's part of the newest resume point that has all its parts, sealed.
+        """Return this rank's part of the newest resume point that is complete, with checksums.
 
-        None where there is no such point, or where it is damaged.
+        None if there is no such point, or if it is damaged.
         """
         import torch
 
@@ -87,9 +90,10 @@ class StateFile:
         if not complete:
             if parts:
                 logger.warning(
-                    "resume point %s lacks a part or a digest: it was being written, or an older "
-                    "version wrote it; starting over", parts[0],
-                )  # fmt: skip
+                    "resume point %s lacks a part or a checksum: writing was interrupted, or an "
+                    "older version wrote it; starting over",
+                    parts[0],
+                )
             return None
         path = self._path(max(complete))
         try:
@@ -107,18 +111,18 @@ class StateFile:
         return list(self.folder.glob(f"{self.key}.*.{part}of{self.n_parts}.pt"))
 
     def clear(self) -> None:
-        """Remove all states of this run; its final weights exist now."""
+        """Remove all resume points of this run, once its final weights exist."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def exclusive(state_folder: Path | None) -> Iterator[None]:
-    """Let one process at a time train a run: a killed Snakemake's orphan may still be at it.
+    """Let one process at a time train a run: an orphan of a killed Snakemake may still be running.
 
-    The lock is the kernel's, so a killed process leaves none behind. With several ranks the first
-    one holds it for all, and the others wait for its turn too: they would wait in vain for it to
-    join them, and give up. A rank ends with its launcher, or the orphans of a killed one would go
-    on without the lock that the first of them holds.
+    The kernel holds the lock, so a killed process leaves none behind. With several ranks the first
+    one holds it for all. The others also wait until it has the lock, because they would time out
+    waiting for it to join them. A rank ends with its launcher; otherwise the orphans of a killed
+    launcher could go on after the rank that holds the lock has ended.
     """
     if state_folder is None:
         yield

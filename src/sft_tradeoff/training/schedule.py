@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 
 def learning_rate_at(step: int, n_steps: int, config: RunConfig) -> float:
-    """Learning rate of one step: linear warm-up, then the schedule down to zero (or constant)."""
+    """Learning rate of one step: linear warm-up, then cosine, linear or no decay to zero.
+
+    Args:
+        step: From 0.
+        n_steps: Of the run.
+        config: Gives the peak learning rate, ``warmup_ratio`` and ``schedule``.
+    """
     training = config.training
     n_warmup = math.ceil(training.warmup_ratio * n_steps)
     if step < n_warmup:

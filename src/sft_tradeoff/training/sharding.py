@@ -1,14 +1,11 @@
-"""FSDP: each rank keeps a part of every parameter, gradient and optimizer state (``fully_shard``).
+"""FSDP (``fully_shard``): each rank keeps a shard of every parameter, gradient and AdamW moment.
 
-A layer's parts are gathered in the compute type while the layer runs, so that beyond its share a
-GPU holds one or two layers, the embeddings and the head. Gradients come back as shards, summed over
-ranks in float32.
+A layer's shards are gathered in the compute dtype while the layer runs. Beyond its shards a GPU
+holds one or two layers, the embeddings and the head. Each rank gets its shard of the gradients,
+summed over ranks in float32.
 """
 
 from __future__ import annotations
-
-import os
-from typing import TYPE_CHECKING
 
 import torch
 from torch.distributed.device_mesh import init_device_mesh
@@ -17,19 +14,16 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.training.token_loss import LossModule
 
-if TYPE_CHECKING:
-    from sft_tradeoff.study.spec import TrainingSpec
-
 
 def shard(loss: LossModule, precision: str, device: torch.device) -> None:
-    """Spread the parameters of a model, and of its reference, over all ranks, in place.
+    """Shard the parameters of a model, and of its reference, over all ranks, in place.
 
-    Whole parameters visit the device one layer at a time: keep the model on the CPU until then.
+    Parameters move to the device one layer at a time, so the model should still be on the CPU.
 
     Args:
         loss: In float32.
-        precision: See :class:`MasterWeights`; with ``fp32_master`` the shards are the masters, and
-            what is gathered from them is bfloat16.
+        precision: See :class:`MasterWeights`; with ``fp32_master`` the shards are the masters and
+            are gathered in bfloat16.
         device: Where this rank computes.
     """
     layers, mixed = _layers(loss), precision == "fp32_master"
@@ -39,38 +33,25 @@ def shard(loss: LossModule, precision: str, device: torch.device) -> None:
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if mixed else None,
         reduce_dtype=torch.float32,
-        cast_forward_inputs=False,  # rotary angles stay what they are without sharding
+        cast_forward_inputs=False,  # rotary angles stay float32, as without sharding
     )
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for part in [*layers, loss]:
         fully_shard(part, mesh=mesh, mp_policy=policy)
         assert isinstance(part, FSDPModule)
-        # The loss is divided by the tokens of the global batch: gradients add up over ranks.
+        # Each rank divides its loss by the tokens of the global batch, so gradients are summed
+        # over ranks, not averaged.
         part.set_gradient_divide_factor(1.0)
         part.set_force_sum_reduction_for_comms(True)
 
 
 def _layers(loss: LossModule) -> list[torch.nn.Module]:
-    """Decoder layers, of the reference too, as the architecture names them."""
+    """Decoder layers of the model and its reference, as the architecture names them."""
     names = set(loss.model._no_split_modules or ())
     layers = [module for module in loss.modules() if type(module).__name__ in names]
     if not layers:
         raise UserError(
-            f"{type(loss.model).__name__} does not say what its layers are (_no_split_modules), "
-            "so it cannot be sharded; set training.sharding to none"
+            f"{type(loss.model).__name__} does not name its layers (_no_split_modules), so it "
+            "cannot be sharded; set training.sharding to none"
         )
     return layers
-
-
-def check_processes(training: TrainingSpec) -> None:
-    """Compare the configured number of processes with the running one, before anything is loaded.
-
-    Raises:
-        UserError: If they differ: a sharded run would not fit, or GPUs would do each other's work.
-    """
-    wanted, running = training.processes, int(os.environ.get("WORLD_SIZE", "1"))
-    if running != wanted:
-        raise UserError(
-            f"training.processes is {wanted}, but {running} run; start with 'accelerate launch "
-            f"--multi_gpu --num_processes {wanted} -m sft_tradeoff train ...', or change it"
-        )

@@ -1,7 +1,8 @@
-"""Per-token loss of the supervised positions, without logits anywhere else.
+"""Per-token loss at the supervised positions, without computing any other logits.
 
-A vocabulary of 50-260 thousand makes logits the largest tensors of training by far. They are made
-only where a label is, a chunk at a time, and again in the backward pass.
+With a vocabulary of V = 50,000 to 260,000 tokens, the logits [B, T, V] would be by far the largest
+tensor of training. Here they are computed only where there is a label, one chunk of positions at a
+time, and computed again in the backward pass instead of being kept.
 """
 
 from __future__ import annotations
@@ -15,19 +16,14 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from sft_tradeoff.models.head import head_logits
-from sft_tradeoff.objectives.eaft import TOP
+from sft_tradeoff.objectives.base import TOP
 from sft_tradeoff.training.batching import Batch
 from sft_tradeoff.training.forward import supervised_hidden
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from sft_tradeoff.training.batching import Batch
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-CHUNK = 512  # supervised tokens whose [CHUNK, V] float32 logits exist at one time
+CHUNK = 512  # supervised tokens whose float32 logits [CHUNK, V] exist at one time
 Penalty = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -37,8 +33,9 @@ class TokenLoss:
 
     Args:
         nll: [N] float32 nats, differentiable.
-        penalty: [N] float32, differentiable, if one was asked for.
-        entropy_top20: [N] float32 nats of the 20 likeliest tokens, renormalized; detached.
+        penalty: [N] float32, differentiable, if requested.
+        entropy_top20: [N] float32 nats, entropy of the 20 likeliest tokens, renormalized;
+            detached, if requested.
     """
 
     nll: torch.Tensor
@@ -46,7 +43,7 @@ class TokenLoss:
     entropy_top20: torch.Tensor | None = None
 
     def detach(self) -> TokenLoss:
-        """Return the values alone."""
+        """Return the values without their graph."""
         penalty = None if self.penalty is None else self.penalty.detach()
         return TokenLoss(self.nll.detach(), penalty, self.entropy_top20)
 
@@ -59,20 +56,20 @@ def token_loss(
     penalty: Penalty | None = None,
     reference: PreTrainedModel | None = None,
 ) -> TokenLoss:
-    """Loss of every supervised token of a micro-batch, and what else comes from its logits.
+    """Loss of every supervised token of a micro-batch, and other quantities from its logits.
 
     Args:
         model: A causal language model.
         batch: B sequences with N supervised tokens.
         top_entropy: Also compute ``entropy_top20``.
-        penalty: From log-probabilities [n, V] of ``model`` and ``reference`` to [n].
-        reference: θ0, run without gradient; needed by ``penalty``.
+        penalty: Maps log-probabilities [n, V] of ``model`` and ``reference`` to [n].
+        reference: θ0, run without gradient; ``penalty`` needs it.
     """
     hidden = supervised_hidden(model, batch)  # (N, H)
-    known = hidden
+    initial = hidden  # θ0's hidden states; a placeholder if there is no reference
     if reference is not None:
         with torch.no_grad():
-            known = supervised_hidden(reference, batch)  # (N, H)
+            initial = supervised_hidden(reference, batch)  # (N, H)
 
     def chunk_loss(
         h: torch.Tensor, h0: torch.Tensor, labels: torch.Tensor
@@ -84,10 +81,10 @@ def token_loss(
             with torch.no_grad():
                 wanted = head_logits(reference, h0).log_softmax(-1)  # (n, V)
             extra = penalty(found, wanted)
-        # Last, because the recomputation ends where the last differentiable value is there.
+        # Entropy last: recomputation stops once the last differentiable value is there.
         return nll, extra, _top_entropy(found) if top_entropy else None
 
-    chunks = zip(*(t.split(CHUNK) for t in (hidden, known, batch.labels)), strict=True)
+    chunks = zip(*(t.split(CHUNK) for t in (hidden, initial, batch.labels)), strict=True)
     parts = [checkpoint(chunk_loss, *chunk, use_reentrant=False) for chunk in chunks]
     nll, extra, entropy = zip(*parts, strict=True)
     return TokenLoss(
@@ -103,7 +100,7 @@ def token_nll(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 def _top_entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
-    """Entropy of the likeliest tokens, renormalized: [n, V] → [n] nats."""
+    """Entropy of the 20 likeliest tokens, renormalized: [n, V] → [n] nats."""
     with torch.no_grad():
         top = log_probabilities.topk(min(TOP, log_probabilities.shape[-1])).values  # (n, 20)
         top = top.log_softmax(-1)
@@ -111,15 +108,16 @@ def _top_entropy(log_probabilities: torch.Tensor) -> torch.Tensor:
 
 
 class LossModule(torch.nn.Module):
-    """The loss as one module around all that reads parameters.
+    """The loss as one module that contains everything with parameters.
 
-    FSDP gathers what belongs to no layer (embeddings, norm, head) for one call of this module and
-    its backward pass. So the head may run in chunks, and tied embeddings stay one tensor.
+    FSDP gathers the parameters outside the layers (embeddings, norm, head) for one call of this
+    module and its backward pass. Therefore the head can run in chunks, and tied embeddings stay one
+    tensor.
 
     Args:
         model: The model that is trained.
-        reference: θ0, if the loss compares with it.
-        keywords: Of :func:`token_loss`.
+        reference: θ0, if the loss compares the model with it.
+        keywords: For :func:`token_loss`.
     """
 
     def __init__(
@@ -129,7 +127,11 @@ class LossModule(torch.nn.Module):
         self.model, self.reference, self.keywords = model, reference, keywords
 
     def forward(self, batch: Batch) -> TokenLoss:
-        """Loss of a micro-batch; without labels too it runs all layers and gives zero gradients."""
+        """Return the loss of a micro-batch.
+
+        Without labels it still runs all layers, which FSDP's exchange between ranks requires, and
+        gives zero gradients.
+        """
         keywords = {"reference": self.reference, **self.keywords}
         if len(batch.labels):
             return token_loss(self.model, batch, **keywords)

@@ -13,24 +13,40 @@ from sft_tradeoff.models.load import load_model, save_model
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.runs import RunConfig, read_config
-from sft_tradeoff.system.console import quick_start, run_main
+from sft_tradeoff.system.console import UserError, quick_start, run_main
 from sft_tradeoff.system.files import atomic_write_json, sha256_of
 from sft_tradeoff.system.provenance import meta_info, run_info
 from sft_tradeoff.training.resume import exclusive, state_key
 
 if TYPE_CHECKING:
+    from sft_tradeoff.study.spec import TrainingSpec
     from sft_tradeoff.training.loop import Trainer
 
 
 def make_deterministic(seed: int) -> None:
-    """The same seed gives the same weights, bit for bit on CPUs."""
+    """Make the same seed give the same weights, bit for bit on a CPU."""
     import torch
 
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     torch.backends.cuda.enable_cudnn_sdp(False)  # its backward pass is not deterministic
-    # Time for nothing: no computation here reads what it has not written.
+    # Saves time: no computation here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def check_processes(training: TrainingSpec) -> None:
+    """Compare the configured number of processes with the running one, before anything is loaded.
+
+    Raises:
+        UserError: If they differ: a sharded run would not fit, or GPUs would repeat each other's
+            work.
+    """
+    wanted, running = training.processes, int(os.environ.get("WORLD_SIZE", "1"))
+    if running != wanted:
+        raise UserError(
+            f"training.processes is {wanted}, but {running} run; start with 'accelerate launch "
+            f"--multi_gpu --num_processes {wanted} -m sft_tradeoff train ...', or change it"
+        )
 
 
 def train(
@@ -48,13 +64,13 @@ def train(
         base_model: Folder of θ0.
         data_path: Tokenized training split (``.npz``).
         out: Folder for the final weights.
-        state_folder: Folder for resume points; None: not resumable.
+        state_folder: Folder for resume points; if None, the run cannot be resumed.
         reference_path: θ0's per-token losses, if the method needs them.
 
     Raises:
         TrainingDiverged: If the loss is not finite; nothing is written.
         ModelError: If the weights do not load as they were saved; nothing is written.
-        UserError: If other than ``training.processes`` processes run.
+        UserError: If the number of running processes is not ``training.processes``.
     """
     with quick_start():
         import torch
@@ -63,7 +79,6 @@ def train(
         from sft_tradeoff.training.loop import Trainer
         from sft_tradeoff.training.memory_limit import check_memory
         from sft_tradeoff.training.reference import load_reference_nll
-        from sft_tradeoff.training.sharding import check_processes
 
         check_processes(config.training)
         make_deterministic(config.seed)
@@ -84,7 +99,7 @@ def train(
     state = trainer.state_file(state_folder, key) if state_folder else None
     trainer.run(state)
     weights = trainer.final_weights()
-    trainer.accelerator.end_training()  # the first rank alone has something left to do
+    trainer.accelerator.end_training()  # only the first rank has something left to do
     if trainer.accelerator.is_main_process:
         if trainer.method.adapter:
             options = trainer.method.adapter(trainer.options)
@@ -98,10 +113,10 @@ def train(
 def _report(path: Path, config: RunConfig, trainer: Trainer, facts: dict[str, Any]) -> None:
     """Write ``train.json``."""
     truncated = trainer.data.truncated
-    cut = {"n_examples": len(truncated), "n_truncated": int(truncated.sum())}
+    counts = {"n_examples": len(truncated), "n_truncated": int(truncated.sum())}
     report = {
         "run_info": run_info(config.model_dump(mode="json")),
-        "train_info": trainer.info() | cut,
+        "train_info": trainer.info() | counts,
         "meta_info": facts,
     }
     atomic_write_json(path, report, checksum=True)
@@ -122,5 +137,5 @@ def main(args: argparse.Namespace) -> None:
     config = read_config(RunConfig, args.config)
     with run_main(f"train {config.run}"), exclusive(args.state):
         if os.environ.get("RANK", "0") != "0":
-            logging.disable(logging.INFO)  # all ranks would say the same
+            logging.disable(logging.INFO)  # all ranks would log the same
         train(config, args.base_model, args.data, args.out, args.state, args.reference)

@@ -1,4 +1,4 @@
-"""Which of two runs is better by an amount worth having, from items whose gains are known."""
+"""Which of two runs is better by an amount worth having, from items with known gains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sft_tradeoff.analysis.comparison import (
     parse_smallest_gain,
 )
 from sft_tradeoff.analysis.evidence import Setting
-from sft_tradeoff.analysis.scores import Items
+from sft_tradeoff.analysis.run_records import Items
 from sft_tradeoff.system.console import UserError
 
 A: Setting = ("m", "d", "x", 1e-5)
@@ -80,11 +80,11 @@ def test_seeds_are_paired_with_seeds() -> None:
     [
         (0.03, 0.02, BETTER),
         (-0.03, 0.02, WORSE),
-        (0.0001, 0.00005, ALIKE),  # not 0, and worth nothing
+        (0.0001, 0.00005, ALIKE),  # not 0, but too small to matter
         (0.0, 0.0, ALIKE),
         (0.0, 0.01, ALIKE),
         (0.009, 0.005, CANNOT_TELL),  # above 0, but is it worth having?
-        (0.01, 0.005, CANNOT_TELL),  # it has to be more
+        (0.01, 0.005, CANNOT_TELL),  # not more than the smallest gain
         (0.03, 0.03, CANNOT_TELL),
         (0.0, 0.02, CANNOT_TELL),
         (0.03, math.nan, CANNOT_TELL),
@@ -110,13 +110,13 @@ def test_a_larger_smallest_gain_never_makes_a_run_better(
 
 
 def test_no_gain_is_no_recommendation() -> None:
-    """30 items, each better by about 1e-6: sure to be a gain, and worth nothing."""
+    """30 items, each better by about 1e-6: significant, but too small to matter."""
     found = difference_in_nll([1e-6 + 1e-8 * (-1) ** i for i in range(30)])
     assert found.excludes_zero and found.outcome is ALIKE
 
 
 def test_copies_of_one_item_show_no_spread() -> None:
-    """20 equal gains of 0.5: whatever the other items would gain is not known."""
+    """20 equal gains of 0.5 say nothing about what other items would gain."""
     found = difference_in_nll([0.5] * 20)
     assert found.value == 0.5 and math.isnan(found.low) and math.isnan(found.high)
     assert found.outcome is CANNOT_TELL and found.n_items_needed is None
@@ -128,7 +128,7 @@ def test_the_same_model_gains_nothing_for_sure() -> None:
 
 
 def test_two_items_tell_next_to_nothing() -> None:
-    """Gains 0.4 and 0.6: 0.5 ± 12.7062 · 0.1, where the normal quantile would be sure."""
+    """Gains 0.4 and 0.6: 0.5 ± 12.7062 · 0.1, where the normal quantile would exclude 0."""
     found = difference_in_nll([0.4, 0.6])
     assert found.high == pytest.approx(0.5 + 1.27062, abs=1e-5)
     assert found.outcome is CANNOT_TELL

@@ -1,4 +1,4 @@
-"""Three verdicts on a general loss, and how many items it would take."""
+"""Verdicts on a general loss, and the number of items a verdict would take."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_no_change_among_n_items() -> None:
         (0.0, 0.05, 0.01, 500),  # a fifth of the width: five times the items
         (0.02, 0.05, 0.01, 500),
         (0.01, 0.0, 0.02, None),  # narrow enough
-        (0.02, 0.0, 0.0, None),  # at the tolerance: no number tells
+        (0.02, 0.0, 0.0, None),  # exactly at the tolerance: no number of items can tell
         (NAN, 0.0, 0.01, None),
         (0.02, 0.0, NAN, None),
         (math.inf, 0.0, 0.01, None),
@@ -128,7 +128,7 @@ def test_code_length_gained_is_a_loss() -> None:
 
 
 def test_an_accuracy_that_did_not_change_is_not_known_exactly() -> None:
-    """Two benchmarks of 24 and 56 items: as if of 24 each, so ± ln(40) / 48 = ± 0.0769."""
+    """Two benchmarks of 24 and 56 items: as if each had 24, so ± ln(40) / 48 = ± 0.0769."""
     loss = loss_of(row(ACCURACY, 0.0, 0.0), "accuracy", 0.01, [24, 56])
     assert (loss.low, loss.high) == pytest.approx((-0.076852, 0.076852), abs=1e-6)
     assert loss.verdict is CANNOT_TELL
@@ -179,7 +179,7 @@ def test_the_default_is_code_length_where_it_is_measured() -> None:
         complete_tolerance({"bits_per_byte": 0.1}, without)
 
 
-# --- as a key of a study ------------------------------------------------------------------------
+# --- as a key of a study file ---------------------------------------------------------------------
 
 
 def study_with(tolerance: object, tasks: dict[str, int | None]) -> Study:
@@ -231,7 +231,7 @@ def test_a_wrong_tolerance_in_a_study_names_key_and_value(tolerance: object, wor
     ("measure", "task"), [("bits_per_byte", "piqa"), ("accuracy", "code_length_news")]
 )
 def test_a_tolerance_that_no_task_measures_stops_before_any_job(measure: str, task: str) -> None:
-    """The recommendation, at the very end of a study, would refuse it otherwise."""
+    """Otherwise only the recommendation, at the end of the study, would refuse it."""
     study = study_with({measure: 0.1}, {task: 4})
     with pytest.raises(ConfigError, match=f"tolerance: {measure} is measured by none"):
         check_files(study, "tiny.yaml", BENCHMARKS)

@@ -1,4 +1,4 @@
-"""Room for answers: never less than the longest right one, in whatever tokens it has."""
+"""How many tokens are generated: never less than the longest right answer has."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.domains.spec import DomainSpec
-from sft_tradeoff.evaluation.answer_length import RoomError, room_for_answers
+from sft_tradeoff.evaluation.answer_length import AnswerLengthError, max_new_tokens
 from sft_tradeoff.models.tokenized import TokenizedData, TokenizedExample
 
 OWN = domain_spec(name="jsonl", path="x.jsonl")
 
 
-def tokens(*sizes: tuple[int, int], cut: bool = False) -> TokenizedData:
-    """Examples with so many tokens of prompt and of response, whose end may be cut off."""
+def tokens(*sizes: tuple[int, int], truncated: bool = False) -> TokenizedData:
+    """Examples with these numbers of prompt and response tokens, truncated or not."""
     return TokenizedData.from_examples(
-        TokenizedExample(str(i), [1] * (p + r), [False] * p + [True] * r, cut)
+        TokenizedExample(str(i), [1] * (p + r), [False] * p + [True] * r, truncated)
         for i, (p, r) in enumerate(sizes)
     )
 
@@ -28,7 +28,7 @@ def test_responses_are_counted_with_their_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("longest", "window", "room"),
+    ("longest", "window", "expected"),
     [
         (1, 2048, 64),
         (44, 2048, 64),  # 1.25 · 44 + 8 = 63
@@ -39,37 +39,39 @@ def test_responses_are_counted_with_their_ends() -> None:
         (1, 40, 30),
     ],
 )
-def test_by_the_longest_response(longest: int, window: int, room: int) -> None:
-    assert room_for_answers(OWN, tokens((10, 1), (3, longest)), window) == room
+def test_by_the_longest_response(longest: int, window: int, expected: int) -> None:
+    assert max_new_tokens(OWN, tokens((10, 1), (3, longest)), window) == expected
 
 
-def test_a_number_of_the_study_is_kept_or_refused() -> None:
+def test_a_number_set_by_the_study_is_used_or_refused() -> None:
     spec = OWN.model_copy(update={"max_new_tokens": 20})
-    assert room_for_answers(spec, tokens((10, 5), (3, 20)), 2048) == 20
-    with pytest.raises(RoomError, match=r"max_new_tokens 20 is less than the 21 .*example 2\)"):
-        room_for_answers(spec, tokens((10, 5), (3, 21)), 2048)
+    assert max_new_tokens(spec, tokens((10, 5), (3, 20)), 2048) == 20
+    with pytest.raises(
+        AnswerLengthError, match=r"max_new_tokens 20 is less than the 21 .*example 2\)"
+    ):
+        max_new_tokens(spec, tokens((10, 5), (3, 21)), 2048)
 
 
-def test_a_domains_own_number_grows_where_responses_are_longer() -> None:
-    """12 tokens are usual for a label of esci; byte by byte its sentence takes more."""
+def test_a_domains_default_grows_if_responses_are_longer() -> None:
+    """12 tokens are the default for a label of esci; a byte-level tokenizer may need more."""
     spec = domain_spec(name="esci", variant="label_only")
-    assert room_for_answers(spec, tokens((10, 12)), 2048) == 12
-    assert room_for_answers(spec, tokens((10, 13)), 2048) == 64
+    assert max_new_tokens(spec, tokens((10, 12)), 2048) == 12
+    assert max_new_tokens(spec, tokens((10, 13)), 2048) == 64
 
 
 @pytest.mark.parametrize("spec", [OWN, domain_spec(name="esci", variant="label_only")])
-def test_a_response_that_was_cut_gets_all_of_the_window(spec: DomainSpec) -> None:
-    """It is longer than what is left of it, so a margin over that could still be too short."""
-    assert room_for_answers(spec, tokens((10, 12), cut=True), 2048) == 2038
+def test_a_truncated_response_gets_the_whole_window(spec: DomainSpec) -> None:
+    """Its length is unknown, so any margin could be too small."""
+    assert max_new_tokens(spec, tokens((10, 12), truncated=True), 2048) == 2038
     asked = spec.model_copy(update={"max_new_tokens": 20})
-    assert room_for_answers(asked, tokens((10, 12), cut=True), 2048) == 20
+    assert max_new_tokens(asked, tokens((10, 12), truncated=True), 2048) == 20
 
 
 def test_a_window_that_is_too_small_is_named() -> None:
     with pytest.raises(
-        RoomError, match=r"max_length: 1509 is too small .* 10 tokens .* 1500; .*1510"
+        AnswerLengthError, match=r"max_length: 1509 is too small .* 10 tokens .* 1500; .*1510"
     ):
-        room_for_answers(OWN, tokens((10, 1), (3, 1500)), 1509)
+        max_new_tokens(OWN, tokens((10, 1), (3, 1500)), 1509)
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 3000)), min_size=1), st.integers(1))
@@ -78,8 +80,8 @@ def test_every_response_fits_and_every_prompt_too(
 ) -> None:
     data = tokens(*sizes)
     try:
-        room = room_for_answers(OWN, data, window)
-    except RoomError:
+        n_new = max_new_tokens(OWN, data, window)
+    except AnswerLengthError:
         assert max(p for p, _ in sizes) + max(r for _, r in sizes) > window
     else:
-        assert max(r for _, r in sizes) <= room <= window - max(p for p, _ in sizes)
+        assert max(r for _, r in sizes) <= n_new <= window - max(p for p, _ in sizes)

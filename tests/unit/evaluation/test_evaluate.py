@@ -1,75 +1,27 @@
-"""Scores: every item kept, ratios by hand, prompts as in training, broken scores never zero."""
+"""Scores: every item is kept, ratios, prompts as in training, NaN instead of zero."""
 
 import hashlib
 import json
 import math
 import os
-import sys
 
 import pandas as pd
 import pytest
 from lm_eval.api.task import ConfigurableTask
 
-from sft_tradeoff.domains.base import Example
-from sft_tradeoff.domains.build import refuse_leakage, write_domain
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.evaluation.evaluate import (
     COLUMNS,
-    EvaluationError,
-    check_expected,
-    evaluate,
     summarize,
 )
-from sft_tradeoff.evaluation.tasks import SuiteError, read_records
+from sft_tradeoff.evaluation.tasks import read_records
 from sft_tradeoff.models.tokenization import tokenize_example
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
-from sft_tradeoff.study.runs import EvaluationConfig
-from sft_tradeoff.study.spec import EvaluationSpec
-from sft_tradeoff.suite.human_eval import ExecutionNotAllowed
-from sft_tradeoff.suite.items import BenchmarkError
-from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import checksum_path, sha256_of
 from sft_tradeoff.system.records import read_jsonl
 from sft_tradeoff.tokens.tokenize import tokenize_file
-
-DOMAIN = domain_spec(name="esci", variant="label_only", n_train=2, n_validation=1, n_test=8,
-                    max_new_tokens=20)  # fmt: skip
-
-
-OTHER = DOMAIN.model_copy(update={"label": "other"})
-
-
-@pytest.fixture
-def material(tmp_path, random_model, monkeypatch):
-    """Benchmarks of the real schema, a domain and its tokens."""
-    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / "cache"))
-    folder = tmp_path / "cache" / "benchmarks"
-    folder.mkdir(parents=True)
-    choices = [
-        {"id": f"p{i}", "question": f"What is {i}?", "choices": ["yes", "no"], "gold": i % 2}
-        for i in range(6)
-    ]
-    texts = [{"id": f"t{i}", "text": "words and words " * (i + 1)} for i in range(3)]
-    for name, items in (("piqa", choices), ("code_length_code", texts)):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in items))
-    write_domain(DOMAIN, tmp_path / "esci")
-    tokens = tokenize_file(load_tokenizer(random_model), tmp_path / "esci" / "test.jsonl", 1024)
-    tokens.save(tmp_path / "test.npz")
-    return tmp_path
-
-
-def run(material, model, tasks, expected=None, domains=("esci",), dtype="float32", **settings):
-    config = EvaluationConfig(
-        run="base", model="m", model_digest="", expected=expected or {},
-        domains=tuple(DOMAIN if d == "esci" else OTHER for d in domains),
-        evaluation=EvaluationSpec(tasks=tasks, dtype=dtype, **settings),
-    )  # fmt: skip
-    out = material / "out" / "eval.json"
-    data = [material / domain / "test.jsonl" for domain in domains]
-    tokens = [material / ("test.npz" if d == "esci" else f"{d}.npz") for d in domains]
-    evaluate(config, model, model, data, tokens, out)
-    return json.loads(out.read_text()), pd.read_parquet(out.parent / "items.parquet")
+from tests.unit.evaluation.material import run
 
 
 def test_every_item_is_kept_and_metrics_are_their_ratios(material, random_model):
@@ -89,22 +41,15 @@ def test_every_item_is_kept_and_metrics_are_their_ratios(material, random_model)
     assert report["eval_info"]["n_truncated"] == {"esci-label_only": 0}
 
 
-def test_responses_that_were_cut_are_counted(material, random_model):
+def test_truncated_responses_are_counted(material, random_model):
     """One token less than the longest examples have."""
     lengths = TokenizedData.load(material / "test.npz").lengths
     tokenizer = load_tokenizer(random_model)
-    cut = tokenize_file(tokenizer, material / "esci" / "test.jsonl", int(lengths.max()) - 1)
-    cut.save(material / "test.npz")
+    truncated = tokenize_file(tokenizer, material / "esci" / "test.jsonl", int(lengths.max()) - 1)
+    truncated.save(material / "test.npz")
     report, _ = run(material, random_model, {"piqa": 1})
-    n_cut = int((lengths == lengths.max()).sum())
-    assert report["eval_info"]["n_truncated"] == {"esci-label_only": n_cut}
-
-
-def test_answers_longer_than_the_studys_number_are_refused(material, random_model, monkeypatch):
-    short = DOMAIN.model_copy(update={"max_new_tokens": 18})
-    monkeypatch.setattr(sys.modules[__name__], "DOMAIN", short)
-    with pytest.raises(UserError, match="max_new_tokens 18 is less than the 19 tokens"):
-        run(material, random_model, {"piqa": 1})
+    n_truncated = int((lengths == lengths.max()).sum())
+    assert report["eval_info"]["n_truncated"] == {"esci-label_only": n_truncated}
 
 
 def test_limit_takes_the_same_first_items(material, random_model):
@@ -152,7 +97,7 @@ def test_scores_are_the_same_bits_whatever_else_is_asked(material, random_model,
     assert together.set_index(keys).sort_index().equals(expected)
 
 
-def test_a_file_replaced_within_its_time_is_asked_as_it_is(material, random_model):
+def test_a_replaced_file_of_the_same_time_is_read_again(material, random_model):
     """The other choice is right now; a cache that knows path and time would ask the old file."""
     path = material / "cache" / "benchmarks" / "piqa.jsonl"
     first, before = run(material, random_model, {"piqa": None})
@@ -172,7 +117,7 @@ def test_a_file_replaced_within_its_time_is_asked_as_it_is(material, random_mode
 
 def test_the_recorded_hash_is_of_the_items_that_were_asked(material, random_model, monkeypatch):
     """A file that changes after it was read changes neither."""
-    from sft_tradeoff.evaluation.lm import load_lm
+    from sft_tradeoff.evaluation.load import load_lm
 
     _, expected = run(material, random_model, {"piqa": None})
     files = {"piqa": material / "cache/benchmarks/piqa.jsonl"}
@@ -184,14 +129,10 @@ def test_the_recorded_hash_is_of_the_items_that_were_asked(material, random_mode
             path.write_text("changed")
         return load_lm(*arguments)
 
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", spoil)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", spoil)
     report, items = run(material, random_model, {"piqa": None})
     assert report["meta_info"]["test_sha256"] == hashes
     assert items.equals(expected)
-
-
-def refuse_to_load(*_):
-    raise AssertionError("the model was loaded")
 
 
 @pytest.fixture
@@ -252,88 +193,6 @@ def test_the_chat_template_is_put_on_once_and_only_where_asked(
     assert {text.count("[USER]") for text in prompts["generate_until"]} == {1}
 
 
-@pytest.mark.parametrize(
-    ("name", "item", "words"),
-    [
-        ("piqa", {"id": "p9", "question": "q", "choices": ["a", "b"]}, ["'gold' is missing"]),
-        (
-            "piqa",
-            {"id": "p9", "question": "q", "choices": ["a", "b"], "gold": 2},
-            ["'gold' is 2, outside the 2 choices"],
-        ),
-        ("code_length_code", {"id": "p9", "text": " "}, ["'text' is empty"]),
-    ],
-)
-def test_an_unusable_item_is_named_before_the_model_is_loaded(
-    material, random_model, monkeypatch, name, item, words
-):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
-    path = material / "cache" / "benchmarks" / f"{name}.jsonl"
-    path.write_text(path.read_text() + json.dumps(item) + "\n")
-    with pytest.raises(BenchmarkError) as error:
-        run(material, random_model, {name: None})
-    for word in (name, "'p9'", f"line {len(path.read_text().splitlines())}", *words):
-        assert word in str(error.value)
-
-
-def test_a_missing_file_is_named_before_the_model_is_loaded(material, random_model, monkeypatch):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
-    with pytest.raises(BenchmarkError, match=r"openbookqa: .*openbookqa\.jsonl is missing"):
-        run(material, random_model, {"openbookqa": None})
-
-
-def test_a_window_shorter_than_the_prompt_is_refused_before_any_forward_pass(
-    material, random_model, monkeypatch
-):
-    """Bytes are tokens here: a question of 600 needs more than 500, the domain less."""
-    from sft_tradeoff.evaluation.lm import SharedPrefixLM
-
-    for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
-        monkeypatch.setattr(SharedPrefixLM, kind, refuse_to_load)
-    path = material / "cache" / "benchmarks" / "piqa.jsonl"
-    long = {"id": "p5", "question": "w" * 600, "choices": ["yes", "no"], "gold": 0}
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:5], json.dumps(long)]) + "\n")
-    with pytest.raises(SuiteError, match=r"evaluation\.max_length: 500 .*task 'piqa', item 'p5'"):
-        run(material, random_model, {"piqa": None}, max_length=500)
-
-
-def test_a_domain_that_would_be_cut_is_refused_before_the_model_is_loaded(
-    material, random_model, monkeypatch
-):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
-    with pytest.raises(EvaluationError, match=r"max_length: 300 .* domain 'esci-label_only'"):
-        run(material, random_model, {}, max_length=300)
-
-
-def test_a_window_wider_than_the_models_is_refused(material, random_model):
-    with pytest.raises(UserError, match=r"max_length: 4096 is more than the model's .* 2048"):
-        run(material, random_model, {}, max_length=4096)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("esci/test.jsonl", b"", "is empty"),
-        ("esci/test.jsonl", b'{"id": "a", "prompt": "p"}\n', "line 1: no 'answer'"),
-        ("esci/test.jsonl", b"{", "test.jsonl, line 1: not JSON"),
-        ("test.npz", b"PK damaged", "test.npz cannot be read"),
-        ("esci/test.jsonl", None, "cannot be read"),
-    ],
-)
-def test_damaged_domain_files_are_named_before_the_model_is_loaded(
-    material, random_model, monkeypatch, name, content, words
-):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
-    (material / name).unlink()
-    checksum_path(material / name).unlink()  # with it, any damage is refused alike
-    if content is not None:
-        (material / name).write_bytes(content)
-    with pytest.raises(UserError, match="esci-label_only") as error:
-        run(material, random_model, {})
-    assert words in str(error.value)
-
-
 def test_every_loss_carries_the_id_of_its_example(material, random_model):
     report, items = run(material, random_model, {"piqa": 2})
     assert all(
@@ -346,45 +205,6 @@ def test_every_loss_carries_the_id_of_its_example(material, random_model):
     assert set(report["meta_info"]["test_sha256"]) == {"piqa", "esci-label_only"}
 
 
-def test_generated_code_needs_the_studys_permission(material, random_model, monkeypatch):
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.load_lm", refuse_to_load)
-    item = {"id": "h", "prompt": "def f():\n", "test": "def check(candidate): pass",
-            "entry_point": "f"}  # fmt: skip
-    (material / "cache" / "benchmarks" / "human_eval.jsonl").write_text(json.dumps(item) + "\n")
-    with pytest.raises(ExecutionNotAllowed, match=r"evaluation\.execute_code: false"):
-        run(material, random_model, {"human_eval": None})
-
-
-def test_a_backend_that_is_not_installed_is_named(material, random_model):
-    with pytest.raises(UserError, match=r"evaluation.backend: vllm needs .*pip install vllm"):
-        run(material, random_model, {"piqa": 1}, backend="vllm")
-
-
-def test_unexpected_base_scores_are_refused(material, random_model):
-    with pytest.raises(EvaluationError, match=r"code_length_code\.bits_per_byte of θ0 is"):
-        run(material, random_model, {"code_length_code": None},
-            expected={"code_length_code.bits_per_byte": (0.1, 0.2)})  # fmt: skip
-    assert not (material / "out" / "eval.json").exists()
-
-
-def test_expected_range_by_hand():
-    """0.50 ± 0.02: outside [0.6, 0.7] by more than three standard errors; inside [0.55, 0.7]."""
-    metrics = [{"benchmark": "piqa", "metric": "acc", "value": 0.5, "stderr": 0.02, "n": 600}]
-    config = {
-        "run": "b",
-        "model": "m",
-        "model_digest": "",
-        "domains": (),
-        "evaluation": EvaluationSpec(),
-    }
-    check_expected(EvaluationConfig(**config, expected={"piqa.acc": (0.55, 0.7)}), metrics)
-    with pytest.raises(EvaluationError):
-        check_expected(EvaluationConfig(**config, expected={"piqa.acc": (0.6, 0.7)}), metrics)
-    check_expected(EvaluationConfig(**config, expected={"boolq.acc": (0.6, 0.7)}), metrics)
-    with pytest.raises(EvaluationError, match=r"piqa\.acc_nrm in 'expected' .* choose one of acc"):
-        check_expected(EvaluationConfig(**config, expected={"piqa.acc_nrm": (0, 1)}), metrics)
-
-
 def test_broken_scores_stay_nan_with_a_reason():
     items = pd.DataFrame(
         [("b", "1", "acc", 1.0, 1.0), ("b", "2", "acc", math.nan, 1.0)], columns=COLUMNS
@@ -392,16 +212,6 @@ def test_broken_scores_stay_nan_with_a_reason():
     (metric,) = summarize(items)
     assert math.isnan(metric["value"])
     assert metric["reason"] == "1 of 2 items are not finite"
-
-
-def test_leakage_between_splits_is_refused():
-    def example(id_, prompt):
-        return Example(id=id_, prompt=prompt, response="r", answer="a")
-
-    splits = {"train": [example("a", "Same  prompt")], "validation": [],
-              "test": [example("b", "same prompt")]}  # fmt: skip
-    with pytest.raises(Exception, match=r"'b' has the same prompt as train example 'a'"):
-        refuse_leakage(splits)
 
 
 def test_domain_text_with_a_unicode_line_separator_is_one_line(tmp_path):

@@ -5,25 +5,24 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import (
-    GPTNeoConfig,
-    GPTNeoForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    OpenAIGPTConfig,
-    OpenAIGPTLMHeadModel,
 )
 
 from sft_tradeoff.evaluation import generation
-from sft_tradeoff.evaluation.generation import SPARE, GrowingLayer, greedy_decode, is_plain_greedy
-from sft_tradeoff.models.cache import has_plain_cache
+from sft_tradeoff.evaluation.generation import greedy_decode
 
 SIZES = {
-    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2,
-    "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2,
-}  # fmt: skip
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -114,38 +113,6 @@ def test_prompts_are_read_within_the_budget(model, monkeypatch):
     assert shapes == [(1, 16), (2, 8), (1, 8)]
 
 
-def test_plain_caches_are_told_from_others(model):
-    """Llama keeps every key; Mistral here drops those that leave its window; ALiBi has no ids."""
-    assert has_plain_cache(model)
-    assert not has_plain_cache(MistralForCausalLM(MistralConfig(**SIZES, sliding_window=8)))
-    assert has_plain_cache(MistralForCausalLM(MistralConfig(**SIZES, sliding_window=None)))
-    other = LlamaForCausalLM(LlamaConfig(**SIZES))
-    other.config.alibi = True
-    assert not has_plain_cache(other)
-    other.config.alibi = False
-    other.config._attn_implementation = "flash_attention_2"
-    assert not has_plain_cache(other)
-
-
-def test_kernels_that_count_columns_are_not_plain():
-    """GPT-Neo's local layers look back a number of columns, padding included; GPT has no cache."""
-    sizes = {"vocab_size": 40, "hidden_size": 32, "num_layers": 2, "num_heads": 2}
-    kinds = {"global": True, "local": False}
-    for kind, plain in kinds.items():
-        config = GPTNeoConfig(**sizes, attention_types=[[["global", kind], 1]])
-        assert has_plain_cache(GPTNeoForCausalLM(config)) == plain
-    config = OpenAIGPTConfig(vocab_size=40, n_embd=32, n_layer=1, n_head=2)
-    assert not has_plain_cache(OpenAIGPTLMHeadModel(config))
-
-
-def test_generation_settings_that_change_greedy_choices_are_seen():
-    model = LlamaForCausalLM(LlamaConfig(**SIZES))
-    model.generation_config.update(temperature=0.2, top_p=0.9, do_sample=True, max_length=99)
-    assert is_plain_greedy(model)
-    model.generation_config.update(no_repeat_ngram_size=3)
-    assert not is_plain_greedy(model)
-
-
 def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):
     """Prompts of 9 (padded to 16) and 3; the long one ends first, the other's cache holds 3 + 1."""
     widths = []
@@ -170,11 +137,11 @@ def test_padding_leaves_with_the_row_that_needed_it(model, monkeypatch):
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    beginning=st.lists(st.integers(0, 39), min_size=1, max_size=9),
+    prefix=st.lists(st.integers(0, 39), min_size=1, max_size=9),
     rests=st.lists(st.lists(st.integers(0, 39), max_size=6), min_size=2, max_size=6),
 )
-def test_a_common_beginning_read_once_does_not_change_answers(model, beginning, rests):
-    prompts = [beginning + rest for rest in rests]
+def test_a_shared_prefix_does_not_change_answers(model, prefix, rests):
+    prompts = [prefix + rest for rest in rests]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(generation, "WORTH_SHARING", 1)
         shapes = spy_on(model, patch)
@@ -184,23 +151,10 @@ def test_a_common_beginning_read_once_does_not_change_answers(model, beginning, 
     assert (shapes[0][0] == 1) == shared
 
 
-def test_a_common_beginning_is_read_once_if_it_pays(model, monkeypatch):
-    """Two prompts of 300 equal tokens and one of their own; 200 equal ones are fewer than 256."""
+def test_a_shared_prefix_is_computed_once_if_it_pays(model, monkeypatch):
+    """Two prompts that share 300 tokens and differ in one; 200 shared tokens are less than 256."""
     shapes = spy_on(model, monkeypatch)
     for n_equal in (300, 200):
         prompts = [[3] * n_equal + [own] for own in (4, 5)]
         greedy_decode(model, prompts, finished=lambda t: True, batch_size=2, batch_tokens=999)
     assert shapes == [(1, 300), (2, 8), (2, 208)]
-
-
-def test_rows_that_left_leave_no_memory_behind():
-    """Room for 64 more columns is kept while rows stay, and freed with the rows that leave."""
-    layer = GrowingLayer()
-    layer.update(torch.ones(4, 1, 5, 2), torch.ones(4, 1, 5, 2))
-    assert layer._room[0].shape == (4, 1, 5 + SPARE, 2)
-    layer.keys, layer.values = (t[:1].clone() for t in (layer.keys, layer.values))
-    layer.forget_room()
-    keys, _ = layer.update(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))
-    assert keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 1, 0]
-    layer.reset()
-    assert layer._room == [None, None]

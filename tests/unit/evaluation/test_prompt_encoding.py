@@ -1,4 +1,4 @@
-"""One beginning before every text: context of a code length, never scored, never doubled."""
+"""BOS occurs once before every text and is never scored."""
 
 import importlib
 import sys
@@ -12,11 +12,12 @@ from lm_eval.api.model import CacheHook
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tokenizers.processors import TemplateProcessing
 
-from sft_tradeoff.evaluation.lm import SharedPrefixLM, load_lm
+from sft_tradeoff.evaluation.lm import SharedPrefixLM
+from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.spec import EvaluationSpec
-from tests.unit.evaluation.test_lm import OPTIONS, instances, lms, loud, naive
+from tests.unit.evaluation.stock import OPTIONS, instances, lms, loud, naive
 
 TEXTS = ["short", "x", "a much longer text, several windows long. " * 12]
 BOS, EOS, PAD = 256, 257, 258
@@ -68,9 +69,9 @@ def sum_over_windows(model, head, again, ids, window=128):
     n = window + 1 - len(head)
     total, _ = naive(model, head, ids[:n], window)
     while n < len(ids):
-        room = window + 1 - len(again)
-        end = min(len(ids), n + room - 1)
-        total += naive(model, again + ids[end - room : n], ids[n:end], window)[0]
+        n_free = window + 1 - len(again)
+        end = min(len(ids), n + n_free - 1)
+        total += naive(model, again + ids[end - n_free : n], ids[n:end], window)[0]
         n = end
     return total
 
@@ -94,9 +95,14 @@ def test_a_text_that_brings_its_own_bos_is_read_with_one(ours, how):
 def test_lm_evals_setting_changes_no_code_length(random_model, model, ours, how, add_bos_token):
     """The first token follows a BOS in any case."""
     other = SharedPrefixLM(
-        pretrained=model, tokenizer=tokenizer_that(random_model, how), backend="causal",
-        batch_size=3, batch_tokens=300, max_length=128, add_bos_token=add_bos_token,
-    )  # fmt: skip
+        pretrained=model,
+        tokenizer=tokenizer_that(random_model, how),
+        backend="causal",
+        batch_size=3,
+        batch_tokens=300,
+        max_length=128,
+        add_bos_token=add_bos_token,
+    )
     assert rolling(other, *TEXTS) == rolling(ours, *TEXTS)
 
 
@@ -111,7 +117,7 @@ def test_stock_scores_a_second_bos(random_model, model):
 
 
 def test_prompts_begin_once_and_nothing_ends_them(ours, how):
-    """Choices follow the whole context, and generation the whole prompt, not an EOS behind it."""
+    """Choices follow the whole context, and generation the whole prompt, not an EOS after it."""
     added = ADDS[how][1] if how not in ("adds EOS", "has BOS", "no BOS") else []
     context, continuation = ours._encode_pair("one", " two")
     ids = ours.tok_encode("one two", add_special_tokens=False)
@@ -123,8 +129,8 @@ def test_prompts_begin_once_and_nothing_ends_them(ours, how):
     assert batch[0].tolist() == added + ids
     assert batch[1, mask[1].bool()].tolist() == added + ids[4:]
     assert mask[1].tolist() == sorted(mask[1].tolist())  # padding on the left
-    cut, _ = ours.tok_batch_encode(["one two"], left_truncate_len=2)
-    assert cut.tolist() == [ids[-2:]]
+    truncated, _ = ours.tok_batch_encode(["one two"], left_truncate_len=2)
+    assert truncated.tolist() == [ids[-2:]]
 
 
 def test_both_ways_of_generation_read_the_same_prompt(ours):
@@ -182,7 +188,7 @@ def vllm(random_model, monkeypatch):
             self.asked = requests
             return [(-1.0, False)] * len(requests)
 
-    monkeypatch.setattr("sft_tradeoff.evaluation.lm.find_spec", lambda name: name)
+    monkeypatch.setattr("sft_tradeoff.evaluation.load.find_spec", lambda name: name)
     monkeypatch.setattr(f"{module}.VLLM", WithoutEngine)
     yield load_lm(random_model, EvaluationSpec(backend="vllm", max_length=128))
     del sys.modules[module]

@@ -9,9 +9,10 @@ import pytest
 from lm_eval import evaluator
 from lm_eval.tasks import TaskManager
 
-from sft_tradeoff.evaluation.lm import load_lm
+from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.study.spec import EvaluationSpec
-from sft_tradeoff.suite.dataset import in_memory
+from sft_tradeoff.suite.base import TaskOptions
+from sft_tradeoff.suite.registry import BENCHMARKS
 
 SHOTS = """\
 Question: Mrs. Hilt met 15 friends. Nine of the friends were carrying pears. The rest were \
@@ -79,15 +80,13 @@ METRICS = {
 
 
 @pytest.fixture(scope="module")
-def report(random_model: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
+def report(random_model: Path) -> dict[str, Any]:
     """lm-eval's report on two items of each task, all tasks in one call as in the evaluation."""
-    root = request.config.rootpath
-    suite = []
+    definitions = []
     for name, item in ITEMS.items():
         items = [{"id": f"{name}-{i}", **item} for i in (1, 2)]
-        suite.append({"task": name, "custom_dataset": in_memory({"test": items})})
-    manager = TaskManager(include_path=str(root / "workflow/tasks"), include_defaults=False)
-    tasks = manager.load([{"group": "general", "task": suite}])
+        definitions.append(BENCHMARKS[name].task(name, items, TaskOptions(None, False)))
+    tasks = TaskManager(include_defaults=False).load(definitions)
     lm = load_lm(random_model, EvaluationSpec(dtype="float32"))
     return dict(evaluator.evaluate(lm, tasks, bootstrap_iters=0))
 

@@ -1,4 +1,4 @@
-"""Adapters start at θ0, are all that trains, and fold into a plain model exactly."""
+"""Adapters start at θ0, are all that is trained, and merge exactly into a plain model."""
 
 from __future__ import annotations
 
@@ -198,10 +198,16 @@ def test_adapters_of_another_run_are_refused(random_model: Path) -> None:
 
 
 EXPERTS: dict[str, Any] = {
-    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "moe_intermediate_size": 16,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "moe_intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
     "num_experts_per_tok": 2,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -218,18 +224,20 @@ def test_what_adapters_do_not_reach_is_said(
     left_out: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """peft takes a dense layer's gate_proj for the experts', and knows none of gpt-oss's."""
+    """peft takes a dense layer's gate_proj for an expert's, and knows no experts of gpt-oss."""
     config = AutoConfig.for_model(architecture, **EXPERTS | sizes)
     attach_adapter(AutoModelForCausalLM.from_config(config), keywords())
-    said = [r.getMessage() for r in caplog.records if "do not reach" in r.getMessage()]
+    said = [r.getMessage() for r in caplog.records if "get no adapters" in r.getMessage()]
     assert len(said) == len(left_out)
     assert all(
-        f"as they are: model.layers.{n}" in text for n, text in zip(left_out, said, strict=True)
+        f"are not trained: model.layers.{n}" in text for n, text in zip(left_out, said, strict=True)
     )
 
 
 def test_a_model_that_has_no_adapters_is_refused() -> None:
     sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model("mamba", **sizes))
-    with pytest.raises(UserError, match=r"no adapters for MambaForCausalLM.*leave this method out"):
+    with pytest.raises(
+        UserError, match=r"no adapters for MambaForCausalLM.*remove this method from"
+    ):
         attach_adapter(model, keywords())

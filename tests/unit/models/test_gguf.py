@@ -24,15 +24,24 @@ from sft_tradeoff.models.tokenizer import generation_ends, load_tokenizer
 
 TOKENS = [*bytes_to_unicode().values(), "Ġa", "<s>", "</s>"]
 LLAMA3 = {
-    "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0, "original_max_position_embeddings": 64,
-}  # fmt: skip
+    "rope_type": "llama3",
+    "rope_theta": 1e4,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 NAMES = {
-    "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj", "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
-}  # fmt: skip
+}
 IDS = (torch.arange(200)[None] * 7) % 250
 Change = Callable[[gguf.GGUFWriter], Any]
 TEMPLATE = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
@@ -40,10 +49,18 @@ TEMPLATE = "{% for m in messages %}{{ m.content }}</s>{% endfor %}"
 
 def llama(**changes: Any) -> Any:
     config = LlamaConfig(
-        vocab_size=len(TOKENS), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512,
-        tie_word_embeddings=True, bos_token_id=None, eos_token_id=len(TOKENS) - 1, **changes,
-    )  # fmt: skip
+        vocab_size=len(TOKENS),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=len(TOKENS) - 1,
+        **changes,
+    )
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():
@@ -54,7 +71,7 @@ def llama(**changes: Any) -> Any:
 
 
 def pairs_apart(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
-    """llama.cpp rotates neighbours, Transformers halves."""
+    """llama.cpp rotates adjacent columns, Transformers halves."""
     shape = n_heads, 2, len(weight) // n_heads // 2, -1
     return weight.reshape(shape).swapaxes(1, 2).reshape(weight.shape)
 
@@ -136,7 +153,7 @@ def test_end_of_turn_of_a_file_that_names_the_end_of_text(tmp_path: Path) -> Non
 
 
 def test_rope_factors_are_used(tmp_path: Path) -> None:
-    """Llama 3.1 and 3.2: they stand in a tensor and in no key."""
+    """Llama 3.1 and 3.2: they are in a tensor, not in a key."""
     model = llama(rope_parameters=LLAMA3)
     factors = rope_factors(model.config)
     file = write(tmp_path / "m.gguf", model, lambda f: f.add_tensor("rope_freqs.weight", factors))
@@ -157,7 +174,7 @@ def test_unread_tensor_is_refused(tmp_path: Path) -> None:
     bias = np.ones(64, dtype=np.float32)
     file = write(tmp_path / "m.gguf", llama(), lambda f: f.add_tensor("blk.0.attn_q.bias", bias))
     with pytest.raises(
-        ModelError, match=r"m\.gguf: .* not read the tensors blk\.0\.attn_q\.bias \(1 in all\)"
+        ModelError, match=r"m\.gguf: .* not read the tensors blk\.0\.attn_q\.bias, so the"
     ):
         load_gguf(file)
 

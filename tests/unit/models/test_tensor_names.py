@@ -1,4 +1,4 @@
-"""Weights that are not the model's are refused; those that Transformers renames or ties are not."""
+"""Weights of another model are refused; those that Transformers renames or ties are not."""
 
 from __future__ import annotations
 
@@ -24,35 +24,70 @@ Weights = dict[str, torch.Tensor]
 SAFETENSORS = ModelSpec(asset="mine", format="safetensors")
 IDS = torch.arange(1, 13)[None]
 SIZES = {
-    "vocab_size": 128, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-    "max_position_embeddings": 64, "pad_token_id": None, "bos_token_id": None,
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 64,
+    "pad_token_id": None,
+    "bos_token_id": None,
     "eos_token_id": None,
-}  # fmt: skip
+}
 OLD = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 LATENT = {
-    "n_routed_experts": 8, "n_group": 2, "topk_group": 1, "num_experts_per_tok": 2,
-    "moe_intermediate_size": 16, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8,
-    "qk_rope_head_dim": 8, "v_head_dim": 8, "first_k_dense_replace": 1, "num_key_value_heads": 4,
-}  # fmt: skip
+    "n_routed_experts": 8,
+    "n_group": 2,
+    "topk_group": 1,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+    "first_k_dense_replace": 1,
+    "num_key_value_heads": 4,
+}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "apertus": {}, "bloom": OLD, "cohere2": {}, "deepseek_v3": LATENT,
+    "apertus": {},
+    "bloom": OLD,
+    "cohere2": {},
+    "deepseek_v3": LATENT,
     "ernie4_5_moe": {"moe_num_experts": 4, "moe_k": 2, "moe_intermediate_size": 16},
-    "gemma2": {}, "gemma3_text": {}, "glm4_moe": LATENT, "gpt2": OLD, "gpt_neox": {},
+    "gemma2": {},
+    "gemma3_text": {},
+    "glm4_moe": LATENT,
+    "gpt2": OLD,
+    "gpt_neox": {},
     "gpt_oss": {"num_local_experts": 4, "layer_types": ["sliding_attention", "full_attention"]},
-    "granitemoe": {"num_local_experts": 4}, "jetmoe": {"num_local_experts": 4},
+    "granitemoe": {"num_local_experts": 4},
+    "jetmoe": {"num_local_experts": 4},
     "lfm2_moe": EXPERTS | {"layer_types": ["conv", "full_attention"], "num_dense_layers": 0},
-    "llama": {}, "mistral": {}, "mixtral": {"num_local_experts": 4}, "nemotron": {}, "olmo2": {},
-    "olmoe": EXPERTS, "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32}, "phi": {}, "phi3": {},
-    "phimoe": {"num_local_experts": 4}, "qwen2": {},
-    "qwen2_moe": EXPERTS | {"shared_expert_intermediate_size": 16}, "qwen3_moe": EXPERTS,
-    "smollm3": {}, "stablelm": {}, "starcoder2": {},
-}  # fmt: skip
+    "llama": {},
+    "mistral": {},
+    "mixtral": {"num_local_experts": 4},
+    "nemotron": {},
+    "olmo2": {},
+    "olmoe": EXPERTS,
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "phi": {},
+    "phi3": {},
+    "phimoe": {"num_local_experts": 4},
+    "qwen2": {},
+    "qwen2_moe": EXPERTS | {"shared_expert_intermediate_size": 16},
+    "qwen3_moe": EXPERTS,
+    "smollm3": {},
+    "stablelm": {},
+    "starcoder2": {},
+}
 
 
 def tiny(architecture: str, **changes: Any) -> Any:
-    """A small model of an architecture; nothing in it is zero, one or what it was drawn as."""
+    """A small model of an architecture; no value in it is zero, one or the initial one."""
     sizes = SIZES | ARCHITECTURES.get(architecture, {}) | changes
     config = AutoConfig.for_model(architecture, **sizes)
     torch.manual_seed(0)
@@ -90,7 +125,7 @@ def edit(folder: Path, **changes: Any) -> None:
 
 
 def refusals(folder: Path, tmp_path: Path) -> list[str]:
-    """What the check without weights, loading and building say."""
+    """Messages of the check without weights, of loading and of building."""
     found = []
     for use in (
         lambda: check_tensors(folder),
@@ -154,7 +189,7 @@ def test_an_adapter_that_was_never_merged(copied: Path, tmp_path: Path) -> None:
     name = "model.layers.0.self_attn.q_proj"
     rewrite(copied, lambda weights: weights | {f"{name}.lora_A.default.weight": torch.ones(2, 64)})
     for text in refusals(copied, tmp_path):
-        assert "1 (model.layers.0.self_attn.q_proj.lora_A.default.weight) not expected" in text
+        assert "1 (model.layers.0.self_attn.q_proj.lora_A.default.weight) unexpected" in text
         assert "merge the adapter" in text
 
 
@@ -168,7 +203,7 @@ def test_one_tensor_missing(copied: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n_layers", [1, 4])
 def test_other_number_of_layers(copied: Path, tmp_path: Path, n_layers: int) -> None:
-    """More of them would be drawn at random, fewer leave some out."""
+    """With more, some would be random; with fewer, some are left out."""
     edit(copied, num_hidden_layers=n_layers)
     for text in refusals(copied, tmp_path):
         assert f"the weights have 2 layers, config.json says {n_layers}" in text
@@ -204,15 +239,21 @@ def test_the_check_reads_no_weights(copied: Path) -> None:
 
 
 def seeing(folder: Path, random_model: Path, tied: bool) -> Any:
-    """Llama 4, of which Transformers loads the language model alone."""
+    """Llama 4, of which Transformers loads only the language model."""
     from transformers import Llama4Config, Llama4ForConditionalGeneration
 
     text = SIZES | {"num_local_experts": 2, "intermediate_size_mlp": 48, "vocab_size": 259}
     sight = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "patch_size": 7,
-        "num_attention_heads": 2, "image_size": 14, "vision_output_dim": 16,
-        "projector_input_dim": 16, "projector_output_dim": 16,
-    }  # fmt: skip
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "patch_size": 7,
+        "num_attention_heads": 2,
+        "image_size": 14,
+        "vision_output_dim": 16,
+        "projector_input_dim": 16,
+        "projector_output_dim": 16,
+    }
     torch.manual_seed(0)
     text["tie_word_embeddings"] = tied
     config = Llama4Config(text_config=text, vision_config=sight, tie_word_embeddings=tied)
@@ -236,16 +277,16 @@ def test_what_sees_is_left_out(random_model: Path, tmp_path: Path) -> None:
 def test_a_language_model_that_does_not_say_that_it_is_tied(
     random_model: Path, tmp_path: Path
 ) -> None:
-    """Transformers reads the flag of the part that it loads, and would draw the head at random."""
+    """Transformers uses the flag of the part that it loads; the head would be random."""
     folder = tmp_path / "whole"
     seeing(folder, random_model, tied=False)
     rewrite(folder, lambda weights: {n: t for n, t in weights.items() if "lm_head" not in n})
     edit(folder, tie_word_embeddings=True)
     for text in refusals(folder, tmp_path):
-        assert "1 (lm_head.weight) missing; if the head is the embedding, set tie_word" in text
+        assert "1 (lm_head.weight) missing; if the head shares the embedding's weights, set" in text
 
 
-# --- a head of its own beside a tied flag ------------------------------------------------------
+# --- a separate head although the flag says tied ------------------------------------------------
 
 
 @pytest.fixture
@@ -257,7 +298,7 @@ def own_head(copied: Path) -> Path:
 
 
 def test_a_head_of_its_own_stays_its_own(own_head: Path, tmp_path: Path) -> None:
-    """Whatever ties weights as config.json says, as lm-eval does when it takes a model over."""
+    """Whatever ties weights as config.json says, as lm-eval does with a model that it is given."""
     plain = logits(AutoModelForCausalLM.from_pretrained(own_head, dtype=torch.float32))
     build_model("mine", SAFETENSORS, own_head, tmp_path / "built")
     assert json.loads((own_head / "config.json").read_text())["tie_word_embeddings"]
@@ -280,13 +321,13 @@ def test_a_copy_of_the_tied_head_is_no_other_head(copied: Path, tmp_path: Path) 
 def test_some_tied_weights_and_some_not_are_refused(random_model: Path) -> None:
     model = load_model(random_model, torch.float32)
     model.all_tied_weights_keys = {"other.weight": "model.embed_tokens.weight"}
-    with pytest.raises(ModelError, match=r"1 \(lm_head\.weight\) are tied, and the weights differ"):
+    with pytest.raises(ModelError, match=r"1 \(lm_head\.weight\) are tied, but the weights differ"):
         keep_own_head(model)
 
 
 @pytest.mark.parametrize("part", ["", "text_config"])
 def test_quantized_weights_are_refused(copied: Path, part: str) -> None:
-    """Also where Transformers would load them: its layers of few bits have no gradient."""
+    """Even if Transformers would load them: its quantized layers have no gradient."""
     config = json.loads((copied / "config.json").read_text())
     settings = {"quantization_config": {"quant_method": "fp8"}}
     config |= {part: settings} if part else settings

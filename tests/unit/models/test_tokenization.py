@@ -33,11 +33,41 @@ def test_mask_of_smollm2_token_by_token(pretrained_model):
     tokenizer = load_tokenizer(pretrained_model)
     found = pieces(tokenizer, tokenize_example(tokenizer, RECORD, 1000))
     prompt = [
-        "<|im_start|>", "system", "\n", "You", " are", " a", " helpful", " AI", " assistant",
-        " named", " Sm", "ol", "LM", ",", " trained", " by", " H", "ugging", " Face",
-        "<|im_end|>", "\n", "<|im_start|>", "user", "\n", "2", "+", "2", "?", "<|im_end|>", "\n",
-        "<|im_start|>", "ass", "istant", "\n",
-    ]  # fmt: skip
+        "<|im_start|>",
+        "system",
+        "\n",
+        "You",
+        " are",
+        " a",
+        " helpful",
+        " AI",
+        " assistant",
+        " named",
+        " Sm",
+        "ol",
+        "LM",
+        ",",
+        " trained",
+        " by",
+        " H",
+        "ugging",
+        " Face",
+        "<|im_end|>",
+        "\n",
+        "<|im_start|>",
+        "user",
+        "\n",
+        "2",
+        "+",
+        "2",
+        "?",
+        "<|im_end|>",
+        "\n",
+        "<|im_start|>",
+        "ass",
+        "istant",
+        "\n",
+    ]
     response = ["It", " is", " ", "4", ".", "<|im_end|>"]
     assert found == [(t, False) for t in prompt] + [(t, True) for t in response]
 
@@ -77,7 +107,7 @@ def test_mask_of_a_byte_level_bracket_template_token_by_token():
 
 
 def test_template_without_end_of_turn_gets_eos():
-    """The model must learn to stop even where the template marks no end."""
+    """The model must learn to stop even if the template marks no end."""
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
@@ -113,10 +143,10 @@ def test_truncation_cuts_the_end_of_the_response_only():
     tokenizer = byte_tokenizer()
     whole = tokenize_example(tokenizer, RECORD, 1000)
     n_prompt = whole.response_mask.index(True)
-    cut = tokenize_example(tokenizer, RECORD, n_prompt + 3)
-    assert cut.truncated and not whole.truncated
-    assert cut.input_ids == whole.input_ids[: n_prompt + 3]
-    assert sum(cut.response_mask) == 3
+    short = tokenize_example(tokenizer, RECORD, n_prompt + 3)
+    assert short.truncated and not whole.truncated
+    assert short.input_ids == whole.input_ids[: n_prompt + 3]
+    assert sum(short.response_mask) == 3
 
 
 def test_no_room_for_any_response_token_is_an_error():
@@ -138,7 +168,7 @@ def test_the_error_leads_to_the_users_line_and_the_keys():
 @pytest.mark.parametrize("key", ["prompt", "response", "system"])
 @pytest.mark.parametrize("unknown", ["<unk>", None])
 def test_text_that_the_tokenizer_does_not_know_is_an_error(key, unknown):
-    """Without bytes to fall back on it becomes <unk>, or nothing at all."""
+    """Without byte fallback it becomes <unk> or is lost."""
     letters = {c: i for i, c in enumerate(sorted(set("2+?It is4.[USERYTM]/ Be bri\n")))}
     backend = Tokenizer(models.BPE(vocab=letters | {"<unk>": 50}, merges=[], unk_token=unknown))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
@@ -147,7 +177,7 @@ def test_text_that_the_tokenizer_does_not_know_is_an_error(key, unknown):
     with pytest.raises(TokenizationError, match="the system: 'f' becomes"):
         tokenize_example(tokenizer, record, 1000)
     record |= {"system": "Be 4", key: "2 你 2"}
-    with pytest.raises(TokenizationError, match=f"all of the {key}: '你2' becomes '(<unk>)?2'"):
+    with pytest.raises(TokenizationError, match=f"represent the {key}: '你2' becomes '(<unk>)?2'"):
         tokenize_example(tokenizer, record, 1000)
 
 

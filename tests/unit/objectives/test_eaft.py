@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_tradeoff.objectives import eaft_weights
-from sft_tradeoff.objectives.eaft import TOP
+from sft_tradeoff.objectives.base import TOP
 
 
 def entropy(probabilities):

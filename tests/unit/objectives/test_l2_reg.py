@@ -25,7 +25,7 @@ def test_penalty_and_gradient_by_hand():
 
 
 def test_the_norm_is_not_divided_by_the_number_of_weights():
-    """Twice as many weights that drift alike: twice the penalty, the same gradient of each."""
+    """Twice as many weights with the same drift: twice the penalty, same gradient per weight."""
     penalty, gradient = l2_penalty(PARAMETER.repeat(2), INITIAL.repeat(2), strength=0.1)
     assert penalty.item() == pytest.approx(1.0)
     assert gradient.tolist() == pytest.approx([0.2, 0.0, -0.4] * 2)

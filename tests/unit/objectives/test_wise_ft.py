@@ -48,7 +48,7 @@ def test_ends_are_the_two_models_bit_for_bit(initial_dtype, trained_dtype):
 
 
 def test_bfloat16_is_averaged_in_float32():
-    """Half way between 1 and 1 + 2⁻⁷, its neighbour in bfloat16, lies 1 + 2⁻⁸: not a bfloat16."""
+    """Halfway between 1 and 1 + 2⁻⁷, adjacent in bfloat16, is 1 + 2⁻⁸: not a bfloat16."""
     initial, trained = torch.tensor([1.0, 1 + 2**-7], dtype=torch.bfloat16).split(1)
     assert interpolate(initial, trained, alpha=0.5).tolist() == [1 + 2**-8]
 

@@ -50,7 +50,7 @@ def test_control_tokens_are_refused_by_line(check: Check) -> None:
         {"prompt": "c", "response": "ok", "system": "Be <s>brief"},
         {"prompt": "< s >", "response": "</ s> &lt;s&gt;"},
     ]
-    what = "a control token of this model; remove it (the chat template writes what begins and ends"
+    what = "a control token of this model; remove it (the chat template writes the start and end"
     expected = [
         f"line 11: the response contains '</s>', {what}",
         f"line 12: the prompt contains '</s>', {what}",

@@ -1,4 +1,4 @@
-"""The figures draw what the table says, all of it, and the same bytes every time."""
+"""The figures show everything in the table, and redrawing gives the same bytes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from sft_tradeoff import cli
-from sft_tradeoff.analysis.tradeoff import OVER_SEEDS_COLUMNS, QUANTITIES, SETTING
+from sft_tradeoff.analysis.tables import OVER_SEEDS_COLUMNS, QUANTITIES, SETTING
 from sft_tradeoff.report.figures import learning_rate, tradeoff
-from sft_tradeoff.report.figures.style import (
-    house_style,
-    method_styles,
-    rate_markers,
-    save_figure,
-)
+from sft_tradeoff.report.figures.style import house_style, method_styles, rate_markers, save_figure
 
 MODULES = [tradeoff, learning_rate]
 NAN = math.nan
@@ -55,7 +50,7 @@ def draw(module: ModuleType, table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]
 
 
 def lay_out(figure: Figure) -> None:
-    """Place everything; a layout that does not fit is a warning of matplotlib, here an error."""
+    """Lay out the figure; matplotlib's warning that it does not fit is an error here."""
     with house_style(), warnings.catch_warnings():
         warnings.simplefilter("error")
         figure.draw_without_rendering()
@@ -151,7 +146,7 @@ def test_methods_stand_side_by_side_around_the_rate() -> None:
     assert len(set(places)) == 6
     assert places[1] == pytest.approx(1e-5)
     assert places[0] * places[2] == pytest.approx(1e-10, rel=1e-4)
-    # dense grids: neighbours never reach half-way to the next rate
+    # dense grids: offsets stay below half the distance to the next rate
     offsets = learning_rate._offsets(np.array([1e-6, 2e-6, 1e-5]), list("abcdefgh"))
     assert max(offsets.values()) < math.sqrt(math.sqrt(2)) < math.sqrt(2)
 
@@ -191,7 +186,7 @@ def _overlapping_labels(figure: Figure) -> list[tuple[str, str]]:
             texts += [
                 tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high
             ]
-    # Rotated boxes are larger than their text: the rotated tick labels are looked at by eye.
+    # The box of a rotated text is larger than the text, so rotated tick labels are left out.
     shown = [t for t in texts if t.get_text() and t.get_visible() and t.get_rotation() % 90 == 0]
     boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
     return [(a, b) for (a, x), (b, y) in itertools.combinations(boxes, 2) if x.overlaps(y)]
@@ -227,14 +222,14 @@ def test_study_without_a_general_suite_says_so(module: ModuleType) -> None:
     assert notes == ["no scores"] * 2
 
 
-def test_styles_can_be_told_apart_without_color(caplog: pytest.LogCaptureFixture) -> None:
+def test_styles_differ_without_color(caplog: pytest.LogCaptureFixture) -> None:
     styles = list(method_styles(make_table(methods=16)).values())
     looks = {(style.line, style.fill) for style in styles}
     assert len(looks) == 16
     assert len({style.color for style in styles[:8]}) == 8
     assert not caplog.text
-    assert len(method_styles(make_table(methods=17))) == 17  # after hours of training: no refusal
-    assert "17 method labels" in caplog.text and "repeat after 16" in caplog.text
+    assert len(method_styles(make_table(methods=17))) == 17  # a warning, not an error
+    assert "17 method labels" in caplog.text and "styles repeat after 16" in caplog.text
 
 
 def test_rates_have_shapes_in_increasing_order(caplog: pytest.LogCaptureFixture) -> None:

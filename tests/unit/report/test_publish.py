@@ -1,14 +1,12 @@
-"""What is published is whole, current and sealed; everything else is refused with its reason."""
+"""What is published, completely or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,70 +16,23 @@ import pytest
 
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.aggregate import tradeoff_table
-from sft_tradeoff.analysis.scores import NUMBERS, TEXT, score_table
-from sft_tradeoff.analysis.tradeoff import read_table
+from sft_tradeoff.analysis.scores import score_table
+from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report import publish as module
-from sft_tradeoff.report.publish import (
-    ABSOLUTE_PATH,
-    PublishError,
-    publish,
-    verified_studies,
-    verify,
-)
-from tests.conftest import ROOT
+from sft_tradeoff.report.publish import ABSOLUTE_PATH, publish
+from sft_tradeoff.report.published import PublishError, verify
 from tests.finished_study import (
     BASE,
     OTHER_RUN,
+    RECORDS,
     RUN,
     STUDY,
-    make_finished_study,
-    write_items,
+    TABLES,
+    contents,
     write_tables,
 )
 
 Study = tuple[Path, Path]
-TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
-RECORDS = {
-    f"runs/{RUN}/train.json", f"runs/{OTHER_RUN}/train.json",
-    *(f"runs/{run}/{name}" for run in (BASE, RUN, OTHER_RUN) for name in
-      ("eval.json", "items.parquet")),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The study, published: made once, because every test begins with it."""
-    root = tmp_path_factory.mktemp("made")
-    with contextlib.chdir(ROOT):
-        study_file, results = make_finished_study(root)
-        publish(study_file, results, root / "published")
-    return root
-
-
-@pytest.fixture
-def study(made: Path, tmp_path: Path) -> Study:
-    shutil.copytree(made / "config", tmp_path / "config")
-    shutil.copytree(made / "results", tmp_path / "results")
-    return tmp_path / "config/studies/tiny.yaml", tmp_path / "results/tiny"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "results/published/tiny"
-
-
-@pytest.fixture
-def published(made: Path, study: Study, out: Path) -> Path:
-    shutil.copytree(made / "published", out)
-    return out
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-# --- what gets in -------------------------------------------------------------------------------
 
 
 def test_published_are_tables_records_and_items_but_no_weights(study: Study, out: Path) -> None:
@@ -98,7 +49,7 @@ def test_published_are_tables_records_and_items_but_no_weights(study: Study, out
 
 
 def test_tables_can_be_made_again_from_what_is_published(published: Path) -> None:
-    runs = read_table(published / "run_table.csv", [*TEXT, *NUMBERS], "the test")
+    runs = read_run_table(published / "run_table.csv")
     scores = score_table(runs, published / "runs")
     assert scores.to_csv(index=False) == (published / "scores.csv").read_text()
     tradeoff = tradeoff_table(scores, runs, published / "runs")
@@ -124,7 +75,7 @@ def test_manifest_names_every_file_and_the_origin(published: Path) -> None:
 
 
 def test_settings_digest_changes_with_a_setting_only(study: Study, out: Path) -> None:
-    """A comment is no setting; the digest is of what determines the runs."""
+    """A comment is not a setting; the digest covers what determines the runs."""
     digests = []
     for text in (STUDY, STUDY + "# a comment\n", STUDY + "training: {epochs: 2}\n"):
         study[0].write_text(text)
@@ -156,46 +107,6 @@ def test_a_large_study_keeps_its_tables_only_and_says_so(
     verify(out)
 
 
-# --- what does not ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet"])
-def test_an_unfinished_study_is_refused_with_the_missing_runs(
-    study: Study, out: Path, name: str
-) -> None:
-    (study[1] / "runs" / RUN / name).unlink()
-    with pytest.raises(PublishError, match=f"1 of 3 runs are not finished: {RUN}; run make study"):
-        publish(*study, out)
-    assert not out.parent.exists()
-
-
-def test_a_run_of_other_settings_is_refused(study: Study, out: Path) -> None:
-    """The study asks for five items of piqa now; the runs had four. Tables alone would not tell."""
-    study[0].write_text(STUDY.replace("piqa: 4", "piqa: 5"))
-    with pytest.raises(PublishError, match=r"eval\.json: evaluation: not the study file's"):
-        publish(*study, out)
-    assert not out.exists()
-
-
-def test_a_broken_score_is_refused(study: Study, out: Path) -> None:
-    write_items(study[1], RUN, shift=math.nan)
-    write_tables(*study)
-    message = rf"scores are broken: {RUN} on .*not finite, e\.g\. item"
-    with pytest.raises(PublishError, match=message):
-        publish(*study, out)
-
-
-@pytest.mark.parametrize("name", sorted(TABLES))
-def test_a_table_that_is_not_of_these_runs_is_refused(study: Study, out: Path, name: str) -> None:
-    path = study[1] / name
-    path.write_text(path.read_text().replace("sft", "talr"))
-    with pytest.raises(PublishError, match=rf"{name}: not the table of the runs"):
-        publish(*study, out)
-    path.unlink()
-    with pytest.raises(PublishError, match=rf"{name}: missing"):
-        publish(*study, out)
-
-
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -209,7 +120,7 @@ def test_a_table_that_is_not_of_these_runs_is_refused(study: Study, out: Path, n
         ("HumanEval/0, ../data/x, ./data/x", None),
     ],
 )
-def test_absolute_paths_are_told_from_what_looks_like_one(text: str, found: str | None) -> None:
+def test_absolute_paths_are_distinguished_from_lookalikes(text: str, found: str | None) -> None:
     match = ABSOLUTE_PATH.search(text)
     assert (match and match[0]) == found
 
@@ -245,7 +156,7 @@ def test_machine_paths_and_names_are_refused(
         ("", "# nowhere", False),
     ],
 )
-def test_a_machine_named_by_an_ordinary_word_is_no_obstacle(
+def test_only_identifying_host_names_are_refused(
     study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, host: str, comment: str, refused: bool
 ) -> None:
     monkeypatch.setattr(module.socket, "gethostname", lambda: host)
@@ -266,60 +177,6 @@ def test_machine_paths_in_the_ids_of_items_are_refused(study: Study, out: Path) 
         publish(*study, out)
 
 
-# --- the seal -----------------------------------------------------------------------------------
-
-
-def test_seal_is_what_sha256sum_reads(published: Path) -> None:
-    """The seal covers the manifest; the tool is of the system, not of the project."""
-    done = subprocess.run(
-        ["sha256sum", "--check", "--strict", "MANIFEST.sha256"],
-        cwd=published, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(TABLES | RECORDS) + 2
-
-
-@pytest.mark.parametrize(
-    "name", ["tradeoff_over_seeds.csv", f"runs/{RUN}/eval.json", "MANIFEST.json"]
-)
-@pytest.mark.parametrize("change", ["edit", "remove"])
-def test_a_changed_file_is_named(published: Path, name: str, change: str) -> None:
-    verify(published)
-    if change == "edit":
-        data = (published / name).read_bytes()
-        (published / name).write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
-    else:
-        (published / name).unlink()
-    with pytest.raises(PublishError, match=f"{re.escape(str(published / name))}: changed, removed"):
-        verify(published)
-
-
-def test_an_added_file_is_named_and_a_missing_seal(published: Path) -> None:
-    (published / "runs" / "more.csv").write_text("1\n")
-    with pytest.raises(PublishError, match=r"runs/more\.csv: changed, removed or added"):
-        verified_studies(published.parent)
-    (published / "MANIFEST.sha256").unlink()
-    with pytest.raises(PublishError, match=r"MANIFEST\.sha256: missing; restore .* REPLACE=yes"):
-        verified_studies(published.parent)
-
-
-def test_published_studies_by_name(published: Path, tmp_path: Path) -> None:
-    """Only the wanted one is checked, so a damaged one does not stop the others."""
-    assert verified_studies(published.parent) == ["tiny"]
-    (published.parent / "damaged").mkdir()
-    (published.parent / ".tiny-left-by-a-kill").mkdir()
-    assert verified_studies(published.parent, "tiny") == ["tiny"]
-    with pytest.raises(PublishError, match="damaged/MANIFEST"):
-        verified_studies(published.parent)
-    with pytest.raises(PublishError, match=r"'tny' is not published \(did you mean 'tiny'"):
-        verified_studies(published.parent, "tny")
-    with pytest.raises(PublishError, match="nothing is published; run make publish"):
-        verified_studies(tmp_path / "nowhere")
-
-
-# --- as a whole or not at all -------------------------------------------------------------------
-
-
 def test_a_failure_in_the_middle_leaves_nothing(
     study: Study, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,7 +192,7 @@ def test_a_failure_in_the_middle_leaves_nothing(
 def test_a_failure_in_the_middle_keeps_what_was_published(
     study: Study, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second renaming fails: the older folder, moved aside by the first, comes back."""
+    """The second rename fails: the previous folder, which the first moved aside, is restored."""
     before, rename = contents(published), os.rename
     study[0].write_text(STUDY + "# changed\n")
 
@@ -357,7 +214,7 @@ def test_a_kill_leaves_nothing_under_the_final_name_and_the_next_one_cleans_up(
     code = (
         "import os, signal, sys\nfrom pathlib import Path\n"
         "from sft_tradeoff.report import publish\n"
-        "publish._seal = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "publish._write_checksums = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "publish.publish(*map(Path, sys.argv[1:]))"
     )
     done = subprocess.run([sys.executable, "-c", code, *map(str, (*study, out))])
@@ -376,7 +233,7 @@ def test_the_same_content_again_is_no_change(study: Study, published: Path) -> N
 def test_other_content_replaces_on_demand_only(study: Study, published: Path) -> None:
     before = contents(published)
     study[0].write_text(STUDY + "# changed\n")
-    message = r"published already, with other content: study\.yaml; .*REPLACE=yes"
+    message = r"already published with other content: study\.yaml; .*REPLACE=yes"
     with pytest.raises(PublishError, match=message):
         publish(*study, published)
     assert contents(published) == before
@@ -385,26 +242,10 @@ def test_other_content_replaces_on_demand_only(study: Study, published: Path) ->
     verify(published)
 
 
-def test_the_same_content_does_not_hide_a_broken_seal(study: Study, published: Path) -> None:
+def test_the_same_content_does_not_hide_a_changed_manifest(study: Study, published: Path) -> None:
     (published / "MANIFEST.json").write_text("{}\n")
     with pytest.raises(PublishError, match=r"MANIFEST\.json: changed"):
         publish(*study, published)
-
-
-# --- around it ----------------------------------------------------------------------------------
-
-
-def test_git_tracks_what_is_published() -> None:
-    paths = ["results/published/tiny/MANIFEST.json", f"results/published/tiny/runs/{RUN}/eval.json"]
-    done = subprocess.run(["git", "check-ignore", *paths], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-
-
-def test_drawing_and_publishing_import_nothing_of_training() -> None:
-    code = "import sys, sft_tradeoff.report.publish; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert "pandas" in loaded.split()
-    assert not {"torch", "transformers", "lm_eval", "datasets"} & set(loaded.split())
 
 
 def test_command_line(

@@ -18,8 +18,9 @@ def in_user_namespace(command: str) -> subprocess.CompletedProcess[str]:
     """Run a shell command as root of a new user namespace."""
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", command],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     if done.stderr.startswith("unshare: "):
         pytest.skip(done.stderr.strip())
     return done
@@ -40,7 +41,7 @@ def test_this_machine_keeps_the_promises():
 
 
 def test_without_namespaces_nothing_runs(tmp_path):
-    """The kernel is told to grant no further user namespace, where it does not refuse anyway.
+    """The kernel is set to refuse further user namespaces, if it does not refuse them anyway.
 
     In the open, the program could write where it tries to.
     """
@@ -67,7 +68,7 @@ def test_without_namespaces_nothing_runs(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_where_a_promise_does_not_hold_the_check_refuses():
-    """Processes of root's own user namespace are root's, whose number the kernel does not limit."""
+    """Processes in root's user namespace belong to root, for whom the kernel sets no limit."""
     call = "from sft_tradeoff.sandbox.run import *; require_sandbox()"
     done = in_user_namespace(f'exec {sys.executable} -c "{call}"')
     assert "starting a process was allowed" in done.stderr and done.returncode == 1
@@ -85,7 +86,7 @@ def test_where_a_promise_does_not_hold_the_check_refuses():
 def test_a_sandbox_that_fails_is_an_error_not_a_score(
     tmp_path, monkeypatch, report, reason, is_kernels
 ):
-    """Only what the kernel refuses is named so: nothing else may make tests skip."""
+    """Only a refusal by the kernel has this name: nothing else may make tests skip."""
     script = tmp_path / "sandbox.py"
     script.write_text(report)
     monkeypatch.setattr(execution, "JAIL", script)

@@ -1,4 +1,4 @@
-"""The sandbox: what a program may do, what it may not, and that nothing of it is left."""
+"""The sandbox: what a program can do, what it cannot, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sft_tradeoff.sandbox.run import Limits, run_python
 from tests.unit.conftest import skip_refused
 
 pytestmark = pytest.mark.usefixtures("sandbox")
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MIB = 1 << 20
 
 # Gives the process a name that the machine's list of processes shows.
@@ -44,7 +44,7 @@ raise RuntimeError(n)
 
 
 def processes_named(name: str) -> list[str]:
-    """Ids of all processes of the machine with a name."""
+    """Ids of all processes of the machine that have this name."""
     found = []
     for file in Path("/proc").glob("[0-9]*/comm"):
         try:
@@ -56,7 +56,7 @@ def processes_named(name: str) -> list[str]:
 
 
 def run_as_ordinary_user(program: str, limits: Limits) -> execution.Outcome:
-    """:func:`run_python`; for root as an unused user, to whom root's own interpreter is closed."""
+    """:func:`run_python`; for root as an unused user, who cannot run root's own interpreter."""
     if os.geteuid() != 0:
         return run_python(program, limits)
     user = {"user": 54321, "group": 54321, "extra_groups": []}
@@ -64,10 +64,16 @@ def run_as_ordinary_user(program: str, limits: Limits) -> execution.Outcome:
     if python is None:
         pytest.skip("no interpreter for all users")
     done = subprocess.run(
-        [python, "-I", "-S", "-c", execution.JAIL.read_text()], env={}, cwd="/", text=True,
-        input=json.dumps({"program": program, **asdict(limits)}), capture_output=True, check=True,
-        start_new_session=True, **user,
-    )  # fmt: skip
+        [python, "-I", "-S", "-c", execution.JAIL.read_text()],
+        env={},
+        cwd="/",
+        text=True,
+        input=json.dumps({"program": program, **asdict(limits)}),
+        capture_output=True,
+        check=True,
+        start_new_session=True,
+        **user,
+    )
     report = json.loads(done.stdout)
     if "refused" in report:
         skip_refused(report["refused"], **user)
@@ -119,7 +125,7 @@ def test_a_crash_of_the_interpreter_is_named():
 
 
 def test_the_order_of_sets_is_the_same_in_every_run():
-    """Two runs agree on the hash of a text: by chance once in 2^64."""
+    """Two runs agree on the hash of a text; by chance that would happen once in 2^64."""
     first, second = (run_python("raise ValueError(hash('text'))").reason for _ in range(2))
     assert first == second and first.startswith("ValueError: ")
 
@@ -262,7 +268,7 @@ for attempt in (lambda: os.setuid(0), lambda: os.chroot("/tmp"), lambda: os.kill
 
 
 def test_nothing_survives_the_program():
-    """A grandchild in a session of its own sleeps on, until the program's end is reported."""
+    """A grandchild in a separate session keeps sleeping until the program's end is reported."""
     name = f"g{secrets.token_hex(6)}"
     program = f"""
 import os, time
@@ -283,7 +289,7 @@ assert os.read(read, 1) == b"x"
 
 
 def test_nothing_survives_the_caller():
-    """Killed with SIGKILL, the caller can clean up nothing; the kernel does."""
+    """After SIGKILL the caller cannot clean up anything; the kernel does."""
     name = f"k{secrets.token_hex(6)}"
     program = RENAME.format(name=name) + "import time; time.sleep(600)"
     call = f"from sft_tradeoff.sandbox.run import *; run_python({program!r}, Limits(timeout_s=500))"
@@ -316,7 +322,7 @@ RUN = pytest.mark.parametrize("run", [run_python, run_as_ordinary_user])
     ],
 )
 def test_a_signal_to_its_group_meets_the_program_alone(run, call, outcome):
-    """An ordinary user's program has the uid of the processes that watch over it."""
+    """The program of an ordinary user has the uid of the processes that supervise it."""
     limits = Limits(timeout_s=1.5 if outcome[0] == "timeout" else 60)  # a start can take seconds
     found = run(f"import os, signal\n{call}\nimport time; time.sleep(1)", limits)
     assert (found.status, found.reason) == outcome
@@ -324,7 +330,7 @@ def test_a_signal_to_its_group_meets_the_program_alone(run, call, outcome):
 
 @RUN
 def test_no_signal_ends_the_init(run):
-    """Where they are allowed at all: for root the init is another user's."""
+    """If they are allowed at all: for root the init belongs to another user."""
     program = """
 import contextlib, os, signal
 for number in signal.valid_signals():
@@ -352,7 +358,7 @@ for name in "SIGHUP", "SIGINT":
 
 
 def test_a_signal_to_the_group_does_not_reach_the_caller():
-    """``os.kill(0, …)`` and ``os.kill(-1, …)`` meet only the sandbox's own processes."""
+    """``os.kill(0, …)`` and ``os.kill(-1, …)`` reach only the sandbox's own processes."""
     reached = []
     previous = signal.signal(signal.SIGTERM, lambda *_: reached.append(1))
     try:

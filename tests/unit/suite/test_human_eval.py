@@ -12,7 +12,7 @@ import yaml
 
 from sft_tradeoff.sandbox.run import Limits, SandboxError, run_python
 from sft_tradeoff.suite import human_eval
-from sft_tradeoff.suite.dataset import in_memory
+from sft_tradeoff.suite.base import TaskOptions
 from sft_tradeoff.suite.human_eval import (
     ExecutionNotAllowed,
     build_items,
@@ -33,6 +33,8 @@ RECORD = {
 }
 ITEM = {"id": RECORD["task_id"], **{k: v for k, v in RECORD.items() if k != "task_id"}}
 
+
+ALLOWED = TaskOptions(None, execute_code=True)
 
 needs_sandbox = pytest.mark.usefixtures("sandbox")
 
@@ -70,7 +72,7 @@ def test_a_problem_that_cannot_be_tested_is_named(tmp_path, change):
 
 
 def test_a_repeated_problem_is_refused(tmp_path):
-    with pytest.raises(BenchmarkError, match="'HumanEval/0' comes twice"):
+    with pytest.raises(BenchmarkError, match="'HumanEval/0' is repeated"):
         build_items(write_asset(tmp_path, RECORD, RECORD))
 
 
@@ -121,7 +123,7 @@ def test_without_permission_nothing_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(human_eval, "run_python", pytest.fail)
     monkeypatch.setattr(human_eval, "require_sandbox", pytest.fail)
     with pytest.raises(ExecutionNotAllowed, match=r"^evaluation\.execute_code: false.* set it to"):
-        human_eval_task(Limits(), allowed=False)
+        human_eval_task("human_eval", [], TaskOptions(None, execute_code=False))
 
 
 def test_a_machine_without_sandbox_is_refused_before_any_forward_pass(tmp_path, monkeypatch):
@@ -130,7 +132,7 @@ def test_a_machine_without_sandbox_is_refused_before_any_forward_pass(tmp_path, 
 
     monkeypatch.setattr(human_eval, "require_sandbox", refuse)
     with pytest.raises(SandboxError):
-        human_eval_task(Limits(), allowed=True)
+        human_eval_task("human_eval", [], ALLOWED)
 
 
 @needs_sandbox
@@ -138,7 +140,7 @@ def test_the_limits_are_the_callers(tmp_path):
     """The same program, which waits for a second, in a short time and in a long one."""
     for timeout_s, expected in ((0.5, 0.0), (60.0, 1.0)):
         limits = Limits(timeout_s=timeout_s)
-        score = human_eval_task(limits, allowed=True)["process_results"]
+        score = human_eval_task("human_eval", [ITEM], ALLOWED, limits)["process_results"]
         assert score(ITEM, ["    import time\n    time.sleep(1)\n    return 6"]) == {
             "pass_at_1": expected
         }
@@ -163,7 +165,7 @@ def test_a_failing_sandbox_costs_one_item_only(monkeypatch, caplog):
 
 @needs_sandbox
 def test_the_task_survives_a_failing_sandbox(tmp_path, monkeypatch):
-    task = human_eval_task(Limits(), allowed=True)
+    task = human_eval_task("human_eval", [ITEM], ALLOWED)
 
     def fail(*_):
         raise SandboxError("exit code -9")
@@ -194,13 +196,12 @@ def test_the_harness_asks_the_bare_prompt_and_averages():
             settings.extend(request.args[1] for request in requests)
             return [completions[request.args[0]] for request in requests]
 
-    manager = TaskManager(include_path="workflow/tasks", include_defaults=False)
-    task = human_eval_task(Limits(), allowed=True)
-    task["custom_dataset"] = in_memory({"test": items})
+    tasks = TaskManager(include_defaults=False).load(
+        [human_eval_task("human_eval", items, ALLOWED)]
+    )
     report = evaluator.evaluate(
-        Scripted(), manager.load([{"group": "general", "task": [task]}]),
-        samples={"human_eval": [0, 1, 2]}, bootstrap_iters=0,
-    )  # fmt: skip
+        Scripted(), tasks, samples={"human_eval": [0, 1, 2]}, bootstrap_iters=0
+    )
     assert report["results"]["human_eval"]["pass_at_1,none"] == pytest.approx(2 / 3)
     rows = [(s["doc"]["id"], s["metrics"], s["pass_at_1"]) for s in report["samples"]["human_eval"]]
     expected = zip(range(3), (1.0, 0.0, 1.0), strict=True)

@@ -5,10 +5,7 @@ import itertools
 import json
 import logging
 import math
-import os
 import random
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -21,8 +18,6 @@ from sft_tradeoff.suite.instruction_following import (
     N_ITEMS,
     TOPICS,
     build,
-    instruction_following_rows,
-    instruction_following_task,
     score,
 )
 
@@ -185,7 +180,7 @@ def test_broken_checker_is_nan_with_a_reason(caplog):
     item = item_of(("punctuation:no_comma", {}), ("detectable_format:json_format", {}))
     with caplog.at_level(logging.WARNING):
         assert score(item, "[" * 100_000) == dict.fromkeys(METRICS, NAN)
-    assert "item i: the checker of detectable_format:json_format broke" in caplog.text
+    assert "item i: the checker of detectable_format:json_format failed" in caplog.text
     assert "RecursionError" in caplog.text and "no_comma" not in caplog.text
 
 
@@ -344,93 +339,3 @@ def test_every_prompt_can_be_satisfied(items):
         scores = score(item, write_response(item))
         n = len(item["kwargs"])
         assert list(scores.values()) == [1, 1, n, n], (item, write_response(item))
-
-
-# --- offline ------------------------------------------------------------------------------------
-
-COUNT_CONNECTIONS = """
-import importlib, socket, sys
-calls = []
-def refuse(*arguments, **_):
-    calls.append(arguments)
-    raise OSError("no network here")
-socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-
-from sft_tradeoff.suite.instruction_following import build, score
-score(build()[0], "text")
-print("connections:", len(calls))
-importlib.reload(sys.modules["lm_eval.tasks.ifeval.instructions_util"])
-print("connections:", len(calls))
-"""
-
-
-def test_nothing_is_fetched(tmp_path):
-    """No connection is tried; loaded as it is, lm-eval's module does try, so the count counts."""
-    environment = dict(os.environ, NLTK_DATA=str(tmp_path), HOME=str(tmp_path), LOCAL_RANK="0")
-    done = subprocess.run(
-        [sys.executable, "-c", COUNT_CONNECTIONS],
-        env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    first, *_, last = [x for x in done.stdout.split("\n") if x.startswith("connections:")]
-    assert first == done.stdout.split("\n")[0] == "connections: 0"
-    assert last != "connections: 0"
-
-
-def test_import_is_light():
-    """The workflow reads the table of benchmarks before every command."""
-    code = (
-        "import sys, sft_tradeoff.suite.instruction_following\n"
-        "assert not {'lm_eval', 'nltk', 'langdetect', 'datasets', 'torch'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# --- through lm-eval ----------------------------------------------------------------------------
-
-
-def evaluate(model, items, max_gen_toks=8):
-    from lm_eval import evaluator
-    from lm_eval.tasks import TaskManager
-
-    from sft_tradeoff.evaluation.lm import load_lm
-    from sft_tradeoff.study.spec import EvaluationSpec
-
-    lm = load_lm(model, EvaluationSpec(dtype="float32"))
-    task = instruction_following_task("t", items, lm.tokenizer, max_gen_toks)
-    tasks = TaskManager(include_defaults=False).load([task])
-    return evaluator.evaluate(lm, tasks, samples={"t": [0, 1, 2]}, bootstrap_iters=0)
-
-
-def test_task_runs_in_lm_eval(items, random_model):
-    """Three of four items, prompts rendered, greedy, scores of exactly the generated text."""
-    chosen = [item for item in items if len(item["kwargs"]) == 2][:4]
-    samples = evaluate(random_model, chosen)["samples"]["t"]
-    assert len(samples) == 3
-    for sample, item in zip(samples, chosen, strict=False):
-        assert sample["arguments"][0][0] == f"<s>[USER] {item['prompt']} [/USER] "
-        assert {m: sample[m] for m in METRICS} == score(item, sample["filtered_resps"][0])
-    rows = instruction_following_rows("t", samples)
-    assert [r[:3] for r in rows] == [("t", i["id"], m) for i in chosen[:3] for m in METRICS]
-    assert {r[2]: r[4] for r in rows} == dict(zip(METRICS, (1.0, 1.0, 2.0, 2.0), strict=True))
-    assert all(math.isfinite(value) for *_, value, _ in rows)
-    again = evaluate(random_model, chosen)["samples"]["t"]
-    assert [s["resps"] for s in again] == [s["resps"] for s in samples]
-
-
-def test_rows_by_hand():
-    """Two of three instructions followed in one item, one broken in the other: 2/3 and NaN."""
-    three = {"id": "a", "instruction_id_list": ["x", "y", "z"]}
-    one = {"id": "b", "instruction_id_list": ["x"]}
-    samples = [
-        {"doc": {"record": json.dumps(item)}, **dict(zip(METRICS, values, strict=True))}
-        for item, values in ((three, (0.0, 1.0, 2.0, 3.0)), (one, (math.nan, 0.0, math.nan, 0.0)))
-    ]
-    rows = instruction_following_rows("g", samples)
-    assert rows[:4] == [
-        ("g", "a", "prompt_level_strict", 0.0, 1.0),
-        ("g", "a", "prompt_level_loose", 1.0, 1.0),
-        ("g", "a", "inst_level_strict", 2.0, 3.0),
-        ("g", "a", "inst_level_loose", 3.0, 3.0),
-    ]
-    assert rows[4] == ("g", "b", "prompt_level_strict", NAN, 1.0)
-    assert rows[6] == ("g", "b", "inst_level_strict", NAN, 1.0)

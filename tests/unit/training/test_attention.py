@@ -10,12 +10,12 @@ from sft_tradeoff.models.load import load_model
 from sft_tradeoff.training import attention, forward
 from sft_tradeoff.training.attention import BlockedAttention, speed_up_attention
 from sft_tradeoff.training.batching import ROW_UNIT, Batch
-from sft_tradeoff.training.forward import can_share_beginnings, shared_inputs
+from sft_tradeoff.training.forward import can_share_prefix, shared_prefix_inputs
 from sft_tradeoff.training.token_loss import token_nll
 
 
 def naive(query, key, value, scale):
-    """Softmax attention written out: later keys do not exist, heads in a row share a key head.
+    """Softmax attention written out: later keys are left out, neighboring heads share a key head.
 
     Queries are those of the last tokens.
     """
@@ -41,7 +41,7 @@ def tensors(n_batch, n_heads, n_keys, length, size, dtype, before=0):
 @pytest.mark.parametrize("heads", [(4, 2), (3, 1), (2, 2)])
 @pytest.mark.parametrize("block", [1, 2, 5, 7])
 def test_gradient_by_finite_differences(heads, block, before, monkeypatch):
-    """Five tokens in blocks that divide them, do not, or hold them all; three before them."""
+    """Five tokens in blocks that divide five, do not, or hold all; three tokens before them."""
     monkeypatch.setattr(attention, "BLOCK", block)
     inputs = tensors(2, *heads, 5, 4, torch.float64, before)
     assert torch.autograd.gradcheck(lambda *t: BlockedAttention.apply(*t, 0.7), inputs)
@@ -103,7 +103,7 @@ def test_a_later_key_never_leaks_even_where_its_score_overflows():
 
 @pytest.fixture
 def calls(monkeypatch):
-    """How often the blocked attention ran."""
+    """Count calls of the blocked attention."""
     found, apply = [], BlockedAttention.apply
     monkeypatch.setattr(BlockedAttention, "apply", lambda *t: found.append(1) or apply(*t))
     return found
@@ -146,14 +146,14 @@ def test_another_attention_is_kept(random_model):
     assert speed_up_attention(model).config._attn_implementation == "eager"
 
 
-def batch_of(rows, beginning=()):
-    """Rows of tokens after a beginning; of each, the last two tokens are predicted."""
+def batch_of(rows, prefix=()):
+    """Rows of tokens after a prefix; of each, the last two tokens are predicted."""
     rows = torch.tensor(rows)
-    n, width, start = len(rows), rows.shape[1], len(beginning)
+    n, width, start = len(rows), rows.shape[1], len(prefix)
     last = torch.arange(n)[:, None] * width + torch.tensor([width - 3, width - 2])
     labels = {name: rows[:, -2:].flatten() for name in ("labels", "sequence", "token")}
-    first = torch.tensor(beginning, dtype=torch.long)
-    return Batch(beginning=first, input_ids=rows, positions=start + last.flatten(), **labels)
+    first = torch.tensor(prefix, dtype=torch.long)
+    return Batch(shared_prefix=first, input_ids=rows, positions=start + last.flatten(), **labels)
 
 
 def losses_and_gradients(model, batch):
@@ -168,7 +168,7 @@ def losses_and_gradients(model, batch):
 )
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("n_own", [5, 75])
-def test_a_shared_beginning_changes_neither_losses_nor_gradients(
+def test_a_shared_prefix_changes_neither_losses_nor_gradients(
     dtype, near, checkpointing, n_own, random_model
 ):
     """Eight tokens before three rows; with 75 of their own rows fill more than one unit."""
@@ -176,18 +176,18 @@ def test_a_shared_beginning_changes_neither_losses_nor_gradients(
     model = speed_up_attention(load_model(random_model, dtype)).train()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(5 if parameter.ndim == 2 else 1)  # so that tokens look at each other
+            parameter.mul_(5 if parameter.ndim == 2 else 1)  # so that tokens attend to each other
     if checkpointing:
         model.activation_checkpointing_enable()
-    beginning, rows = list(range(40, 48)), torch.randint(3, 200, (3, n_own)).tolist()
-    whole = batch_of([beginning + row for row in rows])
-    shared = batch_of(rows, beginning)
+    prefix, rows = list(range(40, 48)), torch.randint(3, 200, (3, n_own)).tolist()
+    whole = batch_of([prefix + row for row in rows])
+    shared = batch_of(rows, prefix)
     expected, wanted = losses_and_gradients(model, whole)
     found, gradient = losses_and_gradients(model, shared)
     torch.testing.assert_close(found, expected, rtol=near, atol=near)
     assert (gradient - wanted).norm() <= near * wanted.norm()
-    _, other = losses_and_gradients(model, batch_of(rows, beginning[::-1]))
-    assert (other - wanted).norm() > 5 * near * wanted.norm()  # the beginning matters
+    _, other = losses_and_gradients(model, batch_of(rows, prefix[::-1]))
+    assert (other - wanted).norm() > 5 * near * wanted.norm()  # the prefix matters
 
 
 def test_both_parts_have_the_fast_backward_pass(random_model, calls):
@@ -197,25 +197,25 @@ def test_both_parts_have_the_fast_backward_pass(random_model, calls):
 
 
 def test_a_model_that_gives_other_states_does_not_share(random_model, monkeypatch):
-    """Found out by trying, here with positions that are wrong by one after the beginning."""
+    """Detected by trying, here with positions that are off by one after the prefix."""
     model = speed_up_attention(load_model(random_model, torch.float32))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(5 if parameter.ndim == 2 else 1)
 
     def shifted(batch):
-        inputs = shared_inputs(batch)
+        inputs = shared_prefix_inputs(batch)
         inputs["position_ids"][:, 8:] += 1
         return inputs
 
-    assert can_share_beginnings(model)
-    monkeypatch.setattr(forward, "shared_inputs", shifted)
-    assert not can_share_beginnings(model)
+    assert can_share_prefix(model)
+    monkeypatch.setattr(forward, "shared_prefix_inputs", shifted)
+    assert not can_share_prefix(model)
 
 
 def test_a_row_of_shared_tokens_has_a_length_that_suits_products(random_model):
     for n_own in (5, 8, 64):
-        inputs = shared_inputs(batch_of([[7] * n_own] * 3, range(8)))
+        inputs = shared_prefix_inputs(batch_of([[7] * n_own] * 3, range(8)))
         assert inputs["input_ids"].shape == inputs["position_ids"].shape
         assert inputs["input_ids"].shape[1] == -(-(8 + 3 * n_own) // ROW_UNIT) * ROW_UNIT
         depth = inputs["position_ids"][0, : 8 + 2 * n_own].tolist()
@@ -223,9 +223,14 @@ def test_a_row_of_shared_tokens_has_a_length_that_suits_products(random_model):
 
 
 TINY = {
-    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
-}  # fmt: skip
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
 
 
 @pytest.mark.parametrize(
@@ -241,26 +246,26 @@ TINY = {
         (transformers.GPTNeoConfig, {"attention_types": [[["global", "local"], 1]]}, False),
         (transformers.BloomConfig, {}, False),
         (transformers.MambaConfig, {"state_size": 4}, False),
-        (transformers.DogeConfig, {}, False),  # its attention makes a mask of its own
+        (transformers.DogeConfig, {}, False),  # its attention makes its own mask
     ],
 )
-def test_which_models_share_beginnings(kind, options, can):
+def test_which_models_share_prefixes(kind, options, can):
     torch.manual_seed(0)
     sizes = {**TINY, "num_layers": 2} if kind is transformers.GPTNeoConfig else TINY
     model = transformers.AutoModelForCausalLM.from_config(kind(**sizes, **options)).eval()
-    assert not can_share_beginnings(model)  # PyTorch's attention does not know how
+    assert not can_share_prefix(model)  # PyTorch's attention does not support it
     model = speed_up_attention(model)
-    assert can_share_beginnings(model) == can
+    assert can_share_prefix(model) == can
     if can:
-        beginning, rows = list(range(8)), [[9, 10, 11, 12], [13, 14, 15, 16]]
-        expected, wanted = losses_and_gradients(model, batch_of([beginning + r for r in rows]))
-        found, gradient = losses_and_gradients(model, batch_of(rows, beginning))
+        prefix, rows = list(range(8)), [[9, 10, 11, 12], [13, 14, 15, 16]]
+        expected, wanted = losses_and_gradients(model, batch_of([prefix + r for r in rows]))
+        found, gradient = losses_and_gradients(model, batch_of(rows, prefix))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5)
 
 
-def test_attention_that_asks_for_more_refuses_shared_beginnings(random_model):
-    """Rather than ignoring, say, a soft cap."""
+def test_attention_that_asks_for_more_refuses_shared_prefixes(random_model):
+    """Instead of ignoring a soft cap, for example."""
     query = torch.randn(1, 2, 64, 8)
     layout = torch.tensor([[[[8, 2, 16]]]])
     module = torch.nn.Module()

@@ -1,4 +1,4 @@
-"""Batches: every example once per epoch, of like length, the same for the same seed."""
+"""Batches: every example once per epoch, of similar length, the same for the same seed."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sft_tradeoff.models.padding import length_batches
 from sft_tradeoff.models.tokenized import TokenizedData, TokenizedExample
-from sft_tradeoff.training.batching import batch_schedule, collate, n_shared
+from sft_tradeoff.training.batching import batch_schedule, collate, shared_prefix_length
 
 
 @given(
@@ -55,7 +55,7 @@ def test_length_batches_respect_the_budget(lengths, budget):
 
 
 def test_collate_by_hand():
-    """Two sequences [5 6 | 7 8] and [9 | 4]: labels 7, 8, 4, predicted from one place before.
+    """Two sequences [5 6 | 7 8] and [9 | 4]: labels 7, 8, 4, predicted from the position before.
 
     Rows are padded with 3 to a multiple of eight.
     """
@@ -83,19 +83,19 @@ def examples_of(*examples):
     )
 
 
-def test_collate_stores_a_common_beginning_once():
-    """Fifty tokens in common: 48 are stored once, the others stay with their rows."""
+def test_collate_stores_a_shared_prefix_once():
+    """Fifty shared tokens: 48 are stored once, the others stay with their rows."""
     common = [*range(20, 70)]
     data = examples_of(([*common, 5, 6, 7], 51), ([*common, 8, 9], 51))
     batch = collate(data, np.array([1, 0]), 0, 3, share_up_to=53)
-    assert batch.beginning.tolist() == common[:48]
+    assert batch.shared_prefix.tolist() == common[:48]
     assert batch.input_ids.tolist() == [[68, 69, 8, 9] + 4 * [3], [68, 69, 5, 6, 7] + 3 * [3]]
     assert batch.labels.tolist() == [9, 6, 7]
-    # of 48 states of the beginning and eight of each row; one before its label
+    # of 48 states of the prefix and eight of each row; one before its label
     assert batch.positions.tolist() == [48 + 2, 56 + 2, 56 + 3]
     assert data.input_ids[batch.token].tolist() == [9, 6, 7]
     for limit in (0, 52):  # an example is longer
-        assert collate(data, np.array([1, 0]), 0, 3, limit).beginning.tolist() == []
+        assert collate(data, np.array([1, 0]), 0, 3, limit).shared_prefix.tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_collate_stores_a_common_beginning_once():
         (2 * [([*range(20)], 16)], 8),
         (2 * [([*range(20)], 1)], 0),
         (2 * [([*range(20)], 0)], 0),
-        # nothing supervised: every example keeps a token of its own
+        # nothing supervised: every example keeps one token
         (2 * [([*range(17)], 17)], 8),
         (2 * [([*range(18)], 18)], 16),
         ([([*range(16), 1, 2], 17), ([*range(15), 1, 2, 3], 17)], 8),
@@ -116,7 +116,7 @@ def test_collate_stores_a_common_beginning_once():
 )
 def test_what_examples_share_predicts_no_label(examples, n):
     data = examples_of(*examples)
-    assert n_shared([data.example(row) for row in range(len(data))]) == n
+    assert shared_prefix_length([data.example(row) for row in range(len(data))]) == n
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_what_examples_share_predicts_no_label(examples, n):
         (48, 15, 1, 0),  # nothing to share with
     ],
 )
-def test_a_beginning_is_stored_once_where_that_saves_a_fifth(n_common, n_own, n_rows, n_once):
+def test_a_shared_prefix_is_stored_once_where_that_saves_a_fifth(n_common, n_own, n_rows, n_once):
     common = [*range(n_common)]
     data = examples_of(*((common + n_own * [100 + i], n_common + 5) for i in range(n_rows)))
     batch = collate(data, np.arange(n_rows), 0, 3, 1000)
-    assert len(batch.beginning) == n_once
+    assert len(batch.shared_prefix) == n_once
 
 
 def test_empty_budget_never_loops_forever():

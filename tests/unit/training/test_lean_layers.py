@@ -1,4 +1,4 @@
-"""Norms and feed-forwards that keep less compute the same as the model's own."""
+"""Norms and feed-forwards that save less compute the same as the model's own."""
 
 import math
 
@@ -85,7 +85,7 @@ def test_feed_forward_against_its_formula(dtype):
 
 
 def test_what_is_kept():
-    """Inputs alone, and of a norm one number per row."""
+    """Only inputs and, for a norm, one number per row."""
     kept = []
     x, weight, output = (torch.randn(size, requires_grad=True) for size in ((4, 8), 8, (3, 8)))
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape), lambda t: t):
@@ -132,7 +132,7 @@ class Scaled(torch.nn.Module):
 def test_another_norm_stays_as_it_is(norm):
     """Gemma multiplies with 1 + w; OLMo 2 rounds after the product, which differs in bfloat16.
 
-    Those of hybrid models read a gate beside the hidden states, Mamba 2 only if one is given.
+    Those of hybrid models also read a gate, in Mamba 2 only if it is passed.
     """
     module = {
         "gemma": GemmaRMSNorm(8),
@@ -158,7 +158,7 @@ def test_another_feed_forward_stays_as_it_is(random_model):
 
 
 def test_feed_forward_with_an_adapter_is_the_models_own(random_model):
-    """Whatever takes the place of the last product is called, not passed by."""
+    """A module that replaces the last product is called, not bypassed."""
     model = keep_less(load_model(random_model, torch.float32))
     mlp = model.model.layers[0].mlp
     x = torch.randn(3, 64)

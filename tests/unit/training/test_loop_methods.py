@@ -1,4 +1,4 @@
-"""Every method through the real loop: cutting the batch and crashes change nothing."""
+"""Every method through the real loop: neither splitting the batch nor crashes change anything."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from sft_tradeoff.training.loop import Trainer
 from sft_tradeoff.training.merge import merge_folders
 from sft_tradeoff.training.reference import reference_nll
 from sft_tradeoff.training.train import train
-from tests.unit.training.test_train import run_config, trained
+from tests.unit.training.test_loop import run_config, trained
 from tests.unit.training.train_in_processes import train_through_crashes
 
 # Every method that trains, with its defaults and with the options that change what is computed.
@@ -43,6 +43,7 @@ TRAINED = {
 LISTED = {method for method, _ in TRAINED.values()}
 TRAINED |= {k: (k, {}) for k, m in METHODS.items() if not m.merge and k not in LISTED}
 LEARNING_RATE = 3e-3
+FLOW_OF_TOKENS = {"level": "token", "tau": 2.0}
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def assert_same(a, b, rtol=1e-4, atol=1e-5):
 
 
 @pytest.mark.parametrize("label", TRAINED)
-def test_cutting_the_global_batch_changes_nothing(random_model, data, reference, label):
+def test_splitting_the_global_batch_changes_nothing(random_model, data, reference, label):
     """8 × 1 ≡ 4 × 2 ≡ 1 × 8 over six steps, weights and everything that is logged."""
     whole = trained(config_of(label), random_model, data, reference)
     for size in (4, 1):
@@ -78,7 +79,7 @@ def test_cutting_the_global_batch_changes_nothing(random_model, data, reference,
 
 def moved(config, model_folder, data, reference):
     """A trainer away from θ0, where penalties have gradients, that keeps its gradients."""
-    torch.manual_seed(0)  # adapters begin at random
+    torch.manual_seed(0)  # adapters start at random values
     found = Trainer(config, load_model(model_folder, torch.float32), data, 0, reference)
     generator = torch.Generator().manual_seed(0)
     for master in found.weights.masters:  # in float32 the model's own weights
@@ -88,20 +89,18 @@ def moved(config, model_folder, data, reference):
 
 
 @pytest.mark.parametrize("label", TRAINED)
-def test_reading_a_common_beginning_once_changes_no_gradient(
-    random_model, jsonl, examples, monkeypatch, label
-):
-    """More than half of every example is common; gradients of three steps, and what is logged."""
+def test_a_shared_prefix_changes_no_gradient(random_model, jsonl, examples, monkeypatch, label):
+    """More than half of every example is shared; gradients of three steps, and what is logged."""
     common = "Say again, in the same letters and order: "
-    alike = [{**example, "prompt": common + example["prompt"]} for example in examples]
-    data = tokenize_file(byte_tokenizer(), jsonl(alike), 200)
+    prefixed = [{**example, "prompt": common + example["prompt"]} for example in examples]
+    data = tokenize_file(byte_tokenizer(), jsonl(prefixed), 200)
     reference = reference_nll(load_model(random_model, torch.float32), data)
     once = moved(config_of(label), random_model, data, reference)
     monkeypatch.setattr(trainer, "LONGEST", 0)
     apart = moved(config_of(label), random_model, data, reference)
     for step in range(3):
-        assert all(len(batch.beginning) for batch in once._micro_batches(step))
-        assert not any(len(batch.beginning) for batch in apart._micro_batches(step))
+        assert all(len(batch.shared_prefix) for batch in once._micro_batches(step))
+        assert not any(len(batch.shared_prefix) for batch in apart._micro_batches(step))
         assert once.optimizer_step(step) == pytest.approx(apart.optimizer_step(step), rel=1e-5)
     found, wanted = (
         torch.cat([master.grad.flatten() for master in t.weights.masters]) for t in (once, apart)
@@ -137,10 +136,9 @@ def equal(a, b):
         ("psft", {"refresh_every": 1}, "sft", {}),
         ("stm", {"max_perplexity": 1e9}, "sft", {}),
         ("flow", {"tau": 1e12}, "sft", {}),
-        ("flow", {"level": "token", "tau": 2.0}, "talr",
-         {"frozen": True, "tau": 2.0, "floor": 0.0}),
+        ("flow", FLOW_OF_TOKENS, "talr", {"frozen": True, "tau": 2.0, "floor": 0.0}),
     ],
-)  # fmt: skip
+)
 def test_limit_cases_train_the_same_weights(
     random_model, data, reference, method, options, limit, limit_options
 ):
@@ -151,7 +149,7 @@ def test_limit_cases_train_the_same_weights(
 
 
 @pytest.mark.parametrize("label", [k for k in TRAINED if k not in ("sft", "lora")])
-def test_every_method_trains_something_of_its_own(random_model, data, reference, label):
+def test_every_method_trains_other_weights_than_sft(random_model, data, reference, label):
     """No method's options are silently ignored: its weights differ from plain SFT's."""
     sft = trained(config_of("sft"), random_model, data)
     other = trained(config_of(label), random_model, data, reference)
@@ -160,7 +158,7 @@ def test_every_method_trains_something_of_its_own(random_model, data, reference,
 
 @pytest.mark.parametrize("label", ["l2_reg", "kl_reg", "kl_reg-reverse", "asft"])
 def test_penalties_start_at_zero_and_hold_the_model_back(random_model, data, label):
-    """At θ0 the penalty is zero (in bfloat16 too); a hundred times the strength ends nearer."""
+    """It is zero at θ0 (in bfloat16 too); a hundred times the strength ends nearer to θ0."""
     method, options = TRAINED[label]
     key = "beta" if "beta" in options else "strength"
     last = {}
@@ -244,15 +242,15 @@ def test_eaft_sees_the_entropy_of_the_twenty_likeliest(random_model, data):
 
 
 def test_psft_compares_with_the_model_of_the_last_refresh(random_model, data):
-    """Weights are exactly one at a refresh and only there; a small clip cuts tokens off."""
-    log = trained(run_config("psft", 3e-2, {"refresh_every": 4, "clip_high": 0.05}),
-                  random_model, data).log  # fmt: skip
+    """Weights are exactly one at a refresh and only there; a small clip drops tokens."""
+    options = {"refresh_every": 4, "clip_high": 0.05}
+    log = trained(run_config("psft", 3e-2, options), random_model, data).log
     assert [r["mean_weight"] == 1.0 for r in log] == [True, False, False, False, True, False]
     assert log[0]["share_clipped"] == 0.0 and max(r["share_clipped"] for r in log) > 0.1
 
 
 def test_a_models_own_dropout_is_set_to_zero(random_model, data):
-    """With it, cutting the batch would change the result; 0.5 would be seen at once."""
+    """With dropout, splitting the batch would change the result; 0.5 would show clearly."""
     model = load_model(random_model, torch.float32)
     for module in model.modules():
         if hasattr(module, "attention_dropout"):
@@ -265,4 +263,4 @@ def test_a_models_own_dropout_is_set_to_zero(random_model, data):
 def test_a_step_that_teaches_nothing_is_said(random_model, data, reference, caplog):
     config = run_config("stm", options={"max_perplexity": 1.01}, epochs=1)
     trained(config, random_model, data, reference)
-    assert "step 1 teaches nothing: every token weighs 0" in caplog.text
+    assert "step 1 teaches nothing: every token has weight 0" in caplog.text

@@ -1,14 +1,11 @@
-"""Memory estimates: counts by hand, what torch really keeps, and advice that really helps.
+"""Memory estimates: counts by hand, and what torch really keeps.
 
 The random model has H = 64, I = 128, V = 259, 2 layers, 4 heads and 2 key heads of 16:
 embedding 259·64 = 16,576; a layer 64·64 (query) + 2·64·32 (key, value) + 64·64 (output)
 + 3·64·128 (feed-forward) + 2·64 (norms) = 36,992; the last norm 64; in all 90,624.
 """
 
-import logging
-
 import numpy as np
-import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,16 +18,8 @@ from sft_tradeoff.models.folder import ModelError
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.study.runs import RunConfig
 from sft_tradeoff.study.spec import MethodSpec, TrainingSpec
-from sft_tradeoff.system.console import UserError
 from sft_tradeoff.training.lean_layers import keep_less
-from sft_tradeoff.training.memory import BASE, estimate, gib, layer_bytes_per_token, model_size
-from sft_tradeoff.training.memory_limit import (
-    Plan,
-    available_bytes,
-    cgroup_limits,
-    check_memory,
-    refuse_if_too_large,
-)
+from sft_tradeoff.training.memory import BASE, estimate, layer_bytes_per_token, model_size
 
 N = 90_624  # parameters of the random model
 
@@ -49,7 +38,7 @@ def run_config(method="sft", **training):
 
 
 def llama(**changes):
-    """The random model's architecture, or a variation of it."""
+    """The random model's architecture, or a variant of it."""
     shape = {
         "vocab_size": 259,
         "hidden_size": 64,
@@ -83,7 +72,7 @@ def test_parameters_are_counted_without_weights(random_model, tmp_path):
 
 
 def test_untied_head_counts_twice():
-    """A head of its own has another 259·64 = 16,576 parameters, outside the layers."""
+    """A separate head has another 259·64 = 16,576 parameters, outside the layers."""
     size = model_size(llama(tie_word_embeddings=False))
     assert size.total == size.trained == N + 16_576
     assert size.layer == 36_992
@@ -109,13 +98,13 @@ def test_adapters_leave_the_feed_forward_as_it_is():
 
 
 def test_a_gpu_keeps_what_the_models_own_code_keeps():
-    """Two norms' float32 input and normalized value less input, 2·4·64, and 2·2·128, more."""
+    """2·4·64 more for two norms (float32 input and normalized value), and 2·2·128 for the rest."""
     on_gpu, on_cpu = (estimate(llama(), run_config(), 100, on_gpu=gpu) for gpu in (True, False))
     assert on_gpu.activations - on_cpu.activations == 800 * 3 * (512 + 512)
 
 
 def test_adapters_on_a_gpu():
-    """θ0's 4 bytes a weight, before the cast, are more than a short run needs in bfloat16."""
+    """θ0's 4 bytes a weight, before the cast, exceed what a short run needs in bfloat16."""
     config = run_config("lora", micro_batch_size=1, gradient_checkpointing=True)
     found = estimate(billion(), config, 16, on_gpu=True)
     assert found.total == 4 * 1_139_345_408 + BASE
@@ -162,14 +151,14 @@ def test_checkpointing_keeps_the_layers_inputs():
     [("kl_reg", 2 * N, 5), ("asft", 2 * N, 5), ("l2_reg", 4 * N, 3)],
 )
 def test_methods_that_keep_the_initial_model(method, reference, n_copies):
-    """θ0's model is in the compute type, its weights for the L2 norm are in the masters'."""
+    """θ0's model has the compute dtype, and its weights for the L2 norm that of the masters."""
     found = estimate(llama(), run_config(method), 100)
     assert found.reference == reference
     assert found.logits == n_copies * 4 * 512 * 259
 
 
 def test_shards():
-    """Halves what is split; two layers and what is outside them are gathered, with gradients."""
+    """Halves the shards; two layers and the parameters outside are gathered, with gradients."""
     whole, half = (estimate(llama(), run_config(), 100, n_shards=n) for n in (1, 2))
     gathered = 2 * (16_576 + 64 + 2 * 36_992)
     assert half.weights == whole.weights // 2
@@ -183,7 +172,7 @@ def test_shards():
 @pytest.mark.parametrize("prepare", [keep_less, lambda model: model])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_layer_keeps_what_torch_keeps(dtype, prepare):
-    """Bytes of the tensors that autograd saves: three layers' less two layers'."""
+    """Bytes of the tensors that autograd saves: those of three layers minus those of two."""
 
     def saved(n_layers):
         with torch.random.fork_rng(devices=[]):
@@ -250,143 +239,6 @@ def test_table_lists_the_parts_largest_first():
     assert table[-1].split()[:3] == ["at", "the", "peak"]
 
 
-def plan(longest=1024, config=None, on_gpu=False, **training):
-    config = config or run_config(**{"batch_size": 8, "micro_batch_size": 8, **training})
-    return Plan(config, longest, on_gpu=on_gpu)
-
-
-def refusal(plan, available):
-    with pytest.raises(UserError) as caught:
-        refuse_if_too_large(billion(), plan, available)
-    return str(caught.value)
-
-
-def test_a_run_that_fits_is_let_through():
-    need = estimate(billion(), run_config(), 1024)
-    assert refuse_if_too_large(billion(), plan(), need.total) == need
-
-
-def test_only_what_helps_is_advised_with_its_total():
-    """Activations are most of it; a batch of 2 is the largest that fits, at just what is there."""
-    small = estimate(billion(), run_config(micro_batch_size=2), 1024).total
-    text = refusal(plan(), small)
-    assert "test" in text and gib(small) in text and "largest part is activations" in text
-    assert f"training.micro_batch_size: 2 (now 8): {gib(small)}" in text
-    checkpointed = estimate(billion(), run_config(gradient_checkpointing=True), 1024).total
-    assert f"training.gradient_checkpointing: true: {gib(checkpointed)}" in text
-    assert "training.max_length: 256 (longest now 1024)" in text
-    # float32 activations are larger, and there is no GPU to add
-    assert "precision" not in text and "fsdp" not in text
-
-
-def test_large_weights_leave_other_advice():
-    """One short checkpointed sequence: only the state of 1.1 billion trained weights is large."""
-    training = {"micro_batch_size": 1, "gradient_checkpointing": True}
-    available = 12 * 2**30
-    text = refusal(plan(64, **training), available)
-    assert "any of these makes it fit: method: lora" in text
-    assert not any(word in text for word in ("micro_batch", "checkpointing", "fsdp", "max_length"))
-    text = refusal(plan(64, on_gpu=True, **training), available)
-    half = estimate(billion(), run_config(**training), 64, n_shards=2, on_gpu=True).total
-    assert f"training.sharding: fsdp, training.processes: 2: {gib(half)}" in text
-
-
-def test_changes_that_help_only_together():
-    """No more are named than are needed; the total is that of the run with just those."""
-    full = plan(2048, config=run_config("kl_reg", precision="fp32"))
-    both = run_config("kl_reg", precision="fp32", micro_batch_size=1, gradient_checkpointing=True)
-    need = estimate(billion(), both, 2048).total
-    text = refusal(full, need)
-    assert "no single change is enough" in text
-    assert text.endswith(
-        "but together these are: training.micro_batch_size: 1 (now 8), "
-        f"training.gradient_checkpointing: true: {gib(need)}"
-    )
-
-
-def test_precision_is_advised_where_it_halves_the_activations():
-    """Float32 activations are nearly twice those of bfloat16; the way back would not help."""
-    config = run_config(precision="fp32")
-    need = estimate(billion(), run_config(), 4096).total
-    text = refusal(plan(4096, config=config), need)
-    assert f"training.precision: fp32_master: {gib(need)}" in text
-    assert "precision" not in refusal(plan(4096), need // 2)
-
-
-def test_precision_is_no_advice_where_weights_are_most():
-    """A master run has 18 bytes a weight, a float32 run 16; both keep few activations."""
-    config = run_config(precision="fp32", micro_batch_size=1, gradient_checkpointing=True)
-    assert "precision" not in refusal(plan(64, config=config), 2**30)
-
-
-def test_nothing_helps():
-    text = refusal(plan(64, micro_batch_size=1, batch_size=8), 2**30)
-    assert "not" not in text.split("no single")[0]
-    assert "nor all together" in text and "larger machine" in text
-
-
-def test_adapters_are_no_advice_to_a_run_that_trains_them():
-    """Nothing is left to change: one short sequence, checkpointed, in bfloat16, adapters."""
-    config = run_config(
-        "lora", batch_size=8, micro_batch_size=1, gradient_checkpointing=True, precision="bf16_pure"
-    )
-    text = refusal(plan(64, config=config), 2**30)
-    assert "no setting makes it smaller" in text and "method" not in text
-
-
-def test_doubtful_runs_are_warned_of(caplog):
-    """The estimate may be too high by a fifth: at 0.9 of it the run is tried, at 0.7 refused."""
-    need = estimate(billion(), run_config(), 4096).total
-    with caplog.at_level(logging.WARNING):
-        refuse_if_too_large(billion(), plan(4096), int(0.9 * need))
-    assert "may be killed" in caplog.text and "micro_batch_size: 4" in caplog.text
-    assert "any of these" in refusal(plan(4096), int(0.7 * need))
-
-
-def test_check_logs_need_and_supply(random_model, caplog, monkeypatch):
-    with caplog.at_level(logging.INFO):
-        check_memory(random_model, run_config(), 100)
-    assert "at the peak" in caplog.text and "there are" in caplog.text
-    monkeypatch.setattr("sft_tradeoff.training.memory_limit.available_bytes", lambda device: 10)
-    with pytest.raises(UserError, match="larger machine"):
-        check_memory(random_model, run_config(), 100)
-
-
-def test_free_memory_is_shared_by_the_processes_of_a_machine(monkeypatch):
-    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    monkeypatch.setattr(
-        "sft_tradeoff.training.memory_limit.cgroup_limits", lambda: iter([6000, 4000])
-    )
-    assert available_bytes(torch.device("cpu")) == 4000
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    assert available_bytes(torch.device("cpu")) == 2000
-    monkeypatch.setattr("sft_tradeoff.training.memory_limit.cgroup_limits", lambda: iter([]))
-    assert 0 < available_bytes(torch.device("cpu")) <= psutil.virtual_memory().total // 2
-
-
-def test_control_groups_of_version_2(tmp_path):
-    """The job's own limit and its ancestor's count; ``max`` is none."""
-    (tmp_path / "cgroup").write_text("0::/jobs/job1/step\n")
-    (tmp_path / "fs/jobs/job1/step").mkdir(parents=True)
-    (tmp_path / "fs/jobs/job1/step/memory.max").write_text("max\n")
-    (tmp_path / "fs/jobs/job1/memory.max").write_text("2000\n")
-    (tmp_path / "fs/jobs/memory.max").write_text("3000\n")
-    assert list(cgroup_limits(tmp_path / "cgroup", tmp_path / "fs")) == [2000, 3000]
-
-
-def test_control_groups_of_version_1(tmp_path):
-    """In a container the host's path does not exist, and the limit lies at the root."""
-    (tmp_path / "cgroup").write_text("5:cpu,cpuacct:/x\n4:memory:/docker/abc\n0::/\n")
-    (tmp_path / "fs/memory").mkdir(parents=True)
-    (tmp_path / "fs/memory/memory.limit_in_bytes").write_text("5000\n")
-    (tmp_path / "fs/cpu,cpuacct").mkdir()
-    assert list(cgroup_limits(tmp_path / "cgroup", tmp_path / "fs")) == [5000]
-
-
-def test_no_control_groups(tmp_path):
-    assert list(cgroup_limits(tmp_path / "cgroup", tmp_path)) == []
-
-
 def test_command_line(random_model, tmp_path, monkeypatch, capsys):
     """The longest of two examples counts: 8 sequences of 7 tokens."""
     ids = np.zeros(10, dtype=np.int32)
@@ -397,14 +249,3 @@ def test_command_line(random_model, tmp_path, monkeypatch, capsys):
     command = ["memory", "--config", config.model_dump_json(), "--base-model", str(random_model)]
     cli.main([*command, "--data", str(tmp_path / "data.npz")])
     assert capsys.readouterr().out == f"{estimate(random_model, config, 7)}\n"
-
-
-def test_an_architecture_without_the_usual_sizes_is_not_refused(monkeypatch, caplog, tmp_path):
-    """State-space models have no attention heads: nothing is estimated, and training goes on."""
-
-    def fail(*arguments):
-        raise AttributeError("'MambaConfig' object has no attribute 'num_attention_heads'")
-
-    monkeypatch.setattr("sft_tradeoff.training.memory_limit.refuse_if_too_large", fail)
-    check_memory(tmp_path, None, 10)
-    assert "num_attention_heads" in caplog.text

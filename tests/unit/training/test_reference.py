@@ -1,4 +1,4 @@
-"""Reference statistics: values against plain float64, written as they come, refused when stale."""
+"""Reference statistics: compared with float64, written batch by batch, refused when stale."""
 
 import math
 import weakref
@@ -82,7 +82,7 @@ def naive(model, data):
 
 
 def test_statistics_equal_a_plain_computation(random_model, data):
-    """In float64, so that the order of near-ties does not hang on the order of a sum."""
+    """In float64, so that the order of near-ties does not depend on the order of a sum."""
     model = load_model(random_model, torch.float64)
     found, expected = by_place(reference_statistics(model, data)), naive(model, data)
     assert np.array_equal(found["token"], np.flatnonzero(data.response_mask))
@@ -145,7 +145,7 @@ def test_logits_by_hand():
 
 
 def test_logits_that_round_to_one_probability_keep_their_ranks():
-    """Beside 2²⁰ the normalizer swallows the difference of 1e-3 and 2e-3; the ranks remain."""
+    """Next to 2²⁰ the normalizer absorbs the difference of 1e-3 and 2e-3; ranks stay correct."""
     logits = torch.tensor([[1e-3, 2e-3, 2.0**20]]).expand(3, 3)
     assert len(set(logits[0].log_softmax(0).tolist())) == 2
     assert reference._logit_statistics(logits, torch.arange(3))["rank"].tolist() == [3, 2, 1]
@@ -202,7 +202,7 @@ def test_every_batch_is_a_row_group(saved):
 
 
 def test_forward_passes_wait_for_the_reader(random_model, data, monkeypatch):
-    """One batch asked for, one forward pass made; and the bar does not exhaust the generator."""
+    """One batch requested, one forward pass; the progress bar does not exhaust the generator."""
     monkeypatch.setattr(reference, "BATCH_TOKENS", 200)
     model = load_model(random_model, torch.float32)
     calls = []
@@ -228,7 +228,7 @@ def some_batch(first, n_rows=1000):
 
 
 def test_batches_are_written_and_forgotten_as_they_come(tmp_path):
-    """Whenever a batch is asked for, all but the last are on disk and out of memory."""
+    """When a batch is requested, all but the last are on disk and out of memory."""
     alive, sizes, arrays = [], [], []
 
     def batches():
@@ -267,7 +267,7 @@ def test_statistics_of_something_else_are_refused(saved, hashes, random_model, d
 
 
 def test_changed_data_are_seen(saved, random_model, data, data_path):
-    """The same path holds other tokens now: the hash is of the file, not of its name."""
+    """The path now holds other tokens: the checksum is of the content, not the name."""
     data.input_ids[-1] += 1
     data.save(data_path)
     with pytest.raises(ReferenceMismatch, match="data_sha256"):
@@ -295,7 +295,7 @@ def test_a_strangers_parquet_file_is_refused(saved, random_model, data_path):
 
 
 def rewritten(path, change):
-    """Change the table in a file and keep what it says about itself."""
+    """Change the table in a file and keep its metadata."""
     table = pq.read_table(path)
     metadata = pq.ParquetFile(path).schema_arrow.metadata
     pq.write_table(change(table).replace_schema_metadata(metadata), path)
@@ -361,7 +361,7 @@ def test_median_of_sequence_means_by_hand():
 
 
 def test_command_line(random_model, data, data_path, tmp_path, monkeypatch, capsys):
-    """Writes what loads, in the type asked for, and says how easy the data are for θ0."""
+    """Writes a file that loads, in the dtype asked for, and logs how easy the data are for θ0."""
     out = tmp_path / "new" / "reference.parquet"
     command = f"reference --base-model {random_model} --data {data_path} --out {out}"
     cli.main(command.split())

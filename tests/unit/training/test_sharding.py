@@ -1,4 +1,4 @@
-"""Two gloo processes: the weights of one; with FSDP, half the memory. Never tried on GPUs."""
+"""Two gloo processes give the weights of one; with FSDP, in half the memory. CPU only."""
 
 import itertools
 import json
@@ -12,11 +12,11 @@ from sft_tradeoff.study.spec import TrainingSpec
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training.reference import reference_nll
-from sft_tradeoff.training.sharding import check_processes, shard
+from sft_tradeoff.training.sharding import shard
 from sft_tradeoff.training.token_loss import LossModule
-from sft_tradeoff.training.train import train
+from sft_tradeoff.training.train import check_processes, train
+from tests.unit.training.test_loop import run_config, trained
 from tests.unit.training.test_loop_methods import LEARNING_RATE, TRAINED, assert_same, config_of
-from tests.unit.training.test_train import run_config, trained
 from tests.unit.training.train_in_processes import launch, run_launcher
 
 FSDP = {"processes": 2, "sharding": "fsdp"}
@@ -77,7 +77,7 @@ def reference(random_model, data):
 
 @pytest.fixture(scope="module")
 def found(random_model, data, reference, tmp_path_factory):
-    """Everything that two processes have to train for this module, in one launch."""
+    """All runs of this module that need two processes, in one launch."""
     entries = {f"uneven-{k}": (with_training(run, **FSDP), ()) for k, run in UNEVENLY.items()}
     for k, sharding in itertools.product(TRAINED, SHARDINGS):
         two = config_of(k, epochs=1, processes=2, sharding=sharding)
@@ -107,14 +107,14 @@ def test_two_processes_give_the_weights_of_one(random_model, data, reference, fo
 
 @pytest.mark.parametrize("label", UNEVENLY)
 def test_ranks_may_have_different_numbers_of_sequences(random_model, data, reference, found, label):
-    """Nobody waits for ever, and the weights are those of one process."""
+    """No rank waits forever, and the weights are those of one process."""
     one = trained(UNEVENLY[label], random_model, data, reference)
     assert_same_training(one, found[f"uneven-{label}"])
 
 
 @pytest.mark.parametrize("label", CHECKPOINTED)
 def test_bfloat16_computes_and_float32_shards_are_updated(found, label):
-    """As with whole parameters on both processes: the same bfloat16 passes, the same masters.
+    """As with unsharded parameters: the same bfloat16 passes, the same masters.
 
     Clipping is out of reach here: a norm summed in another order moves masters by a last bit, and
     where one crosses a rounding boundary of bfloat16, the next step is another. It is compared in
@@ -132,9 +132,11 @@ def test_bfloat16_computes_and_float32_shards_are_updated(found, label):
 @pytest.mark.parametrize("label", CHECKPOINTED)
 def test_gradient_checkpointing_changes_nothing(found, label):
     assert_same(
-        found[f"sharded-{label}"]["masters"], found[f"checkpointed-{label}"]["masters"],
-        rtol=0, atol=0,
-    )  # fmt: skip
+        found[f"sharded-{label}"]["masters"],
+        found[f"checkpointed-{label}"]["masters"],
+        rtol=0,
+        atol=0,
+    )
     assert found[f"sharded-{label}"]["log"] == found[f"checkpointed-{label}"]["log"]
 
 
@@ -157,14 +159,33 @@ def test_accelerate_launch_writes_a_plain_model(random_model, data, tmp_path):
     run = config("talr", epochs=1, checkpoint_every_s=0)
     log = tmp_path / "log"
     with log.open("w") as stderr:
-        run_launcher([
-            "accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-            "--main_process_port", "0", "--num_cpu_threads_per_process", "1",
-            "--mixed_precision", "no", "--dynamo_backend", "no",
-            "-m", "sft_tradeoff", "train", "--config", with_training(run, **FSDP).model_dump_json(),
-            "--base-model", random_model, "--data", tmp_path / "train.npz",
-            "--state", tmp_path / "state", "--out", tmp_path / "two" / "model",
-        ], stderr=stderr)  # fmt: skip
+        run_launcher(
+            [
+                *[
+                    "accelerate",
+                    "launch",
+                    "--multi_gpu",
+                    "--num_processes",
+                    "2",
+                    "--num_machines",
+                    "1",
+                ],
+                *["--main_process_port", "0", "--num_cpu_threads_per_process", "1"],
+                *[
+                    "--mixed_precision",
+                    "no",
+                    "--dynamo_backend",
+                    "no",
+                    "-m",
+                    "sft_tradeoff",
+                    "train",
+                ],
+                *("--config", with_training(run, **FSDP).model_dump_json()),
+                *("--base-model", random_model, "--data", tmp_path / "train.npz"),
+                *("--state", tmp_path / "state", "--out", tmp_path / "two" / "model"),
+            ],
+            stderr=stderr,
+        )
     assert log.read_text().count("step 3/3") == 1
     train(run, random_model, tmp_path / "train.npz", tmp_path / "one" / "model")
     one, two = (load_model(tmp_path / n / "model", torch.float32) for n in ("one", "two"))
@@ -199,8 +220,8 @@ def test_settings_that_cannot_be_are_refused(training, message):
 
 
 def test_a_model_without_named_layers_is_refused(random_model):
-    """Sharded as one group, the whole model would be gathered at once."""
+    """The whole model would be gathered at once."""
     model = load_model(random_model, torch.float32)
     model._no_split_modules = None
-    with pytest.raises(UserError, match="LlamaForCausalLM does not say what its layers are"):
+    with pytest.raises(UserError, match="LlamaForCausalLM does not name its layers"):
         shard(LossModule(model, None), "fp32", torch.device("cpu"))

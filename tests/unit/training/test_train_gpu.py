@@ -15,7 +15,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 
-from sft_tradeoff.evaluation.lm import load_lm
+from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.random_weights import byte_tokenizer
 from sft_tradeoff.study.runs import RunConfig
@@ -23,8 +23,8 @@ from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training.reference import reference_nll
 from sft_tradeoff.training.train import make_deterministic, train
+from tests.unit.training.test_loop import trained
 from tests.unit.training.test_loop_methods import TRAINED, assert_same, config_of
-from tests.unit.training.test_train import trained
 from tests.unit.training.train_in_processes import run_launcher, train_through_crashes
 
 pytestmark = [
@@ -47,7 +47,7 @@ def reference(random_model, data):
 
 @pytest.fixture(scope="module")
 def cpu():
-    """A process that sees no GPU; it does what is submitted to it."""
+    """A worker process that sees no GPU."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         with mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES=""):  # inherited at its start
             assert not pool.submit(torch.cuda.is_available).result()
@@ -60,7 +60,7 @@ def train_again(config, *arguments):
 
 
 def answers(folder, dtype="float32"):
-    """Scores, rolling scores and generations of a checkpoint."""
+    """Scores, rolling scores and generations of some weights."""
     lm = load_lm(folder, EvaluationSpec(tasks={}, dtype=dtype, max_length=128))
     pairs = [(CONTEXT, choice) for choice in CHOICES] + [("", "abc"), (CONTEXT * 9, "end")]
     until = {"until": ["\n"], "max_gen_toks": 12}

@@ -32,23 +32,36 @@ from sft_tradeoff.training.loop import Trainer
 from sft_tradeoff.training.train import train
 
 SIZES = {
-    "vocab_size": 259, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
-    "bos_token_id": None, "eos_token_id": 257, "pad_token_id": None, "moe_intermediate_size": 16,
-}  # fmt: skip
+    "vocab_size": 259,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": None,
+    "eos_token_id": 257,
+    "pad_token_id": None,
+    "moe_intermediate_size": 16,
+}
 # Routers are corrected by a buffer, by one behind renamed and fused experts, and by a parameter
-# that gets no gradient; the parameters of xIELU stand beside two buffers.
+# that gets no gradient; the parameters of xIELU come with two buffers.
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {
-        "layer_types": ["conv", "full_attention"], "num_experts": 8, "num_experts_per_tok": 2,
+        "layer_types": ["conv", "full_attention"],
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
         "num_dense_layers": 0,
     },
     "glm4_moe": {
-        "head_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "first_k_dense_replace": 1,
+        "head_dim": 8,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "first_k_dense_replace": 1,
     },
     "ernie4_5_moe": {"moe_num_experts": 4, "moe_k": 2},
     "apertus": {},
-}  # fmt: skip
+}
 
 
 PEAK = """
@@ -72,7 +85,7 @@ model = models.load_model(big, torch.float32)
 weights = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 check, models._refuse_other_model = models._refuse_other_model, lambda *_: None
 models.save_model(models.load_model(small, torch.float32), dict(models.load_model(
-    small, torch.float32).named_parameters()), small, out)  # what any first call allocates
+    small, torch.float32).named_parameters()), small, out)  # allocations of any first call
 models._refuse_other_model = measured
 models.save_model(model, weights, small, out)
 """
@@ -100,7 +113,7 @@ def data_path(jsonl: Any, examples: Any, tmp_path: Path) -> Path:
 
 
 def theta0(architecture: str, random_model: Path, tmp_path: Path) -> Path:
-    """Folder of a tiny model, whose corrections are not what they are drawn as."""
+    """Folder of a tiny model whose corrections differ from their initial values."""
     config = AutoConfig.for_model(architecture, **SIZES, **ARCHITECTURES[architecture])
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -129,7 +142,7 @@ def logits(folder: Path) -> torch.Tensor:
 def test_what_is_not_trained_is_saved_as_it_was(
     architecture: str, method: str, random_model: Path, data_path: Path, tmp_path: Path
 ) -> None:
-    """bfloat16 computes: nothing that it rounded is saved."""
+    """bfloat16 computes, but nothing that it rounded is saved."""
     base = theta0(architecture, random_model, tmp_path)
     train(run_config(method, precision="fp32_master"), base, data_path, tmp_path / "run" / "model")
     final = tmp_path / "run" / "model"
@@ -142,7 +155,7 @@ def test_what_is_not_trained_is_saved_as_it_was(
     assert not torch.equal(logits(final), logits(base))
 
 
-def test_whole_numbers_beside_the_weights_do_not_give_their_type(
+def test_integers_among_the_weights_do_not_set_the_dtype(
     random_model: Path, data_path: Path, tmp_path: Path
 ) -> None:
     """DeepSeek V4 saves a table of experts by token before its weights."""
@@ -176,13 +189,16 @@ def test_a_buffer_that_a_forward_pass_changes_is_refused(
 
 
 def test_reading_back_needs_next_to_no_memory(random_model: Path, tmp_path: Path) -> None:
-    """Pages of the file go once they are compared: a few MB at a time, and not all 128."""
+    """Pages of the file are dropped once compared: a few MB at a time, not all 128."""
     config = AutoConfig.for_model("llama", **SIZES | {"vocab_size": 500_000})
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path / "big")
     done = subprocess.run(
         [sys.executable, "-c", PEAK, tmp_path / "big", random_model, tmp_path / "out"],
-        capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     size = (tmp_path / "out" / "model.safetensors").stat().st_size
     assert size > 120e6
     assert int(done.stdout) < 0.4 * size
@@ -218,9 +234,9 @@ def test_weights_that_load_as_others_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As if Transformers' conversion were not reversible: two rows change places."""
+    """As if Transformers' conversion were not reversible: two rows are swapped."""
     name = "model.layers.1.mlp.up_proj.weight"
-    save = models._save_weights
+    save = models.save_weights
 
     def swap(model: Any, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         save(model, folder, weights)
@@ -228,7 +244,7 @@ def test_weights_that_load_as_others_are_refused(
         written[name] = written[name].roll(1, 0)
         save_file(written, folder / "model.safetensors", metadata={"format": "pt"})
 
-    monkeypatch.setattr(models, "_save_weights", swap)
+    monkeypatch.setattr(models, "save_weights", swap)
     out = tmp_path / "run" / "model"
     with pytest.raises(ModelError, match=rf"not load as it was saved \(tensor '{name}', 1 in"):
         train(run_config(method), random_model, data_path, out)
@@ -238,8 +254,8 @@ def test_weights_that_load_as_others_are_refused(
 def test_a_configuration_that_computes_otherwise_is_refused(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same weights do not make the same logits."""
-    save = models._save_weights
+    """The same weights give other logits."""
+    save = models.save_weights
 
     def other_rope(model: Any, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         save(model, folder, weights)
@@ -247,7 +263,7 @@ def test_a_configuration_that_computes_otherwise_is_refused(
         config["rope_parameters"]["rope_theta"] = 100.0
         (folder / "config.json").write_text(json.dumps(config))
 
-    monkeypatch.setattr(models, "_save_weights", other_rope)
+    monkeypatch.setattr(models, "save_weights", other_rope)
     model = load_model(random_model, torch.float32)
     weights = {name: p.detach() for name, p in model.named_parameters()}
     with pytest.raises(ModelError, match=r"does not load as it was saved \(its logits"):

@@ -42,7 +42,7 @@ def train_through_crashes(config, model, data, reference, folder, crash_at=()):
 
 
 def watch(trainer):
-    """Note what the head computes with, whenever it runs."""
+    """Record the weight that the head computes with, whenever it runs."""
     embeddings = trainer.model.get_input_embeddings()
     trainer.seen = set()
 
@@ -71,7 +71,7 @@ def launch(folder, model, data, reference, entries):
 
 
 def run_launcher(command, timeout=300, **keywords):
-    """Run a launcher to its end; ranks that wait for each other would do so for half an hour."""
+    """Run a launcher to its end; deadlocked ranks would wait for half an hour."""
     environment = dict(os.environ, OMP_NUM_THREADS="1")
     with subprocess.Popen(command, env=environment, **keywords) as process:
         try:

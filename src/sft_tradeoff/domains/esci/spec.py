@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from sft_tradeoff.domains.spec import DomainSpec
 
 
 class EsciSpec(DomainSpec):
-    """Generated queries and products; see :mod:`sft_tradeoff.domains.esci.generated`."""
+    """Generated queries and products."""
 
     implementation = "esci.generated"
     # Means of 150 examples with SmolLM2's tokenizer and chat template.
     example_tokens: ClassVar = {"cot": (142, 51), "label_only": (139, 9)}
 
     name: Literal["esci"]
-    variant: Literal["cot", "label_only"] = "cot"
+    variant: Literal["cot", "label_only"] = Field("cot", description="target format")
 
 
 class HubEsciSpec(DomainSpec):
-    """Amazon's ESCI data; see :mod:`sft_tradeoff.domains.esci.hub`."""
+    """Amazon's ESCI data."""
 
     implementation = "esci.hub"
     assets = ("esci",)
     example_tokens: ClassVar = {"label_only": (400, 10)}  # a guess
 
     name: Literal["hub_esci"]
-    variant: Literal["label_only"] = "label_only"
+    variant: Literal["label_only"] = Field("label_only", description="target format")
 
     @field_validator("variant", mode="before")
     @classmethod

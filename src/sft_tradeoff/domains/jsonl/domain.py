@@ -21,6 +21,7 @@ from sft_tradeoff.domains.jsonl import remarks as jsonl_remarks
 from sft_tradeoff.domains.jsonl.answers import equal_answers, score, ungradable
 from sft_tradeoff.domains.jsonl.kinds import other_kind
 from sft_tradeoff.domains.jsonl.lines import Line, parse_line
+from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.jsonl.spec import JsonlSpec
@@ -169,10 +170,8 @@ def _too_few_to_test(test: Sequence[Line], spec: JsonlSpec) -> Iterator[str]:
 
 def report(path: Path, problems: Sequence[str]) -> str:
     """Message that lists the problems of a file, up to a readable number."""
-    listed = [f"  {problem}" for problem in problems[:MAX_LISTED]]
-    if len(problems) > MAX_LISTED:
-        listed.append(f"  ... and {len(problems) - MAX_LISTED} more")
-    return "\n".join([f"path: {str(path)!r} cannot be used:", *listed])
+    lines = listing(problems, MAX_LISTED, separator="\n  ")
+    return f"path: {str(path)!r} cannot be used:\n  {lines}"
 
 
 def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Example:

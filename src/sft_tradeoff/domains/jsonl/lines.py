@@ -15,9 +15,9 @@ from typing import Any
 
 from sft_tradeoff.domains.base import SPLITS
 from sft_tradeoff.grading.text import normalize, question_key
+from sft_tradeoff.system.text import listing
 
 MEND = "correct or remove the line"
-LISTED = 8
 SHOWN = 40  # characters of the file that a message quotes
 _READ = frozenset({"prompt", "response", "messages", "answer", "split", "system"})
 _READ_OF_TURN = frozenset({"role", "content"})
@@ -125,9 +125,7 @@ def shown(value: object) -> str:
 
 def listed(values: Iterable[object]) -> str:
     """The first few of several values of the file."""
-    every = [shown(value) for value in values]
-    more = [f"{len(every) - LISTED} more"] * (len(every) > LISTED)
-    return ", ".join(every[:LISTED] + more) or "none"
+    return listing(map(shown, values))
 
 
 def _object(content: bytes) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sft_tradeoff.domains.jsonl.lines import LISTED, Line
+from sft_tradeoff.domains.jsonl.lines import Line
+from sft_tradeoff.system.text import listing
 
 logger = logging.getLogger(__name__)
 _LOST = re.compile("\ufffd")
@@ -49,9 +50,8 @@ def _remarks(lines: Sequence[Line]) -> list[str]:
     remarks = []
     unread = Counter(name for line in lines for name in line.unread)
     if unread:
-        names = [f"{name} ({n})" for name, n in unread.most_common(LISTED)]
-        names += [f"{len(unread) - LISTED} more"] * (len(unread) > LISTED)
-        remarks.append(f"keys that are not read, with the number of lines: {', '.join(names)}")
+        names = listing(f"{name} ({n})" for name, n in unread.most_common())
+        remarks.append(f"keys that are not read, with the number of lines: {names}")
     for what, is_sign in _SIGNS:
         found = [line.number for line in lines if any(map(is_sign, line.texts))]
         if found:

@@ -13,12 +13,12 @@ Metric = Literal["exact_match", "numeric", "choice"]
 
 
 class JsonlSpec(DomainSpec):
-    """The user's own JSONL file; see :mod:`sft_tradeoff.domains.jsonl.domain`."""
+    """The user's own JSONL file."""
 
     implementation = "jsonl.domain"
 
     name: Literal["jsonl"]
-    variant: Literal["response"] = Field("response", description="never needed")
+    variant: Literal["response"] = Field("response", description="can be omitted")
     path: str = Field(description="the data file")
     metric: Metric = Field("exact_match", description="how answers are graded")
     tolerance: float = Field(

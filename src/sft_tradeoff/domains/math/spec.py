@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from sft_tradeoff.domains.spec import DomainSpec
 
 
 class MathSpec(DomainSpec):
-    """Generated word problems; see :mod:`sft_tradeoff.domains.math.generated`."""
+    """Generated word problems."""
 
     implementation = "math.generated"
     # Means of 150 examples with SmolLM2's tokenizer and chat template.
@@ -16,11 +18,11 @@ class MathSpec(DomainSpec):
     trained_tasks = ("gsm8k",)
 
     name: Literal["math"]
-    variant: Literal["cot", "label_only"] = "cot"
+    variant: Literal["cot", "label_only"] = Field("cot", description="target format")
 
 
 class HubMetamathSpec(DomainSpec):
-    """MetaMathQA and GSM8K; see :mod:`sft_tradeoff.domains.math.hub`."""
+    """MetaMathQA and GSM8K."""
 
     implementation = "math.hub"
     assets = ("metamathqa", "gsm8k")
@@ -28,4 +30,4 @@ class HubMetamathSpec(DomainSpec):
     trained_tasks = ("gsm8k",)
 
     name: Literal["hub_metamath"]
-    variant: Literal["cot"] = "cot"
+    variant: Literal["cot"] = Field("cot", description="target format")

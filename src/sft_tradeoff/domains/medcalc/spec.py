@@ -11,14 +11,14 @@ from sft_tradeoff.domains.spec import DomainSpec
 
 
 class MedcalcSpec(DomainSpec):
-    """Generated patient notes; see :mod:`sft_tradeoff.domains.medcalc.generated`."""
+    """Generated patient notes."""
 
     implementation = "medcalc.generated"
     # Means of 150 examples with SmolLM2's tokenizer and chat template.
     example_tokens: ClassVar = {"cot": (127, 198), "label_only": (125, 11)}
 
     name: Literal["medcalc"]
-    variant: Literal["cot", "label_only"] = "cot"
+    variant: Literal["cot", "label_only"] = Field("cot", description="target format")
     calculators: tuple[int, ...] | None = Field(
         None, min_length=1, description="ids of the calculators; default all"
     )
@@ -40,11 +40,11 @@ class MedcalcSpec(DomainSpec):
 
 
 class HubMedcalcSpec(DomainSpec):
-    """MedCalc-Bench; see :mod:`sft_tradeoff.domains.medcalc.hub`."""
+    """MedCalc-Bench."""
 
     implementation = "medcalc.hub"
     assets = ("medcalc-bench",)
     example_tokens: ClassVar = {"cot": (700, 600), "label_only": (700, 10)}  # guesses
 
     name: Literal["hub_medcalc"]
-    variant: Literal["cot", "label_only"] = "cot"
+    variant: Literal["cot", "label_only"] = Field("cot", description="target format")

@@ -1,4 +1,4 @@
-"""One module per figure, with ``draw(table) -> (figure, numbers drawn)``, all in one style."""
+"""Figures: one module each, with ``draw(table) -> (figure, numbers drawn)``, in a common style."""
 
 from pkgutil import iter_modules
 

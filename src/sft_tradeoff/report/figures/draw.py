@@ -1,4 +1,4 @@
-"""Draw one figure of the trade-off, as PDF, PNG and the CSV of exactly what is drawn."""
+"""Draw one figure of the trade-off as PDF and PNG, with the numbers drawn as CSV."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib
 import logging
 from pathlib import Path
 
-from sft_tradeoff.analysis.tradeoff import SETTING, missing_settings, read_over_seeds
+from sft_tradeoff.analysis.tables import SETTING, missing_settings, read_over_seeds
 from sft_tradeoff.report.figures import FIGURES
 from sft_tradeoff.report.figures.style import house_style, save_figure
 from sft_tradeoff.system.console import run_main
@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def draw_figure(name: str, tradeoff: Path, stem: Path) -> None:
-    """Draw a figure and name the settings that it cannot show.
+    """Draw a figure, and log the settings that are missing from it.
 
     Args:
         name: Module with ``draw(table) -> (figure, numbers drawn)``; one of :data:`FIGURES`.
-        tradeoff: The table over seeds, CSV.
+        tradeoff: Path of ``tradeoff_over_seeds.csv``.
         stem: Path to write, without extension.
     """
     draw = importlib.import_module(f"{__package__}.{name}").draw
@@ -28,16 +28,14 @@ def draw_figure(name: str, tradeoff: Path, stem: Path) -> None:
     with house_style():
         figure, drawn = draw(table)
         if missing := missing_settings(drawn, list(drawn.columns.drop(SETTING))):
-            logger.warning("not drawn for want of a score: %s", "; ".join(missing))
+            logger.warning("not drawn, because a score is missing: %s", "; ".join(missing))
         save_figure(figure, drawn, stem)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff figure``."""
     parser.add_argument("figure", choices=FIGURES)
-    parser.add_argument(
-        "--tradeoff", type=Path, required=True, help="what aggregate wrote to --over-seeds, CSV"
-    )
+    parser.add_argument("--tradeoff", type=Path, required=True, help="tradeoff_over_seeds.csv")
     parser.add_argument("--out-stem", type=Path, required=True, help="output path, no extension")
 
 

@@ -1,4 +1,4 @@
-"""Every score against the learning rate: where the domain is learned and what it costs.
+"""Every score against the learning rate: what is learned on the domain, and what it costs.
 
 One row per quantity (for each model), one column per domain, one line per method; θ0 is a dashed
 line with its interval as a band.
@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from sft_tradeoff.analysis.tradeoff import SETTING
+from sft_tradeoff.analysis.tables import BASE, SETTING
 from sft_tradeoff.report.figures.style import (
-    BASE_COLOUR,
+    BASE_COLOR,
     BASE_LABEL,
     MethodStyle,
     draw_intervals,
@@ -36,8 +36,8 @@ Y_LABELS = {
 }
 GENERAL = ("general_bits_per_byte_difference", "general_score_difference")
 DRAWN = [*SETTING, *(f"{q}{b}" for q in Y_LABELS for b in ("", "_low", "_high"))]
-# Methods at one learning rate stand side by side, this many decades apart if there is room: about
-# a marker's width, so that intervals do not hide each other.
+# Methods at the same learning rate are drawn side by side, up to this many decades apart: about the
+# width of a marker, so that intervals do not hide each other.
 DODGE = 0.06
 
 
@@ -70,7 +70,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         _label_rates(axes, rates)
     figure.align_ylabels(grid[:, 0])
     figure.supxlabel("Learning rate")
-    base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOUR, "--", "full")}, "")
+    base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOR, "--", "full")}, "")
     outside_legend(figure, base + method_handles(styles), "upper")
     return figure, frame
 
@@ -82,9 +82,9 @@ def _draw_panel(
     styles: dict[str, MethodStyle],
     offsets: dict[str, float],
 ) -> None:
-    for base in points[points["method"] == "base"].to_dict("records"):
+    for base in points[points["method"] == BASE].to_dict("records"):
         axes.axhspan(base[f"{y}_low"], base[f"{y}_high"], color="0.92", zorder=0)
-        axes.axhline(base[y], color=BASE_COLOUR, linestyle="--", linewidth=0.8, zorder=1)
+        axes.axhline(base[y], color=BASE_COLOR, linestyle="--", linewidth=0.8, zorder=1)
     for label, style in styles.items():
         line = points[points["label"] == label].sort_values("learning_rate")
         line = line.assign(x=line["learning_rate"] * offsets[label])
@@ -92,7 +92,7 @@ def _draw_panel(
         axes.plot(line["x"], line[y], linestyle=style.line, markersize=4, **style.marker("o"))
     note_if_empty(axes, points[y])
     axes.margins(y=0.1)
-    if y == "domain_nll":  # spans more than a decade from θ0 to the best run
+    if y == "domain_nll":  # from θ0 to the best run it spans more than a decade
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -102,7 +102,7 @@ def _draw_panel(
 
 
 def _offsets(rates: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """Factor on the learning rate that sets each method beside the others (log axis)."""
+    """Factor on the learning rate of each method that draws them side by side on a log axis."""
     gap = float(np.diff(np.log10(rates)).min()) if len(rates) > 1 else 1.0
     step = min(DODGE, gap / 2 / len(labels))
     places = np.arange(len(labels)) - (len(labels) - 1) / 2

@@ -1,7 +1,7 @@
-"""The common look of all figures, and their saving as PDF, PNG and the drawn numbers.
+"""The common style of all figures, and saving them as PDF, PNG and CSV.
 
-Methods differ by color, line and marker fill at once, learning rates by marker shape, so that a
-figure reads in gray and for the color-blind. No pyplot: no global state, no display needed.
+Methods differ in color, line style and marker fill, learning rates in marker shape, so that figures
+work in grayscale and for color-blind readers. No pyplot: no global state, no display needed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.typing import FillStyleType, LineStyleType
 
+from sft_tradeoff.analysis.tables import BASE
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.system.files import atomic_path, atomic_write_text
 
 logger = logging.getLogger(__name__)
 
-# Okabe and Ito's colors without yellow (invisible on white) and black (θ0's), with Tol's wine and
-# a gray; ordered so that two methods with the same marker fill differ in lightness.
-COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#882255", "#56B4E9", "#666666", "#E69F00",
-)  # fmt: skip
+# Okabe and Ito's colors without yellow (invisible on white) and black (used for θ0), plus Tol's
+# wine and a gray; ordered so that two methods with the same marker fill differ in lightness.
+COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#882255", "#56B4E9", "#666666", "#E69F00"]
 LINES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
 FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "bottom")
 RATE_MARKERS = "osD^vPX<>ph"
-BASE_COLOUR = "black"
+BASE_COLOR = "black"
 BASE_LABEL = "θ₀"
 
 STYLE: dict[str, Any] = {
@@ -81,21 +80,21 @@ class MethodStyle:
 
 
 def method_styles(frame: pd.DataFrame) -> dict[str, MethodStyle]:
-    """Style of each method label, in the order of the table (θ0 apart); repeated after sixteen."""
-    labels = frame.loc[frame["method"] != "base", "label"].unique()
-    # Neighbours in the legend differ in line and in fill; no pair repeats.
+    """Style of each method label except θ0, in the order of the table; repeats after sixteen."""
+    labels = frame.loc[frame["method"] != BASE, "label"].unique()
+    # Neighbors in the legend differ in line and in fill; no pair repeats.
     pairs = [(LINES[i % 4], FILLS[(i + i // 4) % 4]) for i in range(16)]
     _warn_if_repeated("method labels", len(labels), len(pairs))
     return {
         label: MethodStyle(color, *pair)
         for label, color, pair in zip(
-            labels, itertools.cycle(COLOURS), itertools.cycle(pairs), strict=False
+            labels, itertools.cycle(COLORS), itertools.cycle(pairs), strict=False
         )
     }
 
 
 def rate_markers(frame: pd.DataFrame) -> dict[float, str]:
-    """Marker shape of each learning rate, in increasing order; repeated after eleven."""
+    """Marker shape of each learning rate, in increasing order; repeats after eleven."""
     rates = sorted(frame["learning_rate"].dropna().unique())
     _warn_if_repeated("learning rates", len(rates), len(RATE_MARKERS))
     return dict(zip(rates, itertools.cycle(RATE_MARKERS), strict=False))
@@ -103,11 +102,11 @@ def rate_markers(frame: pd.DataFrame) -> dict[float, str]:
 
 def _warn_if_repeated(what: str, n: int, n_looks: int) -> None:
     if n > n_looks:
-        logger.warning("%d %s in one figure: looks repeat after %d", n, what, n_looks)
+        logger.warning("%d %s in one figure: styles repeat after %d", n, what, n_looks)
 
 
 def house_style() -> AbstractContextManager[None]:
-    """Matplotlib's defaults with the common style, whatever the user's own settings are."""
+    """Context with matplotlib's defaults and the common style; the user's settings are ignored."""
     style: AbstractContextManager[None] = matplotlib.style.context(["default", STYLE])
     return style
 
@@ -120,7 +119,7 @@ def new_panels(rows: int, columns: int, row_height: float, **shared: Any) -> tup
 
 
 def draw_intervals(axes: Axes, points: pd.DataFrame, x: str, y: str, color: str) -> None:
-    """Draw the 95 % intervals of a table: vertical for ``y``, horizontal where ``x`` has bounds."""
+    """Draw 95 % intervals: vertical for ``y``, horizontal for ``x`` if the table has its bounds."""
     look: dict[str, Any] = {"color": color, "linewidth": 0.7, "alpha": 0.5, "zorder": 1.5}
     axes.vlines(points[x], points[f"{y}_low"], points[f"{y}_high"], **look)
     if f"{x}_low" in points:
@@ -128,7 +127,7 @@ def draw_intervals(axes: Axes, points: pd.DataFrame, x: str, y: str, color: str)
 
 
 def note_if_empty(axes: Axes, values: pd.Series) -> None:
-    """Say so where a panel has nothing to show, e.g. in a study without a general suite."""
+    """Label an empty panel, e.g. of a study without a general suite."""
     if values.isna().all():
         axes.text(0.5, 0.5, "no scores", transform=axes.transAxes, ha="center", va="center")
 
@@ -155,19 +154,23 @@ def outside_legend(figure: Figure, handles: Sequence[Line2D], where: str, title:
     columns = max(1, min(len(handles), int(figure.get_figwidth() / entry)))
     place: Any = f"outside {where} center"
     figure.legend(
-        handles=handles, loc=place, ncols=columns, title=title or None,
-        columnspacing=1.4, handlelength=3.2 if where == "upper" else 1.2,
-    )  # fmt: skip
+        handles=handles,
+        loc=place,
+        ncols=columns,
+        title=title or None,
+        columnspacing=1.4,
+        handlelength=3.2 if where == "upper" else 1.2,
+    )
 
 
 def save_figure(figure: Figure, frame: pd.DataFrame, stem: Path) -> None:
     """Write ``stem.pdf``, ``stem.png`` (200 dpi) and ``stem.csv``, each atomically.
 
-    No dates go into the files: drawing the same numbers again gives the same bytes.
+    The files hold no dates: drawing the same numbers again gives the same bytes.
 
     Args:
-        figure: The finished figure.
-        frame: Exactly the numbers that are drawn.
+        figure: The figure.
+        frame: The numbers drawn.
         stem: Path without extension.
     """
     with atomic_path(stem.with_name(f"{stem.name}.pdf")) as path:

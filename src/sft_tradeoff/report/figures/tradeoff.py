@@ -1,7 +1,7 @@
-"""Domain score against general ability: one point per method and learning rate.
+"""Domain accuracy against general ability: one point per method and learning rate.
 
-One column per domain; for each model one row with the general code length and one with the general
-accuracy, both as paired changes against θ0. Right and up are better in every panel.
+One column per domain; per model one row for the general code length and one for the general
+accuracy, both as paired differences from θ0. Right and up are better in every panel.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sft_tradeoff.analysis.tradeoff import SETTING
+from sft_tradeoff.analysis.tables import BASE, SETTING
 from sft_tradeoff.report.figures.style import (
-    BASE_COLOUR,
+    BASE_COLOR,
     BASE_LABEL,
     MethodStyle,
     draw_intervals,
@@ -60,7 +60,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         if x == CODE_LENGTH:
             line[0].invert_xaxis()
     figure.supylabel(Y_LABEL)
-    star = method_handles({BASE_LABEL: MethodStyle(BASE_COLOUR, "", "full")}, "*")
+    star = method_handles({BASE_LABEL: MethodStyle(BASE_COLOR, "", "full")}, "*")
     outside_legend(figure, star + method_handles(styles), "upper")
     outside_legend(figure, rate_handles(markers), "lower", "Learning rate")
     return figure, frame
@@ -81,9 +81,9 @@ def _draw_panel(
         for point in path.to_dict("records"):
             marker = style.marker(markers[point["learning_rate"]])
             axes.plot(point[x], point[DOMAIN], linestyle="", markersize=4.5, zorder=3, **marker)
-    base = points[points["method"] == "base"]
-    draw_intervals(axes, base, x, DOMAIN, BASE_COLOUR)
-    axes.plot(base[x], base[DOMAIN], "*", color=BASE_COLOUR, markersize=9, zorder=4)
+    base = points[points["method"] == BASE]
+    draw_intervals(axes, base, x, DOMAIN, BASE_COLOR)
+    axes.plot(base[x], base[DOMAIN], "*", color=BASE_COLOR, markersize=9, zorder=4)
     note_if_empty(axes, points[x] + points[DOMAIN])
     axes.margins(0.08)
     axes.locator_params(nbins=5)

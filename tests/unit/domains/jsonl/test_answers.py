@@ -111,8 +111,8 @@ def test_answers_that_the_metric_cannot_tell_apart_are_refused(file: Path) -> No
     assert problem == (
         "metric 'numeric' counts different answers as equal: 190 of 190 pairs of different "
         "answers, '1900' (line 1) and '1905' (line 2); '1900' (line 1) and '1910' (line 3); '1900' "
-        "(line 1) and '1915' (line 4); ...; it compares only the numbers: use one unit and the "
-        "same number of decimals in all answers, and a smaller tolerance, or none"
+        "(line 1) and '1915' (line 4); and 187 more; it compares only the numbers: use one unit "
+        "and the same number of decimals in all answers, and a smaller tolerance, or none"
     )
     assert generate(spec(file, metric="numeric"))
 

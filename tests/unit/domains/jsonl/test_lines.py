@@ -295,7 +295,7 @@ def test_what_is_quoted_is_short_and_harmless(line: Json | str) -> None:
 def test_values_are_quoted_in_one_short_line() -> None:
     assert "'weight': 0.0 says that" in problem_of({**PLAIN, "weight": 0.0})
     assert shown("a\x1b\n") == r"'a\x1b\n'" and len(shown("x" * 99)) == 43
-    assert listed(range(10)) == "0, 1, 2, 3, 4, 5, 6, 7, 2 more" and listed([]) == "none"
+    assert listed(range(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and 2 more" and listed([]) == "none"
 
 
 # --- Texts that read the same -----------------------------------------------------------------

@@ -1,0 +1,137 @@
+"""The CSV tables of a study: their columns, and how they are read.
+
+``run_table.csv`` lists the runs, ``scores.csv`` has one row per (run, benchmark, metric),
+``tradeoff.csv`` one row per run and domain, ``tradeoff_over_seeds.csv`` one row per setting. The
+last one is what tables, figures and recommendation are made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sft_tradeoff.study.names import format_learning_rate
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.files import verify_checksum
+
+Row = dict[str, Any]
+
+BASE = "base"  # the "method" of θ0
+LEVEL = 0.95  # coverage of the intervals
+
+# Run table.
+TEXT = {name: "str" for name in ("run", "model", "domain", "method", "label")}
+NUMBERS = {"learning_rate": "float64", "seed": "Int64"}
+RUN_COLUMNS = [*TEXT, *NUMBERS]
+
+# Scores.
+CODE_LENGTH = "bits_per_byte"  # a metric
+RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "reason"]
+SCORE_COLUMNS = [*RUN_COLUMNS, "benchmark", "metric", *RESULT]
+
+# Trade-off: each quantity has a value, a standard error and the bounds of its interval.
+SETTING = ["model", "domain", "method", "label", "learning_rate"]
+QUANTITIES = (
+    "domain_score",
+    "domain_nll",
+    "general_score",
+    "general_score_difference",
+    "general_bits_per_byte_difference",
+)
+PARTS = ("", "_stderr", "_low", "_high")
+MEASURED = [f"{quantity}{part}" for quantity in QUANTITIES for part in PARTS]
+PLAIN = ("format_failure", "tokens_per_s", "time_s")  # without an interval
+# Degrees of freedom of the intervals. Only combining the seeds needs them.
+DF = "_df"
+FREEDOM = [f"{quantity}{DF}" for quantity in QUANTITIES]
+TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *PLAIN, "reason"]
+OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read_run_table(path: Path) -> pd.DataFrame:
+    """Read ``run_table.csv``, one row per run, θ0 included.
+
+    Raises:
+        UserError: If the file or a column is missing, or the file was changed.
+    """
+    return read_table(path, RUN_COLUMNS, "sft-tradeoff runs")
+
+
+def read_over_seeds(path: Path) -> pd.DataFrame:
+    """Read ``tradeoff_over_seeds.csv``, one row per setting.
+
+    Raises:
+        UserError: If it is another table (e.g. the one with a row per seed), missing or changed.
+    """
+    return read_table(path, OVER_SEEDS_COLUMNS, "sft-tradeoff aggregate --over-seeds")
+
+
+def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
+    """Read a CSV of this project.
+
+    Only empty cells are missing values: a label such as ``NA`` stays a label.
+
+    Args:
+        path: The file.
+        columns: Columns it must have.
+        source: The command that writes such a table, for the error message.
+
+    Raises:
+        UserError: If the file or a column is missing, or the file was changed.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: file not found; pass the table that '{source}' writes")
+    verify_checksum(path)
+    header = pd.read_csv(path, nrows=0).columns
+    if lacking := [name for name in columns if name not in header]:
+        raise UserError(
+            f"{path}: no column {', '.join(lacking)}; pass the table that '{source}' writes"
+        )
+    types = {k: v for k, v in (TEXT | NUMBERS | {"reason": "str"}).items() if k in header}
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    return table.fillna({"reason": ""})
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def rows_of(frame: pd.DataFrame) -> list[Row]:
+    """Rows as dictionaries from column to value."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def domains_of(runs: pd.DataFrame) -> list[str]:
+    """Domains that the runs of one model were trained on."""
+    return [str(domain) for domain in runs["domain"].dropna().unique()]
+
+
+def own_domains(run: Row, domains: list[str]) -> list[str]:
+    """Domains that a run is evaluated on: θ0 on all of them, any other run on its own."""
+    return domains if pd.isna(run["domain"]) else [run["domain"]]
+
+
+def missing_settings(table: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
+    """List the settings that lack a score which other settings have.
+
+    Args:
+        table: The trade-off over seeds.
+        columns: The quantities that are shown.
+
+    Returns:
+        Setting -> reason.
+    """
+    measured = table[list(columns)].dropna(axis="columns", how="all")
+    gaps = measured.isna().any(axis="columns") | (table.get("reason", "") != "")
+    rows = rows_of(table[gaps])
+    return {_name_setting(row): row.get("reason") or "not measured" for row in rows}
+
+
+def _name_setting(row: Row) -> str:
+    rate = "" if row["method"] == BASE else f" at {format_learning_rate(row['learning_rate'])}"
+    return f"{row['model']}, {row['domain']}, {row['label']}{rate}"

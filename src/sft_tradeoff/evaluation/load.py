@@ -1,0 +1,106 @@
+"""Load a model under the backend that a study chose: Transformers or vLLM."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoConfig, GenerationConfig
+
+from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens
+from sft_tradeoff.evaluation.lm import SharedPrefixLM
+from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding
+from sft_tradeoff.models.head import check_head
+from sft_tradeoff.models.load import load_model
+from sft_tradeoff.models.tokenizer import end_tokens, load_tokenizer
+from sft_tradeoff.system.allocator import keep_freed_memory
+from sft_tradeoff.system.console import UserError
+
+if TYPE_CHECKING:
+    from sft_tradeoff.study.spec import EvaluationSpec
+
+
+def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
+    """Load a model for lm-eval, on the GPU if there is one.
+
+    Args:
+        folder: Weights and tokenizer.
+        spec: Backend, dtype, window and batches.
+        tokenizer: The folder's tokenizer, if it is loaded already.
+
+    Raises:
+        UserError: If the backend is not installed.
+    """
+    _refuse_wider_than_the_model(folder, spec)
+    tokenizer = tokenizer or load_tokenizer(folder)
+    chat = chat_format(tokenizer)
+    if spec.backend == "vllm":
+        return _load_vllm(folder, spec, _mark_for_vllm(tokenizer, chat))
+    keep_freed_memory()
+    model = load_model(folder, getattr(torch, spec.dtype)).eval()
+    check_head(model)
+    # Plain greedy decoding: the model's own settings may contain a repetition penalty.
+    model.generation_config = GenerationConfig(
+        eos_token_id=sorted({chat.end_of_turn, *end_tokens(model.generation_config)}),
+        pad_token_id=model.generation_config.pad_token_id,
+    )
+    return SharedPrefixLM(
+        pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
+        tokenizer=tokenizer,
+        think_end_token=chat.answer_mark,
+        backend="causal",
+        batch_size=spec.batch_size,
+        batch_tokens=spec.batch_tokens,
+        max_length=spec.max_length,
+    )
+
+
+def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    window = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if window is not None and spec.max_length > window:
+        raise UserError(
+            f"evaluation.max_length: {spec.max_length} exceeds the model's window of {window} "
+            "tokens; lower it"
+        )
+
+
+def _mark_for_vllm(tokenizer: Any, chat: ChatFormat) -> str | None:
+    """The answer mark as text, which lm-eval needs for vLLM.
+
+    Raises:
+        UserError: If it is a special token, which vLLM leaves out of its texts.
+    """
+    if chat.answer_mark is None:
+        return None
+    mark = str(tokenizer.convert_ids_to_tokens(chat.answer_mark))
+    if mark in control_tokens(tokenizer):
+        raise UserError(
+            f"evaluation.backend: with vllm, this model's answers cannot be separated from the "
+            f"text before {mark!r}, because vLLM leaves this token out of its output; set it to hf"
+        )
+    return mark
+
+
+def _load_vllm(folder: Path, spec: EvaluationSpec, answer_mark: str | None) -> Any:
+    if find_spec("vllm") is None:
+        raise UserError(
+            "evaluation.backend: vllm needs the package vllm, which is not installed; run 'pip "
+            "install vllm' on a machine with GPUs, or set it to hf"
+        )
+    from lm_eval.models.vllm_causallms import VLLM
+
+    class EncodingVLLM(PromptEncoding, VLLM):
+        """vLLM with our encoding of prompts."""
+
+        beyond_window = -1  # vLLM always generates a token
+
+    return EncodingVLLM(
+        pretrained=str(folder),
+        dtype=spec.dtype,
+        max_model_len=spec.max_length,
+        batch_size="auto",
+        think_end_token=answer_mark,
+    )

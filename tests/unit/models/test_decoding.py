@@ -1,0 +1,28 @@
+"""Generation settings that change a greedy choice."""
+
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from sft_tradeoff.models.decoding import is_plain_greedy
+
+SIZES = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": 2,
+}
+
+
+def test_generation_settings_that_change_greedy_choices_are_seen():
+    model = LlamaForCausalLM(LlamaConfig(**SIZES))
+    model.generation_config.update(temperature=0.2, top_p=0.9, do_sample=True, max_length=99)
+    assert is_plain_greedy(model)
+    model.generation_config.update(no_repeat_ngram_size=3)
+    assert not is_plain_greedy(model)
