@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Collection, Mapping
+
+from sft_tradeoff.system.validation import closest
 
 
 def measures_text(numbers: Mapping[str, float] | str) -> str:
@@ -10,6 +14,42 @@ def measures_text(numbers: Mapping[str, float] | str) -> str:
     if isinstance(numbers, str):
         return numbers
     return " ".join(f"{measure}={number}" for measure, number in numbers.items())
+
+
+def parse_measures(text: str, known: Collection[str]) -> dict[str, float]:
+    """Read ``measure=number ...``, as command lines and study files give it.
+
+    Args:
+        text: The setting; commas may separate its parts.
+        known: Measures that it can name.
+
+    Raises:
+        ValueError: If a measure is unknown or given twice, or its number is not in [0, 1].
+    """
+    found: dict[str, float] = {}
+    example = f"{next(iter(known))}=0.01"
+    if re.search(r"\d,\d", text):
+        raise ValueError(
+            f"{text!r} has a comma between digits; write numbers with a point, e.g. {example}"
+        )
+    for part in text.replace(",", " ").split():
+        name, _, number = part.partition("=")
+        if name not in known:
+            raise ValueError(
+                f"{part!r} is not measure=number, e.g. {example}; {closest(name, known)}"
+            )
+        if name in found:
+            raise ValueError(f"{name} is given twice; remove {part!r}")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = math.nan
+        if not 0 <= found[name] <= 1:
+            raise ValueError(
+                f"{part!r} is not a number from 0 to 1; give it in the measure's unit, an accuracy "
+                "as a fraction (accuracy=0.01 is one point)"
+            )
+    return found
 
 
 def format_learning_rate(value: float) -> str:

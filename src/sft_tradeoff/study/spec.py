@@ -1,4 +1,4 @@
-"""The parts of a study file: material, domains, methods, training and evaluation.
+"""The parts of a study file: methods, learning rates, training and evaluation.
 
 No torch here: Snakemake imports this module for every dry run.
 """
@@ -6,7 +6,8 @@ No torch here: Snakemake imports this module for every dry run.
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.strict import LONGEST_NAME, Settings
 from sft_tradeoff.system.validation import closest, explain
 
@@ -27,27 +29,24 @@ LearningRate = Annotated[float, Field(gt=0, lt=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _measures(value: Any) -> Any:
-    """Read ``bits_per_byte=0.01 accuracy=0.02`` as a mapping, as on the command line."""
-    if not isinstance(value, str):
-        return value
-    found: dict[str, str] = {}
-    for part in value.replace(",", " ").split():
-        name, _, number = part.partition("=")
-        if name in found:
-            raise ValueError(f"{name} is given twice; remove {part!r}")
-        found[name] = number
-    return found
+General = Literal["bits_per_byte", "accuracy"]
+OfDomain = Literal["accuracy", "nll"]
+
+
+def _reader(measure: Any) -> Callable[[Any], Any]:
+    """Validator that reads ``bits_per_byte=0.01 accuracy=0.02`` as a mapping."""
+    known = get_args(measure)
+    return lambda value: parse_measures(value, known) if isinstance(value, str) else value
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
-_Tolerance = dict[Literal["bits_per_byte", "accuracy"], _Share]
-_SmallestGain = dict[Literal["accuracy", "nll"], _Share]
 ToleranceSpec = Annotated[
-    _Tolerance, BeforeValidator(_measures, json_schema_input_type=_Tolerance | str)
+    dict[General, _Share],
+    BeforeValidator(_reader(General), json_schema_input_type=dict[General, _Share] | str),
 ]
 SmallestGainSpec = Annotated[
-    _SmallestGain, BeforeValidator(_measures, json_schema_input_type=_SmallestGain | str)
+    dict[OfDomain, _Share],
+    BeforeValidator(_reader(OfDomain), json_schema_input_type=dict[OfDomain, _Share] | str),
 ]
 
 
@@ -176,9 +175,7 @@ class EvaluationSpec(Settings):
     )
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     max_length: int = Field(1024, ge=8, description="window in tokens")
-    backend: Literal["hf", "vllm"] = Field(
-        "hf", description="vllm: for GPUs, must be installed apart"
-    )
+    backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
     chat_template: bool = Field(
         False, description="put the general suite's prompts into the model's chat template"
     )
