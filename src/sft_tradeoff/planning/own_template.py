@@ -17,7 +17,7 @@ import yaml
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.models.folder import weight_files
 from sft_tradeoff.planning.own_tokens import check_tokens
-from sft_tradeoff.study.config import Study, load_study, parse_study
+from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_text, sha256_of
 from sft_tradeoff.system.strict_yaml import parse_yaml, read_yaml
@@ -25,7 +25,7 @@ from sft_tradeoff.system.validation import ConfigError
 
 logger = logging.getLogger(__name__)
 
-TEMPLATE = Path("config/studies/own.yaml")
+TEMPLATE = TEMPLATE_PATH
 # What the template's domain may leave out.
 DEFAULTS = {"metric": "exact_match", "n_train": 200, "n_test": 100, "max_new_tokens": None}
 

@@ -35,6 +35,7 @@ from sft_tradeoff.system.validation import ConfigError, closest, explain
 
 SCHEMA_PATH = Path("workflow/schemas/study.schema.json")
 CATALOGUE_PATH = Path("config/catalogue.yaml")
+TEMPLATE_PATH = Path("config/studies/own.yaml")  # of studies for the user's own data
 SUITE = "general"  # name of the group of tasks in lm-eval
 
 
@@ -176,9 +177,14 @@ def read_catalogue() -> dict[str, dict[str, Any]]:
     """Read the models and assets that every study can name, under ``models`` and ``assets``.
 
     Raises:
-        ConfigError: If the file has another form.
+        ConfigError: If the file has another form, or this is not the project's folder.
     """
-    catalogue = read_yaml(CATALOGUE_PATH)
+    try:
+        catalogue = read_yaml(CATALOGUE_PATH)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{CATALOGUE_PATH}: not found in {Path.cwd()}; run the command in the project's folder"
+        ) from None
     parts = ("assets", "models")
     if not isinstance(catalogue, dict) or set(catalogue) != set(parts):
         raise ConfigError(f"{CATALOGUE_PATH}: needs the keys 'assets' and 'models', and no other")
@@ -194,14 +200,28 @@ def _added(known: dict[str, Any], own: Any) -> Any:
 
 
 def load_study(path: str | Path) -> Study:
-    """Read and validate a study file; see :func:`parse_study`."""
+    """Read and validate a study file; see :func:`parse_study`.
+
+    Raises:
+        ConfigError: Also if there is no such file; the message names similar ones.
+    """
     try:
         data = read_yaml(path)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such study file; see config/studies/") from None
+        raise ConfigError(_no_study(Path(path))) from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a study is a mapping of keys, got {type(data).__name__}")
     return parse_study(data, str(path))
+
+
+def _no_study(path: Path) -> str:
+    names = [other.stem for other in path.parent.glob("*.yaml")]
+    if not names:
+        return (
+            f"{path}: not found, and there is no other study in this folder (relative to "
+            f"{Path.cwd()}); run the command in the project's folder"
+        )
+    return f"{path}: no such study; {closest(path.stem, names)}"
 
 
 def study_schema() -> str:

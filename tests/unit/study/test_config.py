@@ -153,7 +153,7 @@ def test_error_names_the_file(tmp_path):
     path.write_text(yaml.safe_dump(changed(["trainning"], {})))
     with pytest.raises(ConfigError, match=r"my\.yaml"):
         load_study(path)
-    with pytest.raises(ConfigError, match="no such study file"):
+    with pytest.raises(ConfigError, match="no such study; choose one of my"):
         load_study(tmp_path / "absent.yaml")
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
