@@ -35,7 +35,8 @@ from sft_tradeoff.system.validation import ConfigError, closest, explain
 
 SCHEMA_PATH = Path("workflow/schemas/study.schema.json")
 CATALOGUE_PATH = Path("config/catalogue.yaml")
-TEMPLATE_PATH = Path("config/studies/own.yaml")  # of studies for the user's own data
+STUDIES = Path("config/studies")
+TEMPLATE_PATH = STUDIES / "own.yaml"  # of studies for the user's own data
 SUITE = "general"  # name of the group of tasks in lm-eval
 
 

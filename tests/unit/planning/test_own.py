@@ -143,10 +143,10 @@ def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCapt
     domain_of(write(tmp_path / "all.jsonl", questions(40)))
     marked, unmarked = (record.message for record in caplog.records)
     assert marked.endswith(
-        "20 examples to train on, 10 to test on, 10 left out (10 marked 'validation', which this "
+        "20 training examples, 10 test examples, 10 left out (10 marked 'validation', which this "
         "study does not read)"
     )
-    assert unmarked.endswith("32 examples to train on, 8 to test on, 0 left out")
+    assert unmarked.endswith("32 training examples, 8 test examples, 0 left out")
 
 
 def test_a_split_that_no_line_has(tmp_path: Path) -> None:
@@ -180,15 +180,18 @@ def test_contradictory_answers_are_a_warning(
     again = [{"prompt": f" question {i}?", "response": "No"} for i in range(4)]
     same = [{"prompt": "Question 4?", "response": "reply  4"}]
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), *same]))
-    differing = "prompts with answers that differ"
+    differing = "prompts have different answers"
     assert differing not in caplog.text
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), *again, *same]))
     (warning,) = (message for message in caplog.messages if differing in message)
-    assert "answers that differ: 4 (lines 1 and 21; 2 and 22; 3 and 23; ...); a model" in warning
+    assert (
+        "4 prompts have different answers (lines 1 and 21; 2 and 22; 3 and 23; ...); a model"
+        in warning
+    )
     caplog.clear()
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), again[0]]))
     (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
-    assert "answers that differ: 1 (lines 1 and 21); a model" in warning
+    assert "1 prompts have different answers (lines 1 and 21); a model" in warning
 
 
 def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
@@ -430,7 +433,7 @@ def test_too_few_prompts(tmp_path: Path, n: int) -> None:
     text = problems_of(write(tmp_path / "few.jsonl", questions(n)))
     assert text.endswith(
         f"few.jsonl' has {n} different prompts; at least 10 are needed: one in 5 is kept for the "
-        "test, and a single test item has no interval"
+        "test, and a single test item gives no interval"
     )
 
 
@@ -609,15 +612,57 @@ def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:
         write_study(own_study(data, MODEL, name="quick"), Path("config/studies"))
 
 
+@pytest.fixture
+def command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command, with studies and results in a folder of the test."""
+    monkeypatch.setattr(own, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(own, "RESULTS", tmp_path / "results")
+    return ["own", "--data", str(data), "--model", MODEL]
+
+
 def test_the_command_prints_the_name_or_writes_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    studies = tmp_path / "studies"
-    command = ["own", "--data", str(data), "--model", MODEL, "--studies", str(studies)]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*command, "--tolerance", "1"])
-    assert stopped.value.code == 1 and not studies.exists()
+        cli.main([*command, "--write-only", "--tolerance", "1"])
+    assert stopped.value.code == 1 and not (tmp_path / "studies").exists()
     assert "tolerance: '1' is not measure=number" in capsys.readouterr().err
-    cli.main(command)
-    (path,) = studies.iterdir()
+    cli.main([*command, "--write-only", "--metric=", "--name=", "--numeric-tolerance="])
+    (path,) = (tmp_path / "studies").iterdir()
     assert capsys.readouterr().out == f"{path.stem}\n"
+
+
+def test_the_command_runs_the_study_and_prints_its_recommendation(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls = []
+
+    def run_study(name: str, *options: str) -> int:
+        calls.append((name, *options))
+        page = tmp_path / "results" / name / "recommendation.md"
+        page.parent.mkdir(parents=True)
+        page.write_text("# Take this.\n")
+        return 0
+
+    monkeypatch.setattr(own, "run_study", run_study)
+    cli.main([*command, "--cores=2", "--tolerance=accuracy=0.5", "--name=mine"])
+    assert calls == [("mine", "2", "accuracy=0.5", "")]
+    text = capsys.readouterr().out
+    assert "# Take this.\n" in text
+    assert f"This page: {tmp_path}/results/mine/recommendation.md; figures" in text
+    assert text.endswith(f"Settings: {tmp_path}/studies/mine.yaml\n")
+
+    monkeypatch.setattr(own, "run_study", lambda *_: 130)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--name=mine"])
+    assert stopped.value.code == 130 and "Take this" not in capsys.readouterr().out
+
+
+def test_data_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["own", "--data="])
+    assert stopped.value.code == 1
+    assert "DATA is missing; run make own DATA=file.jsonl" in capsys.readouterr().err
