@@ -46,8 +46,10 @@ class Disk:
         script = 'mount -t tmpfs none "$0" && echo ready && exec sleep infinity'
         self.holder = subprocess.Popen(
             ["unshare", *user, "--mount", "sh", "-c", script, str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert self.holder.stdout and self.holder.stderr
         if self.holder.stdout.readline() != "ready\n":
             reason = self.holder.stderr.read().strip()

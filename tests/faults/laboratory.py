@@ -251,19 +251,36 @@ class Laboratory:
     def start_training(self, work: Path, model: Path | None = None) -> Stage:
         """Train as the workflow's rule does, from θ0 or another model."""
         return self.start(
-            "train", "--config", self.config.model_dump_json(), "--base-model", model or self.model,
-            "--data", self.data / "train.npz", "--state", work / "state" / RUN,
-            "--out", work / "runs" / RUN / "model",
-        )  # fmt: skip
+            "train",
+            "--config",
+            self.config.model_dump_json(),
+            "--base-model",
+            model or self.model,
+            "--data",
+            self.data / "train.npz",
+            "--state",
+            work / "state" / RUN,
+            "--out",
+            work / "runs" / RUN / "model",
+        )
 
     def start_evaluation(self, work: Path) -> Stage:
         """Evaluate the trained weights as the workflow's rule does."""
         return self.start(
-            "evaluate", "--config", self.evaluation.model_dump_json(),
-            "--model", work / "runs" / RUN / "model", "--base-model", self.model,
-            "--data", self.data / "test.jsonl", "--tokens", self.data / "test.npz",
-            "--out", work / "runs" / RUN / "eval.json",
-        )  # fmt: skip
+            "evaluate",
+            "--config",
+            self.evaluation.model_dump_json(),
+            "--model",
+            work / "runs" / RUN / "model",
+            "--base-model",
+            self.model,
+            "--data",
+            self.data / "test.jsonl",
+            "--tokens",
+            self.data / "test.npz",
+            "--out",
+            work / "runs" / RUN / "eval.json",
+        )
 
     @cached_property
     def trained(self) -> Path:
@@ -329,8 +346,11 @@ class Laboratory:
         folder = self.new_folder()
         names = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout.split("\0")  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\0")
         for name in filter(None, names):
             if (ROOT / name).exists() and not name.startswith(("tests/", "results/")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)

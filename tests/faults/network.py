@@ -151,9 +151,15 @@ def _fetch(folder: Path, site: Site, spec: WheelAsset | HubAsset) -> Done:
         "HF_HOME": str(folder / "home"),
     }
     command = [
-        "sft-tradeoff", "fetch", "--name", "thing",
-        "--spec", spec.model_dump_json(), "--out", str(folder / "thing/SOURCE.json"),
-    ]  # fmt: skip
+        "sft-tradeoff",
+        "fetch",
+        "--name",
+        "thing",
+        "--spec",
+        spec.model_dump_json(),
+        "--out",
+        str(folder / "thing/SOURCE.json"),
+    ]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     return Done(done.returncode, done.stderr)
 

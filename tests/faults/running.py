@@ -42,26 +42,29 @@ class RunningStudy:
         self.log = checkout / f"study{time.monotonic_ns()}.log"
         with open(self.log, "wb") as file:
             self.process = subprocess.Popen(
-                [*prefix, *command], cwd=checkout, env=environment(checkout, cache),
-                start_new_session=True, stdout=file, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                [*prefix, *command],
+                cwd=checkout,
+                env=environment(checkout, cache),
+                start_new_session=True,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
 
     def wait(self) -> Done:
         """Let it end."""
         return Done(self.process.wait(TIMEOUT_S), self.log.read_text())
 
     def kill(self, victim: str) -> bool:
-        """Kill ``all`` processes, or one ``job`` or ``snakemake`` alone; whether there was one."""
+        """Kill ``all`` processes, or one ``job`` or ``snakemake`` alone; True if there was one."""
         if victim == "all":
             running = self.process.poll() is None
             if running:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             return running
-        sign = "sft-tradeoff" if victim == "job" else "snakemake"
         while self.process.poll() is None:
             for process in _below(self.process.pid):
-                if any(sign in part for part in _command(process)[1:3]):
+                if _role(_command(process)) == victim:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
                         return True
@@ -83,6 +86,15 @@ def _command(process: psutil.Process) -> list[str]:
     except psutil.Error:
         return []
     return command if command and "python" in Path(command[0]).name else []
+
+
+def _role(command: Sequence[str]) -> str:
+    """``snakemake``, or ``job`` of a stage that it started; the study's own process is neither."""
+    called = [Path(part).name for part in command[1:4] if part != "-m"]
+    if called[:1] == ["snakemake"]:
+        return "snakemake"
+    is_stage = called[:1] in (["sft-tradeoff"], ["sft_tradeoff"])
+    return "job" if is_stage and called[1:2] != ["study"] else ""
 
 
 def environment(checkout: Path, cache: Path | None = None) -> Mapping[str, str]:

@@ -112,9 +112,12 @@ def _other_data(lab: Laboratory) -> Outcome:
     checkout = lab.checkout()
     data, study = checkout / "own.jsonl", checkout / "config/studies/faults.yaml"
     domain = "domains: [{name: jsonl, path: own.jsonl, n_train: 4, n_validation: 1, n_test: 2}]"
-    study.write_text("\n".join(
-        domain if line.startswith("domains") else line for line in study.read_text().splitlines()
-    ))  # fmt: skip
+    study.write_text(
+        "\n".join(
+            domain if line.startswith("domains") else line
+            for line in study.read_text().splitlines()
+        )
+    )
     target = "results/faults/data/jsonl-response/train.jsonl"
     now = time.time()
     for text, moment in (("old", now), ("new", now - DAY_S), ("newer", now + DAY_S)):

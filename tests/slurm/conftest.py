@@ -107,9 +107,12 @@ def start_on_slurm(slurm, folder, cache):
     study = ("--workflow-profile", PROFILE, "--configfile", STUDY, "--latency-wait=5")
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *study, *HERE],
-        cwd=folder, env=os.environ | variables, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        cwd=folder,
+        env=os.environ | variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def with_too_little_memory(slurm, workflow, run):

@@ -19,11 +19,15 @@ pytestmark = pytest.mark.workflow
 RULES = {"all", "tables", "figure", "recommend"}
 PUBLISHED = ("--snakefile", "workflow/published.smk")
 DRAWN = [
-    *(f"{figure}.{suffix}" for figure in ("tradeoff", "learning_rate") for suffix in
-      ("pdf", "png", "csv")),
+    *(
+        f"{figure}.{suffix}"
+        for figure in ("tradeoff", "learning_rate")
+        for suffix in ("pdf", "png", "csv")
+    ),
     *(f"tables/tradeoff.{suffix}" for suffix in ("csv", "md", "tex")),
-    "recommendation.md", "recommendation.json",
-]  # fmt: skip
+    "recommendation.md",
+    "recommendation.json",
+]
 
 # Python runs this at its start: drawing has no network, and nothing to train or evaluate with.
 BLOCKED = """

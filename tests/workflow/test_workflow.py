@@ -120,9 +120,15 @@ def test_several_files_and_overrides_make_one_study(checkout, cache):
     run = "results/smoke/runs/random-2layer.esci-label_only.sft.lr1e-2.seed"
     planned = {
         seed: snakemake(
-            "-n", f"{run}{seed}/train.json",
-            *files, *asked, cache=cache, cwd=checkout, check=False,
-        ).returncode == 0
+            "-n",
+            f"{run}{seed}/train.json",
+            *files,
+            *asked,
+            cache=cache,
+            cwd=checkout,
+            check=False,
+        ).returncode
+        == 0
         for seed in (0, 3, 7)
-    }  # fmt: skip
+    }
     assert planned == {0: False, 3: True, 7: False}

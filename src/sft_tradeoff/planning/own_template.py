@@ -69,8 +69,9 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
     check_tokens(existing, path)
     logger.info(
         "%s is kept from an earlier call for these data and this model: change its settings "
-        "there; TOLERANCE and SMALLEST_GAIN, if given, count instead of its own", path,
-    )  # fmt: skip
+        "there; TOLERANCE and SMALLEST_GAIN, if given, count instead of its own",
+        path,
+    )
     return path
 
 

@@ -46,8 +46,14 @@ def test_the_papers_studies_expand_to_the_stated_runs(path):
     rates = {rate for run in runs for rate in [run.learning_rate] if run.method.name == "talr"}
     assert {1e-6, 5e-6, 2e-5} <= rates
     assert {m.name for m in paper.methods} == {
-        "sft", "l2_reg", "lora", "wise_ft", "flow", "kl_reg", "talr",
-    }  # fmt: skip
+        "sft",
+        "l2_reg",
+        "lora",
+        "wise_ft",
+        "flow",
+        "kl_reg",
+        "talr",
+    }
 
 
 @pytest.mark.parametrize("path", PAPER)

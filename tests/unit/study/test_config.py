@@ -296,12 +296,16 @@ def test_wrong_methods_are_refused(methods, words):
 @pytest.mark.parametrize(
     ("evaluation", "words"),
     [
-        ({"tasks": {"humaneval": 1}, "execute_code": True, "chat_template": True},
-         "evaluation.chat_template: true, but the prompts of task 'humaneval' need false"),
-        ({"tasks": {"humaneval_instruct": 1}, "execute_code": True},
-         "evaluation.chat_template: false, but the prompts of task 'humaneval_instruct' need true"),
+        (
+            {"tasks": {"humaneval": 1}, "execute_code": True, "chat_template": True},
+            "evaluation.chat_template: true, but the prompts of task 'humaneval' need false",
+        ),
+        (
+            {"tasks": {"humaneval_instruct": 1}, "execute_code": True},
+            "evaluation.chat_template: false, but the prompts of task 'humaneval_instruct' need",
+        ),
     ],
-)  # fmt: skip
+)
 def test_tasks_that_need_another_prompt_form_are_refused(evaluation, words):
     with pytest.raises(ConfigError, match=words):
         check_files(parse_study({**GOOD, "evaluation": evaluation}, "s.yaml"), "s.yaml", BENCHMARKS)
@@ -324,8 +328,11 @@ def test_gsm8k_is_no_general_ability_of_the_math_domain():
 
 
 def test_an_average_of_averages_is_refused_with_the_methods_that_train():
-    methods = [{"name": "sft"}, {"name": "wise_ft"},
-               {"name": "wise_ft", "label": "again", "options": {"of": "wise_ft"}}]  # fmt: skip
+    methods = [
+        {"name": "sft"},
+        {"name": "wise_ft"},
+        {"name": "wise_ft", "label": "again", "options": {"of": "wise_ft"}},
+    ]
     with pytest.raises(ConfigError, match=r"'again' averages 'wise_ft', which is an average.*sft"):
         parse_study({**GOOD, "methods": methods}, "s.yaml")
 

@@ -136,9 +136,13 @@ def start(tmp_path: Path, three: list[Device]) -> Iterator[Start]:
         environment |= {"PATH": f"{tmp_path}:{environment['PATH']}"} | variables
         command = ["sft-tradeoff", "lease", "--gpus", str(gpus), "--"]
         process = subprocess.Popen(
-            [*command, sys.executable, "-c", job], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [*command, sys.executable, "-c", job],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         return process
 
