@@ -1,6 +1,6 @@
 """Checks before any job: whether the parts of a study fit together and its assets are pinned.
 
-No torch here: Snakemake imports this module for every dry run.
+No torch here: Snakemake imports this module while it plans.
 """
 
 from __future__ import annotations

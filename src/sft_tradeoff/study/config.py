@@ -1,9 +1,8 @@
-"""Studies: the single source of truth of every setting, checked before any job starts.
+"""Studies: the single source of all settings, checked before any job starts.
 
-A study file names models, domains, methods, learning rates and seeds; it is parsed into the frozen
+A study file names models, domains, methods, learning rates and seeds. It is parsed into the frozen
 models below, which also generate ``workflow/schemas/study.schema.json``
-(``sft-tradeoff check --write-schema``). No torch here: Snakemake imports this module
-for every dry run.
+(``sft-tradeoff check --write-schema``). No torch here: Snakemake imports this module to plan jobs.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ SUITE = "general"  # name of the group of tasks in lm-eval
 
 
 class Study(Settings):
-    """One study: what is trained and measured. See ``config/README.md`` for the keys."""
+    """One study: what it trains and measures. See ``config/README.md`` for the keys."""
 
     study: Name
     description: str = ""
@@ -107,7 +106,7 @@ class Study(Settings):
         return self
 
     def trained_method(self, method: MethodSpec) -> MethodSpec:
-        """Return the method whose runs hold the trained weights: itself, or what it averages."""
+        """Return the method that trains the weights: itself, or the one that it averages."""
         if METHODS[method.name].merge is None:
             return method
         trained = {str(m.label): m for m in self.methods if METHODS[m.name].merge is None}
@@ -127,7 +126,7 @@ class Study(Settings):
         return trained[source]
 
     def model_digest(self, name: str) -> str:
-        """Hash of what a model is made of, so that another θ0 repeats whatever used it."""
+        """Return a hash of a model's sources, so that a different θ0 repeats all that used it."""
         spec = self.model_catalogue[name]
         asset = self.assets[spec.asset] if spec.asset else None
         text = f"{MODEL_RECIPE_VERSION} {spec.model_dump_json(exclude={'expected'})}"
@@ -136,7 +135,7 @@ class Study(Settings):
 
 
 def _refuse_repeats(key: str, values: Iterable[Any], name: Callable[[Any], str]) -> None:
-    """Refuse values that are the same in the names of runs, which would be one run."""
+    """Refuse values that look the same in the names of runs."""
     found: dict[str, Any] = {}
     for value in values:
         if (text := name(value)) in found:
@@ -147,13 +146,13 @@ def _refuse_repeats(key: str, values: Iterable[Any], name: Callable[[Any], str])
             )
             raise ValueError(
                 f"{key}: {what}, which would make duplicate runs; remove one"
-                + (" or give it a 'label' of its own" if key.endswith("(label)") else "")
+                + (" or give it another 'label'" if key.endswith("(label)") else "")
             )
         found[text] = value
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:
-    """Validate the content of a study file, with the catalogue's models and assets added.
+    """Validate the content of a study file together with the catalogue's models and assets.
 
     Args:
         data: The merged YAML mapping.
@@ -188,7 +187,7 @@ def read_catalogue() -> dict[str, dict[str, Any]]:
         ) from None
     parts = ("assets", "models")
     if not isinstance(catalogue, dict) or set(catalogue) != set(parts):
-        raise ConfigError(f"{CATALOGUE_PATH}: needs the keys 'assets' and 'models', and no other")
+        raise ConfigError(f"{CATALOGUE_PATH}: needs exactly the keys 'assets' and 'models'")
     for part in parts:
         if not isinstance(catalogue[part], dict):
             raise ConfigError(f"{CATALOGUE_PATH}: {part}: must map names to entries")
@@ -196,7 +195,7 @@ def read_catalogue() -> dict[str, dict[str, Any]]:
 
 
 def _added(known: dict[str, Any], own: Any) -> Any:
-    """The catalogue's entries and the study's; what is not a mapping is left to the validation."""
+    """Merge the catalogue's entries and the study's; validation reports what is not a mapping."""
     return {**known, **(own or {})} if own is None or isinstance(own, Mapping) else own
 
 
@@ -226,5 +225,5 @@ def _no_study(path: Path) -> str:
 
 
 def study_schema() -> str:
-    """JSON schema of a study file, as text."""
+    """Return the JSON schema of a study file as text."""
     return json.dumps(Study.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

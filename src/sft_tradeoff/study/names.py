@@ -1,4 +1,4 @@
-"""Numbers as they are written in names and on command lines."""
+"""Text forms of numbers in names, study files and command lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sft_tradeoff.system.validation import closest
 
 
 def measures_text(numbers: Mapping[str, float] | str) -> str:
-    """Numbers by measure as one text, ``bits_per_byte=0.01``, as a command line takes them."""
+    """Return numbers by measure as a command-line value such as ``bits_per_byte=0.01``."""
     if isinstance(numbers, str):
         return numbers
     return " ".join(f"{measure}={number}" for measure, number in numbers.items())
@@ -53,6 +53,6 @@ def parse_measures(text: str, known: Collection[str]) -> dict[str, float]:
 
 
 def format_learning_rate(value: float) -> str:
-    """Shortest spelling of a learning rate in ten digits, for names: ``1e-05`` -> ``1e-5``."""
+    """Return the shortest form of a learning rate, to ten digits: ``1e-05`` -> ``1e-5``."""
     mantissa, exponent = f"{value:.9e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

@@ -1,6 +1,6 @@
 """The parts of a study file: methods, learning rates, training and evaluation.
 
-No torch here: Snakemake imports this module for every dry run.
+No torch here: Snakemake imports this module while it plans.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ SmallestGainSpec = Annotated[
 
 
 class MethodSpec(Settings):
-    """A method of the registry with the options that differ from its defaults."""
+    """A method of the registry with its options."""
 
     name: str
     label: MethodLabel | None = Field(None, description="name in paths and figures; default: name")
     options: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
         default_factory=dict,
-        exclude=True,  # a study replaces it by one method per combination
+        exclude=True,  # the study expands it to one method per combination
         description="option -> values to try; the values become part of the label",
     )
 
@@ -81,7 +81,7 @@ class MethodSpec(Settings):
             raise ValueError(f"method {self.name!r}: {text}") from error
 
     def expanded(self) -> list[MethodSpec]:
-        """One method per combination of the grid's values."""
+        """Return one method per combination of the grid's values."""
         if not self.grid:
             return [self]
         both = self.grid.keys() & self.options.keys()
@@ -101,12 +101,12 @@ class MethodSpec(Settings):
 
 
 def _short(value: Any) -> str:
-    """Value of an option as part of a label."""
+    """Return an option's value as part of a label."""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 class LearningRates(Settings):
-    """Learning rates per parameterization; adapters need about 10-100 times larger ones."""
+    """Learning rates per parameterization; adapters need rates about 10-100 times as large."""
 
     full: tuple[LearningRate, ...] = ()
     adapter: tuple[LearningRate, ...] = ()
@@ -130,7 +130,9 @@ class TrainingSpec(Settings):
         description="fp32_master: bfloat16 compute, float32 parameters and updates",
     )
     gradient_checkpointing: bool = False
-    processes: int = Field(1, ge=1, description="processes of one run, on a GPU each if there are")
+    processes: int = Field(
+        1, ge=1, description="processes of one run, each on its own GPU if there are GPUs"
+    )
     sharding: Literal["none", "fsdp"] = Field(
         "none",
         description="fsdp: processes share parameters, gradients and optimizer state; none: each "
@@ -161,16 +163,16 @@ class TrainingSpec(Settings):
 
 
 class EvaluationSpec(Settings):
-    """General benchmark suite: task name -> number of items (null: all)."""
+    """General suite, as task name -> number of items (null: all), and how it is asked."""
 
     tasks: dict[str, int | None] = Field(default_factory=dict)
     batch_size: int = Field(
-        32, ge=1, description="prompts generated together at least; see batch_tokens"
+        32, ge=1, description="minimum number of prompts generated together; see batch_tokens"
     )
     batch_tokens: int = Field(
         4096,
         ge=1,
-        description="tokens per pass, and of prompts and answers generated together if these are "
+        description="tokens per pass, and of prompts and answers generated together if that allows "
         "more than batch_size; scores depend on it in the last digits",
     )
     dtype: Literal["bfloat16", "float32"] = "bfloat16"

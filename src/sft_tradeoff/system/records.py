@@ -1,14 +1,11 @@
-"""Read JSONL files of this project."""
+"""Read the project's JSONL files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

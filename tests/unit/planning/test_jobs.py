@@ -2,12 +2,17 @@
 
 import json
 import re
+from functools import cache
+from pathlib import Path
 
+import grimp
 import pytest
 
 from sft_tradeoff.assets.spec import HubAsset, LocalAsset
+from sft_tradeoff.domains.registry import MODULES
 from sft_tradeoff.planning import jobs
 from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.system.code import SOURCE
 
 DOMAINS = {"medcalc", "hub_medcalc", "esci", "hub_esci", "math", "hub_metamath", "jsonl"}
 
@@ -63,3 +68,58 @@ def test_every_figure_has_code(figure):
     code = jobs.report_code(f"figures/{figure}.py")
     assert code != jobs.report_code("tables.py")
     assert code.endswith(jobs.aggregation_code())
+
+
+# Wings whose code a digest has to hold; others have a recipe version, or do not change results.
+HELD = ("analysis", "chat", "domains", "grading", "report", "stats", "tokens")
+PACKAGE = "sft_tradeoff"
+STAGES = {
+    **{("domains.build", f"domains.{MODULES[d]}"): (jobs.domain_code, d) for d in sorted(DOMAINS)},
+    **{
+        ("tokens.tokenize", f"domains.{MODULES[d]}"): (jobs.tokenization_code, d)
+        for d in sorted(DOMAINS)
+    },
+    ("analysis.aggregate",): (jobs.aggregation_code,),
+    ("report.tables",): (jobs.report_code, "tables.py"),
+    ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
+    **{
+        ("report.figures.draw", f"report.figures.{figure}"): (
+            jobs.report_code,
+            *(f"figures/{module}.py" for module in (figure, "style", "draw")),
+        )
+        for figure in FIGURES
+    },
+}
+
+
+@cache
+def imports():
+    """Without the builders of the suite, because aggregation only reads the registry."""
+    graph = grimp.build_graph(PACKAGE)
+    for module in graph.find_descendants(f"{PACKAGE}.suite"):
+        graph.remove_module(module)
+    return graph
+
+
+@pytest.mark.parametrize(("modules", "call"), STAGES.items(), ids=map("+".join, STAGES))
+def test_a_digest_holds_all_that_its_stage_imports(monkeypatch, modules, call):
+    held = set()
+
+    def record(*patterns):
+        for pattern in patterns:
+            root = SOURCE
+            below = f"{pattern}/**/*.py" if (root / pattern).is_dir() else pattern
+            held.update(
+                ".".join(Path(p).relative_to(root).with_suffix("").parts) for p in root.glob(below)
+            )
+        return ""
+
+    monkeypatch.setattr(jobs, "code_digest", record)
+    function, *arguments = call
+    function(*arguments)
+    used = {name for m in modules for name in imports().find_upstream_modules(f"{PACKAGE}.{m}")}
+    used |= {f"{PACKAGE}.{module}" for module in modules}
+    needed = {name.removeprefix(f"{PACKAGE}.") for name in used}
+    needed = {name for name in needed if name.split(".")[0] in HELD} - {"report.figures"}
+    assert len(needed) > 2
+    assert needed - {name.removesuffix(".__init__") for name in held} == set()

@@ -344,8 +344,8 @@ def test_prompts_that_leave_no_room_are_refused_by_their_lines(
     """With max_length 768 a prompt of 750 bytes has 767 tokens, and one is left for a response."""
     assert too_long(long_data, random_model, tmp_path / "studies") == (
         f"path: {str(long_data)!r} cannot be used:\n"
-        "  line 22: the prompt has 768 tokens, and more than 767 leave no room for a response\n"
-        "  line 23: the prompt has 2017 tokens, and more than 767 leave no room for a response\n"
+        "  line 22: the prompt has 768 tokens, and more than 767 leave none for a response\n"
+        "  line 23: the prompt has 2017 tokens, and more than 767 leave none for a response\n"
         "  shorten or remove these lines, or raise training.max_length (768) and "
         "evaluation.max_length (1024, of which max_new_tokens takes as many as the longest "
         "response needs) in config/studies/own.yaml"
@@ -381,7 +381,7 @@ def test_a_test_prompt_needs_room_for_the_answer_in_the_window(
     lines[11]["prompt"], lines[12]["prompt"] = "x" * 495, "x" * 496
     text = too_long(write(tmp_path / "d.jsonl", lines), random_model, tmp_path / "studies")
     assert [line for line in text.split("\n") if line.startswith("  line")] == [
-        "  line 13: the prompt has 513 tokens, and more than 512 leave no room for a response"
+        "  line 13: the prompt has 513 tokens, and more than 512 leave none for a response"
     ]
 
 
@@ -489,7 +489,7 @@ def test_a_study_file_that_the_user_changed_is_kept(
     assert write_study(study, tmp_path) == path
     assert load_study(path).seeds == (0, 1)
     (record,) = caplog.records
-    assert "TOLERANCE and SMALLEST_GAIN, if given, count" in record.message
+    assert "TOLERANCE and SMALLEST_GAIN, if given, take precedence" in record.message
 
 
 def test_a_kept_study_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
@@ -501,7 +501,7 @@ def test_a_kept_study_whose_data_have_changed_is_refused(tmp_path: Path) -> None
     assert write_study(own_study(backup, MODEL), tmp_path) == path
     write(first, questions(21))
     for _ in range(2):
-        with pytest.raises(UserError, match="have changed or gone; choose another name"):
+        with pytest.raises(UserError, match="have changed or are missing; choose another"):
             write_study(own_study(backup, MODEL), tmp_path)
         first.unlink(missing_ok=True)
 
@@ -515,7 +515,7 @@ def test_a_kept_study_whose_model_has_changed_is_refused(
     path = write_study(own_study(data, str(first)), tmp_path)
     assert write_study(own_study(data, str(second)), tmp_path) == path
     (first / "model.safetensors").write_bytes(b"other weights")
-    with pytest.raises(UserError, match="have changed or gone"):
+    with pytest.raises(UserError, match="have changed or are missing"):
         write_study(own_study(data, str(second)), tmp_path)
 
 
@@ -549,7 +549,7 @@ def test_a_template_that_is_no_study_is_named(
     if text is not None:
         template.write_text(text)
     monkeypatch.setattr(own_file, "TEMPLATE", template)
-    with pytest.raises(UserError, match=r"(?s)own.yaml: not a study file .*; correct it, or take"):
+    with pytest.raises(UserError, match=r"(?s)own.yaml: not a study .*; correct it, or restore"):
         own_study(data, MODEL)
 
 
@@ -587,14 +587,14 @@ def test_assets_of_the_template_stay_with_a_model_folder(
 
 def test_a_name_that_yaml_cannot_hold_is_refused(tmp_path: Path) -> None:
     odd = write(tmp_path / "next\x85line.jsonl", questions(20))
-    with pytest.raises(UserError, match="characters that YAML cannot hold; rename them"):
+    with pytest.raises(UserError, match="characters that YAML cannot represent; rename the files"):
         write_study(own_study(odd, MODEL), tmp_path / "studies")
 
 
 def test_answers_that_fill_the_window_are_not_the_datas_fault(data: Path, tmp_path: Path) -> None:
     study = own_study(data, MODEL)
     study["domains"][0]["max_new_tokens"] = 1024
-    with pytest.raises(UserError, match=r"max_new_tokens \(1024\) leaves no room for a prompt"):
+    with pytest.raises(UserError, match=r"max_new_tokens \(1024\) leaves no tokens for a prompt"):
         write_study(study, tmp_path)
 
 

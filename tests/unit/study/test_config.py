@@ -58,7 +58,11 @@ def changed(path, value):
         (["models"], [], ["models", "at least 1"]),
         (["seeds"], [1, 1], ["seeds", "appears twice"]),
         (["methods"], [{"name": "sft"}, {"name": "sft"}], ["methods", "'sft'", "label"]),
-        (["methods"], [{"name": "sft"}, {"name": "sft", "label": "b"}], ["the same"]),
+        (
+            ["methods"],
+            [{"name": "sft"}, {"name": "sft", "label": "b"}],
+            ["differ only in their label"],
+        ),
         (["methods", 1, "options"], {"flor": 0.1}, ["flor", "did you mean 'floor'"]),
         (["methods", 1, "options"], {"floor": 1.5}, ["floor", "1.5", "less than or equal to 1"]),
         (["methods", 1, "options"], {"tau": -1.0}, ["tau", "-1.0"]),
@@ -136,7 +140,9 @@ def test_run_names_that_no_folder_can_have_are_refused():
     """Each name is short enough alone; together they have more than 220 letters."""
     study = changed(["domains", 0, "label"], "d" * 99)
     study["methods"] = [{"name": "sft", "label": "m" * 99}]
-    with pytest.raises(ConfigError, match=r"has 2\d\d letters, more than 220.*'label' for domain"):
+    with pytest.raises(
+        ConfigError, match=r"has 2\d\d characters, more than 220.*'label' for domain"
+    ):
         expand_runs(parse_study(study, "my.yaml"))
 
 
@@ -224,7 +230,7 @@ def test_the_catalogue_is_checked(tmp_path, monkeypatch):
     path = tmp_path / "catalogue.yaml"
     monkeypatch.setattr("sft_tradeoff.study.config.CATALOGUE_PATH", path)
     for text, words in [
-        ("models: {}", "needs the keys 'assets' and 'models'"),
+        ("models: {}", "needs exactly the keys 'assets' and 'models'"),
         ("assets: {}\nmodels: [a]", "models: must map names to entries"),
         ("assets: {}\nmodels: {a: {}, a: {}}", "line 2: key 'a' is given twice"),
     ]:
