@@ -67,10 +67,11 @@ $(VENV)/installed.bench: $(VENV)/installed.lock pyproject.toml
 	  $$(python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['bench'])")
 	touch $@
 
-lint: setup  ## Check style, types, workflow and schema
+lint: setup  ## Check style, types, imports and workflow
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	snakefmt --check Snakefile workflow
 	snakemake --lint --configfile config/studies/smoke.yaml
 
