@@ -22,7 +22,7 @@ TIMEOUT_S = 400
 
 
 class RunningStudy:
-    """``make study`` in a checkout, in a process group of its own.
+    """``make study`` in a checkout, in its own process group.
 
     Args:
         checkout: Where.
@@ -80,7 +80,7 @@ def _below(pid: int) -> list[psutil.Process]:
 
 
 def _command(process: psutil.Process) -> list[str]:
-    """Command line of a Python process; of others, such as shells, nothing."""
+    """Command line of a Python process; empty for others, such as shells."""
     try:
         command = process.cmdline()
     except psutil.Error:
@@ -112,7 +112,7 @@ def finish_study(
     prefix: Sequence[str] = (),
     cache: Path | None = None,
 ) -> int:
-    """Run the study until it is accepted, as refused while orphans of a killed one still write.
+    """Run the study, again if it is refused because orphans of a killed one still write.
 
     Returns:
         How often it was refused.
@@ -131,7 +131,7 @@ def finish_study(
 
 
 def check_finished_study(checkout: Path, truth: Mapping[str, str]) -> None:
-    """All results are as in the undisturbed study."""
+    """All results equal those of the undisturbed study."""
     results = checkout / "results/faults"
     check_whole(results, truth)
     if left := list(results.glob("runs/*/model")):

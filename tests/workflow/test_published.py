@@ -50,7 +50,7 @@ print("\\n" + json.dumps(sorted(heavy & set(sys.modules))))
 
 @pytest.fixture
 def clone(checkout, monkeypatch):
-    """A checkout in which just one study is published, and whose results are gone."""
+    """A checkout with one published study and no results."""
     monkeypatch.chdir(checkout)
     shutil.rmtree(checkout / "results")
     study_file, results = make_finished_study(checkout)
@@ -71,7 +71,7 @@ def shuffle_times(clone, seed):
 
 
 def make_figures(clone, *arguments, check=True):
-    """The target itself, on the Python of the tests: its set-up is taken as done."""
+    """Run the target with the Python of the tests; its set-up counts as done."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["make", "-o", ".venv/installed.lock", "figures", "CORES=2", *arguments]
     done = subprocess.run(
@@ -164,7 +164,7 @@ def test_the_normal_snakefile_has_no_way_to_training_in_published_mode(clone):
 
 
 def test_tables_alone_give_no_recommendation(clone):
-    """As published where the files of the runs are too large: figures and tables are drawn."""
+    """Published without the files of the runs, as if too large: figures and tables are drawn."""
     study_file, results = make_finished_study(clone)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("sft_tradeoff.report.publish.MAX_RUNS_BYTES", 1000)

@@ -113,7 +113,7 @@ def test_doubled_keys_stop_before_any_job(checkout, cache, published):
 
 
 def test_several_files_and_overrides_make_one_study(checkout, cache):
-    """What stands later counts, and the command line most: only seed 3 has a run."""
+    """Later files override earlier ones, and the command line both: only seed 3 has a run."""
     (checkout / "more.yaml").write_text("seeds: [7]\nkeep_models: true\n")
     files = ["--configfile", "more.yaml", "config/studies/smoke.yaml"]
     asked = ["--config", "smallest_gain=nll=0.5", "seeds=[3]"]

@@ -198,7 +198,7 @@ def test_order_of_what_was_measured():
 
 
 def test_command_prints_table_and_assumptions(tmp_path, monkeypatch, capsys):
-    """P = 1992 is 0.00 B; all numbers come with what they rest on, in both forms."""
+    """P = 1992 is 0.00 B; both forms state their assumptions."""
     path = tmp_path / "costs.yaml"
     path.write_text(study_of().model_dump_json(exclude={"assets", "model_catalogue"}))
     monkeypatch.setattr(cost, "load_study", lambda _: study_of())

@@ -1,4 +1,4 @@
-"""From the user's data and model to a study file, or to all that is wrong with them at once."""
+"""From the user's data and model to a study file, or to a list of all problems."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def test_weights_of_a_wrapper_are_refused_at_once(
 
 
 def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
-    """They are in the study file, are those of the built model, and name it apart."""
+    """They are in the study file and in the built model, and change its name."""
     folder = tmp_path / "thinker"
     shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
     template = (folder / "chat_template.jinja").read_text()
@@ -279,7 +279,7 @@ def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: 
 
 
 def test_a_folder_is_named_after_its_content(random_model: Path, tmp_path: Path) -> None:
-    """Models are cached by name: two of one folder name must not be taken for each other."""
+    """Models are cached by name: two folders of one name must not be confused."""
     (tmp_path / "x").mkdir()
     one, other = tmp_path / "my.model", tmp_path / "x/my.model"
     shutil.copytree(random_model, one, ignore=shutil.ignore_patterns("MODEL.json"))
@@ -442,7 +442,7 @@ def test_an_unknown_metric(data: Path) -> None:
 
 
 def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path: Path) -> None:
-    """All of them but those on top, at the same keys; only values differ."""
+    """All except those at the top, at the same keys; only values differ."""
     path = write_study(own_study(data, str(random_model)), tmp_path)
     template = own_file.TEMPLATE.read_text()
     rest = template[template.index("study: ") :].splitlines()
@@ -556,7 +556,7 @@ def test_a_template_that_is_no_study_is_named(
 def test_a_template_may_leave_out_what_has_a_default(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Templates of before `max_new_tokens` go on working; a value of a wrong kind is named."""
+    """Templates without `max_new_tokens` still work; a value of a wrong type is named."""
     template = yaml.safe_load(own_file.TEMPLATE.read_text())
     for key in ("metric", "n_train", "n_test", "max_new_tokens", "label"):
         del template["domains"][0][key]

@@ -1,4 +1,4 @@
-"""What only the tokenizer can tell of the user's data: the random model's tokens are bytes."""
+"""Checks that need the tokenizer; the random model's tokens are bytes."""
 
 from __future__ import annotations
 

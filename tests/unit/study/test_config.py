@@ -137,7 +137,7 @@ def test_numbers_are_read_however_yaml_gives_them(path, value, read):
 
 
 def test_run_names_that_no_folder_can_have_are_refused():
-    """Each name is short enough alone; together they have more than 220 letters."""
+    """Each name is short enough; together they have more than 220 characters."""
     study = changed(["domains", 0, "label"], "d" * 99)
     study["methods"] = [{"name": "sft", "label": "m" * 99}]
     with pytest.raises(
