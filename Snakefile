@@ -6,7 +6,7 @@ min_version("9.0")
 
 if config.get("results_source") == "published":
 
-    # Rules of their own: nothing that trains or evaluates is even defined.
+    # Its own rules: nothing that trains or evaluates is even defined.
     module published:
         snakefile:
             "workflow/published.smk"
@@ -23,9 +23,9 @@ else:
     include: "workflow/rules/train.smk"
     include: "workflow/rules/evaluate.smk"
     include: "workflow/rules/aggregate.smk"
-    include: "workflow/rules/figures.smk"
+    include: "workflow/rules/report.smk"
 
-    # On a cluster: what needs a network, and what is done sooner than a queue lets it start.
+    # On a cluster: jobs that need a network, or take less time than waiting in a queue.
     localrules:
         all,
         trained,
@@ -58,4 +58,4 @@ else:
             [model_record(model) for model in STUDY.models],
             expand(f"{CACHE}/benchmarks/{{task}}.jsonl", task=STUDY.evaluation.tasks),
             [asset_record(asset) for asset in GRADER_ASSETS],
-            [domain_records(domain) for domain in STUDY.domains],
+            [asset_record(name) for domain in STUDY.domains for name in domain.assets],

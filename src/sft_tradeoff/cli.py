@@ -1,7 +1,7 @@
-"""The console command ``sft-tradeoff``: one subcommand per stage, the same that the rules call.
+"""The console command ``sft-tradeoff``: one subcommand per stage, which the rules call as well.
 
-A stage is a module with ``add_arguments(parser)`` and ``main(args)``. Only the module of the stage
-that was asked for is imported, so that ``--help`` needs no torch.
+A stage is a module with ``add_arguments(parser)`` and ``main(args)``. Only the requested stage is
+imported, so that ``--help`` needs no torch.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ from collections.abc import Sequence
 
 from sft_tradeoff import __version__
 
-# Subcommand -> its module and what it does, in the order of a study.
+# Subcommand -> module and description, in the order of a study.
 STAGES = {
     "check": ("study.checks", "check study files, or write their JSON schema"),
     "cost": ("planning.cost", "estimate GPU-hours, disk and memory of a study"),
     "runs": ("study.runs", "print or write the run table of a study"),
-    "own": ("planning.own", "write a study for your own data and model"),
+    "own": ("planning.own", "run a study of your own data and model"),
+    "study": ("planning.run_study", "run a study, or continue one that stopped"),
+    "partial": ("planning.partial", "draw the runs of a study that have finished"),
+    "bench": ("planning.bench", "run the benchmarks"),
     "fetch": ("assets.fetch", "fetch one asset"),
     "build-model": ("models.build", "build the folder of one base model θ0"),
-    "build-benchmark": ("suite.build", "build one benchmark of the general suite"),
+    "build-benchmark": ("suite.build", "build one task of the general suite"),
     "build-domain": ("domains.build", "write the examples of one domain"),
     "tokenize": ("tokens.tokenize", "tokenize one split of a domain for one model"),
     "reference": ("training.reference", "compute θ0's statistics on one training split"),
     "memory": ("training.memory", "print the memory that a run needs"),
     "train": ("training.train", "train one run"),
     "merge": ("training.merge", "average the weights of a run with θ0's"),
-    "evaluate": ("evaluation.evaluate", "score one checkpoint"),
+    "evaluate": ("evaluation.evaluate", "score the weights of one run"),
     "aggregate": ("analysis.aggregate", "aggregate the evaluations of a study"),
     "tables": ("report.tables", "write or print the table of the trade-off"),
     "figure": ("report.figures.draw", "draw one figure"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
     "publish": ("report.publish", "freeze a finished study in results/published"),
-    "lease": ("system.gpu_lease", "run a command with GPUs of its own"),
+    "lease": ("system.gpu_lease", "run a command with exclusive GPUs"),
 }
 
 
@@ -42,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one stage.
 
     Args:
-        argv: What stands after the command's name; None: as the process was started.
+        argv: Arguments after the command's name; None: those of the process.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] not in STAGES:
@@ -61,7 +64,7 @@ def _overview() -> argparse.ArgumentParser:
     """Parser of a command line without a stage: help, version, or the list of stages."""
     parser = argparse.ArgumentParser(
         prog="sft-tradeoff",
-        description="The stages of a study. 'make help' lists what chains them.",
+        description="The stages of a study. 'make help' lists the commands that chain them.",
         epilog="sft-tradeoff STAGE --help lists the options of a stage.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")

@@ -1,4 +1,4 @@
-"""Provoke every fault many times, and report what came of it: ``make test-faults``."""
+"""Provoke every fault many times and report the outcomes: ``make test-faults``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ KINDS = ("recovered", "refused", "failed")
 
 
 def provoke_all(folder: Path, names: list[str], seed: int, factor: float) -> dict[str, Any]:
-    """Provoke the named faults and count what came of them.
+    """Provoke the named faults and count the outcomes.
 
     Args:
         folder: Gets all files.

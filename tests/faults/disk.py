@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, files that are damaged or gone."""
+"""Disks that are full or read-only, and files that are damaged or missing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BLOCK = 4096  # bytes
 
 
 class NoMounts(Exception):
-    """The kernel lets this user mount nothing."""
+    """The kernel does not let this user mount file systems."""
 
 
 class Disk:
-    """A file system of its own, in a mount namespace that ends with this object.
+    """A private file system, in a mount namespace that ends with this object.
 
     Args:
         folder: Where it is mounted; only processes inside see it there, others at ``path``.
@@ -46,8 +46,10 @@ class Disk:
         script = 'mount -t tmpfs none "$0" && echo ready && exec sleep infinity'
         self.holder = subprocess.Popen(
             ["unshare", *user, "--mount", "sh", "-c", script, str(folder)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert self.holder.stdout and self.holder.stderr
         if self.holder.stdout.readline() != "ready\n":
             reason = self.holder.stderr.read().strip()
@@ -57,11 +59,11 @@ class Disk:
         self._enter += ["--user", "--preserve-credentials"] if user else []
 
     def inside(self, folder: Path) -> list[str]:
-        """What a command is prefixed with to run in a folder and meet this file system there."""
+        """Prefix of a command that runs in a folder with this file system."""
         return [*self._enter, f"--wdns={folder.resolve()}"]
 
     def remount(self, options: str) -> None:
-        """Change its size, or whether it can be written."""
+        """Change its size, or whether it is writable."""
         command = [*self._enter, "mount", "-o", f"remount,{options}", str(self.folder)]
         subprocess.run(command, check=True, capture_output=True)
 
@@ -89,7 +91,7 @@ def full_disk(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
 
 
 def read_only(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """The folder of the results cannot be written."""
+    """The results folder is read-only."""
     for i in range(n):
         evaluating = i % 2 == 1
         with contextlib.closing(Disk(lab.new_folder() / "results")) as disk:
@@ -100,7 +102,7 @@ def read_only(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
 
 
 def _on_bad_disk(lab: Laboratory, disk: Disk, evaluating: bool, mend: str) -> Outcome:
-    """A stage ends with a clear error and leaves whole files; with the disk mended it succeeds."""
+    """A stage ends with a clear error and complete files only; with the disk repaired it works."""
     start = lab.start_evaluation if evaluating else lab.start_training
     truth = lab.evaluation_truth if evaluating else lab.training_truth
     try:
@@ -118,7 +120,7 @@ def _on_bad_disk(lab: Laboratory, disk: Disk, evaluating: bool, mend: str) -> Ou
 
 
 def damage(path: Path, rng: random.Random) -> str:
-    """Damage a file as disks and half copies do; says how."""
+    """Damage a file as disks and incomplete copies do; return how."""
     data = bytearray(path.read_bytes())
     kind = rng.choice(["cut", "emptied", "bit flipped", "block overwritten"])
     at = rng.randrange(len(data))
@@ -203,7 +205,7 @@ def follow(error: str) -> None:
 
 
 def cut_inputs(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """A file between two stages is cut off: refused by its reader, and made anew."""
+    """A file between two stages is truncated: its reader refuses it, and it is made again."""
     files = [
         lab.data / "train.npz",
         lab.data / "test.npz",
@@ -230,7 +232,7 @@ def cut_inputs(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]
 
 
 def deleted_cache(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """Parts of the cache are deleted while a stage runs; then all of it, and it is made anew."""
+    """Parts of the cache are deleted while a stage runs, then all of it; it is made again."""
     for i in range(n):
         work = lab.new_folder() if i % 2 else lab.trained_copy()
         start = lab.start_training if i % 2 else lab.start_evaluation

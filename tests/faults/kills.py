@@ -38,17 +38,29 @@ BETWEEN_S = (2.0, 25.0)  # from the start of a study to its kill
 def kill_training(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
     """Training is killed at random moments and at file events, again and again."""
     yield from _kill(
-        lab.new_folder, lab.start_training, lab.finish_training, lab.training_truth,
-        lab.duration_s["training"], TRAINING_SIGHTS, rng, n,
-    )  # fmt: skip
+        lab.new_folder,
+        lab.start_training,
+        lab.finish_training,
+        lab.training_truth,
+        lab.duration_s["training"],
+        TRAINING_SIGHTS,
+        rng,
+        n,
+    )
 
 
 def kill_evaluation(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
     """Evaluation is killed at random moments and at file events, again and again."""
     yield from _kill(
-        lab.trained_copy, lab.start_evaluation, lab.finish_evaluation, lab.evaluation_truth,
-        lab.duration_s["evaluation"], EVALUATION_SIGHTS, rng, n,
-    )  # fmt: skip
+        lab.trained_copy,
+        lab.start_evaluation,
+        lab.finish_evaluation,
+        lab.evaluation_truth,
+        lab.duration_s["evaluation"],
+        EVALUATION_SIGHTS,
+        rng,
+        n,
+    )
 
 
 def _kill(

@@ -1,4 +1,4 @@
-"""A small study, undisturbed once, and what any later state of its files is compared with."""
+"""A small study that ran undisturbed, with which every later state of its files is compared."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Broken(AssertionError):
 
 
 def clear_error(done: Done) -> str:
-    """Return what says what is wrong and what to do.
+    """Return the error that says what is wrong and what to do.
 
     Raises:
         Broken: If the stage ended otherwise.
@@ -72,7 +72,7 @@ def clear_error(done: Done) -> str:
 
 
 def clear_errors(done: Done) -> None:
-    """A whole study names what failed, perhaps in several jobs; each of them says what to do.
+    """A study names what failed, perhaps in several jobs; each of them says what to do.
 
     Raises:
         Broken: If the study ended otherwise.
@@ -84,7 +84,7 @@ def clear_errors(done: Done) -> None:
 
 
 def content(path: Path) -> str:
-    """Digest of what a file says: times, speeds and memory aside, every bit counts."""
+    """Digest of a file's content: every bit counts, except times, speeds and memory."""
     data = path.read_bytes()
     if path.suffix == ".json":
         data = json.dumps(_steady(json.loads(data))).encode()
@@ -106,7 +106,7 @@ def _steady(value: Any) -> Any:
 
 
 def results_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file with a final name; temporary ones and records of the course are none."""
+    """Yield every file with a final name, without temporary files and records of progress."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         passing = name.parts[0] == "logs" or path.suffix == ".lock"
@@ -138,7 +138,7 @@ def check_whole(folder: Path, truth: Mapping[str, str]) -> None:
 
 
 def check_finished(folder: Path, truth: Mapping[str, str]) -> None:
-    """Everything is there, and nothing else.
+    """All files are there, and no other.
 
     Raises:
         Broken: If not.
@@ -152,7 +152,7 @@ def check_finished(folder: Path, truth: Mapping[str, str]) -> None:
 
 
 def write_material(folder: Path) -> None:
-    """What the two benchmarks are made of."""
+    """Sources of the two tasks."""
     questions = [
         {
             "question": f"{i} and {i}?",
@@ -209,7 +209,7 @@ class Laboratory:
         self.tokenize()
 
     def make_material(self) -> None:
-        """Whatever is not in the cache."""
+        """Build what is not in the cache."""
         self.build_model()
         for path in self.benchmarks:
             if not path.exists():
@@ -217,7 +217,7 @@ class Laboratory:
                 self.run("build-benchmark", "--name", path.stem, *arguments)
 
     def build_model(self) -> None:
-        """θ0, unless it is there."""
+        """Build θ0 unless it exists."""
         self.run(
             "build-model", "--name", MODEL, "--spec", '{"format": "random"}', "--out", self.model
         )
@@ -251,19 +251,36 @@ class Laboratory:
     def start_training(self, work: Path, model: Path | None = None) -> Stage:
         """Train as the workflow's rule does, from θ0 or another model."""
         return self.start(
-            "train", "--config", self.config.model_dump_json(), "--base-model", model or self.model,
-            "--data", self.data / "train.npz", "--state", work / "state" / RUN,
-            "--out", work / "runs" / RUN / "model",
-        )  # fmt: skip
+            "train",
+            "--config",
+            self.config.model_dump_json(),
+            "--base-model",
+            model or self.model,
+            "--data",
+            self.data / "train.npz",
+            "--state",
+            work / "state" / RUN,
+            "--out",
+            work / "runs" / RUN / "model",
+        )
 
     def start_evaluation(self, work: Path) -> Stage:
         """Evaluate the trained weights as the workflow's rule does."""
         return self.start(
-            "evaluate", "--config", self.evaluation.model_dump_json(),
-            "--model", work / "runs" / RUN / "model", "--base-model", self.model,
-            "--data", self.data / "test.jsonl", "--tokens", self.data / "test.npz",
-            "--out", work / "runs" / RUN / "eval.json",
-        )  # fmt: skip
+            "evaluate",
+            "--config",
+            self.evaluation.model_dump_json(),
+            "--model",
+            work / "runs" / RUN / "model",
+            "--base-model",
+            self.model,
+            "--data",
+            self.data / "test.jsonl",
+            "--tokens",
+            self.data / "test.npz",
+            "--out",
+            work / "runs" / RUN / "eval.json",
+        )
 
     @cached_property
     def trained(self) -> Path:
@@ -276,7 +293,7 @@ class Laboratory:
 
     @cached_property
     def training_truth(self) -> dict[str, str]:
-        """What training must give."""
+        """Expected results of training."""
         return fingerprint(self.trained)
 
     def trained_copy(self) -> Path:
@@ -287,7 +304,7 @@ class Laboratory:
 
     @cached_property
     def evaluation_truth(self) -> dict[str, str]:
-        """What training and evaluation must give."""
+        """Expected results of training and evaluation."""
         work, started = self.trained_copy(), time.monotonic()
         done = self.start_evaluation(work).wait()
         assert done.code == 0, done.text
@@ -321,7 +338,7 @@ class Laboratory:
 
     @cached_property
     def study_truth(self) -> dict[str, str]:
-        """What the study must give."""
+        """Expected results of the study."""
         return fingerprint(self.finished_study / "results/faults")
 
     def checkout(self) -> Path:
@@ -329,8 +346,11 @@ class Laboratory:
         folder = self.new_folder()
         names = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        ).stdout.split("\0")  # fmt: skip
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\0")
         for name in filter(None, names):
             if (ROOT / name).exists() and not name.startswith(("tests/", "results/")):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A network that goes away in the middle of a download, from a package index and from a hub."""
+"""A network that fails in the middle of a download, from a package index and from a hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WHEEL = "carrier-1.0-py3-none-any.whl"
 
 
 class Site(ThreadingHTTPServer):
-    """A package index with one wheel and a hub with one file, which break off while asked to.
+    """A package index with one wheel and a hub with one file, which can break off.
 
     Args:
         wheel: Bytes of the wheel.
@@ -40,7 +40,7 @@ class Site(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Site
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing on the terminal."""
+        """Print nothing."""
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def broken_downloads(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """The connection closes in mid-body, for as long as the command runs or a short while."""
+    """The connection closes within the body, while the command runs or for a short time."""
     wheel = _wheel(lab.new_folder())
     site = Site(wheel.read_bytes())
     thread = threading.Thread(target=site.serve_forever, daemon=True)
@@ -151,9 +151,15 @@ def _fetch(folder: Path, site: Site, spec: WheelAsset | HubAsset) -> Done:
         "HF_HOME": str(folder / "home"),
     }
     command = [
-        "sft-tradeoff", "fetch", "--name", "thing",
-        "--spec", spec.model_dump_json(), "--out", str(folder / "thing/SOURCE.json"),
-    ]  # fmt: skip
+        "sft-tradeoff",
+        "fetch",
+        "--name",
+        "thing",
+        "--spec",
+        spec.model_dump_json(),
+        "--out",
+        str(folder / "thing/SOURCE.json"),
+    ]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     return Done(done.returncode, done.stderr)
 

@@ -1,4 +1,4 @@
-"""Values that are no numbers, in weights and in data."""
+"""NaN and infinity, in weights and in data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def not_finite(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]
 
 
 def break_weights(folder: Path, rng: random.Random) -> None:
-    """Set one tensor to NaN or infinity; hashes are made to fit, as if training had given it."""
+    """Set one tensor to NaN or infinity, with matching hashes, as if training had written it."""
     from safetensors.numpy import load_file, save_file
 
     from sft_tradeoff.models.folder import describe_weights

@@ -1,4 +1,4 @@
-"""What can come of a fault."""
+"""Possible outcomes of a fault."""
 
 from __future__ import annotations
 

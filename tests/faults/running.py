@@ -22,7 +22,7 @@ TIMEOUT_S = 400
 
 
 class RunningStudy:
-    """``make study`` in a checkout, in a process group of its own.
+    """``make study`` in a checkout, in its own process group.
 
     Args:
         checkout: Where.
@@ -42,26 +42,29 @@ class RunningStudy:
         self.log = checkout / f"study{time.monotonic_ns()}.log"
         with open(self.log, "wb") as file:
             self.process = subprocess.Popen(
-                [*prefix, *command], cwd=checkout, env=environment(checkout, cache),
-                start_new_session=True, stdout=file, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+                [*prefix, *command],
+                cwd=checkout,
+                env=environment(checkout, cache),
+                start_new_session=True,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
 
     def wait(self) -> Done:
         """Let it end."""
         return Done(self.process.wait(TIMEOUT_S), self.log.read_text())
 
     def kill(self, victim: str) -> bool:
-        """Kill ``all`` processes, or one ``job`` or ``snakemake`` alone; whether there was one."""
+        """Kill ``all`` processes, or one ``job`` or ``snakemake`` alone; True if there was one."""
         if victim == "all":
             running = self.process.poll() is None
             if running:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             return running
-        sign = "sft-tradeoff" if victim == "job" else "snakemake"
         while self.process.poll() is None:
             for process in _below(self.process.pid):
-                if any(sign in part for part in _command(process)[1:3]):
+                if _role(_command(process)) == victim:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         process.kill()
                         return True
@@ -77,12 +80,21 @@ def _below(pid: int) -> list[psutil.Process]:
 
 
 def _command(process: psutil.Process) -> list[str]:
-    """Command line of a Python process; of others, such as shells, nothing."""
+    """Command line of a Python process; empty for others, such as shells."""
     try:
         command = process.cmdline()
     except psutil.Error:
         return []
     return command if command and "python" in Path(command[0]).name else []
+
+
+def _role(command: Sequence[str]) -> str:
+    """``snakemake``, or ``job`` of a stage that it started; the study's own process is neither."""
+    called = [Path(part).name for part in command[1:4] if part != "-m"]
+    if called[:1] == ["snakemake"]:
+        return "snakemake"
+    is_stage = called[:1] in (["sft-tradeoff"], ["sft_tradeoff"])
+    return "job" if is_stage and called[1:2] != ["study"] else ""
 
 
 def environment(checkout: Path, cache: Path | None = None) -> Mapping[str, str]:
@@ -100,7 +112,7 @@ def finish_study(
     prefix: Sequence[str] = (),
     cache: Path | None = None,
 ) -> int:
-    """Run the study until it is accepted, as refused while orphans of a killed one still write.
+    """Run the study, again if it is refused because orphans of a killed one still write.
 
     Returns:
         How often it was refused.
@@ -119,7 +131,7 @@ def finish_study(
 
 
 def check_finished_study(checkout: Path, truth: Mapping[str, str]) -> None:
-    """All results are as in the undisturbed study."""
+    """All results equal those of the undisturbed study."""
     results = checkout / "results/faults"
     check_whole(results, truth)
     if left := list(results.glob("runs/*/model")):

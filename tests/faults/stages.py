@@ -1,4 +1,4 @@
-"""One stage of the workflow in a process of its own that can be killed, without its slow start.
+"""One stage of the workflow in its own process that can be killed, without its slow start.
 
 A server that has imported everything forks for every stage, so that nearly all of a stage's time,
 and of the moments at which it is killed, is work and not imports.
@@ -31,7 +31,7 @@ TIMEOUT_S = 120
 
 
 class Done(NamedTuple):
-    """How a stage ended, and what it said."""
+    """How a stage ended, and its output."""
 
     code: int
     text: str
@@ -76,7 +76,7 @@ class Stage:
         return Done(self.process.exitcode, self.log.read_text() if self.log.exists() else "")
 
     def kill(self) -> bool:
-        """Kill -9; whether it was still running."""
+        """Kill -9; return whether it was still running."""
         self.process.kill()
         self.process.join()
         return self.process.exitcode == -9

@@ -41,7 +41,7 @@ def copy_of_finished(lab: Laboratory) -> Path:
 
 
 def two_studies(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """Two at once: in one folder the second is refused; in two that share a cache both finish."""
+    """Two at a time: in one folder the second is refused; in two with one cache both finish."""
 
     def in_one_folder() -> Outcome:
         checkout = lab.checkout()
@@ -79,7 +79,7 @@ def shift_times(folder: Path, rng: random.Random) -> None:
 
 
 def clock(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """The clock jumps between two runs, or is set back in the midst of one."""
+    """The clock jumps between two runs, or is set back during one."""
 
     def times_shuffled() -> Outcome:
         checkout = copy_of_finished(lab)
@@ -102,7 +102,7 @@ def clock(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
         return RECOVERED
 
     def data_from_the_past() -> Outcome:
-        """Other data with an older date than what was made of the former ones."""
+        """Other data, older than the results from the previous data."""
         return _other_data(lab)
 
     return _each([data_from_the_past, times_shuffled, set_back], n)
@@ -112,9 +112,12 @@ def _other_data(lab: Laboratory) -> Outcome:
     checkout = lab.checkout()
     data, study = checkout / "own.jsonl", checkout / "config/studies/faults.yaml"
     domain = "domains: [{name: jsonl, path: own.jsonl, n_train: 4, n_validation: 1, n_test: 2}]"
-    study.write_text("\n".join(
-        domain if line.startswith("domains") else line for line in study.read_text().splitlines()
-    ))  # fmt: skip
+    study.write_text(
+        "\n".join(
+            domain if line.startswith("domains") else line
+            for line in study.read_text().splitlines()
+        )
+    )
     target = "results/faults/data/jsonl-response/train.jsonl"
     now = time.time()
     for text, moment in (("old", now), ("new", now - DAY_S), ("newer", now + DAY_S)):
@@ -129,7 +132,7 @@ def _other_data(lab: Laboratory) -> Outcome:
 
 
 def deleted_study_cache(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """The cache is deleted after a study, or in the midst of one."""
+    """The cache is deleted after a study, or during one."""
 
     def afterwards() -> Outcome:
         checkout = copy_of_finished(lab)
@@ -153,7 +156,7 @@ def deleted_study_cache(lab: Laboratory, rng: random.Random, n: int) -> Iterator
 
 
 def study_on_a_bad_disk(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
-    """The folder of the results is on a full disk, or cannot be written."""
+    """The results folder is on a full disk, or is read-only."""
 
     def full() -> Outcome:
         return refused(f"size={4096 * rng.randint(30, 600)}", "size=1g")

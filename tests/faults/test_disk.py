@@ -1,4 +1,4 @@
-"""A command on a bad disk meets that disk, whichever way it names its folder."""
+"""A command on a bad disk uses that disk, whatever path it gives."""
 
 from __future__ import annotations
 

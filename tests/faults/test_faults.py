@@ -1,4 +1,4 @@
-"""Every fault at a small scale: afterwards the undisturbed result bit for bit, or a clear error.
+"""Every fault at a small scale: then the undisturbed result bit for bit, or a clear error.
 
 ``make test-faults`` provokes the same faults, and those of whole studies, many times.
 """

@@ -1,4 +1,4 @@
-"""A resume point with any wrong byte, or cut anywhere, is the state that was saved, or none."""
+"""A resume point with a wrong byte or truncated anywhere is read as it was saved, or refused."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_damaged_seal(tmp_path: Path, seal: str) -> None:
 def test_what_an_older_version_wrote_is_not_resumed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor what was killed before its seal was there; it goes with the next resume point."""
+    """Nor one whose writer was killed before the checksum; the next resume point removes it."""
     file = StateFile(tmp_path, "key")
     file.save(STATE, STEP)
     checksum_path(tmp_path / "key.7.0of1.pt").unlink()
@@ -121,7 +121,7 @@ def test_what_a_killed_process_was_writing_goes_with_the_next_save(tmp_path: Pat
 
 
 def test_a_full_disk_is_called_so_whatever_the_library_says(tmp_path: Path) -> None:
-    """Torch says 'unexpected pos', which no user can act upon."""
+    """Torch says 'unexpected pos', which does not help a user."""
     try:
         disk = Disk(tmp_path / "disk")
     except NoMounts as reason:

@@ -1,4 +1,4 @@
-"""A wrong byte anywhere in a file that a later stage trusts is refused, by the file's name."""
+"""A wrong byte anywhere in a file that a later stage reads is refused, naming the file."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ LIMIT_MB = 400  # Snakemake's own processes fit into it, PyTorch does not
 
 @pytest.fixture(scope="session")
 def slurm(request, tmp_path_factory):
-    """The cluster; a skip, with the reason, where there can be none."""
+    """The cluster; tests are skipped, with the reason, where it cannot run."""
     if request.config.getoption("markexpr") != "slurm":
         pytest.skip("run by make test-slurm")
     cluster = None
@@ -79,7 +79,7 @@ def finished(slurm, cache, tmp_path_factory):
 
 
 def project(folder):
-    """The project, with results, profile and study file of its own."""
+    """The project, with its own results, profile and study file."""
     for name in ("Snakefile", "config", "src", "environment.yml"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "workflow", folder / "workflow")
@@ -107,9 +107,12 @@ def start_on_slurm(slurm, folder, cache):
     study = ("--workflow-profile", PROFILE, "--configfile", STUDY, "--latency-wait=5")
     return subprocess.Popen(
         [sys.executable, "-m", "snakemake", *study, *HERE],
-        cwd=folder, env=os.environ | variables, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        cwd=folder,
+        env=os.environ | variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def with_too_little_memory(slurm, workflow, run):
@@ -119,7 +122,7 @@ def with_too_little_memory(slurm, workflow, run):
 
 
 def requeued_after_some_steps(slurm, workflow, run, state):
-    """What a preemption does; only the two minutes that Slurm then lets pass are cut short."""
+    """A preemption, without the two minutes that Slurm then waits."""
     job = wait_for_job(slurm, workflow, run, "RUNNING")
     wait(workflow, lambda: list((state / run).glob("*.pt")))
     slurm.run("scontrol", "requeue", job)
@@ -139,7 +142,7 @@ def wait_for_job(slurm, workflow, run, state):
 
 
 def wait(workflow, found, timeout_s=120):
-    """Return what ``found`` finds, as soon as it does."""
+    """Return the result of ``found`` as soon as there is one."""
     end = time.monotonic() + timeout_s
     while not (value := found()):
         assert workflow.poll() is None, workflow.stdout.read()

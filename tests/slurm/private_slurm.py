@@ -177,7 +177,7 @@ class PrivateSlurm:
         return str(found)
 
     def _daemon(self, name: str, *arguments: str) -> None:
-        """In the foreground, and gone when this process is, however that ends."""
+        """Start a daemon in the foreground that ends with this process, even after a kill."""
         log = (self.folder / f"{name}.stderr.log").open("wb")
         command = ["setpriv", "--pdeathsig", "TERM", self.daemon_programs / name, *arguments]
         self.daemons.append(subprocess.Popen(command, stdout=log, stderr=log, env=self.environment))
@@ -192,7 +192,7 @@ class PrivateSlurm:
 
 
 def end(daemon: subprocess.Popen[bytes]) -> None:
-    """Ask it to end; where it does not, end it."""
+    """Terminate it; kill it if it does not end."""
     daemon.terminate()
     try:
         daemon.wait(10)
@@ -201,7 +201,7 @@ def end(daemon: subprocess.Popen[bytes]) -> None:
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports nobody listens on at this moment."""
+    """Ports that are free at this moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
     ports: list[int] = [s.getsockname()[1] for s in sockets]
     for s in sockets:

@@ -1,5 +1,6 @@
 """`make figures` in a checkout with random file times: everything is drawn, nothing is trained."""
 
+import json
 import os
 import random
 import re
@@ -13,36 +14,43 @@ import pytest
 from tests.conftest import ROOT, snakemake
 from tests.finished_study import make_finished_study
 
+from sft_tradeoff.report.figures import FIGURES
 from sft_tradeoff.report.publish import publish
 
 pytestmark = pytest.mark.workflow
 RULES = {"all", "tables", "figure", "recommend"}
 PUBLISHED = ("--snakefile", "workflow/published.smk")
 DRAWN = [
-    *(f"{figure}.{suffix}" for figure in ("tradeoff", "learning_rate") for suffix in
-      ("pdf", "png", "csv")),
+    *(f"{figure}.{suffix}" for figure in FIGURES for suffix in ("pdf", "png", "csv")),
     *(f"tables/tradeoff.{suffix}" for suffix in ("csv", "md", "tex")),
-    "recommendation.md", "recommendation.json",
-]  # fmt: skip
+    "recommendation.md",
+    "recommendation.json",
+]
 
-# Python runs this at its start: drawing has no network, and nothing to train or evaluate with.
-BLOCKED = """
-import socket, sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "transformers", "datasets", "lm_eval", "accelerate"}:
-            raise ImportError(f"{name} is blocked")
-sys.meta_path.insert(0, Blocked())
+# Runs a command line of Snakemake or of ours, and prints what it imported of these packages.
+WATCHED = """
+import json, socket, sys
 def refuse(self, address):
     if self.family in (socket.AF_INET, socket.AF_INET6):
         raise OSError("the network is blocked")
 socket.socket.connect = refuse
+name, *arguments = json.loads(sys.argv[1])
+if name == "snakemake":
+    from snakemake.cli import main
+else:
+    from sft_tradeoff.cli import main
+try:
+    main(arguments)
+except SystemExit as ended:
+    assert not ended.code, ended.code
+heavy = {"torch", "transformers", "datasets", "lm_eval", "accelerate", "peft"}
+print("\\n" + json.dumps(sorted(heavy & set(sys.modules))))
 """
 
 
 @pytest.fixture
 def clone(checkout, monkeypatch):
-    """A checkout in which just one study is published, and whose results are gone."""
+    """A checkout with one published study and no results."""
     monkeypatch.chdir(checkout)
     shutil.rmtree(checkout / "results")
     study_file, results = make_finished_study(checkout)
@@ -50,7 +58,6 @@ def clone(checkout, monkeypatch):
         file.write("tolerance: bits_per_byte=0.9\nsmallest_gain: {nll: 0.07}\n")
     publish(study_file, results, checkout / "results/published/tiny")
     shutil.rmtree(results)
-    (checkout / "src/sitecustomize.py").write_text(BLOCKED)  # on the path of every job
     return checkout
 
 
@@ -64,7 +71,7 @@ def shuffle_times(clone, seed):
 
 
 def make_figures(clone, *arguments, check=True):
-    """The target itself, on the Python of the tests: its set-up is taken as done."""
+    """Run the target with the Python of the tests; its set-up counts as done."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["make", "-o", ".venv/installed.lock", "figures", "CORES=2", *arguments]
     done = subprocess.run(
@@ -81,10 +88,6 @@ def drawn_files(clone):
 
 def test_random_file_times_draw_everything_and_train_nothing(clone):
     """Twice, so that the second time there are older drawings; one file of them is spoiled."""
-    probe = [sys.executable, "-c", "import torch"]
-    search = dict(os.environ, PYTHONPATH=str(clone / "src"))
-    assert b"torch is blocked" in subprocess.run(probe, env=search, capture_output=True).stderr
-
     shuffle_times(clone, seed=1)
     before = contents(clone / "results/published")
     done = make_figures(clone)
@@ -101,6 +104,31 @@ def test_random_file_times_draw_everything_and_train_nothing(clone):
     assert drawn_files(clone) == first
     assert contents(clone / "results/published") == before, "what is published is only read"
     assert sorted(path.name for path in (clone / "results").iterdir()) == ["logs", "published"]
+
+
+def heavy_imports(clone, *command):
+    """Packages for training and evaluation that a command imports, without a network."""
+    call = [sys.executable, "-c", WATCHED, json.dumps(command)]
+    done = subprocess.run(call, cwd=clone, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_planning_and_drawing_import_nothing_that_trains_and_need_no_network(clone):
+    published, drawn = "results/published/tiny", "figures/tiny"
+    table = ("--tradeoff", f"{published}/tradeoff_over_seeds.csv")
+    runs = ("--run-table", f"{published}/run_table.csv", "--runs", f"{published}/runs")
+    assert heavy_imports(clone, "snakemake", *PUBLISHED, "-n", "--forceall", "--cores=1") == []
+    assert heavy_imports(clone, "ours", "tables", *table, "--out-dir", f"{drawn}/tables") == []
+    for figure in FIGURES:
+        stem = ("--out-stem", f"{drawn}/{figure}")
+        assert heavy_imports(clone, "ours", "figure", figure, *table, *stem) == []
+    page = ("--out", f"{drawn}/recommendation.md")
+    assert heavy_imports(clone, "ours", "recommend", *table, *runs, *page) == []
+    assert drawn_files(clone)
+    assert "torch" in heavy_imports(clone, "ours", "merge", "--help"), (
+        "the check notices such a one"
+    )
 
 
 def test_what_is_published_is_redrawn_unchanged(checkout):
@@ -136,7 +164,7 @@ def test_the_normal_snakefile_has_no_way_to_training_in_published_mode(clone):
 
 
 def test_tables_alone_give_no_recommendation(clone):
-    """As published where the files of the runs are too large: figures and tables are drawn."""
+    """Published without the files of the runs, as if too large: figures and tables are drawn."""
     study_file, results = make_finished_study(clone)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("sft_tradeoff.report.publish.MAX_RUNS_BYTES", 1000)

@@ -14,8 +14,10 @@ def asked(cwd, cache, *arguments):
     """Resources by rule, of the first job of each."""
     done = snakemake(
         *("--configfile", "config/studies/smoke.yaml", "-n", "--forceall", "--quiet", "host"),
-        *arguments, cache=cache, cwd=cwd,
-    )  # fmt: skip
+        *arguments,
+        cache=cache,
+        cwd=cwd,
+    )
     text = done.stdout + done.stderr
     lines = re.findall(r"^rule (\w+):\n(?: .*\n)*? +resources: (.*)$", text, re.MULTILINE)
     found = {}

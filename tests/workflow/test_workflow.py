@@ -113,16 +113,22 @@ def test_doubled_keys_stop_before_any_job(checkout, cache, published):
 
 
 def test_several_files_and_overrides_make_one_study(checkout, cache):
-    """What stands later counts, and the command line most: only seed 3 has a run."""
+    """Later files override earlier ones, and the command line both: only seed 3 has a run."""
     (checkout / "more.yaml").write_text("seeds: [7]\nkeep_models: true\n")
     files = ["--configfile", "more.yaml", "config/studies/smoke.yaml"]
     asked = ["--config", "smallest_gain=nll=0.5", "seeds=[3]"]
     run = "results/smoke/runs/random-2layer.esci-label_only.sft.lr1e-2.seed"
     planned = {
         seed: snakemake(
-            "-n", f"{run}{seed}/train.json",
-            *files, *asked, cache=cache, cwd=checkout, check=False,
-        ).returncode == 0
+            "-n",
+            f"{run}{seed}/train.json",
+            *files,
+            *asked,
+            cache=cache,
+            cwd=checkout,
+            check=False,
+        ).returncode
+        == 0
         for seed in (0, 3, 7)
-    }  # fmt: skip
+    }
     assert planned == {0: False, 3: True, 7: False}

@@ -1,13 +1,11 @@
 # Helpers only; every rule lives in the file named after its stage.
 import glob
-import json
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
 
-# Jobs write to logs; they report progress in lines.
+# The output of jobs goes to logs, where progress bars are noise.
 for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
     os.environ.setdefault(bars, "1")
 
@@ -15,13 +13,24 @@ from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.assets.fetch import asset_path, cache_dir
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION
-from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.planning.jobs import (
+    aggregation_code,
+    domain_code,
+    growing,
+    local_files,
+    memory_mb,
+    model_folder,
+    one_of,
+    own_data_digest,
+    source_arguments,
+    spec_json,
+    tokenization_code,
+)
 from sft_tradeoff.study.checks import check_domains, check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.system.files import sha256_of
 from sft_tradeoff.system.gpu_lease import n_visible
 from sft_tradeoff.system.strict_yaml import read_yaml
 from sft_tradeoff.system.validation import ConfigError
@@ -31,7 +40,7 @@ if not config:
     raise WorkflowError("No study given; add --configfile config/studies/quick.yaml")
 try:
     for file in workflow.configfiles:
-        read_yaml(file)  # refuses what Snakemake's own reader drops or reads otherwise
+        read_yaml(file)  # refuses what Snakemake's own reader drops or misreads
     STUDY = parse_study(config, STUDY_FILES)
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
     check_domains(STUDY, STUDY_FILES)
@@ -54,14 +63,9 @@ GRADER_ASSETS = {
 CONDA = "../../environment.yml"
 
 N_GPUS = n_visible(os.environ)
-# The lease alone would do, but jobs that wait for it would keep cores from others.
+# The lease alone would do, but jobs waiting for one would occupy cores.
 if N_GPUS and workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", N_GPUS)
-
-
-def one_of(names):
-    """Pattern that matches exactly these names; no name at all matches nothing."""
-    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
@@ -75,39 +79,34 @@ wildcard_constraints:
     evaluated=one_of(EVALUATIONS),
 
 
-def spec_json(spec):
-    """Settings as JSON text; as a `params:` value it tells Snakemake exactly when to repeat a job."""
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+# For report.smk, which draws published studies as well.
+TABLES_FROM = REPORT = RESULTS
+FIGURES_TO = f"{RESULTS}/figures"
+LOGS = f"{RESULTS}/logs"
+RUN_FILES = [
+    *expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
+    *expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
+    *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+]
+
+
+def MEASURES(wildcards, key):
+    """The study's tolerance or smallest gain, as an option of the recommendation."""
+    return measures_text(getattr(STUDY, key))
 
 
 def gpus(processes=1):
-    """GPUs of a job; on a machine without any a process alone does not ask for one."""
+    """GPUs of a job; a single process asks for none on a machine without GPUs."""
     return processes if N_GPUS or processes > 1 else None
 
 
-def growing(amount):
-    """A resource of which every further attempt gets as much again."""
-    return lambda wildcards, attempt: amount * attempt
-
-
-def memory_mb(smallest, bytes_per_parameter, processes=1):
-    """Memory of a job: measured for a small model, and what further parameters take."""
-
-    def needed(wildcards, input, attempt):
-        record = next(Path(path) for path in input if path.endswith("MODEL.json"))
-        n = json.loads(record.read_text())["n_parameters"] if record.exists() else 0
-        further = max(0, n - 135_000_000) * bytes_per_parameter // 10**6
-        return attempt * processes * (smallest + further)
-
-    return needed
-
-
 def asset_record(name):
+    """Record of a fetched asset."""
     return f"{CACHE}/assets/{name}/SOURCE.json"
 
 
 def asset_folder(name):
-    """Where an asset's files are: in the cache, or where the user has them."""
+    """Folder of an asset's files: in the cache, or the user's own."""
     return str(asset_path(Path(CACHE), name, STUDY.assets[name]))
 
 
@@ -118,29 +117,12 @@ if GRADER_ASSETS:  # nltk looks for its model where this variable says
 
 
 def model_record(name):
-    """θ0's record. Its age never matters: the digest of what it is made of is in every config."""
+    """θ0's record. Its age does not matter, because every config holds the model's digest."""
     return ancient(f"{CACHE}/models/{name}/MODEL.json")
 
 
-def data_digest(domain):
-    """Hash of the user's own file, which can be older than what was made of a former one."""
-    own = domain.data_file and os.path.isfile(domain.data_file)
-    return sha256_of(domain.data_file) if own else ""
-
-
-def own_files(asset):
-    """State of an asset's files where the user has them, who may change them."""
-    spec = STUDY.assets[asset]
-    if spec.source != "local":
-        return ""
-    root = Path(spec.path).expanduser()
-    files = (
-        [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
-    )
-    return [f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
-
-
 def tokenized(run, split):
+    """Tokens that a run trains on."""
     return f"{RESULTS}/tokenized/{run.model}/{run.domain.label}/{split}.npz"
 
 
@@ -152,11 +134,11 @@ def reference(run):
 
 
 def weights(folder):
-    """Declare an output folder of weights, removed after its last use unless the study keeps it."""
+    """Output folder of weights, removed after its last use unless the study keeps it."""
     return directory(folder) if STUDY.keep_models else temp(directory(folder))
 
 
-def checkpoint(wildcards):
+def evaluated_weights(wildcards):
     """Weights to evaluate: a run's own folder, or θ0."""
     if wildcards.evaluated in RUNS:
         return f"{RESULTS}/runs/{wildcards.evaluated}/model"
@@ -164,7 +146,7 @@ def checkpoint(wildcards):
 
 
 def evaluation_data(wildcards, pattern):
-    """One path per domain on which a checkpoint is evaluated."""
+    """One path per domain on which weights are evaluated."""
     evaluation = EVALUATIONS[wildcards.evaluated]
     return [
         pattern.format(model=evaluation.model, domain=domain.label)
@@ -172,46 +154,6 @@ def evaluation_data(wildcards, pattern):
     ]
 
 
-def folder_of(path):
-    """A checkpoint folder from either a folder or the record inside it."""
-    return os.path.dirname(str(path)) if str(path).endswith("MODEL.json") else path
-
-
-def domain_records(domain):
-    """Records of the assets that a domain is read from; none if it is generated."""
-    return [asset_record(name) for name in domain.assets]
-
-
-def domain_files(domain):
-    """What :func:`own_files` says of all assets of a domain."""
-    return [own_files(name) for name in domain.assets]
-
-
-def domain_modules(domain):
-    """Code whose change makes a domain's examples anew."""
-    home = "src/sft_tradeoff/domains/" + domain.module().partition(".")[0]
-    return glob.glob(f"{home}/*.py") + glob.glob(f"{home}.py")
-
-
-def domain_sources(domain, input):
-    """Arguments that tell the domain_data stage where its assets are."""
-    if not input.records:
-        return ""
-    folders = [asset_folder(name) for name in domain.assets]
-    return f"--source {shlex.join(folders)} --source-record {shlex.join(input.records)}"
-
-
-def benchmark_source(name, input):
-    """Arguments that tell the benchmark_data stage where its asset is; none if items are generated."""
-    if not input.source:
-        return ""
-    path = asset_folder(BENCHMARKS[name].asset)
-    return f"--source {shlex.quote(path)} --source-record {shlex.quote(input.source)}"
-
-
-def model_source(name, input):
-    """Arguments that tell the base_model stage where its asset is."""
-    if not input:
-        return ""
-    path = asset_folder(STUDY.model_catalogue[name].asset)
-    return f"--source {shlex.quote(path)} --source-record {shlex.quote(input.source)}"
+def sources(assets, records):
+    """Arguments that tell a stage where its assets are; none if it reads none."""
+    return source_arguments([asset_folder(name) for name in assets if name], records)

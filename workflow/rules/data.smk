@@ -19,7 +19,7 @@ rule fetch_asset:
         mem_mb=growing(1000),
         runtime=growing(60),
     params:
-        files=lambda w: own_files(w.asset),
+        files=lambda w: local_files(STUDY.assets[w.asset]),
         spec=lambda w: spec_json(STUDY.assets[w.asset]),
     shell:
         "sft-tradeoff fetch --name {wildcards.asset:q}"
@@ -47,7 +47,7 @@ rule benchmark_data:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
-        source=lambda w, input: benchmark_source(w.benchmark, input),
+        source=lambda w, input: sources([BENCHMARKS[w.benchmark].asset], input),
     shell:
         "sft-tradeoff build-benchmark --name {wildcards.benchmark:q}"
         " {params.source}"
@@ -55,11 +55,12 @@ rule benchmark_data:
         " 2>&1 | tee {log:q}"
 
 
-# A user's own file is no input, since its date says nothing: params hold its digest.
+# The user's own file is not an input, since its time says nothing: params hold its checksum.
 rule domain_data:
     input:
-        records=lambda w: ancient(domain_records(DOMAINS[w.domain])),
-        modules=lambda w: domain_modules(DOMAINS[w.domain]),
+        records=lambda w: ancient(
+            [asset_record(name) for name in DOMAINS[w.domain].assets]
+        ),
     output:
         train=f"{RESULTS}/data/{{domain}}/train.jsonl",
         validation=f"{RESULTS}/data/{{domain}}/validation.jsonl",
@@ -75,10 +76,13 @@ rule domain_data:
         mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 100),
         runtime=growing(30),
     params:
-        digest=lambda w: data_digest(DOMAINS[w.domain]),
-        files=lambda w: domain_files(DOMAINS[w.domain]),
+        code=lambda w: domain_code(DOMAINS[w.domain].name),
+        digest=lambda w: own_data_digest(DOMAINS[w.domain].data_file),
+        files=lambda w: [
+            local_files(STUDY.assets[name]) for name in DOMAINS[w.domain].assets
+        ],
         spec=lambda w: spec_json(DOMAINS[w.domain]),
-        sources=lambda w, input: domain_sources(DOMAINS[w.domain], input),
+        sources=lambda w, input: sources(DOMAINS[w.domain].assets, input),
     shell:
         "sft-tradeoff build-domain --spec {params.spec:q}"
         " {params.sources}"
@@ -90,8 +94,6 @@ rule tokenize:
     input:
         model=lambda w: model_record(w.model),
         data=f"{RESULTS}/data/{{domain}}/{{split}}.jsonl",
-        modules=glob.glob("src/sft_tradeoff/tokens/*.py")
-        + glob.glob("src/sft_tradeoff/models/token*.py"),
     output:
         tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.npz",
         card=f"{RESULTS}/tokenized/{{model}}/{{domain}}/{{split}}.md",
@@ -105,6 +107,7 @@ rule tokenize:
         mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 30),
         runtime=growing(30),
     params:
+        code=lambda w: tokenization_code(DOMAINS[w.domain].name),
         domain=lambda w: DOMAINS[w.domain].name,
         max_length=STUDY.training.max_length,
         model_digest=lambda w: STUDY.model_digest(w.model),

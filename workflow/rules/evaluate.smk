@@ -1,9 +1,9 @@
-# One job per checkpoint, θ0 included: general suite and domains in one process.
+# One job per set of weights, θ0 included: general suite and domains in one process.
 
 
 rule evaluate:
     input:
-        checkpoint=checkpoint,
+        weights=evaluated_weights,
         base_model=lambda w: model_record(EVALUATIONS[w.evaluated].model),
         data=lambda w: evaluation_data(w, f"{RESULTS}/data/{{domain}}/test.jsonl"),
         tokens=lambda w: evaluation_data(
@@ -34,7 +34,7 @@ rule evaluate:
         runtime=growing(240),
     params:
         config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
-        model=lambda w, input: folder_of(input.checkpoint),
+        model=lambda w, input: model_folder(input.weights),
     shell:
         "sft-tradeoff lease -- sft-tradeoff evaluate"
         " --config {params.config:q}"

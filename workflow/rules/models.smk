@@ -1,4 +1,5 @@
 # θ0: one safetensors folder per model, built once.
+BUILD_MB = {"safetensors": 20000, "gguf": 4000, "random": 4000}
 
 
 rule base_model:
@@ -17,19 +18,13 @@ rule base_model:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: (
-            attempt
-            * (
-                20000
-                if STUDY.model_catalogue[w.model].format == "safetensors"
-                else 4000
-            )
-        ),
+        mem_mb=lambda w, attempt: attempt
+        * BUILD_MB[STUDY.model_catalogue[w.model].format],
         runtime=growing(60),
     params:
         recipe_version=MODEL_RECIPE_VERSION,
         spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
-        source=lambda w, input: model_source(w.model, input),
+        source=lambda w, input: sources([STUDY.model_catalogue[w.model].asset], input),
     shell:
         "sft-tradeoff build-model --name {wildcards.model:q}"
         " --spec {params.spec:q}"

@@ -1,4 +1,5 @@
-# θ0's statistics where a method reads them, one job per trained run, and averages of runs with θ0. The folder of resume points is no output: Snakemake would delete it.
+# θ0's statistics where a method reads them, one job per trained run, and averages of runs with θ0.
+# The folder of resume points is not an output: Snakemake would delete it.
 
 
 rule reference:

@@ -20,7 +20,7 @@ from sft_tradeoff.analysis.tolerance import (
     is_degenerate,
     items_needed,
     no_change_bound,
-    parse_measures,
+    read_measures,
 )
 from sft_tradeoff.stats import Estimate, half_width, mean_over_seeds, paired_difference
 
@@ -82,7 +82,7 @@ def parse_smallest_gain(text: str) -> SmallestGain:
     Raises:
         UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
     """
-    given = parse_measures(text, "smallest_gain", DEFAULT_SMALLEST_GAIN)
+    given = read_measures(text, "smallest_gain", DEFAULT_SMALLEST_GAIN)
     return DEFAULT_SMALLEST_GAIN | given
 
 

@@ -8,7 +8,6 @@ estimated.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,8 +15,8 @@ from enum import StrEnum
 import pandas as pd
 
 from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, Row
+from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.console import UserError
-from sft_tradeoff.system.validation import closest
 
 ACCURACY = "accuracy"
 # General measure -> its column in the table, and the sign that turns a change into a loss.
@@ -69,45 +68,19 @@ def parse_tolerance(text: str) -> Tolerance:
     Raises:
         UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
     """
-    return parse_measures(text, "tolerance", GENERAL)
+    return read_measures(text, "tolerance", GENERAL)
 
 
-def parse_measures(text: str, key: str, known: Collection[str]) -> dict[str, float]:
-    """Read ``measure=number ...``, as settings of the recommendation are given on a command line.
-
-    Args:
-        text: The setting.
-        key: Its name, for messages.
-        known: Measures that it can name.
+def read_measures(text: str, key: str, known: Collection[str]) -> dict[str, float]:
+    """Read ``measure=number ...``, see :func:`parse_measures`; errors name the setting ``key``.
 
     Raises:
-        UserError: If a measure is unknown or named twice, or a number is not one in [0, 1].
+        UserError: If a measure is unknown or given twice, or its number is not in [0, 1].
     """
-    found: dict[str, float] = {}
-    example = f"{next(iter(known))}=0.01"
-    if re.search(r"\d,\d", text):
-        raise UserError(
-            f"{key}: {text!r} has a comma between digits; write numbers with a point, e.g. "
-            f"{example}"
-        )
-    for part in text.replace(",", " ").split():
-        name, _, number = part.partition("=")
-        if name not in known:
-            raise UserError(
-                f"{key}: {part!r} is not measure=number, e.g. {example}; {closest(name, known)}"
-            )
-        if name in found:
-            raise UserError(f"{key}: {name} is given twice; remove {part!r}")
-        try:
-            found[name] = float(number)
-        except ValueError:
-            found[name] = math.nan
-        if not 0 <= found[name] <= 1:
-            raise UserError(
-                f"{key}: {part!r} is not a number from 0 to 1; give it in the measure's unit, an "
-                "accuracy as a fraction (accuracy=0.01 is one point)"
-            )
-    return found
+    try:
+        return parse_measures(text, known)
+    except ValueError as error:
+        raise UserError(f"{key}: {error}") from None
 
 
 def complete_tolerance(tolerance: Tolerance, table: pd.DataFrame) -> Tolerance:

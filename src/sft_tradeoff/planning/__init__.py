@@ -1,1 +1,1 @@
-"""Before a study runs: what it would cost, and a study for the user's own data and model."""
+"""Cost, plan and run of a study, and studies for the user's own data."""

@@ -1,8 +1,8 @@
-"""What a study will cost, before anything is fetched: GPU-hours, disk and memory, per model.
+"""Estimated cost of a study before anything is fetched: GPU-hours, disk and memory, per model.
 
-Estimates by formula, not measurements. A pass of a model with P parameters over a token counts 2P
-floating-point operations; a step of generation reads every weight once. What else is assumed is
-printed with the table.
+Estimates by formula, not measurements. A forward pass of a model with P parameters over one token
+takes 2P floating-point operations; a generation step reads every weight once. All other assumptions
+are printed with the table.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ N_JOBS = 1
 
 
 class CostError(UserError):
-    """A cost cannot be estimated; the message names what is unknown and where to state it."""
+    """A cost cannot be estimated; the message names what is unknown and where to add it."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What is assumed of one GPU.
+    """Assumptions about one GPU.
 
     Args:
-        tflops: Peak of bfloat16 products [10¹² per second].
+        tflops: Peak bfloat16 throughput [10¹² operations per second].
         utilization: Share of the peak that training and scoring reach.
-        bandwidth: Of its memory [10⁹ bytes per second].
-        step_s: Least seconds per step of generation, whatever the model: Python and launches.
+        bandwidth: Memory bandwidth [10⁹ bytes per second].
+        step_s: Minimum seconds per generation step for any model: Python and kernel launches.
     """
 
     tflops: float = 400.0
@@ -68,15 +68,15 @@ class ModelCost:
         model: Name in the study.
         n_parameters: P.
         n_trained: Runs that train.
-        n_averaged: Runs that average others' weights.
+        n_averaged: Runs that average the weights of others.
         n_tokens: Tokens of all training, repeats included.
         training: Training and θ0's statistics.
-        evaluation: All checkpoints, θ0 included.
+        evaluation: All runs, θ0 included.
         cache: Fetched and converted weights.
         weights: Trained weights that exist at one time.
         resume: Resume points that exist at one time.
-        memory: Largest need per process of training.
-        memory_method: The method that has it.
+        memory: Largest memory of a training process.
+        memory_method: The method that needs it.
     """
 
     model: str
@@ -94,11 +94,11 @@ class ModelCost:
 
 
 def passes(run: RunConfig) -> float:
-    """Passes over each training token, in units of a forward pass.
+    """Return the passes over each training token, in units of a forward pass.
 
-    One forward, and twice that backward: for activations and for weights, adapters need but the
-    first. One more for each of: layers computed again (checkpointing), θ0 beside the model, losses
-    of the whole batch before its first micro-batch, losses under an earlier model.
+    One forward and two backward, for activations and for weights; adapters need only the first of
+    these. One more for each of: recomputed layers (gradient checkpointing), θ0 beside the model,
+    losses of the whole batch before its first micro-batch, losses under an earlier model.
     """
     method, training = METHODS[run.method.name], run.training
     options = method.options(**run.method.options)
@@ -109,7 +109,7 @@ def passes(run: RunConfig) -> float:
 
 
 def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float, float]:
-    """Mean tokens of prompt and response: of the tokenized data if there are, else assumed."""
+    """Return mean tokens of prompt and response: counted in tokenized data, or assumed."""
     data = Path("results", study.study, "tokenized", model, str(domain.label), "train.npz")
     longest = study.training.max_length
     if data.is_file():
@@ -124,13 +124,13 @@ def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float,
 
 
 def training_tokens(study: Study, run: RunConfig) -> float:
-    """Tokens that one run trains on."""
+    """Return the number of tokens that one run trains on."""
     per_example = sum(example_tokens(study, run.model, run.domain))
     return run.training.epochs * run.domain.n_train * per_example
 
 
 def training_hours(study: Study, runs: list[RunConfig], n: int, hardware: Hardware) -> float:
-    """GPU-hours of one model's training, and of θ0's statistics where methods read them."""
+    """Return the GPU-hours of a model's training, and of θ0's statistics if a method reads them."""
     flops = sum(2 * n * passes(run) * training_tokens(study, run) for run in runs)
     domains = {run.domain.label: run.domain for run in runs if run.needs_reference}
     for domain in domains.values():
@@ -139,7 +139,7 @@ def training_hours(study: Study, runs: list[RunConfig], n: int, hardware: Hardwa
 
 
 def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: Hardware) -> float:
-    """GPU-hours of evaluating one checkpoint: reading by arithmetic, writing by memory's speed."""
+    """Return the GPU-hours of one evaluation: compute limits reading, bandwidth limits writing."""
     read = written = 0.0
     for domain in config.domains:
         prompt, response = example_tokens(study, config.model, domain)
@@ -156,10 +156,10 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
 
 
 def architecture(study: Study, name: str) -> PretrainedConfig:
-    """Transformers configuration of a model: of its folder in the cache, else of the catalogue.
+    """Return a model's Transformers configuration, from the cache or from the catalogue.
 
     Raises:
-        CostError: If neither says what it is.
+        CostError: If neither has it.
     """
     from transformers import CONFIG_MAPPING, AutoConfig
 
@@ -189,8 +189,8 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
     Args:
         study: The study.
         name: One of its models.
-        hardware: What is assumed of the GPUs.
-        n_jobs: Training jobs side by side.
+        hardware: Assumptions about the GPUs.
+        n_jobs: Training jobs that run at a time.
     """
     config = architecture(study, name)
     n = model_size(config).total
@@ -199,9 +199,9 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
     checkpoints = [c for c in evaluation_configs(study).values() if c.model == name]
     item_bytes = 2 if study.training.precision == "bf16_pure" else 4
     n_shards = study.training.processes if study.training.sharding == "fsdp" else 1
-    # Of a model that also sees, the language model is kept beside the whole: about 1.15 of it.
-    also_sees = config.model_type.endswith("_text")
-    per_parameter = {"safetensors": 4.3 if also_sees else 2, "gguf": 5, "random": 4}  # bytes
+    # Of a multimodal model the language model is stored beside the whole, 1.15 times as large.
+    is_multimodal = config.model_type.endswith("_text")
+    per_parameter = {"safetensors": 4.3 if is_multimodal else 2, "gguf": 5, "random": 4}  # bytes
     needs = {}
     for run in {run.method.label: run for run in trained}.values():
         found = estimate(config, run, study.training.max_length, n_shards, on_gpu=True)
@@ -218,7 +218,7 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints),
         cache=int(n * per_parameter[study.model_catalogue[name].format]),
         weights=item_bytes * n * n_kept,
-        # Masters and AdamW's two moments; a new point is whole before the old one goes.
+        # Master weights and AdamW's two moments; the old point is deleted after the new is written.
         resume=n_jobs * 2 * 3 * item_bytes * max(count for _, count in needs.values()),
         memory=max(needs),
         memory_method=needs[max(needs)][0],
@@ -226,39 +226,40 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
 
 
 def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Iterator[str]:
-    """Yield everything that the numbers rest on."""
+    """Yield all assumptions behind the numbers."""
     training, h = study.training, hardware
     yield (
         f"One GPU reaches {h.tflops * h.utilization:.3g} TFLOP/s in training and scoring "
-        f"({h.utilization:.0%} of {h.tflops:g}); processes add up without loss. Models far below "
-        "1 B parameters keep no GPU busy and take longer."
+        f"({h.utilization:.0%} of {h.tflops:g}); scaling over processes is linear. Models far "
+        "below 1 B parameters do not saturate a GPU and take longer."
     )
     yield (
         "A forward pass costs 2P per token, a backward pass 4P (adapters: 2P); one more forward "
         "pass each for gradient checkpointing, θ0 beside the model (kl_reg, asft), weights of the "
-        "whole batch where it is cut (talr, ...), an old model (psft). Attention over long texts, "
-        "padding, loading and saving are left out."
+        "whole batch if it has several micro-batches (talr, ...), an old model (psft). Attention "
+        "over long texts, padding, loading and saving are left out."
     )
     lengths = ", ".join(f"{domain.label} {_tokens(study, domain)}" for domain in study.domains)
     yield (
         f"Tokens of prompt + response per example: {lengths}; {training.epochs:g} epochs. Counted "
-        "in results/<study>/tokenized where that exists; before, guesses for the hub's data sets."
+        "in results/<study>/tokenized if it exists; otherwise guesses for data sets from the hub."
     )
     yield (
         f"Writing a token takes max(2P bytes / {h.bandwidth:g} GB/s, {h.step_s:g} s with backend "
-        f"hf) per batch of {study.evaluation.batch_size} (the model takes more where "
-        "batch_tokens holds them); answers are as long as the reference, "
+        f"hf) per batch of {study.evaluation.batch_size} (larger batches where "
+        "batch_tokens allows); answers are as long as the reference, "
         f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite."
     )
     yield (
-        f"{n_jobs} training job(s) at a time. Weights on disk: one set per job and what "
-        "averages wait for at most, all with keep_models; resume points twice while one is "
-        "replaced. The cache holds weights once, and "
-        "twice where a language model is taken out of one that also sees (Gemma 3)."
+        f"{n_jobs} training job(s) at a time. Weights on disk: at most one set per job and "
+        "those that averages wait for, or all with keep_models; resume points twice while one is "
+        "replaced. The cache holds weights once, and twice where a language model is extracted "
+        "from a multimodal one (Gemma 3)."
     )
     yield (
-        f"Memory per process at {training.max_length} tokens in all {training.micro_batch_size} "
-        "sequences of a micro-batch, of the method that needs most (sft_tradeoff.training.memory)."
+        f"Memory per process with {training.max_length} tokens in each of the "
+        f"{training.micro_batch_size} sequences of a micro-batch, of the method that needs most "
+        "(sft_tradeoff.training.memory)."
     )
 
 
@@ -268,27 +269,38 @@ def _tokens(study: Study, domain: DomainSpec) -> str:
 
 def markdown(costs: list[ModelCost]) -> str:
     """Return the table, with a row of sums."""
-    header = (
-        "model", "parameters", "runs (averages)", "training tokens", "training GPU-h",
-        "evaluation GPU-h", "cache GB", "weights GB", "resume points GB", "memory per GPU GiB",
-    )  # fmt: skip
-    rows = []
-    for c in costs:
-        cells = [
-            c.model, f"{c.n_parameters / 1e9:.2f} B", f"{c.n_trained} ({c.n_averaged})",
-            f"{c.n_tokens / 1e6:.1f} M", f"{c.training:.1f}", f"{c.evaluation:.1f}",
-            *(f"{size / GB:.1f}" for size in (c.cache, c.weights, c.resume)),
-            f"{c.memory / 2**30:.0f} ({c.memory_method})",
-        ]  # fmt: skip
-        rows.append(cells)
-    keys = ("training", "evaluation", "cache", "weights", "resume")
-    total = {key: sum(getattr(c, key) for c in costs) for key in keys}
-    cells = [
-        "all", "", f"{sum(c.n_trained for c in costs)} ({sum(c.n_averaged for c in costs)})",
-        f"{sum(c.n_tokens for c in costs) / 1e6:.1f} M", f"{total['training']:.1f}",
-        f"{total['evaluation']:.1f}", f"{total['cache'] / GB:.1f}", "", "", "",
-    ]  # fmt: skip
-    return markdown_table(header, [*rows, cells], n_left=1)
+    rows = [_cells(cost) for cost in costs]
+
+    def total(key: str) -> float:
+        return sum(getattr(cost, key) for cost in costs)
+
+    sums = {
+        "model": "all",
+        "runs (averages)": f"{total('n_trained')} ({total('n_averaged')})",
+        "training tokens": f"{total('n_tokens') / 1e6:.1f} M",
+        "training GPU-h": f"{total('training'):.1f}",
+        "evaluation GPU-h": f"{total('evaluation'):.1f}",
+        "cache GB": f"{total('cache') / GB:.1f}",
+    }
+    header = list(rows[0])
+    cells = [[row.get(key, "") for key in header] for row in [*rows, sums]]
+    return markdown_table(header, cells, n_left=1)
+
+
+def _cells(c: ModelCost) -> dict[str, str]:
+    """One row of the table, by heading."""
+    return {
+        "model": c.model,
+        "parameters": f"{c.n_parameters / 1e9:.2f} B",
+        "runs (averages)": f"{c.n_trained} ({c.n_averaged})",
+        "training tokens": f"{c.n_tokens / 1e6:.1f} M",
+        "training GPU-h": f"{c.training:.1f}",
+        "evaluation GPU-h": f"{c.evaluation:.1f}",
+        "cache GB": f"{c.cache / GB:.1f}",
+        "weights GB": f"{c.weights / GB:.1f}",
+        "resume points GB": f"{c.resume / GB:.1f}",
+        "memory per GPU GiB": f"{c.memory / 2**30:.0f} ({c.memory_method})",
+    }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -296,7 +308,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", required=True, help="study file")
     for name, value in asdict(Hardware()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
-    parser.add_argument("--jobs", type=int, default=N_JOBS, help="training jobs side by side")
+    parser.add_argument("--jobs", type=int, default=N_JOBS, help="training jobs at a time")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

@@ -1,8 +1,7 @@
-"""A study for the user's own data and model: both are checked, and a study file is written.
+"""A study for the user's own data and model: check both, write a study file, and run it.
 
-Nothing is fetched or trained here, so that every problem of data, model and options shows within
-seconds, and all of them together. The study's name carries a hash of data and model: two data sets
-never share results.
+All problems of data, model and options are reported together, before anything is fetched or
+trained. The study's name contains a hash of data and model, so two data sets never share results.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import hashlib
 import json
 import logging
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,8 +31,9 @@ from sft_tradeoff.models.folder import SMALL_FILES, weight_files
 from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.planning import own_template as own_file
+from sft_tradeoff.planning.run_study import RESULTS, add_run_arguments, run_study
 from sft_tradeoff.study.checks import check_files
-from sft_tradeoff.study.config import CATALOGUE_PATH, parse_study, read_catalogue
+from sft_tradeoff.study.config import CATALOGUE_PATH, STUDIES, parse_study, read_catalogue
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import sha256_of
@@ -42,6 +43,7 @@ from sft_tradeoff.system.validation import closest, explain
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_MODEL = "smollm2-135m-instruct"
 TEST_SHARE = 5  # one prompt in five
 EVERYTHING = 10**9
 HASH_DIGITS = 8
@@ -54,7 +56,7 @@ class Model:
 
     Args:
         name: Name in the catalogue, or the one that a folder gets.
-        identity: Changes with what the model is made of.
+        identity: Changes with the model's files and settings.
         entries: What the study file adds to the catalogue.
     """
 
@@ -73,15 +75,15 @@ def own_study(
     chat_template_args: str = "",
     numeric_tolerance: str = "",
 ) -> dict[str, Any]:
-    """Content of the study file for these data and this model.
+    """Return the content of the study file for data and a model.
 
     Args:
         data: JSONL file of the user.
         model: Name in the catalogue, or a folder of safetensors.
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
-        tolerance: Only checked, because it is needed at the very end; so is the next.
-        smallest_gain: Smallest gain worth having.
+        tolerance: Only checked, because a mistake would otherwise show at the very end.
+        smallest_gain: Likewise.
         chat_template_args: Variables of the model's chat template: ``name=value, ...`` or JSON.
         numeric_tolerance: Relative tolerance of the metric ``numeric``; default: the template's.
 
@@ -125,7 +127,7 @@ def _numeric_tolerance(text: str) -> dict[str, float]:
 
 
 def _attempt(problems: list[str], check: Callable[[], T]) -> T | None:
-    """Result of a check, or None with its problem noted, so that the next one runs too."""
+    """Return the result of a check; note its problem and return None if it fails."""
     try:
         return check()
     except (ValueError, UserError) as error:
@@ -134,7 +136,7 @@ def _attempt(problems: list[str], check: Callable[[], T]) -> T | None:
 
 
 def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Domain entry of the study file, with sizes that fit the data.
+    """Return the domain's entry in the study file, with sizes that fit the data.
 
     Args:
         data: The user's file.
@@ -146,9 +148,9 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     label = f"own-{_slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
     _spec(entry)
-    lines = jsonl.read_lines(data, [])  # what is wrong with others is told next
+    lines = jsonl.read_lines(data, [])  # generate() reports the others
     marked = Counter(line.split for line in lines if line.split is not None)
-    # Splits that the file marks are cut to these sizes; else two prompts are the least to test on.
+    # Splits that the file marks are truncated to these sizes; otherwise the test gets the minimum.
     sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else jsonl.MIN_TEST}
     jsonl.generate(_spec(entry | sizes))
     n_prompts = len({line.key for line in lines})
@@ -160,7 +162,7 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     unread = marked["validation"]
     used = len(splits["train"]), len(splits["test"])
     why = f" ({unread} marked 'validation', which this study does not read)" if unread else ""
-    text = "%s: %d examples to train on, %d to test on, %d left out%s"
+    text = "%s: %d training examples, %d test examples, %d left out%s"
     logger.info(text, data, *used, len(lines) - sum(used), why)
     if (only := only_answer(splits["test"])) is not None:
         logger.warning("warning: %s: %s", data, only)
@@ -169,25 +171,25 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warn_of_contradictions(data: Path, lines: list[Line]) -> None:
-    """One prompt may well have several answers, which is why this is no error."""
+    """Warn of prompts with several answers; not an error, because all may be intended."""
     groups: defaultdict[str, list[Line]] = defaultdict(list)
     for line in lines:
         groups[line.key].append(line)
     differing = [g for g in groups.values() if len({normalize(e.answer) for e in g}) > 1]
     if differing:
         numbers = (" and ".join(str(e.number) for e in g) for g in differing)
-        logger.warning(
-            "warning: %s: prompts with answers that differ: %d (lines %s); a model gives one of "
-            "them, and the others count as wrong: keep one, unless all are meant",
-            data, len(differing), listing(numbers, separator="; "),
-        )  # fmt: skip
+        text = (
+            "warning: %s: %d prompts have different answers (lines %s); a model gives one of them, "
+            "and the others count as wrong: keep one, unless all are intended"
+        )
+        logger.warning(text, data, len(differing), listing(numbers, separator="; "))
 
 
 def _too_few(data: Path, n_prompts: int) -> str:
     return (
         f"path: {str(data)!r} has {n_prompts} different prompts; at least "
         f"{jsonl.MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
-        "a single test item has no interval"
+        "a single test item gives no interval"
     )
 
 
@@ -202,8 +204,8 @@ def template_variables(text: str) -> dict[str, bool | int | str]:
     """Read variables of a chat template, such as ``enable_thinking=false``.
 
     Raises:
-        UserError: If it is neither ``name=value, ...`` nor a JSON object of texts, whole numbers
-            and truth values.
+        UserError: If it is neither ``name=value, ...`` nor a JSON object of strings, integers
+            and booleans.
     """
     pairs: Any = [part.partition("=")[::2] for part in text.split(",") if part.strip()]
     pairs = [(name, _value(value.strip())) for name, value in pairs]
@@ -218,16 +220,16 @@ def template_variables(text: str) -> dict[str, bool | int | str]:
         is_usable = isinstance(value, bool | int | str) and value != ""
         if not name.isidentifier() or name in found or not is_usable:
             raise UserError(
-                f"chat_template_args: {text!r} is not understood; write name=value, each name "
-                "once, with commas between several (enable_thinking=false), or a JSON object of "
-                "texts, whole numbers and truth values"
+                f"chat_template_args: {text!r} cannot be read; write name=value, each name "
+                "once, separated by commas (enable_thinking=false), or a JSON object of strings, "
+                "integers and booleans"
             )
         found[name] = value
     return found
 
 
 def _value(text: str) -> bool | int | str:
-    """A truth value, a whole number or a text."""
+    """Read a boolean, an integer or a string."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) else text
@@ -236,8 +238,8 @@ def _value(text: str) -> bool | int | str:
 def find_model(model: str, variables: Mapping[str, bool | int | str] | None = None) -> Model:
     """Find a model in the catalogue, or check the folder that holds one.
 
-    A folder is named after its content, because models are cached by name; so is a model of the
-    catalogue whose chat template gets other variables.
+    Models are cached by name, so the name of a folder contains a hash of its content, and that of
+    a catalogue model with other chat template variables a hash of these.
 
     Args:
         model: Name in the catalogue, or a folder of safetensors.
@@ -288,7 +290,7 @@ def _no_model(model: str, folder: Path, catalogue: dict[str, Any]) -> str:
 
 
 def _slug(text: str) -> str:
-    """A text as part of a name."""
+    """Turn a text into a part of a name."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-_") or "unnamed"
 
 
@@ -302,37 +304,63 @@ def _check_name(name: str | None) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``sft-tradeoff own``."""
-    parser.add_argument("--data", type=Path, required=True, help="JSONL file")
-    parser.add_argument("--model", required=True, help="catalogue name, or folder of safetensors")
-    parser.add_argument("--metric", help="exact_match, numeric or choice; default: the template's")
-    parser.add_argument("--name", help="name of the study; default: from the data and a hash")
+    """Options of ``sft-tradeoff own``; an empty value counts as not given."""
+    parser.add_argument("--data", required=True, help="JSONL file")
     parser.add_argument(
-        "--tolerance", default="", help="checked only; see sft_tradeoff.analysis.recommendation"
+        "--model",
+        default="",
+        help=f"catalogue name, or folder of safetensors; default: {DEFAULT_MODEL}",
+    )
+    parser.add_argument(
+        "--metric",
+        default="",
+        help="exact_match, numeric or choice; default: the template's",
+    )
+    parser.add_argument(
+        "--numeric-tolerance", default="", help="relative error that metric numeric accepts"
+    )
+    parser.add_argument(
+        "--name", default="", help="name of the study; default: from the data and a hash"
+    )
+    parser.add_argument(
+        "--tolerance", default="", help="largest general loss allowed; see recommend --help"
+    )
+    parser.add_argument(
+        "--smallest-gain", default="", help="smallest gain that counts; see recommend --help"
     )
     parser.add_argument(
         "--chat-template-args",
         default="",
         help="variables of the model's chat template: name=value, ... or JSON",
     )
+    add_run_arguments(parser)
     parser.add_argument(
-        "--numeric-tolerance", default="", help="relative error that metric numeric accepts"
-    )
-    parser.add_argument("--smallest-gain", default="", help="checked only, like --tolerance")
-    folder = own_file.TEMPLATE.parent
-    parser.add_argument(
-        "--studies", type=Path, default=folder, help="folder of the study file to write"
+        "--write-only", action="store_true", help="write the study, print its name, and stop"
     )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Check data and model, write their study file and print the study's name."""
+    """Check data and model, write their study file, run it and print the recommendation."""
     with run_main("own"):
-        data = args.data.expanduser()
+        if not args.data:
+            raise UserError("DATA is missing; run make own DATA=file.jsonl")
         study = own_study(
-            *(data, args.model, args.metric, args.name, args.tolerance, args.smallest_gain),
+            Path(args.data).expanduser(),
+            args.model or DEFAULT_MODEL,
+            metric=args.metric or None,
+            name=args.name or None,
+            tolerance=args.tolerance,
+            smallest_gain=args.smallest_gain,
             chat_template_args=args.chat_template_args,
             numeric_tolerance=args.numeric_tolerance,
         )
-        own_file.write_study(study, args.studies)
-        print(study["study"])
+        study_file, name = own_file.write_study(study, STUDIES), study["study"]
+        if args.write_only:
+            print(name)
+            return
+        if code := run_study(name, args.cores, args.tolerance, args.smallest_gain):
+            sys.exit(code)
+        page = RESULTS / name / "recommendation.md"
+        print(f"\n{page.read_text(encoding='utf-8')}")
+        print(f"This page: {page}; figures, tables and scores are in the same folder.")
+        print(f"Settings: {study_file}")

@@ -1,7 +1,7 @@
 """The study file that `make own` writes: the template with the user's data and model.
 
-Before it is written, and when it is there already, its limits are compared with the data
-(:mod:`sft_tradeoff.planning.own_tokens`).
+Its limits are compared with the data (:mod:`sft_tradeoff.planning.own_tokens`), whether the file is
+new or exists already.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.jsonl.spec import JsonlSpec
 from sft_tradeoff.models.folder import weight_files
 from sft_tradeoff.planning.own_tokens import check_tokens
-from sft_tradeoff.study.config import Study, load_study, parse_study
+from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_text, sha256_of
 from sft_tradeoff.system.strict_yaml import parse_yaml, read_yaml
@@ -26,33 +26,36 @@ from sft_tradeoff.system.validation import ConfigError
 
 logger = logging.getLogger(__name__)
 
-TEMPLATE = Path("config/studies/own.yaml")
-# What the template's domain may leave out.
+TEMPLATE = TEMPLATE_PATH
+# For keys that the template's domain leaves out.
 DEFAULTS = {"metric": "exact_match", "n_train": 200, "n_test": 100, "max_new_tokens": None}
 
 
 def read_template() -> dict[str, Any]:
-    """The template, with defaults where its domain leaves something out.
+    """Return the template, with defaults for what its domain leaves out.
 
     Raises:
-        UserError: If it is gone, or is no study with one domain.
+        UserError: If it is missing, or is not a study with a domain.
     """
     try:
         template = read_yaml(TEMPLATE)
         domain = {key: value for key, value in template["domains"][0].items() if value is not None}
     except (OSError, ConfigError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{TEMPLATE}: not a study file with a domain ({error}); correct it, or take the "
-            "repository's own again: git checkout -- " + str(TEMPLATE)
+            f"{TEMPLATE}: not a study file with a domain ({error}); correct it, or restore the "
+            f"repository's own: git checkout -- {TEMPLATE}"
         ) from None
     return dict(template) | {"domains": [DEFAULTS | domain]}
 
 
 def write_study(study: dict[str, Any], folder: Path) -> Path:
-    """Write a study file; one that exists for the same data and model stays as the user left it.
+    """Write a study file; one that exists for the same data and model is not changed.
+
+    Returns:
+        Its path.
 
     Raises:
-        UserError: If the name is taken by another study, or lines are too long for this one.
+        UserError: If another study has the name, or lines are too long for this one.
     """
     path = folder / f"{study['study']}.yaml"
     if not path.exists():
@@ -65,20 +68,22 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
         raise UserError(
             f"name: {study['study']!r} is taken: {path} names other data, another model or another "
             f"grading ({existing.description or 'no description'!r}), or their files have changed "
-            "or gone; choose another name (NAME=), or correct the paths there"
+            "or are missing; choose another name (NAME=), or correct the paths there"
         )
     check_tokens(existing, path)
     logger.info(
-        "%s is kept from an earlier call for these data and this model: change its settings "
-        "there; TOLERANCE and SMALLEST_GAIN, if given, count instead of its own", path,
-    )  # fmt: skip
+        "%s exists for these data and this model, and is kept: change settings there; TOLERANCE "
+        "and SMALLEST_GAIN, if given, take precedence",
+        path,
+    )
     return path
 
 
 def _same_question(kept: Study, asked: Study) -> bool:
-    """Whether two studies read files of the same content, wherever they are, and grade them alike.
+    """Return whether two studies read files of the same content and grade them in the same way.
 
-    Metric and numeric tolerance of the kept one may have been changed there on purpose.
+    The files may be in different places, and metric and numeric tolerance of the kept study may
+    have been changed on purpose.
     """
 
     def content(study: Study) -> tuple[object, ...]:
@@ -97,11 +102,15 @@ def _same_question(kept: Study, asked: Study) -> bool:
 
 
 def _digest(path: Path) -> str:
-    return sha256_of(path) if path.is_file() else f"{path} is gone"
+    return sha256_of(path) if path.is_file() else f"{path} is missing"
 
 
 def _as_yaml(study: dict[str, Any]) -> str:
-    """The template with other values, so that its comments stay."""
+    """Return the template with other values and its own comments.
+
+    Values are replaced in the text. Where that does not give the study, because the user wrote the
+    template in another style, comments are lost.
+    """
     template = TEMPLATE.read_text(encoding="utf-8")
     old = parse_yaml(template, TEMPLATE)
     before, after = old | old["domains"][0], study | study["domains"][0]
@@ -113,16 +122,18 @@ def _as_yaml(study: dict[str, Any]) -> str:
             text = re.sub(line, rf"\g<1>{new}", text, count=1)
     added = {key: value for key, value in study.items() if key not in old}
     text += _block(added) if added else ""
-    if not _holds(text, study):  # the user wrote the template in another style
+    if not _holds(text, study):
         text = f"# Comments: {TEMPLATE}\n{_block(study)}"
     if not _holds(text, study):
         raise UserError(
-            "path: the names of data and model have characters that YAML cannot hold; rename them"
+            "path: the names of data or model contain characters that YAML cannot represent; "
+            "rename the files"
         )
-    return f"# Written by make own; change what you like. Keys: config/README.md.\n{text}"
+    return f"# Written by make own; edit as you like. Keys: config/README.md.\n{text}"
 
 
 def _holds(text: str, study: dict[str, Any]) -> bool:
+    """Return whether YAML text gives exactly this study."""
     try:
         return bool(parse_yaml(text, TEMPLATE) == study)
     except ConfigError:
@@ -134,6 +145,6 @@ def _block(content: dict[str, Any]) -> str:
 
 
 def _inline(value: Any) -> str:
-    """A value on one line."""
+    """Return a value as YAML on one line."""
     listed = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)
     return str(listed).strip()[1:-1]

@@ -1,7 +1,7 @@
-"""What only the model's tokenizer can tell about the user's data, where it is here already.
+"""Checks of the user's data that need the model's tokenizer, if the model is available already.
 
-A model that is yet to be fetched is asked by the stages: they refuse the same, or say it on the
-recommendation page.
+For a model that is not fetched yet, later stages make the same checks, or the recommendation page
+reports their result.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 UNLIMITED = 10**9
-MOST_CUT = 0.5  # of a split's responses; with more there is too little whose end is learned
+MOST_TRUNCATED = 0.5  # of a split's responses; with more, too few ends are learned
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """An example with the numbers of tokens of its prompt and of its whole response."""
+    """Line of an example, and tokens of its prompt and of its whole response."""
 
     line: int
     n_prompt: int
@@ -43,10 +43,10 @@ class _Measured:
 
 
 def check_tokens(study: Study, source: Path) -> None:
-    """Refuse examples that the model cannot read as they are meant, or answer.
+    """Refuse examples that do not fit the model's limits.
 
     Args:
-        study: What will run.
+        study: The study that will run.
         source: The file in which its limits can be changed.
 
     Raises:
@@ -56,8 +56,8 @@ def check_tokens(study: Study, source: Path) -> None:
         n_new, window = domain.max_new_tokens, study.evaluation.max_length
         if n_new is not None and n_new >= window:
             raise UserError(
-                f"{source}: max_new_tokens ({n_new}) leaves no room for a prompt within "
-                f"evaluation.max_length ({window}); lower it, or raise that"
+                f"{source}: max_new_tokens ({n_new}) leaves no tokens for a prompt within "
+                f"evaluation.max_length ({window}); lower max_new_tokens, or raise max_length"
             )
         splits = _generate(domain, source)
         for tokenizer in filter(None, (_tokenizer(study, model) for model in study.models)):
@@ -72,7 +72,7 @@ def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
 
 
 def _tokenizer(study: Study, model: str) -> PreTrainedTokenizerBase | None:
-    """That of the model in the cache, or in the user's folder; None if it is yet to be fetched."""
+    """Return the tokenizer from the cache or the user's folder; None if it is not fetched yet."""
     entry = study.model_catalogue[model]
     asset = study.assets.get(str(entry.asset))
     folders = [cache_dir() / "models" / model]
@@ -96,20 +96,20 @@ def _check_domain(
         if split in splits
     }
     _refuse(domain, problems, "change or remove these lines")
-    room = domain.max_new_tokens or "as many as the longest response needs"
+    n_new = domain.max_new_tokens or "as many as the longest response needs"
     _refuse(
         domain,
         _too_long(measured, domain, study),
         f"shorten or remove these lines, or raise training.max_length "
         f"({study.training.max_length}) and evaluation.max_length ({study.evaluation.max_length}, "
-        f"of which max_new_tokens takes {room}) in {source}",
+        f"of which max_new_tokens takes {n_new}) in {source}",
     )
     for split, examples in measured.items():
         _check_ends(split, examples, study.training.max_length, source)
 
 
 def _refuse(domain: DomainSpec, problems: Iterable[tuple[int, str]], fix: str) -> None:
-    """Raise an error that lists problems by their lines; nothing happens if there are none."""
+    """Raise an error that lists problems by line, if there are any."""
     if lines := [f"line {number}: {what}" for number, what in sorted(problems)]:
         raise UserError(f"{jsonl.report(Path(str(domain.data_file)), lines)}\n  {fix}")
 
@@ -119,7 +119,7 @@ def _measure(
     tokenizer: PreTrainedTokenizerBase,
     problems: list[tuple[int, str]],
 ) -> Iterator[_Measured]:
-    """Count tokens; what cannot be tokenized is noted as a problem of its line."""
+    """Count tokens; an example that cannot be tokenized becomes a problem of its line."""
     for example in examples:
         line, record = int(example.meta["line"]), example.to_dict()
         try:
@@ -134,40 +134,37 @@ def _measure(
 def _too_long(
     measured: Mapping[str, Sequence[_Measured]], domain: DomainSpec, study: Study
 ) -> Iterator[tuple[int, str]]:
-    """Prompts that leave no room, and test responses that are longer than an answer may be."""
+    """Yield prompts that leave no tokens for a response, and test responses that are too long."""
     most = study.training.max_length - 1
     test = measured.get("test", ())
     kept = [min(e.n_response, study.training.max_length - e.n_prompt) for e in test]
-    room = domain.max_new_tokens or max(kept, default=0)
-    limits = {"train": most, "test": min(most, study.evaluation.max_length - room)}
+    n_new = domain.max_new_tokens or max(kept, default=0)
+    limits = {"train": most, "test": min(most, study.evaluation.max_length - n_new)}
     for split, examples in measured.items():
         for example in examples:
             if example.n_prompt > limits[split]:
-                yield (
-                    example.line,
-                    (
-                        f"the prompt has {example.n_prompt} tokens, and more than {limits[split]} "
-                        "leave no room for a response"
-                    ),
-                )
+                what = f"the prompt has {example.n_prompt} tokens, and more than {limits[split]}"
+                yield example.line, f"{what} leave none for a response"
     for example, n_kept in zip(test, kept, strict=True):
-        if n_kept > room:
-            what = f"the response has {example.n_response} tokens, max_new_tokens is {room}"
+        if n_kept > n_new:
+            what = f"the response has {example.n_response} tokens, max_new_tokens is {n_new}"
             yield example.line, what
 
 
 def _check_ends(split: str, examples: Sequence[_Measured], max_length: int, source: Path) -> None:
-    """Say how many responses lose their end; refuse if those are most."""
-    cut = sorted(e.line for e in examples if e.n_prompt + e.n_response > max_length)
-    if not cut:
+    """Warn of responses that are truncated; refuse if most are."""
+    truncated = sorted(e.line for e in examples if e.n_prompt + e.n_response > max_length)
+    if not truncated:
         return
     needed = max(e.n_prompt + e.n_response for e in examples)
     text = (
-        f"{len(cut)} of {len(examples)} {split} responses ({len(cut) / len(examples):.0%}) are cut "
-        f"at training.max_length ({max_length} tokens), so their ends are not "
-        f"{'learned' if split == 'train' else 'scored'} (lines {listing(cut)}); {needed} would "
-        f"hold all: raise it and evaluation.max_length in {source}, or shorten them"
+        f"{len(truncated)} of {len(examples)} {split} responses "
+        f"({len(truncated) / len(examples):.0%}) are truncated at training.max_length "
+        f"({max_length} tokens), so their ends are not "
+        f"{'learned' if split == 'train' else 'scored'} (lines {listing(truncated)}); "
+        f"{needed} would suffice for all: raise it and evaluation.max_length in {source}, "
+        "or shorten the responses"
     )
-    if len(cut) >= MOST_CUT * len(examples):
+    if len(truncated) >= MOST_TRUNCATED * len(examples):
         raise UserError(text)
     logger.warning("warning: %s", text)

@@ -1,6 +1,6 @@
-"""Whether what a study is made from fits together and is pinned; checked before any job.
+"""Checks before any job: whether the parts of a study fit together and its assets are pinned.
 
-No torch here: Snakemake imports this module for every dry run.
+No torch here: Snakemake imports this module while it plans.
 """
 
 from __future__ import annotations
@@ -11,16 +11,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sft_tradeoff.assets.spec import UNPINNED, HubAsset
-from sft_tradeoff.study.config import SCHEMA_PATH, SUITE, Study, load_study, study_schema
+from sft_tradeoff.study.config import (
+    SCHEMA_PATH,
+    SUITE,
+    TEMPLATE_PATH,
+    Study,
+    load_study,
+    study_schema,
+)
 from sft_tradeoff.study.key_tables import KEYS_PATH, key_tables
 from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.human_eval import NO_PERMISSION
 from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.validation import ConfigError, closest
 
 
 def check_domains(study: Study, source: str) -> None:
-    """Refuse a domain whose test data are also general benchmarks.
+    """Refuse a domain whose test data are also part of the general suite.
 
     Args:
         study: A valid study.
@@ -40,10 +48,10 @@ def check_domains(study: Study, source: str) -> None:
 
 
 def unpinned_assets(study: Study, source: str) -> str:
-    """What is missing before a study can run: commits of hub repositories; empty if nothing is.
+    """Return what is missing before a study can run: commits of hub repositories; empty if none is.
 
-    A study without them can be planned, but nobody could repeat its results: files at the hub
-    change.
+    A study without them can be planned, but its results could not be repeated, because files on
+    the hub change.
     """
     lines = [
         f"{source}: assets.{name}.revision: the commit of {asset.repo} is not pinned; copy the "
@@ -66,12 +74,12 @@ def _used_assets(study: Study) -> Iterator[str]:
 
 
 def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
-    """Check what a study refers to outside itself, before any job.
+    """Check the tasks, files and scores that a study refers to, before any job.
 
     Args:
         study: A valid study.
         source: Name of its file; the results' folder must have the same name.
-        benchmarks: Known general benchmarks, by name.
+        benchmarks: Known tasks of the general suite, by name.
 
     Raises:
         ConfigError: Naming file, key, value and fix.
@@ -109,8 +117,8 @@ def _check_tolerance(study: Study, source: str, benchmarks: Mapping[str, Benchma
     for measure in study.tolerance:
         if not measured[measure]:
             raise ConfigError(
-                f"{source}: tolerance: {measure} is measured by none of evaluation.tasks; take it "
-                "out, or add a task that does"
+                f"{source}: tolerance: no task of evaluation.tasks measures {measure}; remove it, "
+                "or add a task that does"
             )
 
 
@@ -130,7 +138,7 @@ def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark
 
 
 def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
-    """A range of a score that does not exist would never be looked at."""
+    """Refuse the range of a score that does not exist, because it would never be checked."""
     for model in study.models:
         for key in study.model_catalogue[model].expected:
             benchmark, _, metric = key.partition(".")
@@ -150,16 +158,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Validate study files, or write the schema and the tables of keys."""
-    if args.write_schema:
-        SCHEMA_PATH.parent.mkdir(parents=True, exist_ok=True)
-        SCHEMA_PATH.write_text(study_schema())
-        KEYS_PATH.write_text(key_tables())
+    """Check every study file and report each, or write the schema and the tables of keys."""
+    with run_main("check"):
+        if args.write_schema:
+            SCHEMA_PATH.parent.mkdir(parents=True, exist_ok=True)
+            SCHEMA_PATH.write_text(study_schema())
+            KEYS_PATH.write_text(key_tables())
+        results = [_is_valid(path) for path in args.studies]
+        if not all(results):
+            sys.exit(1)
+
+
+def _is_valid(path: str) -> bool:
+    """Check one study file and print what was found."""
     try:
-        for path in args.studies:
-            study = load_study(path)
-            check_files(study, path, BENCHMARKS)
-            check_domains(study, path)
-            print(f"{path}: valid study {study.study!r}")
+        study = load_study(path)
+        is_template = Path(path).resolve() == TEMPLATE_PATH.resolve()
+        if is_template:  # make own replaces the path of its data
+            domains = tuple(d.model_copy(update={"path": None}) for d in study.domains)
+            study = study.model_copy(update={"domains": domains})
+        check_files(study, path, BENCHMARKS)
+        check_domains(study, path)
     except ConfigError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        return False
+    print(f"{path}: valid {'template for make own' if is_template else f'study {study.study!r}'}")
+    return True

@@ -1,9 +1,8 @@
-"""Studies: the single source of truth of every setting, checked before any job starts.
+"""Studies: the single source of all settings, checked before any job starts.
 
-A study file names models, domains, methods, learning rates and seeds; it is parsed into the frozen
+A study file names models, domains, methods, learning rates and seeds. It is parsed into the frozen
 models below, which also generate ``workflow/schemas/study.schema.json``
-(``sft-tradeoff check --write-schema``). No torch here: Snakemake imports this module
-for every dry run.
+(``sft-tradeoff check --write-schema``). No torch here: Snakemake imports this module to plan jobs.
 """
 
 from __future__ import annotations
@@ -35,11 +34,13 @@ from sft_tradeoff.system.validation import ConfigError, closest, explain
 
 SCHEMA_PATH = Path("workflow/schemas/study.schema.json")
 CATALOGUE_PATH = Path("config/catalogue.yaml")
+STUDIES = Path("config/studies")
+TEMPLATE_PATH = STUDIES / "own.yaml"  # of studies for the user's own data
 SUITE = "general"  # name of the group of tasks in lm-eval
 
 
 class Study(Settings):
-    """One study: what is trained and measured. See ``config/README.md`` for the keys."""
+    """One study: what it trains and measures. See ``config/README.md`` for the keys."""
 
     study: Name
     description: str = ""
@@ -105,7 +106,7 @@ class Study(Settings):
         return self
 
     def trained_method(self, method: MethodSpec) -> MethodSpec:
-        """Return the method whose runs hold the trained weights: itself, or what it averages."""
+        """Return the method that trains the weights: itself, or the one that it averages."""
         if METHODS[method.name].merge is None:
             return method
         trained = {str(m.label): m for m in self.methods if METHODS[m.name].merge is None}
@@ -125,7 +126,7 @@ class Study(Settings):
         return trained[source]
 
     def model_digest(self, name: str) -> str:
-        """Hash of what a model is made of, so that another θ0 repeats whatever used it."""
+        """Return a hash of a model's sources, so that a different θ0 repeats all that used it."""
         spec = self.model_catalogue[name]
         asset = self.assets[spec.asset] if spec.asset else None
         text = f"{MODEL_RECIPE_VERSION} {spec.model_dump_json(exclude={'expected'})}"
@@ -134,7 +135,7 @@ class Study(Settings):
 
 
 def _refuse_repeats(key: str, values: Iterable[Any], name: Callable[[Any], str]) -> None:
-    """Refuse values that are the same in the names of runs, which would be one run."""
+    """Refuse values that look the same in the names of runs."""
     found: dict[str, Any] = {}
     for value in values:
         if (text := name(value)) in found:
@@ -145,13 +146,13 @@ def _refuse_repeats(key: str, values: Iterable[Any], name: Callable[[Any], str])
             )
             raise ValueError(
                 f"{key}: {what}, which would make duplicate runs; remove one"
-                + (" or give it a 'label' of its own" if key.endswith("(label)") else "")
+                + (" or give it another 'label'" if key.endswith("(label)") else "")
             )
         found[text] = value
 
 
 def parse_study(data: Mapping[str, Any], source: str) -> Study:
-    """Validate the content of a study file, with the catalogue's models and assets added.
+    """Validate the content of a study file together with the catalogue's models and assets.
 
     Args:
         data: The merged YAML mapping.
@@ -176,12 +177,17 @@ def read_catalogue() -> dict[str, dict[str, Any]]:
     """Read the models and assets that every study can name, under ``models`` and ``assets``.
 
     Raises:
-        ConfigError: If the file has another form.
+        ConfigError: If the file has another form, or this is not the project's folder.
     """
-    catalogue = read_yaml(CATALOGUE_PATH)
+    try:
+        catalogue = read_yaml(CATALOGUE_PATH)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{CATALOGUE_PATH}: not found in {Path.cwd()}; run the command in the project's folder"
+        ) from None
     parts = ("assets", "models")
     if not isinstance(catalogue, dict) or set(catalogue) != set(parts):
-        raise ConfigError(f"{CATALOGUE_PATH}: needs the keys 'assets' and 'models', and no other")
+        raise ConfigError(f"{CATALOGUE_PATH}: needs exactly the keys 'assets' and 'models'")
     for part in parts:
         if not isinstance(catalogue[part], dict):
             raise ConfigError(f"{CATALOGUE_PATH}: {part}: must map names to entries")
@@ -189,21 +195,35 @@ def read_catalogue() -> dict[str, dict[str, Any]]:
 
 
 def _added(known: dict[str, Any], own: Any) -> Any:
-    """The catalogue's entries and the study's; what is not a mapping is left to the validation."""
+    """Merge the catalogue's entries and the study's; validation reports what is not a mapping."""
     return {**known, **(own or {})} if own is None or isinstance(own, Mapping) else own
 
 
 def load_study(path: str | Path) -> Study:
-    """Read and validate a study file; see :func:`parse_study`."""
+    """Read and validate a study file; see :func:`parse_study`.
+
+    Raises:
+        ConfigError: Also if there is no such file; the message names similar ones.
+    """
     try:
         data = read_yaml(path)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such study file; see config/studies/") from None
+        raise ConfigError(_no_study(Path(path))) from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: a study is a mapping of keys, got {type(data).__name__}")
     return parse_study(data, str(path))
 
 
+def _no_study(path: Path) -> str:
+    names = [other.stem for other in path.parent.glob("*.yaml")]
+    if not names:
+        return (
+            f"{path}: not found, and there is no other study in this folder (relative to "
+            f"{Path.cwd()}); run the command in the project's folder"
+        )
+    return f"{path}: no such study; {closest(path.stem, names)}"
+
+
 def study_schema() -> str:
-    """JSON schema of a study file, as text."""
+    """Return the JSON schema of a study file as text."""
     return json.dumps(Study.model_json_schema(), indent=2, ensure_ascii=False) + "\n"

@@ -1,18 +1,58 @@
-"""Numbers as they are written in names and on command lines."""
+"""Text forms of numbers in names, study files and command lines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Collection, Mapping
+
+from sft_tradeoff.system.validation import closest
 
 
 def measures_text(numbers: Mapping[str, float] | str) -> str:
-    """Numbers by measure as one text, ``bits_per_byte=0.01``, as a command line takes them."""
+    """Return numbers by measure as a command-line value such as ``bits_per_byte=0.01``."""
     if isinstance(numbers, str):
         return numbers
     return " ".join(f"{measure}={number}" for measure, number in numbers.items())
 
 
+def parse_measures(text: str, known: Collection[str]) -> dict[str, float]:
+    """Read ``measure=number ...``, as command lines and study files give it.
+
+    Args:
+        text: The setting; commas may separate its parts.
+        known: Measures that it can name.
+
+    Raises:
+        ValueError: If a measure is unknown or given twice, or its number is not in [0, 1].
+    """
+    found: dict[str, float] = {}
+    example = f"{next(iter(known))}=0.01"
+    if re.search(r"\d,\d", text):
+        raise ValueError(
+            f"{text!r} has a comma between digits; write numbers with a point, e.g. {example}"
+        )
+    for part in text.replace(",", " ").split():
+        name, _, number = part.partition("=")
+        if name not in known:
+            raise ValueError(
+                f"{part!r} is not measure=number, e.g. {example}; {closest(name, known)}"
+            )
+        if name in found:
+            raise ValueError(f"{name} is given twice; remove {part!r}")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = math.nan
+        if not 0 <= found[name] <= 1:
+            raise ValueError(
+                f"{part!r} is not a number from 0 to 1; give it in the measure's unit, an accuracy "
+                "as a fraction (accuracy=0.01 is one point)"
+            )
+    return found
+
+
 def format_learning_rate(value: float) -> str:
-    """Shortest spelling of a learning rate in ten digits, for names: ``1e-05`` -> ``1e-5``."""
+    """Return the shortest form of a learning rate, to ten digits: ``1e-05`` -> ``1e-5``."""
     mantissa, exponent = f"{value:.9e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

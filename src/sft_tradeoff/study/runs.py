@@ -1,7 +1,7 @@
 """The run table: one row per (model, domain, method, hyperparameters, learning rate, seed).
 
-Each run gets a resolved configuration; training and evaluation read nothing else, and write it into
-their results. No torch here: Snakemake imports this module for every dry run.
+Each run has a resolved configuration, the only settings that training and evaluation read; they
+write it into their results. No torch here: Snakemake imports this module while it plans.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from sft_tradeoff.system.validation import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-# Raised by hand whenever a change of the code changes the numbers: it is part of every resolved
-# configuration, so that Snakemake repeats exactly the jobs concerned.
+# Raise these when a change of the code changes the numbers: they are part of every resolved
+# configuration, so Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
 EVALUATE_RECIPE_VERSION = 4
-LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are longer by up to 30
-
+LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
 
@@ -52,13 +51,13 @@ class RunConfig(Strict):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether θ0's per-token losses must be computed before this run."""
+        """Whether this run reads θ0's per-token losses."""
         options = METHODS[self.method.name].options(**self.method.options)
         return "reference_nll" in options.needs
 
 
 class EvaluationConfig(Strict):
-    """Everything that determines the evaluation of one checkpoint."""
+    """Everything that determines one evaluation."""
 
     run: str
     model: str
@@ -70,12 +69,12 @@ class EvaluationConfig(Strict):
 
 
 def read_config(model: type[C], text: str) -> C:
-    """Read a resolved configuration from JSON text, or from the file that the text names."""
+    """Read a resolved configuration from JSON text or from a file."""
     return model.model_validate_json(text if text.startswith("{") else Path(text).read_text())
 
 
 def base_run(model: str) -> str:
-    """Name of the untrained model θ0 in the run table."""
+    """Return the name of the untrained model θ0 in the run table."""
     return f"{model}.base"
 
 
@@ -83,7 +82,7 @@ def expand_runs(study: Study) -> list[RunConfig]:
     """Expand a study to its training runs, in a stable order.
 
     Raises:
-        ConfigError: If two runs would be the same but for their label, or a run's name is too long.
+        ConfigError: If two runs differ only in their label, or a run's name is too long.
     """
     runs = []
     for model, domain, method in itertools.product(study.models, study.domains, study.methods):
@@ -113,15 +112,15 @@ def _run_name(method: MethodSpec, model: str, domain: str, rate: float, seed: in
 
 
 def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
-    """Two labels for one setting would train the same thing twice."""
+    """Refuse two labels for one setting, which would train the same run twice."""
     seen: dict[str, str] = {}
     for run in runs:
         if len(run.run) > LONGEST_RUN_NAME:
             raise ConfigError(
-                f"study {study.study!r}: the name of run {run.run!r} has {len(run.run)} letters, "
-                f"more than {LONGEST_RUN_NAME}, and a folder is called after it; shorten the name "
-                f"of model {run.model!r}, or set a shorter 'label' for domain {run.domain.label!r} "
-                f"or method {run.method.label!r}"
+                f"study {study.study!r}: the name of run {run.run!r} has {len(run.run)} "
+                f"characters, more than {LONGEST_RUN_NAME}, and is the name of a folder; shorten "
+                f"the name of model {run.model!r}, or set a shorter 'label' for domain "
+                f"{run.domain.label!r} or method {run.method.label!r}"
             )
         content = run.model_copy(
             update={
@@ -132,14 +131,14 @@ def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
         ).model_dump_json()
         if content in seen:
             raise ConfigError(
-                f"study {study.study!r}: runs {seen[content]!r} and {run.run!r} are the same "
-                "apart from their label; remove one"
+                f"study {study.study!r}: runs {seen[content]!r} and {run.run!r} differ only in "
+                "their label; remove one"
             )
         seen[content] = run.run
 
 
 def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
-    """What is evaluated: θ0 on every domain, each run on its own domain; both on the suite."""
+    """Return the evaluations: θ0 on every domain, each run on its own domain, both on the suite."""
     configs = {
         base_run(model): EvaluationConfig(
             run=base_run(model),
@@ -147,7 +146,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             model_digest=study.model_digest(model),
             domains=study.domains,
             evaluation=study.evaluation,
-            # Known for plain prompts only.
+            # The expected scores are for plain prompts only.
             expected={}
             if study.evaluation.chat_template
             else study.model_catalogue[model].expected,
@@ -166,8 +165,8 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
 
 
 def run_table(study: Study) -> pd.DataFrame:
-    """One row per run, θ0 included, with the columns that tables and figures group by."""
-    import pandas as pd  # training would wait half a second for it
+    """Return one row per run, θ0 included, with the columns that tables and figures group by."""
+    import pandas as pd  # takes half a second, and training does not need it
 
     columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
     rows: list[tuple[Any, ...]] = [
@@ -183,7 +182,7 @@ def run_table(study: Study) -> pd.DataFrame:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff runs``."""
     parser.add_argument("--study", required=True, help="study file, or a resolved study as JSON")
-    parser.add_argument("--out", type=Path, help="CSV to write; without it the table is printed")
+    parser.add_argument("--out", type=Path, help="CSV to write; default: print the table")
 
 
 def main(args: argparse.Namespace) -> None:

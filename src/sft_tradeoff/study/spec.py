@@ -1,12 +1,13 @@
-"""The parts of a study file: material, domains, methods, training and evaluation.
+"""The parts of a study file: methods, learning rates, training and evaluation.
 
-No torch here: Snakemake imports this module for every dry run.
+No torch here: Snakemake imports this module while it plans.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.strict import LONGEST_NAME, Settings
 from sft_tradeoff.system.validation import closest, explain
 
@@ -27,39 +29,36 @@ LearningRate = Annotated[float, Field(gt=0, lt=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-def _measures(value: Any) -> Any:
-    """Read ``bits_per_byte=0.01 accuracy=0.02`` as a mapping, as on the command line."""
-    if not isinstance(value, str):
-        return value
-    found: dict[str, str] = {}
-    for part in value.replace(",", " ").split():
-        name, _, number = part.partition("=")
-        if name in found:
-            raise ValueError(f"{name} is given twice; remove {part!r}")
-        found[name] = number
-    return found
+General = Literal["bits_per_byte", "accuracy"]
+OfDomain = Literal["accuracy", "nll"]
+
+
+def _reader(measure: Any) -> Callable[[Any], Any]:
+    """Validator that reads ``bits_per_byte=0.01 accuracy=0.02`` as a mapping."""
+    known = get_args(measure)
+    return lambda value: parse_measures(value, known) if isinstance(value, str) else value
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]
-_Tolerance = dict[Literal["bits_per_byte", "accuracy"], _Share]
-_SmallestGain = dict[Literal["accuracy", "nll"], _Share]
 ToleranceSpec = Annotated[
-    _Tolerance, BeforeValidator(_measures, json_schema_input_type=_Tolerance | str)
+    dict[General, _Share],
+    BeforeValidator(_reader(General), json_schema_input_type=dict[General, _Share] | str),
 ]
 SmallestGainSpec = Annotated[
-    _SmallestGain, BeforeValidator(_measures, json_schema_input_type=_SmallestGain | str)
+    dict[OfDomain, _Share],
+    BeforeValidator(_reader(OfDomain), json_schema_input_type=dict[OfDomain, _Share] | str),
 ]
 
 
 class MethodSpec(Settings):
-    """A method of the registry with the options that differ from its defaults."""
+    """A method of the registry with its options."""
 
     name: str
     label: MethodLabel | None = Field(None, description="name in paths and figures; default: name")
     options: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
         default_factory=dict,
-        exclude=True,  # a study replaces it by one method per combination
+        exclude=True,  # the study expands it to one method per combination
         description="option -> values to try; the values become part of the label",
     )
 
@@ -82,7 +81,7 @@ class MethodSpec(Settings):
             raise ValueError(f"method {self.name!r}: {text}") from error
 
     def expanded(self) -> list[MethodSpec]:
-        """One method per combination of the grid's values."""
+        """Return one method per combination of the grid's values."""
         if not self.grid:
             return [self]
         both = self.grid.keys() & self.options.keys()
@@ -102,12 +101,12 @@ class MethodSpec(Settings):
 
 
 def _short(value: Any) -> str:
-    """Value of an option as part of a label."""
+    """Return an option's value as part of a label."""
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 class LearningRates(Settings):
-    """Learning rates per parameterization; adapters need about 10-100 times larger ones."""
+    """Learning rates per parameterization; adapters need rates about 10-100 times as large."""
 
     full: tuple[LearningRate, ...] = ()
     adapter: tuple[LearningRate, ...] = ()
@@ -131,7 +130,9 @@ class TrainingSpec(Settings):
         description="fp32_master: bfloat16 compute, float32 parameters and updates",
     )
     gradient_checkpointing: bool = False
-    processes: int = Field(1, ge=1, description="processes of one run, on a GPU each if there are")
+    processes: int = Field(
+        1, ge=1, description="processes of one run, each on its own GPU if there are GPUs"
+    )
     sharding: Literal["none", "fsdp"] = Field(
         "none",
         description="fsdp: processes share parameters, gradients and optimizer state; none: each "
@@ -162,23 +163,21 @@ class TrainingSpec(Settings):
 
 
 class EvaluationSpec(Settings):
-    """General benchmark suite: task name -> number of items (null: all)."""
+    """General suite, as task name -> number of items (null: all), and how it is asked."""
 
     tasks: dict[str, int | None] = Field(default_factory=dict)
     batch_size: int = Field(
-        32, ge=1, description="prompts generated together at least; see batch_tokens"
+        32, ge=1, description="minimum number of prompts generated together; see batch_tokens"
     )
     batch_tokens: int = Field(
         4096,
         ge=1,
-        description="tokens per pass, and of prompts and answers generated together if these are "
+        description="tokens per pass, and of prompts and answers generated together if that allows "
         "more than batch_size; scores depend on it in the last digits",
     )
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     max_length: int = Field(1024, ge=8, description="window in tokens")
-    backend: Literal["hf", "vllm"] = Field(
-        "hf", description="vllm: for GPUs, must be installed apart"
-    )
+    backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
     chat_template: bool = Field(
         False, description="put the general suite's prompts into the model's chat template"
     )

@@ -1,9 +1,7 @@
-"""Memory that is kept, and memory that is given back.
+"""Keep memory that tensors free in the C library, or return it to the kernel.
 
-What tensors free is kept in the C library for the next tensors.
-
-By default glibc gives every large block back to the kernel, which clears its pages again when the
-next tensor of the same size needs them: up to half of the time of an element-wise operation.
+By default glibc returns every large block to the kernel, which clears the pages again for the next
+tensor of the same size: up to half of the time of an element-wise operation.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory in the process, in one pool; without effect where libc is not glibc."""
+    """Keep freed memory in the process, in one pool; no effect unless libc is glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, NEVER)
@@ -30,15 +28,15 @@ def keep_freed_memory() -> None:
 
 
 def drop_pages(tensor: Tensor) -> None:
-    """Give the memory of a tensor on the CPU back to the kernel, whoever else holds the tensor.
+    """Return the memory of a CPU tensor to the kernel, even if others still refer to the tensor.
 
-    Of a tensor that lies in a mapped file, a later reader gets the file's content again; of any
-    other one, zeros. Only for what nobody reads again. Without effect elsewhere than on Linux.
+    Only for tensors that are not read again: a tensor in a mapped file would have the file's
+    content, any other zeros. No effect except on Linux.
     """
     if sys.platform != "linux":
         return
     page = mmap.PAGESIZE
-    start = -(-tensor.data_ptr() // page) * page  # whole pages that hold nothing else
+    start = -(-tensor.data_ptr() // page) * page  # only pages that hold nothing else
     end = (tensor.data_ptr() + tensor.nbytes) // page * page
     if start < end:
         madvise = ctypes.CDLL(None).madvise

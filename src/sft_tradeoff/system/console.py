@@ -1,4 +1,4 @@
-"""How every stage talks: log lines on stderr, one clear line for an error the user can fix."""
+"""Log lines of every stage on stderr, and one clear line for an error that the user can fix."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
+IN_PROJECT = Path("config/catalogue.yaml")  # a file that marks the project's folder
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -20,10 +22,10 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def quick_start() -> Iterator[None]:
-    """Import libraries and load a model without looking for garbage.
+    """Import libraries and load a model without garbage collection.
 
-    A million objects that stay would be looked through again and again, and once more at the end of
-    the process: together a fifth of the time of a process that does nothing else.
+    The collector would traverse a million permanent objects again and again, and once more at
+    exit: a fifth of the time of a process that does nothing else.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -39,8 +41,8 @@ def quick_start() -> Iterator[None]:
 def run_main(stage: str) -> Iterator[None]:
     """Run a stage's ``main``: set up logging, and end with exit code 1 on any error.
 
-    A :class:`UserError`, a full disk and a file that went away are one line; anything else is a
-    defect and keeps its traceback. Third-party libraries are quiet unless they warn.
+    A :class:`UserError`, a full disk and a missing file are reported in one line; anything else is
+    a defect and keeps its traceback. Third-party libraries are quiet unless they warn.
 
     Args:
         stage: Label of the log lines, e.g. the run's name.
@@ -50,7 +52,7 @@ def run_main(stage: str) -> Iterator[None]:
     )
     for name in ("sft_tradeoff", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
-    # lm-eval warns at every start about things that are as intended (a model object, no few-shot).
+    # lm-eval warns at every start about what is intended (a model object, no few-shot examples).
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
@@ -58,15 +60,21 @@ def run_main(stage: str) -> Iterator[None]:
     except UserError as error:
         logger.error("error: %s", error)
         sys.exit(1)
-    except FileNotFoundError as error:  # inputs are there when a stage starts
+    except FileNotFoundError as error:
         what = error.filename or " ".join(str(error).split())
-        logger.error("error: a file is gone (%s); run the same command again to have it anew", what)
+        logger.error("error: file not found: %s; %s", what, _find_it())
         sys.exit(1)
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
-        logger.error(
-            "error: cannot use %s: %s; free some space (or choose a writable folder) and run "
-            "the same command again", error.filename or "the output", error.strerror,
-        )  # fmt: skip
+        what = error.filename or "the output"
+        fix = "free some space (or choose a writable folder) and run the same command again"
+        logger.error("error: cannot use %s: %s; %s", what, error.strerror, fix)
         sys.exit(1)
+
+
+def _find_it() -> str:
+    """What helps against a missing file."""
+    if not IN_PROJECT.is_file():
+        return f"{Path.cwd()} is not the project's folder; run the command in the project's folder"
+    return "correct the path, or run the same command again if the workflow makes this file"

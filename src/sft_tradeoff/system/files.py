@@ -1,8 +1,8 @@
-"""Files that are either whole or absent, and whose damage shows before anything is read.
+"""Files that are either complete or absent, and whose damage is detected before they are read.
 
-A file that a later stage trusts has a checksum file, ``.<name>.sha256``, next to it. No format does
-that itself: archives check their members but not the directory that says where they are,
-Parquet checks pages but not their headers, and a wrong digit in a text is another number.
+A file that a later stage relies on has a checksum file, ``.<name>.sha256``, next to it. No file
+format detects all damage: archives check their members but not their directory, Parquet checks
+pages but not their headers, and a wrong digit in a text file is another number.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class DamagedFileError(UserError):
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` that becomes ``path`` if the block succeeds.
+    """Yield a temporary path that is renamed to ``path`` if the block succeeds.
 
-    A reader, a killed job or a full disk never meets half a file under the final name. The
-    temporary file lies in the same folder (renaming is atomic within one file system only) and is
-    removed on error.
+    No reader ever sees an incomplete file under the final name, even after a kill or on a full
+    disk. The temporary file is in the same folder, because renaming is atomic only within one file
+    system, and is removed on error.
 
     Args:
-        path: The final name; missing parent folders are made.
+        path: The final path; missing parent folders are created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,17 +54,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def raise_disk_error(folder: Path, error: Exception) -> None:
-    """Raise the system's own error where a library hides that the disk took no more.
+    """Raise the system's own error where a library hides that the disk is full.
 
-    Some say only that a file has another length than they wrote. So while what they wrote is still
-    there, a few more bytes are tried.
+    Some libraries only report that a file has an unexpected length. So a few more bytes are written
+    while the incomplete file still exists.
 
     Args:
         folder: Where the library wrote.
         error: What it raised.
 
     Raises:
-        OSError: If the folder takes nothing.
+        OSError: If nothing can be written to the folder.
     """
     if isinstance(error, OSError):
         return
@@ -80,7 +80,7 @@ def raise_disk_error(folder: Path, error: Exception) -> None:
 
 
 def checksum_path(path: str | Path) -> Path:
-    """Path of a file's checksum file, in the format of ``sha256sum --check``."""
+    """Return the path of a file's checksum file, which ``sha256sum --check`` can read."""
     return Path(path).with_name(f".{Path(path).name}.sha256")
 
 
@@ -88,8 +88,8 @@ def checksum_path(path: str | Path) -> Path:
 def path_with_checksum(path: str | Path) -> Iterator[Path]:
     """Like :func:`atomic_path`, and write the file's checksum next to it.
 
-    The old checksum is removed first and the new one written last: a kill leaves at worst a file
-    without a checksum, never a good file with the checksum of another.
+    The old checksum is removed first and the new one written last, so a kill leaves at worst a file
+    without a checksum, never a good file with another one's checksum.
     """
     checksum = checksum_path(path)
     with atomic_path(path) as temporary:
@@ -103,7 +103,7 @@ def verify_checksum(path: str | Path) -> None:
     """Compare a file with its checksum, if it has one; a user's own file has none.
 
     Raises:
-        DamagedFileError: If any byte is not as it was written.
+        DamagedFileError: If they differ.
     """
     if checksum_path(path).is_file():
         _compare(path, sha256_of(path))
@@ -126,7 +126,7 @@ def atomic_write_text(path: str | Path, text: str, *, checksum: bool = False) ->
 def atomic_write_json(path: str | Path, data: Any, *, checksum: bool = False) -> None:
     """Write ``data`` as indented JSON, atomically.
 
-    NaN is written as ``NaN``: a missing score stays recognizable, it never becomes 0.
+    NaN is written as ``NaN``, so that a missing score does not become 0.
     """
     atomic_write_text(
         path, json.dumps(data, indent=2, ensure_ascii=False) + "\n", checksum=checksum
@@ -134,16 +134,16 @@ def atomic_write_json(path: str | Path, data: Any, *, checksum: bool = False) ->
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON, once sure that it is as it was written; see :func:`verify_checksum`."""
+    """Read JSON after checking the file; see :func:`verify_checksum`."""
     verify_checksum(path)
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def open_hashed(path: str | Path) -> tuple[TextIO, str]:
-    """Text of a UTF-8 file, and the SHA-256 of the very bytes that hold it: it is read once.
+    """Read a UTF-8 file once and return its text with the SHA-256 of the same bytes.
 
     Raises:
-        DamagedFileError: If it has a checksum that its bytes do not match.
+        DamagedFileError: If it has a checksum that differs.
     """
     content = Path(path).read_bytes()
     digest = hashlib.sha256(content).hexdigest()

@@ -1,16 +1,16 @@
-"""Run a command on GPUs of its own, so that the jobs of one machine never share a device.
+"""Run a command with exclusive GPUs, so that the jobs of one machine never share a device.
 
-A device is held by a socket bound to a name made of its UUID. The kernel gives such a name to one
-process at a time, whatever its user and its Snakemake (within one network namespace: not across
-containers), and takes it back when the last descriptor of the socket is closed. So a killed job
-leaves nothing behind, and there is no lock file to write, to clean up or to lose on a network disk.
+A device is held by a socket that is bound to a name containing its UUID. The kernel gives such a
+name to one process at a time, across users and Snakemake runs (within one network namespace, so not
+across containers), and releases it when the last descriptor of the socket is closed. A killed job
+leaves nothing behind, and there is no lock file to clean up or to lose on a network disk.
 
-The command replaces this process and inherits the descriptors. What it forks inherits them too
-(data loaders), and keeps the device taken after its parent's death: it may still hold the device's
-memory. Programs that it executes get none; the ranks that a launcher starts end with the launcher.
+The command replaces this process and inherits the descriptors. Processes that it forks, such as
+data loaders, inherit them too and hold the device after their parent's death, because they may
+still use its memory. Programs that it executes do not; the ranks of a launcher end with it.
 
-Devices are chosen among those of ``CUDA_VISIBLE_DEVICES``, be it the user's or a batch system's,
-numbered as ``nvidia-smi`` numbers them. Without a GPU the command simply runs.
+Devices are chosen from ``CUDA_VISIBLE_DEVICES``, whether the user or a batch system has set it, and
+numbered as by ``nvidia-smi``. Without a GPU the command simply runs.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Device(NamedTuple):
     """A GPU.
 
     Args:
-        name: How ``CUDA_VISIBLE_DEVICES`` names it.
-        identity: The same in every process of the machine, whatever is visible to it.
+        name: Its name in ``CUDA_VISIBLE_DEVICES``.
+        identity: The same in every process of the machine, whatever devices it sees.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Device(NamedTuple):
 
 
 def n_visible(environment: Mapping[str, str], nodes: Path = Path("/dev")) -> int:
-    """Count the visible GPUs, without asking the driver: for the planning of jobs.
+    """Count the visible GPUs without asking the driver, to plan jobs.
 
     Args:
         environment: Variables of this process.
@@ -73,7 +73,7 @@ def visible_devices(
 
     Args:
         environment: Variables of this process.
-        listing: What ``nvidia-smi -L`` prints; if that is nothing, device nodes are counted.
+        listing: Output of ``nvidia-smi -L``; if it is empty, device nodes are counted.
         nodes: Folder of the device nodes.
     """
     found = [Device(*match) for match in LISTED.findall(listing)]
@@ -83,7 +83,7 @@ def visible_devices(
     by_name = {device.name: device for device in present}
     chosen: list[Device] = []
     for entry in _entries(environment[VISIBLE]):
-        if not entry.isdigit():  # a UUID, or as much of its beginning as is unique
+        if not entry.isdigit():  # a UUID, or a unique prefix of one
             whole = [d.identity for d in present if d.identity.startswith(entry)]
             chosen.append(Device(entry, whole[0] if len(whole) == 1 else entry))
         elif entry in by_name:
@@ -94,7 +94,7 @@ def visible_devices(
 
 
 def _entries(visible: str) -> list[str]:
-    """Devices of a list; as for CUDA, the first that cannot be one (empty, −1) ends it."""
+    """Return the devices of a list; as in CUDA, the first invalid one (empty, −1) ends it."""
     entries: list[str] = []
     for entry in map(str.strip, visible.split(",")):
         if not re.match(r"\d+$|GPU-|MIG-", entry):
@@ -104,17 +104,17 @@ def _entries(visible: str) -> list[str]:
 
 
 def _numbered(nodes: Path) -> list[str]:
-    """Numbers of the device nodes ``nvidia0``, ``nvidia1``, ..., in order."""
+    """Return the numbers of the device nodes ``nvidia0``, ``nvidia1``, ..., in order."""
     names = (node.name.removeprefix("nvidia") for node in nodes.glob("nvidia[0-9]*"))
     return sorted((name for name in names if name.isdigit()), key=int)
 
 
 def driver_listing() -> str:
-    """Return what ``nvidia-smi -L`` prints; nothing where there is no such program or driver.
+    """Return the output of ``nvidia-smi -L``; empty without such a program or driver.
 
     Raises:
-        LeaseError: If it does not answer. A device known by its number would be another one than
-            the same known by its UUID, and two jobs could hold it.
+        LeaseError: If it does not answer. One job would know a device by its number and another by
+            its UUID, and both could hold it.
     """
     try:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
@@ -131,7 +131,7 @@ def take(devices: Sequence[Device], n_gpus: int) -> dict[Device, socket.socket] 
     """Hold the first free devices until the returned sockets are closed.
 
     Returns:
-        Sockets by device; None, and none is held, if fewer than ``n_gpus`` are free.
+        Sockets by device; None if fewer than ``n_gpus`` are free, and then none is held.
     """
     held: dict[Device, socket.socket] = {}
     for device in devices:
@@ -160,18 +160,18 @@ def wait_for(devices: Sequence[Device], n_gpus: int) -> dict[Device, socket.sock
     """Hold devices as soon as enough of them are free; see :func:`take`.
 
     Raises:
-        LeaseError: If there are not so many.
+        LeaseError: If there are too few devices.
     """
     if len(devices) < n_gpus:
         raise LeaseError(
             f"the job needs {n_gpus} GPUs and sees {len(devices)}; lower training.processes, name "
-            f"more in {VISIBLE}, or let it be empty to compute without GPUs"
+            f"more in {VISIBLE}, or set it to an empty value to compute without GPUs"
         )
     held = take(devices, n_gpus)
     if held is None:
         logger.info("fewer than %d of %d GPUs are free; waiting", n_gpus, len(devices))
     while held is None:
-        # Two jobs that each hold half of what both need have let go; they must not meet again.
+        # At random times, so that two jobs that each need what the other holds do not stay in step.
         time.sleep(POLL_S * random.uniform(0.5, 1.5))
         held = take(devices, n_gpus)
     return held
@@ -184,12 +184,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Become the command, with GPUs of its own."""
+    """Become the command, with exclusive GPUs."""
     with run_main("lease"):
         devices = visible_devices(os.environ, driver_listing())
-        if devices or n_visible(
-            os.environ
-        ):  # named but not there: an error, no slow run on the CPU
+        # A device that is named but absent is an error, not a slow run on the CPU.
+        if devices or n_visible(os.environ):
             held = wait_for(devices, args.gpus)
             for holder in held.values():
                 holder.set_inheritable(True)

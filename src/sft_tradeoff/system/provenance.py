@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, hashes, hardware class. No host names, no paths."""
+"""Origin of a result: versions, hashes and hardware class, without host names or paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("torch", "transformers", "accelerate", "lm-eval", "datasets", "numpy
 
 
 def run_info(config: dict[str, Any]) -> dict[str, Any]:
-    """Resolved config with the commit it ran at (None outside a git checkout)."""
+    """Return the resolved config and the commit that it ran at (None outside a git checkout)."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--untracked-files=no")
     return {
@@ -33,7 +33,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def meta_info(base_model: Mapping[str, Any]) -> dict[str, Any]:
-    """Package versions, hardware class and the base model's hash.
+    """Return package versions, hardware class and the base model's hash.
 
     Args:
         base_model: The record of θ0, ``MODEL.json``.
@@ -55,7 +55,7 @@ def _hardware() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """Peak device memory if this process used a GPU, else its peak resident memory."""
+    """Return peak device memory if this process used a GPU, otherwise peak resident memory."""
     import torch
 
     if torch.cuda.is_initialized():

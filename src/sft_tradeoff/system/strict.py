@@ -15,14 +15,14 @@ from pydantic import (
 )
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
-LONGEST_NAME = 100  # letters; names become names of folders
+LONGEST_NAME = 100  # characters; folders are named after it
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]  # what torch and the tables can hold
 
 
 class Strict(BaseModel):
-    """Base of all settings: immutable, unknown keys are errors, and numbers are finite numbers."""
+    """Base of all settings: immutable, with finite numbers only; unknown keys are errors."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
@@ -30,13 +30,13 @@ class Strict(BaseModel):
 
 
 class Settings(Strict):
-    """Base of what has numbers: true and false are none."""
+    """Base of settings with numbers: true and false are not numbers."""
 
-    # One validator for all fields: on their types it would come between these and the ranges.
+    # One validator for all fields: in their annotations it would separate types from ranges.
     @field_validator("*", mode="before")
     @classmethod
     def _no_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python takes true for 1, which nobody means who writes it."""
+        """Refuse true for a number, which Python would read as 1."""
         types = set(_types_in(cls.model_fields[str(info.field_name)].annotation))
         if types & {int, float} and bool not in types:
             for found in _booleans_in(value):

@@ -1,7 +1,7 @@
 """YAML without silent surprises: duplicate keys and numbers in another base are errors.
 
-PyYAML keeps the last of two equal keys, reads ``010`` as 8 and ``1:30`` as 90. In a study that is
-another experiment than the one written down, so every file of ours or the user's is read here.
+PyYAML keeps the last of two equal keys and reads ``010`` as 8 and ``1:30`` as 90. In a study that
+would be a different experiment, so all YAML files, the user's included, are read here.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from yaml.nodes import MappingNode, ScalarNode
 
 from sft_tradeoff.system.validation import ConfigError
 
-# Decimal numbers with leading zeros (octal to YAML 1.1) and with colons (in base 60).
+# Numbers with leading zeros (octal in YAML 1.1) and with colons (base 60).
 _OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 
 class _Refused(Exception):
-    """What is wrong, and in which line (from 1)."""
+    """The problem and its line, counted from 1."""
 
 
 class _StrictLoader(yaml.SafeLoader):
     """SafeLoader that refuses duplicate keys; merge keys and anchors work as usual."""
 
-    # Before merge keys are resolved, as an explicit key may well replace a merged one.
+    # Before merge keys are resolved, because an explicit key may replace a merged one.
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
         node = super().compose_mapping_node(anchor)
         lines: dict[tuple[str, str], int] = {}
@@ -35,7 +35,7 @@ class _StrictLoader(yaml.SafeLoader):
             if name in lines:
                 raise _Refused(
                     f"line {line}: key {key.value!r} is given twice (first in line {lines[name]}), "
-                    "and only one of the two can count; remove one"
+                    "and only one of them can take effect; remove one"
                 )
             if isinstance(key, ScalarNode):
                 lines[name] = line

@@ -1,4 +1,4 @@
-"""Findings of the validation as lines of "key: value: fix", with a guess at what was meant."""
+"""Validation errors as lines of "key: value: fix", with a guess at what was meant."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def closest(value: str, known: Iterable[str]) -> str:
 
 
 def explain(error: ValidationError, schema: dict[str, Any]) -> str:
-    """Turn every finding of pydantic into one line.
+    """Turn each of pydantic's errors into one line.
 
     Args:
-        error: The findings.
-        schema: JSON schema of the model that was validated; it knows the allowed keys.
+        error: The errors.
+        schema: JSON schema of the validated model, which has the allowed keys.
     """
     found = error.errors()
-    # A list whose items are all wrong is also "too short": a second line that only misleads.
+    # A list whose items are all wrong is also "too short", which would only mislead.
     causes = [item for item in found if item["type"] != "too_short"]
     return "\n  ".join(_line(dict(item), schema) for item in (causes or found))
 

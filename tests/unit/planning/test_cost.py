@@ -17,10 +17,15 @@ from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.training.memory import estimate, model_size
 
 TINY = {
-    "model_type": "llama", "vocab_size": 100, "hidden_size": 8, "intermediate_size": 16,
-    "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "model_type": "llama",
+    "vocab_size": 100,
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
     "tie_word_embeddings": True,
-}  # fmt: skip
+}
 N_TINY = 1992  # embedding 800, two layers of 64 + 32 + 32 + 64 + 3·128 + 16 = 592, last norm 8
 SLOW = Hardware(tflops=1e-9, utilization=0.5, bandwidth=1e-6, step_s=0)  # 500 FLOP/s, 1000 B/s
 METHODS = ["sft", "talr", "flow", "l2_reg", "lora", "kl_reg", "asft", "dft", "eaft", "stm", "psft"]
@@ -193,7 +198,7 @@ def test_order_of_what_was_measured():
 
 
 def test_command_prints_table_and_assumptions(tmp_path, monkeypatch, capsys):
-    """P = 1992 is 0.00 B; all numbers come with what they rest on, in both forms."""
+    """P = 1992 is 0.00 B; both forms state their assumptions."""
     path = tmp_path / "costs.yaml"
     path.write_text(study_of().model_dump_json(exclude={"assets", "model_catalogue"}))
     monkeypatch.setattr(cost, "load_study", lambda _: study_of())

@@ -1,4 +1,4 @@
-"""From the user's data and model to a study file, or to all that is wrong with them at once."""
+"""From the user's data and model to a study file, or to a list of all problems."""
 
 from __future__ import annotations
 
@@ -143,10 +143,10 @@ def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCapt
     domain_of(write(tmp_path / "all.jsonl", questions(40)))
     marked, unmarked = (record.message for record in caplog.records)
     assert marked.endswith(
-        "20 examples to train on, 10 to test on, 10 left out (10 marked 'validation', which this "
+        "20 training examples, 10 test examples, 10 left out (10 marked 'validation', which this "
         "study does not read)"
     )
-    assert unmarked.endswith("32 examples to train on, 8 to test on, 0 left out")
+    assert unmarked.endswith("32 training examples, 8 test examples, 0 left out")
 
 
 def test_a_split_that_no_line_has(tmp_path: Path) -> None:
@@ -180,16 +180,16 @@ def test_contradictory_answers_are_a_warning(
     again = [{"prompt": f" question {i}?", "response": "No"} for i in range(4)]
     same = [{"prompt": "Question 4?", "response": "reply  4"}]
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), *same]))
-    differing = "prompts with answers that differ"
+    differing = "prompts have different answers"
     assert differing not in caplog.text
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), *again, *same]))
     (warning,) = (message for message in caplog.messages if differing in message)
-    found = "answers that differ: 4 (lines 1 and 21; 2 and 22; 3 and 23; 4 and 24); a model"
+    found = "4 prompts have different answers (lines 1 and 21; 2 and 22; 3 and 23; 4 and 24); a"
     assert found in warning
     caplog.clear()
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), again[0]]))
     (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
-    assert "answers that differ: 1 (lines 1 and 21); a model" in warning
+    assert "1 prompts have different answers (lines 1 and 21); a model" in warning
 
 
 def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_weights_of_a_wrapper_are_refused_at_once(
 
 
 def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
-    """They are in the study file, are those of the built model, and name it apart."""
+    """They are in the study file and in the built model, and change its name."""
     folder = tmp_path / "thinker"
     shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
     template = (folder / "chat_template.jinja").read_text()
@@ -281,7 +281,7 @@ def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: 
 
 
 def test_a_folder_is_named_after_its_content(random_model: Path, tmp_path: Path) -> None:
-    """Models are cached by name: two of one folder name must not be taken for each other."""
+    """Models are cached by name: two folders of one name must not be confused."""
     (tmp_path / "x").mkdir()
     one, other = tmp_path / "my.model", tmp_path / "x/my.model"
     shutil.copytree(random_model, one, ignore=shutil.ignore_patterns("MODEL.json"))
@@ -346,8 +346,8 @@ def test_prompts_that_leave_no_room_are_refused_by_their_lines(
     """With max_length 768 a prompt of 750 bytes has 767 tokens, and one is left for a response."""
     assert too_long(long_data, random_model, tmp_path / "studies") == (
         f"path: {str(long_data)!r} cannot be used:\n"
-        "  line 22: the prompt has 768 tokens, and more than 767 leave no room for a response\n"
-        "  line 23: the prompt has 2017 tokens, and more than 767 leave no room for a response\n"
+        "  line 22: the prompt has 768 tokens, and more than 767 leave none for a response\n"
+        "  line 23: the prompt has 2017 tokens, and more than 767 leave none for a response\n"
         "  shorten or remove these lines, or raise training.max_length (768) and "
         "evaluation.max_length (1024, of which max_new_tokens takes as many as the longest "
         "response needs) in config/studies/own.yaml"
@@ -383,7 +383,7 @@ def test_a_test_prompt_needs_room_for_the_answer_in_the_window(
     lines[11]["prompt"], lines[12]["prompt"] = "x" * 495, "x" * 496
     text = too_long(write(tmp_path / "d.jsonl", lines), random_model, tmp_path / "studies")
     assert [line for line in text.split("\n") if line.startswith("  line")] == [
-        "  line 13: the prompt has 513 tokens, and more than 512 leave no room for a response"
+        "  line 13: the prompt has 513 tokens, and more than 512 leave none for a response"
     ]
 
 
@@ -435,7 +435,7 @@ def test_too_few_prompts(tmp_path: Path, n: int) -> None:
     text = problems_of(write(tmp_path / "few.jsonl", questions(n)))
     assert text.endswith(
         f"few.jsonl' has {n} different prompts; at least 10 are needed: one in 5 is kept for the "
-        "test, and a single test item has no interval"
+        "test, and a single test item gives no interval"
     )
 
 
@@ -444,7 +444,7 @@ def test_an_unknown_metric(data: Path) -> None:
 
 
 def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path: Path) -> None:
-    """All of them but those on top, at the same keys; only values differ."""
+    """All except those at the top, at the same keys; only values differ."""
     path = write_study(own_study(data, str(random_model)), tmp_path)
     template = own_file.TEMPLATE.read_text()
     rest = template[template.index("study: ") :].splitlines()
@@ -491,7 +491,7 @@ def test_a_study_file_that_the_user_changed_is_kept(
     assert write_study(study, tmp_path) == path
     assert load_study(path).seeds == (0, 1)
     (record,) = caplog.records
-    assert "TOLERANCE and SMALLEST_GAIN, if given, count" in record.message
+    assert "TOLERANCE and SMALLEST_GAIN, if given, take precedence" in record.message
 
 
 def test_a_kept_study_whose_data_have_changed_is_refused(tmp_path: Path) -> None:
@@ -503,7 +503,7 @@ def test_a_kept_study_whose_data_have_changed_is_refused(tmp_path: Path) -> None
     assert write_study(own_study(backup, MODEL), tmp_path) == path
     write(first, questions(21))
     for _ in range(2):
-        with pytest.raises(UserError, match="have changed or gone; choose another name"):
+        with pytest.raises(UserError, match="have changed or are missing; choose another"):
             write_study(own_study(backup, MODEL), tmp_path)
         first.unlink(missing_ok=True)
 
@@ -517,7 +517,7 @@ def test_a_kept_study_whose_model_has_changed_is_refused(
     path = write_study(own_study(data, str(first)), tmp_path)
     assert write_study(own_study(data, str(second)), tmp_path) == path
     (first / "model.safetensors").write_bytes(b"other weights")
-    with pytest.raises(UserError, match="have changed or gone"):
+    with pytest.raises(UserError, match="have changed or are missing"):
         write_study(own_study(data, str(second)), tmp_path)
 
 
@@ -551,14 +551,14 @@ def test_a_template_that_is_no_study_is_named(
     if text is not None:
         template.write_text(text)
     monkeypatch.setattr(own_file, "TEMPLATE", template)
-    with pytest.raises(UserError, match=r"(?s)own.yaml: not a study file .*; correct it, or take"):
+    with pytest.raises(UserError, match=r"(?s)own.yaml: not a study .*; correct it, or restore"):
         own_study(data, MODEL)
 
 
 def test_a_template_may_leave_out_what_has_a_default(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Templates of before `max_new_tokens` go on working; a value of a wrong kind is named."""
+    """Templates without `max_new_tokens` still work; a value of a wrong type is named."""
     template = yaml.safe_load(own_file.TEMPLATE.read_text())
     for key in ("metric", "n_train", "n_test", "max_new_tokens", "label"):
         del template["domains"][0][key]
@@ -589,14 +589,14 @@ def test_assets_of_the_template_stay_with_a_model_folder(
 
 def test_a_name_that_yaml_cannot_hold_is_refused(tmp_path: Path) -> None:
     odd = write(tmp_path / "next\x85line.jsonl", questions(20))
-    with pytest.raises(UserError, match="characters that YAML cannot hold; rename them"):
+    with pytest.raises(UserError, match="characters that YAML cannot represent; rename the files"):
         write_study(own_study(odd, MODEL), tmp_path / "studies")
 
 
 def test_answers_that_fill_the_window_are_not_the_datas_fault(data: Path, tmp_path: Path) -> None:
     study = own_study(data, MODEL)
     study["domains"][0]["max_new_tokens"] = 1024
-    with pytest.raises(UserError, match=r"max_new_tokens \(1024\) leaves no room for a prompt"):
+    with pytest.raises(UserError, match=r"max_new_tokens \(1024\) leaves no tokens for a prompt"):
         write_study(study, tmp_path)
 
 
@@ -614,15 +614,57 @@ def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:
         write_study(own_study(data, MODEL, name="quick"), Path("config/studies"))
 
 
+@pytest.fixture
+def command(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command, with studies and results in a folder of the test."""
+    monkeypatch.setattr(own, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(own, "RESULTS", tmp_path / "results")
+    return ["own", "--data", str(data), "--model", MODEL]
+
+
 def test_the_command_prints_the_name_or_writes_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    studies = tmp_path / "studies"
-    command = ["own", "--data", str(data), "--model", MODEL, "--studies", str(studies)]
     with pytest.raises(SystemExit) as stopped:
-        cli.main([*command, "--tolerance", "1"])
-    assert stopped.value.code == 1 and not studies.exists()
+        cli.main([*command, "--write-only", "--tolerance", "1"])
+    assert stopped.value.code == 1 and not (tmp_path / "studies").exists()
     assert "tolerance: '1' is not measure=number" in capsys.readouterr().err
-    cli.main(command)
-    (path,) = studies.iterdir()
+    cli.main([*command, "--write-only", "--metric=", "--name=", "--numeric-tolerance="])
+    (path,) = (tmp_path / "studies").iterdir()
     assert capsys.readouterr().out == f"{path.stem}\n"
+
+
+def test_the_command_runs_the_study_and_prints_its_recommendation(
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls = []
+
+    def run_study(name: str, *options: str) -> int:
+        calls.append((name, *options))
+        page = tmp_path / "results" / name / "recommendation.md"
+        page.parent.mkdir(parents=True)
+        page.write_text("# Take this.\n")
+        return 0
+
+    monkeypatch.setattr(own, "run_study", run_study)
+    cli.main([*command, "--cores=2", "--tolerance=accuracy=0.5", "--name=mine"])
+    assert calls == [("mine", "2", "accuracy=0.5", "")]
+    text = capsys.readouterr().out
+    assert "# Take this.\n" in text
+    assert f"This page: {tmp_path}/results/mine/recommendation.md; figures" in text
+    assert text.endswith(f"Settings: {tmp_path}/studies/mine.yaml\n")
+
+    monkeypatch.setattr(own, "run_study", lambda *_: 130)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([*command, "--name=mine"])
+    assert stopped.value.code == 130 and "Take this" not in capsys.readouterr().out
+
+
+def test_data_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["own", "--data="])
+    assert stopped.value.code == 1
+    assert "DATA is missing; run make own DATA=file.jsonl" in capsys.readouterr().err

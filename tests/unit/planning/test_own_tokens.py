@@ -1,4 +1,4 @@
-"""What only the tokenizer can tell of the user's data: the random model's tokens are bytes."""
+"""Checks that need the tokenizer; the random model's tokens are bytes."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def test_some_cut_responses_are_told_and_most_are_refused(
     check(lines)
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert warning.startswith(
-        "warning: 3 of 8 train responses (38%) are cut at training.max_length (768 tokens), so "
-        "their ends are not learned (lines 1, 2, 3); 769 would hold all: raise it"
+        "warning: 3 of 8 train responses (38%) are truncated at training.max_length (768 tokens), "
+        "so their ends are not learned (lines 1, 2, 3); 769 would suffice for all: raise it"
     )
     lines[3]["response"] = "y" * 2000
-    with pytest.raises(UserError, match=r"4 of 8 train .*\(lines 1, 2, 3, 4\); 2029 would hold"):
+    with pytest.raises(UserError, match=r"4 of 8 train .*\(lines 1, 2, 3, 4\); 2029 would suffice"):
         check(lines)
 
 

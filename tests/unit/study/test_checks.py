@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sft_tradeoff import cli
 from sft_tradeoff.assets.fetch import fetch_asset
 from sft_tradeoff.assets.spec import HubAsset, LocalAsset
 from sft_tradeoff.domains.build import write_domain
@@ -45,8 +46,14 @@ def test_the_papers_studies_expand_to_the_stated_runs(path):
     rates = {rate for run in runs for rate in [run.learning_rate] if run.method.name == "talr"}
     assert {1e-6, 5e-6, 2e-5} <= rates
     assert {m.name for m in paper.methods} == {
-        "sft", "l2_reg", "lora", "wise_ft", "flow", "kl_reg", "talr",
-    }  # fmt: skip
+        "sft",
+        "l2_reg",
+        "lora",
+        "wise_ft",
+        "flow",
+        "kl_reg",
+        "talr",
+    }
 
 
 @pytest.mark.parametrize("path", PAPER)
@@ -150,3 +157,48 @@ def test_the_command_reports_a_defect_in_one_line(tmp_path):
         "test_data.csv, row 1: 'Ground Truth Answer' is 'n/a', not a valid decimal" in done.stderr
     )
     assert not list(Path(tmp_path / "out").glob("*"))
+
+
+def test_the_command_reports_every_file_and_fails_if_one_is_wrong(tmp_path, capsys):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("study: wrong\n")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["check", str(wrong), "config/studies/quick.yaml", str(tmp_path / "wrogn.yaml")])
+    assert stopped.value.code == 1
+    out, err = capsys.readouterr()
+    assert out == "config/studies/quick.yaml: valid study 'quick'\n"
+    assert f"{wrong}:\n  models: missing; add it" in err
+    assert f"{tmp_path / 'wrogn.yaml'}: no such study; did you mean 'wrong'?" in err
+
+
+def test_all_studies_of_the_project_are_valid_with_the_template_among_them(capsys):
+    paths = sorted(str(path) for path in Path("config/studies").glob("*.yaml"))
+    cli.main(["check", *paths])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(paths) >= 5
+    assert "config/studies/own.yaml: valid template for make own" in lines
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["runs", "--study", "config/studies/quick.yaml"], "config/studies/quick.yaml: not found"),
+        (["check", "config/studies/quick.yaml"], "run the command in the project's folder"),
+    ],
+)
+def test_another_folder_is_named_with_the_fix(tmp_path, monkeypatch, capsys, command, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(command)
+    assert stopped.value.code == 1
+    err = capsys.readouterr().err
+    assert words in err and str(tmp_path) in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("stage", ["runs", "cost"])
+def test_an_unknown_study_ends_with_the_nearest_name(stage, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([stage, "--study", "config/studies/quik.yaml"])
+    assert stopped.value.code == 1
+    expected = "config/studies/quik.yaml: no such study; did you mean 'quick'?"
+    assert expected in capsys.readouterr().err

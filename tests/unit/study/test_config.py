@@ -57,7 +57,11 @@ def changed(path, value):
         (["models"], [], ["models", "at least 1"]),
         (["seeds"], [1, 1], ["seeds", "appears twice"]),
         (["methods"], [{"name": "sft"}, {"name": "sft"}], ["methods", "'sft'", "label"]),
-        (["methods"], [{"name": "sft"}, {"name": "sft", "label": "b"}], ["the same"]),
+        (
+            ["methods"],
+            [{"name": "sft"}, {"name": "sft", "label": "b"}],
+            ["differ only in their label"],
+        ),
         (["methods", 1, "options"], {"flor": 0.1}, ["flor", "did you mean 'floor'"]),
         (["methods", 1, "options"], {"floor": 1.5}, ["floor", "1.5", "less than or equal to 1"]),
         (["methods", 1, "options"], {"tau": -1.0}, ["tau", "-1.0"]),
@@ -101,7 +105,13 @@ def changed(path, value):
         (["evaluation", "tasks"], {"piqa": True}, ["evaluation.tasks: true is not a number"]),
         (["tolerance"], {"accuracy": False}, ["tolerance: false is not a number"]),
         (["tolerance"], "accuracy=0.1 accuracy=0.2", ["tolerance: accuracy is given twice"]),
-        (["smallest_gain"], "bits=0.1", ["smallest_gain.bits", "'accuracy' or 'nll'"]),
+        (["tolerance"], "accuracy=0,1", ["tolerance: 'accuracy=0,1' has a comma between digits"]),
+        (["smallest_gain"], {"bits": 0.1}, ["smallest_gain.bits", "'accuracy' or 'nll'"]),
+        (
+            ["smallest_gain"],
+            "bits=0.1",
+            ["smallest_gain: 'bits=0.1' is not measure=number, e.g. accuracy=0.01; choose one of"],
+        ),
         (["smallest_gain"], {"nll": math.inf}, ["smallest_gain.nll: inf"]),
         (["domains", 0, "label"], "a" * 300, ["domains.0.label", "at most 100 characters"]),
         (["methods", 0, "label"], "a" * 300, ["methods.0.label", "at most 100 characters"]),
@@ -135,10 +145,12 @@ def test_numbers_are_read_however_yaml_gives_them(path, value, read):
 
 
 def test_run_names_that_no_folder_can_have_are_refused():
-    """Each name is short enough alone; together they have more than 220 letters."""
+    """Each name is short enough; together they have more than 220 characters."""
     study = changed(["domains", 0, "label"], "d" * 99)
     study["methods"] = [{"name": "sft", "label": "m" * 99}]
-    with pytest.raises(ConfigError, match=r"has 2\d\d letters, more than 220.*'label' for domain"):
+    with pytest.raises(
+        ConfigError, match=r"has 2\d\d characters, more than 220.*'label' for domain"
+    ):
         expand_runs(parse_study(study, "my.yaml"))
 
 
@@ -155,7 +167,7 @@ def test_error_names_the_file(tmp_path):
     path.write_text(yaml.safe_dump(changed(["trainning"], {})))
     with pytest.raises(ConfigError, match=r"my\.yaml"):
         load_study(path)
-    with pytest.raises(ConfigError, match="no such study file"):
+    with pytest.raises(ConfigError, match="no such study; choose one of my"):
         load_study(tmp_path / "absent.yaml")
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
@@ -220,7 +232,7 @@ def test_the_catalogue_is_checked(tmp_path, monkeypatch):
     path = tmp_path / "catalogue.yaml"
     monkeypatch.setattr("sft_tradeoff.study.config.CATALOGUE_PATH", path)
     for text, words in [
-        ("models: {}", "needs the keys 'assets' and 'models'"),
+        ("models: {}", "needs exactly the keys 'assets' and 'models'"),
         ("assets: {}\nmodels: [a]", "models: must map names to entries"),
         ("assets: {}\nmodels: {a: {}, a: {}}", "line 2: key 'a' is given twice"),
     ]:
@@ -293,12 +305,16 @@ def test_wrong_methods_are_refused(methods, words):
 @pytest.mark.parametrize(
     ("evaluation", "words"),
     [
-        ({"tasks": {"humaneval": 1}, "execute_code": True, "chat_template": True},
-         "evaluation.chat_template: true, but the prompts of task 'humaneval' need false"),
-        ({"tasks": {"humaneval_instruct": 1}, "execute_code": True},
-         "evaluation.chat_template: false, but the prompts of task 'humaneval_instruct' need true"),
+        (
+            {"tasks": {"humaneval": 1}, "execute_code": True, "chat_template": True},
+            "evaluation.chat_template: true, but the prompts of task 'humaneval' need false",
+        ),
+        (
+            {"tasks": {"humaneval_instruct": 1}, "execute_code": True},
+            "evaluation.chat_template: false, but the prompts of task 'humaneval_instruct' need",
+        ),
     ],
-)  # fmt: skip
+)
 def test_tasks_that_need_another_prompt_form_are_refused(evaluation, words):
     with pytest.raises(ConfigError, match=words):
         check_files(parse_study({**GOOD, "evaluation": evaluation}, "s.yaml"), "s.yaml", BENCHMARKS)
@@ -321,8 +337,11 @@ def test_gsm8k_is_no_general_ability_of_the_math_domain():
 
 
 def test_an_average_of_averages_is_refused_with_the_methods_that_train():
-    methods = [{"name": "sft"}, {"name": "wise_ft"},
-               {"name": "wise_ft", "label": "again", "options": {"of": "wise_ft"}}]  # fmt: skip
+    methods = [
+        {"name": "sft"},
+        {"name": "wise_ft"},
+        {"name": "wise_ft", "label": "again", "options": {"of": "wise_ft"}},
+    ]
     with pytest.raises(ConfigError, match=r"'again' averages 'wise_ft', which is an average.*sft"):
         parse_study({**GOOD, "methods": methods}, "s.yaml")
 

@@ -1,10 +1,11 @@
 """How stages start."""
 
 import gc
+from pathlib import Path
 
 import pytest
 
-from sft_tradeoff.system.console import quick_start
+from sft_tradeoff.system.console import quick_start, run_main
 
 
 def test_garbage_is_looked_for_again_after_the_start_and_what_is_there_stays():
@@ -29,3 +30,20 @@ def test_who_looks_for_no_garbage_is_left_so():
     finally:
         gc.enable()
         gc.unfreeze()
+
+
+@pytest.mark.parametrize(
+    ("in_project", "words"),
+    [
+        (True, "file not found: gone.csv; correct the path, or run the same command again"),
+        (False, "is not the project's folder; run the command in the project's folder"),
+    ],
+)
+def test_a_missing_file_is_named_with_what_helps(tmp_path, monkeypatch, capsys, in_project, words):
+    if not in_project:
+        monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped, run_main("test"):
+        Path("gone.csv").read_text()
+    assert stopped.value.code == 1
+    err = capsys.readouterr().err
+    assert words in err and (in_project or str(tmp_path) in err)

@@ -155,7 +155,7 @@ class Killed(BaseException):
 def test_a_kill_between_file_and_seal_leaves_no_file_with_the_seal_of_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
-    """Before or after each of the two renames; the last moment is after all is done."""
+    """Before or after each of the two renames, and when all is done."""
     path, passed = tmp_path / "a.txt", 0
     atomic_write_text(path, "old", checksum=True)
     rename = os.replace

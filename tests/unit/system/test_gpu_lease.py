@@ -1,4 +1,4 @@
-"""Jobs of one machine never share a GPU; machines and drivers are made up, processes are real."""
+"""Jobs of one machine never share a GPU; devices are simulated, processes are real."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def nodes(tmp_path: Path) -> Path:
 def test_visible_devices_are_those_that_cuda_would_see(
     listed: str | None, expected: list[Device], tmp_path: Path
 ) -> None:
-    """An entry that is no device ends the list, a UUID may be cut off where it stays unique."""
+    """An invalid entry ends the list; a UUID may be shortened to a unique prefix."""
     environment = {} if listed is None else {"CUDA_VISIBLE_DEVICES": listed}
     assert visible_devices(environment, LISTING, tmp_path) == expected
 
@@ -124,7 +124,7 @@ def test_more_devices_than_there_are_is_an_error_and_no_endless_wait(three: list
 
 @pytest.fixture
 def start(tmp_path: Path, three: list[Device]) -> Iterator[Start]:
-    """Start a leased job on a machine with three GPUs of its own."""
+    """Start a leased job on a pretended machine with three GPUs."""
     listing = "".join(f"GPU {d.name}: A (UUID: {d.identity})\n" for d in three)
     driver = tmp_path / "nvidia-smi"
     driver.write_text(f"#!/bin/sh\ncat <<'END'\n{listing}END\n")
@@ -136,9 +136,13 @@ def start(tmp_path: Path, three: list[Device]) -> Iterator[Start]:
         environment |= {"PATH": f"{tmp_path}:{environment['PATH']}"} | variables
         command = ["sft-tradeoff", "lease", "--gpus", str(gpus), "--"]
         process = subprocess.Popen(
-            [*command, sys.executable, "-c", job], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [*command, sys.executable, "-c", job],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         return process
 

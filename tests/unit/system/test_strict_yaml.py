@@ -1,4 +1,4 @@
-"""Whatever YAML would drop or read otherwise is refused, with file and line."""
+"""What YAML would drop or misread is refused, with file and line."""
 
 import pytest
 import yaml

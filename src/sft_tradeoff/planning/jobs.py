@@ -1,0 +1,121 @@
+"""What the rules of the workflow need to plan jobs: resources, digests and command-line arguments.
+
+No torch here: Snakemake imports this module while it plans.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from sft_tradeoff.assets.spec import Asset, LocalAsset
+from sft_tradeoff.domains.registry import SPECS
+from sft_tradeoff.system.code import code_digest
+from sft_tradeoff.system.files import sha256_of
+
+# The memory of a job is measured for a model of this size.
+SMALL_MODEL = 135_000_000  # parameters
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Return a pattern that matches exactly these names; without names it matches nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def spec_json(spec: BaseModel) -> str:
+    """Return settings as JSON; Snakemake repeats a job when the text of its ``params:`` changes."""
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+
+
+def growing(amount: int) -> Callable[..., int]:
+    """Return a resource that grows by the same amount with each attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def memory_mb(
+    smallest: int, bytes_per_parameter: int, processes: int = 1
+) -> Callable[[Any, Iterable[str], int], int]:
+    """Return a job's memory [MB] as a function that Snakemake calls.
+
+    The function reads the number of parameters from the model record among the job's inputs. A
+    model that is not built yet counts as small.
+
+    Args:
+        smallest: Memory per process for a model of :data:`SMALL_MODEL` parameters [MB].
+        bytes_per_parameter: For each further parameter.
+        processes: Processes of the job.
+    """
+
+    def needed(wildcards: Any, input: Iterable[str], attempt: int) -> int:
+        record = next(Path(path) for path in input if path.endswith("MODEL.json"))
+        n = json.loads(record.read_text())["n_parameters"] if record.exists() else 0
+        further = max(0, n - SMALL_MODEL) * bytes_per_parameter // 10**6
+        return int(attempt * processes * (smallest + further))
+
+    return needed
+
+
+def own_data_digest(path: str | None) -> str:
+    """Return the SHA-256 of the user's own file, or nothing where there is none.
+
+    File times cannot replace it: the file may be older than results from an earlier one.
+    """
+    return sha256_of(path) if path and os.path.isfile(path) else ""
+
+
+def local_files(asset: Asset) -> list[str] | str:
+    """Return path, size and time of every file of a local asset, which the user may change.
+
+    An empty text for assets of other sources: they are pinned.
+    """
+    if not isinstance(asset, LocalAsset):
+        return ""
+    root = Path(asset.path).expanduser()
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file())
+    return [f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
+
+
+def model_folder(path: str) -> str:
+    """Return the folder of a model, given the folder or the record ``MODEL.json`` inside it."""
+    return os.path.dirname(path) if path.endswith("MODEL.json") else path
+
+
+def source_arguments(folders: Sequence[str], records: Sequence[str]) -> str:
+    """Return the arguments that tell a stage where its assets are; empty without records."""
+    if not records:
+        return ""
+    return f"--source {shlex.join(folders)} --source-record {shlex.join(records)}"
+
+
+def domain_code(name: str) -> str:
+    """Return the digest of the code that makes and grades the examples of a domain."""
+    home = SPECS[name].module().partition(".")[0]
+    return code_digest(
+        f"domains/{home}", "domains/*.py", "grading", "assets/records.py", "system/records.py"
+    )
+
+
+def tokenization_code(name: str) -> str:
+    """Return the digest of the code behind the tokens of a domain.
+
+    The round-trip check grades, so the domain's code is part of it.
+    """
+    return code_digest("tokens", "models/token*.py", "chat.py") + domain_code(name)
+
+
+def aggregation_code() -> str:
+    """Return the digest of the code that turns items into scores and differences."""
+    return code_digest("analysis", "stats.py", "suite")  # the suite says which accuracy counts
+
+
+def report_code(*patterns: str) -> str:
+    """Return the digest of the modules of a page, table or figure, and of what they share."""
+    found = code_digest(*(f"report/{pattern}" for pattern in patterns), "study/names.py")
+    return found + aggregation_code()

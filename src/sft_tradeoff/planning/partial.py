@@ -1,0 +1,39 @@
+"""Tables and figures of the runs of a study that have finished, in a folder of their own."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sft_tradeoff.analysis import aggregate
+from sft_tradeoff.report import tables
+from sft_tradeoff.report.figures import FIGURES, draw
+from sft_tradeoff.study import runs
+from sft_tradeoff.study.config import STUDIES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff partial``."""
+    parser.add_argument("study", help="name of a file in config/studies, without .yaml")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draw what has finished into ``results/<study>/partial`` and print the table."""
+    results = Path("results", args.study)
+    folder = results / "partial"
+    over_seeds = folder / "tradeoff_over_seeds.csv"
+    runs.main(
+        argparse.Namespace(study=str(STUDIES / f"{args.study}.yaml"), out=folder / "run_table.csv")
+    )
+    aggregate.main(
+        argparse.Namespace(
+            run_table=folder / "run_table.csv",
+            runs=results / "runs",
+            scores=folder / "scores.csv",
+            tradeoff=folder / "tradeoff.csv",
+            over_seeds=over_seeds,
+        )
+    )
+    for figure in FIGURES:
+        draw.main(argparse.Namespace(figure=figure, tradeoff=over_seeds, out_stem=folder / figure))
+    tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

@@ -1,0 +1,161 @@
+"""Run a study with Snakemake, continue one that stopped, and print its table.
+
+One study runs in a folder at a time. Snakemake inherits our lock, so it is held while Snakemake
+runs, even if this process is killed. Whoever holds it can safely remove Snakemake's own lock, which
+survives a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from sft_tradeoff.assets.fetch import cache_dir
+from sft_tradeoff.planning.snakemake_run import INTERRUPTED, run, snakemake_command
+from sft_tradeoff.report import tables
+from sft_tradeoff.study.checks import check_domains, check_files
+from sft_tradeoff.study.config import STUDIES, load_study
+from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.system.strict_yaml import read_yaml
+
+LOCK = Path(".snakemake/study.lock")
+SNAKEMAKE_LOCKS = Path(".snakemake/locks")
+RESULTS = Path("results")
+
+
+def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain: str = "") -> int:
+    """Run a study, or what is left of it, and print its table.
+
+    Args:
+        name: Name of a file in ``config/studies``, without ``.yaml``.
+        cores: Cores for all jobs together: a number, or ``all``.
+        tolerance: Replaces the study's own, for the recommendation; empty: does not.
+        smallest_gain: Likewise.
+
+    Returns:
+        Exit code: 0, 1 if a job failed, 130 after Ctrl-C.
+
+    Raises:
+        UserError: If there is no such study, it is not valid, or one is running in this folder.
+    """
+    study_file = STUDIES / f"{name}.yaml"
+    check_study(study_file)
+    settings = {"tolerance": tolerance, "smallest_gain": smallest_gain}
+    command = snakemake_command(study_file, cores, settings)
+    with locked(LOCK) as descriptor:
+        limit_times([Path("workflow"), RESULTS, cache_dir()], LOCK.stat().st_mtime_ns)
+        unlock = [[*command, "--unlock"]] if _has_files(SNAKEMAKE_LOCKS) else []
+        # Material first: Snakemake plans no job after a file behind ancient() that is rebuilt.
+        for step in [*unlock, [*command, "material"], command]:
+            if code := run(step, keep_open=[descriptor]):
+                return code if code == INTERRUPTED else _failed()
+    results = RESULTS / name
+    shown = [str(results / "tables"), str(results / "figures")]
+    tradeoff = results / "tradeoff_over_seeds.csv"
+    tables.main(argparse.Namespace(tradeoff=tradeoff, out_dir=None, show=shown))
+    return 0
+
+
+def check_study(study_file: Path) -> None:
+    """Check a study before anything is started.
+
+    Raises:
+        UserError: If it is missing, not valid, or drawn from published results.
+    """
+    content = read_yaml(study_file) if study_file.is_file() else None
+    if isinstance(content, dict) and content.get("results_source") == "published":
+        raise UserError(
+            f"{study_file.stem} is drawn from published results: run make figures "
+            f"STUDY={study_file.stem}"
+        )
+    study = load_study(study_file)
+    check_files(study, str(study_file), BENCHMARKS)
+    check_domains(study, str(study_file))
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold a lock file and set its time to now; the kernel releases it when its holders have ended.
+
+    Yields:
+        Its file descriptor; a process that inherits it holds the lock as well.
+
+    Raises:
+        UserError: If another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                "Another study is running in this folder: wait until it has ended, or end it"
+            ) from None
+        os.utime(path)
+        yield file.fileno()
+
+
+def limit_times(roots: Iterable[Path], latest_ns: int) -> None:
+    """Set later modification times to ``latest_ns``, of all files and folders below some folders.
+
+    A clock that was set back leaves files in the future. Whatever is made from them would be older,
+    and Snakemake would delete it. Files with several links, and what links point to, may be the
+    user's own and are left alone.
+
+    Args:
+        roots: Folders, or links to them; those that do not exist are skipped.
+        latest_ns: Nanoseconds since the epoch.
+    """
+    for root in roots:
+        for folder, folders, files in os.walk(root):
+            for name in ["", *folders, *files]:
+                # Running jobs of others may remove files; some may belong to another user.
+                with contextlib.suppress(OSError):
+                    _limit_time(os.path.join(folder, name), latest_ns)
+
+
+def _limit_time(path: str, latest_ns: int) -> None:
+    found = os.lstat(path)
+    is_shared = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+    if found.st_mtime_ns > latest_ns and not is_shared:
+        os.utime(path, ns=(latest_ns, latest_ns), follow_symlinks=False)
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _failed() -> int:
+    """Exit code of a failed study; says so if the reason is the results folder."""
+    if RESULTS.exists() and not os.access(RESULTS, os.W_OK):
+        raise UserError(
+            f"the folder {RESULTS} is not writable; correct its permissions, or replace it by a "
+            "link to a folder that is, and run the same command again"
+        )
+    return 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``sft-tradeoff study``."""
+    parser.add_argument("study", help="name of a file in config/studies, without .yaml")
+    add_run_arguments(parser)
+    parser.add_argument("--tolerance", default="", help="replaces the study's own")
+    parser.add_argument("--smallest-gain", default="", help="replaces the study's own")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that runs a study."""
+    parser.add_argument("--cores", default="all", help="of all jobs together; default: all")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run a study, or continue one that stopped."""
+    with run_main("study"):
+        sys.exit(run_study(args.study, args.cores, args.tolerance, args.smallest_gain))

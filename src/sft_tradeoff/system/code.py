@@ -1,0 +1,61 @@
+"""Digests of source code, so that Snakemake repeats a job when the code behind it changes."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path("src/sft_tradeoff")  # of the checkout that the workflow runs in
+
+
+def code_digest(*patterns: str, root: Path = SOURCE) -> str:
+    """Return a digest of Python modules that depends on their code alone.
+
+    Comments, docstrings, formatting and file times do not change it. Any other change, a new module
+    or a renamed one does.
+
+    Args:
+        patterns: Folders (with all that is below them) and glob patterns, relative to ``root``.
+        root: Folder of the package.
+
+    Returns:
+        The first 16 hexadecimal digits of the SHA-256.
+
+    Raises:
+        FileNotFoundError: If a pattern matches no module; a digest of nothing would never change.
+    """
+    paths: set[Path] = set()
+    for pattern in patterns:
+        below = f"{pattern}/**/*.py" if (root / pattern).is_dir() else pattern
+        found = {path for path in root.glob(below) if path.suffix == ".py"}
+        if not found:
+            raise FileNotFoundError(2, "no Python module matches", str(root / pattern))
+        paths |= found
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(f"{path.relative_to(root).as_posix()} {_module_digest(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _module_digest(path: Path) -> str:
+    tree = ast.parse(path.read_bytes(), str(path))
+    return hashlib.sha256(repr(_code(tree)).encode()).hexdigest()
+
+
+def _code(node: Any) -> Any:
+    """A syntax tree as nested lists without docstrings.
+
+    Not ``ast.dump``: which empty fields it prints differs between versions of Python.
+    """
+    if isinstance(node, list):
+        return [_code(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = dict(ast.iter_fields(node))
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    kept = [(key, _code(value)) for key, value in fields.items() if value not in (None, [])]
+    return [type(node).__name__, *kept]

@@ -1,0 +1,128 @@
+"""What jobs ask for and depend on."""
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import grimp
+import pytest
+
+from sft_tradeoff.assets.spec import HubAsset, LocalAsset
+from sft_tradeoff.domains.registry import SPECS
+from sft_tradeoff.planning import jobs
+from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.system.code import SOURCE
+
+DOMAINS = {"medcalc", "hub_medcalc", "esci", "hub_esci", "math", "hub_metamath", "jsonl"}
+
+
+def test_a_pattern_matches_its_names_and_nothing_else():
+    pattern = jobs.one_of(["a.b", "c"])
+    assert re.fullmatch(pattern, "a.b") and re.fullmatch(pattern, "c")
+    assert not re.fullmatch(pattern, "axb")
+    assert not re.search(jobs.one_of([]), "a.b")
+
+
+def test_memory_grows_with_parameters_processes_and_attempts(tmp_path):
+    """865 million parameters more than the small model, at 20 bytes: 17300 MB."""
+    record = tmp_path / "MODEL.json"
+    needed = jobs.memory_mb(5000, 20, processes=2)
+    inputs = ["tokens.npz", str(record)]
+    assert needed(None, inputs, attempt=1) == 10000, "not built yet"
+    record.write_text(json.dumps({"n_parameters": 10**9}))
+    assert needed(None, inputs, attempt=1) == 2 * (5000 + 17300)
+    assert needed(None, inputs, attempt=3) == 3 * 2 * (5000 + 17300)
+    assert jobs.growing(10)(None, attempt=3) == 30
+
+
+def test_only_what_the_user_may_change_counts(tmp_path):
+    hub = HubAsset(source="hub", repo="a/b", licence="MIT", revision="0" * 40)
+    assert jobs.local_files(hub) == ""
+    local = LocalAsset(source="local", path=str(tmp_path))
+    (tmp_path / "b").write_text("1")
+    (tmp_path / "a").write_text("22")
+    names = [line.split()[:2] for line in jobs.local_files(local)]
+    assert names == [[str(tmp_path / "a"), "2"], [str(tmp_path / "b"), "1"]]
+    assert len(jobs.local_files(LocalAsset(source="local", path=str(tmp_path / "a")))) == 1
+    assert len(jobs.own_data_digest(str(tmp_path / "a"))) == 64
+    assert jobs.own_data_digest(None) == jobs.own_data_digest(str(tmp_path / "gone")) == ""
+
+
+def test_arguments_survive_a_shell():
+    assert jobs.source_arguments(["a b"], ["c'd"]) == ("--source 'a b' --source-record 'c'\"'\"'d'")
+    assert jobs.source_arguments(["a b"], []) == ""
+    assert jobs.model_folder("cache/m/MODEL.json") == "cache/m"
+    assert jobs.model_folder("runs/r/model") == "runs/r/model"
+
+
+def test_domains_of_one_folder_share_their_code():
+    found = {name: jobs.domain_code(name) for name in DOMAINS}
+    assert found["esci"] == found["hub_esci"]
+    assert len(set(found.values())) == 4
+    assert jobs.tokenization_code("esci") != jobs.tokenization_code("math")
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_figure_has_code(figure):
+    code = jobs.report_code(f"figures/{figure}.py")
+    assert code != jobs.report_code("tables.py")
+    assert code.endswith(jobs.aggregation_code())
+
+
+# Wings whose code a digest has to hold; others have a recipe version, or do not change results.
+HELD = ("analysis", "chat", "domains", "grading", "report", "stats", "tokens")
+PACKAGE = "sft_tradeoff"
+STAGES = {
+    **{
+        ("domains.build", f"domains.{SPECS[d].module()}"): (jobs.domain_code, d)
+        for d in sorted(DOMAINS)
+    },
+    **{
+        ("tokens.tokenize", f"domains.{SPECS[d].module()}"): (jobs.tokenization_code, d)
+        for d in sorted(DOMAINS)
+    },
+    ("analysis.aggregate",): (jobs.aggregation_code,),
+    ("report.tables",): (jobs.report_code, "tables.py"),
+    ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
+    **{
+        ("report.figures.draw", f"report.figures.{figure}"): (
+            jobs.report_code,
+            *(f"figures/{module}.py" for module in (figure, "style", "draw")),
+        )
+        for figure in FIGURES
+    },
+}
+
+
+@cache
+def imports():
+    """Without the builders of the suite, because aggregation only reads the registry."""
+    graph = grimp.build_graph(PACKAGE)
+    for module in graph.find_descendants(f"{PACKAGE}.suite"):
+        graph.remove_module(module)
+    return graph
+
+
+@pytest.mark.parametrize(("modules", "call"), STAGES.items(), ids=map("+".join, STAGES))
+def test_a_digest_holds_all_that_its_stage_imports(monkeypatch, modules, call):
+    held = set()
+
+    def record(*patterns):
+        for pattern in patterns:
+            root = SOURCE
+            below = f"{pattern}/**/*.py" if (root / pattern).is_dir() else pattern
+            held.update(
+                ".".join(Path(p).relative_to(root).with_suffix("").parts) for p in root.glob(below)
+            )
+        return ""
+
+    monkeypatch.setattr(jobs, "code_digest", record)
+    function, *arguments = call
+    function(*arguments)
+    used = {name for m in modules for name in imports().find_upstream_modules(f"{PACKAGE}.{m}")}
+    used |= {f"{PACKAGE}.{module}" for module in modules}
+    needed = {name.removeprefix(f"{PACKAGE}.") for name in used}
+    needed = {name for name in needed if name.split(".")[0] in HELD} - {"report.figures"}
+    assert len(needed) > 2
+    assert needed - {name.removesuffix(".__init__") for name in held} == set()

@@ -1,0 +1,25 @@
+"""Tables and figures of the runs that have finished."""
+
+import shutil
+
+from sft_tradeoff import cli
+from sft_tradeoff.report.figures import FIGURES
+from tests.conftest import ROOT
+from tests.finished_study import OTHER_RUN, RUN, make_finished_study
+
+
+def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/catalogue.yaml").symlink_to(ROOT / "config/catalogue.yaml")
+    _, results = make_finished_study(tmp_path)
+    shutil.rmtree(results / "runs" / OTHER_RUN)
+    cli.main(["partial", "tiny"])
+    text = capsys.readouterr().out
+    assert "sft at 1e-4: run not evaluated." in text and "sft at 1e-5" not in text
+    assert text.endswith("Results:\nresults/tiny/partial\n")
+    drawn = {path.name for path in (results / "partial").glob("*.*")}
+    tables = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
+    tables |= {f"tradeoff.{suffix}" for suffix in ("md", "tex")}
+    assert tables | {f"{figure}.pdf" for figure in FIGURES} <= drawn
+    assert RUN in (results / "partial/scores.csv").read_text()

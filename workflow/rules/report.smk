@@ -1,0 +1,93 @@
+# Tables, figures and recommendation, of a study or of what is published. Who includes this file says
+# where they are read and written: TABLES_FROM, REPORT, FIGURES_TO, LOGS, RUN_FILES and MEASURES.
+from pathlib import Path
+
+from sft_tradeoff.planning.jobs import growing, one_of, report_code
+from sft_tradeoff.report.figures import FIGURES
+
+CONDA = "../../environment.yml"
+
+
+wildcard_constraints:
+    figure=one_of(FIGURES),
+
+
+rule tables:
+    input:
+        tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+    output:
+        multiext(f"{REPORT}/tables/tradeoff", ".csv", ".md", ".tex"),
+    log:
+        f"{LOGS}/tables.log",
+    benchmark:
+        f"{LOGS}/tables.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=report_code("tables.py"),
+        folder=lambda w, output: Path(output[0]).parent,
+    shell:
+        "sft-tradeoff tables --tradeoff {input.tradeoff:q}"
+        " --out-dir {params.folder:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule figure:
+    input:
+        tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+    output:
+        multiext(f"{FIGURES_TO}/{{figure}}", ".pdf", ".png", ".csv"),
+    log:
+        f"{LOGS}/figure/{{figure}}.log",
+    benchmark:
+        f"{LOGS}/figure/{{figure}}.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=lambda w: report_code(
+            *(f"figures/{name}.py" for name in (w.figure, "style", "draw"))
+        ),
+        stem=lambda w, output: Path(output[0]).with_suffix(""),
+    shell:
+        "sft-tradeoff figure {wildcards.figure} --tradeoff {input.tradeoff:q}"
+        " --out-stem {params.stem:q}"
+        " 2>&1 | tee {log:q}"
+
+
+# Which learning rate and method stay within the study's tolerance, or the default one.
+rule recommend:
+    input:
+        table=f"{TABLES_FROM}/run_table.csv",
+        tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+        runs=RUN_FILES,
+    output:
+        page=f"{REPORT}/recommendation.md",
+        record=f"{REPORT}/recommendation.json",
+    log:
+        f"{LOGS}/recommend.log",
+    benchmark:
+        f"{LOGS}/recommend.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=report_code("recommend*.py", "tables.py"),
+        runs=lambda w, input: Path(input.table).with_name("runs"),
+        tolerance=lambda w: MEASURES(w, "tolerance"),
+        smallest_gain=lambda w: MEASURES(w, "smallest_gain"),
+    shell:
+        "sft-tradeoff recommend --run-table {input.table:q}"
+        " --runs {params.runs:q}"
+        " --tradeoff {input.tradeoff:q}"
+        " --tolerance={params.tolerance:q}"
+        " --smallest-gain={params.smallest_gain:q}"
+        " --out {output.page:q}"
+        " 2>&1 | tee {log:q}"
