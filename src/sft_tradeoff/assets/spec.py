@@ -42,12 +42,14 @@ class HubAsset(_Asset):
     """A pinned snapshot of a Hugging Face hub repository."""
 
     source: Literal["hub"]
-    repo: str
+    repo: str = Field(description="owner/name")
     revision: Annotated[
         str, BeforeValidator(lambda value: UNPINNED if value is None else value)
     ] = Field(UNPINNED, min_length=7, description="commit hash; branches move")
-    repo_type: Literal["model", "dataset"] = "model"
-    allow_patterns: tuple[str, ...] | None = None
+    repo_type: Literal["model", "dataset"] = Field("model", description="kind of repository")
+    allow_patterns: tuple[str, ...] | None = Field(
+        None, description="glob patterns of the files to download; null: all"
+    )
     license: License
 
 
@@ -55,7 +57,7 @@ class LocalAsset(_Asset):
     """A file or folder on the user's machine."""
 
     source: Literal["local"]
-    path: str
+    path: str = Field(description="file or folder")
     sha256: Sha256 | None = Field(None, description="checked if given; for a file only")
     license: License = "as stated by the user"
 

