@@ -117,5 +117,6 @@ def aggregation_code() -> str:
 
 def report_code(*patterns: str) -> str:
     """Return the digest of the modules of a page, table or figure, and of what they share."""
-    found = code_digest(*(f"report/{pattern}" for pattern in patterns), "study/names.py")
+    own = (f"report/{pattern}" for pattern in (*patterns, "markdown.py"))
+    found = code_digest(*own, "study/names.py", "system/text.py")
     return found + aggregation_code()
