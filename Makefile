@@ -68,14 +68,7 @@ $(VENV)/installed.bench: $(VENV)/installed.lock pyproject.toml
 	touch $@
 
 lint: setup  ## Check style, types, imports, dependencies, spelling and workflow
-	ruff check .
-	ruff format --check .
-	mypy
-	lint-imports
-	deptry src
-	codespell
-	snakefmt --check Snakefile workflow
-	snakemake --lint --configfile config/studies/smoke.yaml
+	pre-commit run --all-files
 
 schema: setup  ## Write the JSON schema of study files from the config models
 	sft-tradeoff check --write-schema

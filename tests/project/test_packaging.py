@@ -51,11 +51,3 @@ def test_citation_names_every_author_of_the_paper():
     for author in paper["authors"]:
         assert author.keys() == {"given-names", "family-names"}
         assert "et al" not in " ".join(author.values())
-
-
-def test_a_commit_is_checked_like_make_lint():
-    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", Path("Makefile").read_text(), re.MULTILINE)[1]
-    tools = {line.split()[0] for line in recipe.splitlines()}
-    hooks = yaml.safe_load(Path(".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    entries = {hook["entry"].removeprefix(".venv/bin/").split()[0] for hook in hooks}
-    assert tools - {"snakemake"} == entries - {"make"}  # make lint runs snakemake --lint
