@@ -107,25 +107,21 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 def to_latex(table: pd.DataFrame) -> str:
     """Render one ``table`` environment per block; the document needs the package booktabs."""
-    parts = ["% Needs \\usepackage{booktabs}."]
     notes = latex(" ".join(footnotes(table)))
+    parts = ["% Needs \\usepackage{booktabs}."]
     for title, rows in blocks(table):
-        lines = [" & ".join(map(latex, line)) + r" \\" for line in rows.to_numpy()]
-        parts += [
-            r"\begin{table}[htbp]\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-            rf"\caption{{{latex(title)}. {notes}}}",
-            rf"\label{{tab:tradeoff-{title.replace(', ', '-')}}}",
-            rf"\begin{{tabular}}{{ll{'r' * len(COLUMNS)}}}",
-            r"\toprule",
-            " & ".join(map(_latex_heading, rows.columns)) + r" \\",
-            r"\midrule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
+        styler = rows.map(latex).rename(columns=_latex_heading).style.hide(axis="index")
+        lines = styler.to_latex(
+            column_format="ll" + "r" * len(COLUMNS),
+            position="htbp",
+            position_float="centering",
+            hrules=True,
+            caption=f"{latex(title)}. {notes}",
+            label=f"tab:tradeoff-{title.replace(', ', '-')}",
+        ).splitlines()
+        lines.insert(lines.index(r"\centering") + 1, r"\footnotesize\setlength{\tabcolsep}{4pt}")
+        lines.insert(lines.index(r"\midrule") + 2, r"\midrule")  # below θ₀
+        parts += lines
     return "\n".join(parts) + "\n"
 
 
