@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
@@ -24,6 +25,8 @@ settings.load_profile("same")
 # It would also try the constants of all modules imported so far, which depend on the tests before.
 providers._get_local_constants = lambda: providers._local_constants
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+for name in ("STUDY", "CORES"):  # `make test` exports them; a test that runs make chooses its own
+    os.environ.pop(name, None)
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -88,7 +91,10 @@ def snakemake(*arguments, cache=None, cwd=ROOT, check=True):
     if cache is not None:
         environment["SFT_TRADEOFF_CACHE"] = str(cache)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    # One at a time in a folder: workers of pytest share the project's.
+    (cwd / ".snakemake").mkdir(exist_ok=True)
+    with FileLock(cwd / ".snakemake/tests.lock"):
+        done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
     return done
