@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from sft_tradeoff import __version__
 
@@ -51,13 +53,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments or arguments[0] not in STAGES:
         _overview().parse_args(arguments or ["--help"])  # ends the process
         return
-    stage, *rest = arguments
+    try:
+        _run(*arguments)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _run(stage: str, *rest: str) -> None:
+    _warn_of_other_code()
     module = importlib.import_module(f"sft_tradeoff.{STAGES[stage][0]}")
     parser = argparse.ArgumentParser(
         prog=f"sft-tradeoff {stage}", description=str(module.__doc__).splitlines()[0]
     )
     module.add_arguments(parser)
     module.main(parser.parse_args(rest))
+
+
+def _warn_of_other_code() -> None:
+    """Warn if another copy of the project is installed than the one in the current folder."""
+    here, installed = Path("src/sft_tradeoff").absolute(), Path(__file__).parent
+    if here.is_dir() and not here.samefile(installed):
+        print(
+            f"warning: the code that runs is in {installed}, not in {here}; if you mean this "
+            "folder's, run make setup here with a .venv of its own",
+            file=sys.stderr,
+        )
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -24,14 +24,13 @@ def test_planning_a_study_loads_no_torch() -> None:
 import importlib, sys
 for name in {sorted(modules)}:
     importlib.import_module(name)
-from sft_tradeoff.study.checks import check_domains, check_files, unpinned_assets
+from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.suite.registry import BENCHMARKS
 path = "config/studies/quick.yaml"
 study = load_study(path)
 check_files(study, path, BENCHMARKS)
-check_domains(study, path)
 unpinned_assets(study, path)
 assert expand_runs(study) and evaluation_configs(study)
 found = sorted({HEAVY} & set(sys.modules))

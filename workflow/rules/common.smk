@@ -1,5 +1,4 @@
 # Helpers only; every rule lives in the file named after its stage.
-import glob
 import os
 import shlex
 import sys
@@ -15,6 +14,7 @@ from sft_tradeoff.assets.fetch import asset_path, cache_dir
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION
 from sft_tradeoff.planning.jobs import (
     aggregation_code,
+    benchmark_code,
     domain_code,
     growing,
     local_files,
@@ -24,12 +24,17 @@ from sft_tradeoff.planning.jobs import (
     own_data_digest,
     source_arguments,
     spec_json,
+    task_files_digest,
     tokenization_code,
 )
-from sft_tradeoff.study.checks import check_domains, check_files, unpinned_assets
+from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
-from sft_tradeoff.study.runs import evaluation_configs, expand_runs
+from sft_tradeoff.study.runs import (
+    TRAIN_RECIPE_VERSION,
+    evaluation_configs,
+    expand_runs,
+)
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.gpu_lease import n_visible
 from sft_tradeoff.system.strict_yaml import read_yaml
@@ -43,7 +48,6 @@ try:
         read_yaml(file)  # refuses what Snakemake's own reader drops or misreads
     STUDY = parse_study(config, STUDY_FILES)
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
-    check_domains(STUDY, STUDY_FILES)
     UNPINNED = unpinned_assets(STUDY, STUDY_FILES)
     RUNS = {run.run: run for run in expand_runs(STUDY)}
     TRAINED = [name for name, run in RUNS.items() if run.merge_of is None]

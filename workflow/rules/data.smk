@@ -47,6 +47,7 @@ rule benchmark_data:
         mem_mb=growing(1000),
         runtime=growing(10),
     params:
+        code=benchmark_code(),
         source=lambda w, input: sources([BENCHMARKS[w.benchmark].asset], input),
     shell:
         "sft-tradeoff build-benchmark --name {wildcards.benchmark:q}"
@@ -73,7 +74,12 @@ rule domain_data:
     conda:
         CONDA
     resources:
-        mem_mb=lambda w, attempt: attempt * (1000 + DOMAINS[w.domain].n_train // 100),
+        # A JSON list of the hub, such as MetaMathQA, is read as a whole.
+        mem_mb=lambda w, attempt: attempt
+        * (
+            (3000 if DOMAINS[w.domain].assets else 1000)
+            + DOMAINS[w.domain].n_train // 100
+        ),
         runtime=growing(30),
     params:
         code=lambda w: domain_code(DOMAINS[w.domain].name),

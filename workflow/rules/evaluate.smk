@@ -16,7 +16,6 @@ rule evaluate:
             )
         ),
         graders=ancient([asset_record(asset) for asset in GRADER_ASSETS]),
-        tasks=glob.glob("workflow/tasks/*yaml"),
     output:
         scores=f"{RESULTS}/runs/{{evaluated}}/eval.json",
         per_item=f"{RESULTS}/runs/{{evaluated}}/items.parquet",
@@ -33,6 +32,7 @@ rule evaluate:
         mem_mb=memory_mb(4000, bytes_per_parameter=6),
         runtime=growing(240),
     params:
+        tasks=task_files_digest(),
         config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
         model=lambda w, input: model_folder(input.weights),
     shell:

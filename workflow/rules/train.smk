@@ -20,6 +20,7 @@ rule reference:
         mem_mb=memory_mb(4000, bytes_per_parameter=6),
         runtime=growing(120),
     params:
+        recipe_version=TRAIN_RECIPE_VERSION,
         dtype=STUDY.training.compute_type,
         model_digest=lambda w: STUDY.model_digest(w.model),
     shell:

@@ -160,7 +160,7 @@ def _warn(scores: pd.DataFrame, n_runs: int) -> None:
     is_missing = scores["reason"] == NOT_EVALUATED
     if len(missing := scores.loc[is_missing, "run"].unique()):
         text = "%d of %d runs are not evaluated; their scores are NaN: %s"
-        logger.warning(text, len(missing), n_runs, listing(missing))
+        logger.warning(text, len(missing), n_runs, listing(missing, limit=len(missing)))
     broken = scores[scores["value"].isna() & ~is_missing]
     for row in broken[["run", "benchmark", "metric", "reason"]].to_numpy():
         logger.warning("broken score (NaN): %s on %s, %s: %s", *row)

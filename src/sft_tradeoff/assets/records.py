@@ -1,17 +1,19 @@
 """Read the rows of fetched data sets: JSON Lines, CSV, JSON lists and Parquet.
 
 Rows are read one batch or line at a time, with only the columns that are needed: ESCI has 2.6
-million. A defect is reported with its file, row (the first is 1) and column.
+million. Only a JSON list is read as a whole. A defect is reported with its file, row (the first is
+1) and column.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sft_tradeoff.system.records import RecordError, parse_lines
 from sft_tradeoff.system.text import listing
@@ -124,8 +126,6 @@ def read_texts(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def _numbered(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
     """The rows of one file as they are, numbered from 1."""
-    import ijson
-
     try:
         if path.suffix == ".parquet":
             batches = parquet_batches(path, columns)
@@ -134,24 +134,24 @@ def _numbered(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Any]]:
             with open(path, encoding="utf-8", newline="") as text:
                 yield from enumerate(csv.DictReader(text), start=1)
         elif path.suffix == ".json":
-            with open(path, "rb") as file:
-                _check_is_list(path, file)
-                yield from enumerate(ijson.items(file, "item", use_float=True), start=1)
+            yield from enumerate(_json_list(path), start=1)
         else:
             with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as lines:
                 yield from parse_lines(lines, path, _REPAIR)
     except FileNotFoundError:
         raise RecordError(f"file not found: {path}; {_REPAIR}") from None
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, ijson.JSONError) as error:
+    except RecordError:
+        raise
+    except (OSError, EOFError, ValueError, RecursionError, csv.Error) as error:
         raise _damaged(path, error) from error
 
 
-def _check_is_list(path: Path, file: BinaryIO) -> None:
-    """Check the first character, which also leaves ``file`` at its start."""
-    start = file.read(1 << 10).lstrip()
-    file.seek(0)
-    if not start.startswith(b"["):
+def _json_list(path: Path) -> list[Any]:
+    """The values of a JSON list, which is read as a whole."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, list):
         raise RecordError(f"{path} is not a JSON list of records; {_REPAIR}")
+    return values
 
 
 def parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:

@@ -11,7 +11,7 @@ from sft_tradeoff.system.strict import Sha256, Strict
 
 UNPINNED = "unpinned"
 # Earlier versions had the key 'licence'. It is still read, and still written where a model's digest
-# and Snakemake's parameters are computed: another key there would repeat every run.
+# and Snakemake's parameters are computed, so that the digests of published models stay the same.
 License = Annotated[
     str,
     Field(

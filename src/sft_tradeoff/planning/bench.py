@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sft_tradeoff.planning.snakemake_run import run, snakemake_command
+from sft_tradeoff.planning.snakemake_run import require_project_folder, run, snakemake_command
 from sft_tradeoff.study.config import STUDIES
 from sft_tradeoff.system.console import run_main
 
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Run the benchmarks; the first that fails is the last."""
     with run_main("bench"):
+        require_project_folder()
         material = [*snakemake_command(STUDIES / "quick.yaml", args.cores, {}), "material"]
         for command in [material, *([sys.executable, *script] for script in SCRIPTS)]:
             if code := run(command):

@@ -5,6 +5,7 @@ No torch here: Snakemake imports this module while it plans.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 
 from sft_tradeoff.assets.spec import Asset, LocalAsset
 from sft_tradeoff.domains.registry import SPECS
-from sft_tradeoff.system.code import code_digest
+from sft_tradeoff.system.code import code_digest, imported
 from sft_tradeoff.system.files import sha256_of
 
 # The memory of a job is measured for a model of this size.
@@ -95,11 +96,19 @@ def source_arguments(folders: Sequence[str], records: Sequence[str]) -> str:
 
 
 def domain_code(name: str) -> str:
-    """Return the digest of the code that makes and grades the examples of a domain."""
-    home = SPECS[name].module().partition(".")[0]
-    return code_digest(
-        f"domains/{home}", "domains/*.py", "grading", "assets/records.py", "system/records.py"
-    )
+    """Return the digest of the code that makes and grades the examples of a domain.
+
+    That is its module with what it imports, and the stage; what a study file says about the domain
+    is among the parameters of its job.
+    """
+    module = f"domains.{SPECS[name].module()}"
+    used = imported(module, "domains/", "grading/", "assets/records.py", "system/records.py")
+    return code_digest("domains/build.py", *sorted(used))
+
+
+def benchmark_code() -> str:
+    """Return the digest of the code that makes the items of the general suite."""
+    return code_digest("suite", "assets/records.py", "system/records.py")
 
 
 def tokenization_code(name: str) -> str:
@@ -108,6 +117,16 @@ def tokenization_code(name: str) -> str:
     The round-trip check grades, so the domain's code is part of it.
     """
     return code_digest("tokens", "models/token*.py", "chat.py") + domain_code(name)
+
+
+def task_files_digest(folder: Path = Path("workflow/tasks")) -> str:
+    """Return the digest of the task files of the general suite, without their comments."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if not line.lstrip().startswith("#")]
+        digest.update("\n".join([path.name, *kept, ""]).encode())
+    return digest.hexdigest()[:16]
 
 
 def aggregation_code() -> str:

@@ -32,6 +32,7 @@ from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.run_study import RESULTS, add_run_arguments, run_study
+from sft_tradeoff.planning.snakemake_run import require_project_folder
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import CATALOGUE_PATH, STUDIES, parse_study, read_catalogue
 from sft_tradeoff.suite.registry import BENCHMARKS
@@ -342,6 +343,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Check data and model, write their study file, run it and print the recommendation."""
     with run_main("own"):
+        require_project_folder()
         if not args.data:
             raise UserError("DATA is missing; run make own DATA=file.jsonl")
         study = own_study(

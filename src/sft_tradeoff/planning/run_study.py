@@ -17,9 +17,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sft_tradeoff.assets.fetch import cache_dir
-from sft_tradeoff.planning.snakemake_run import INTERRUPTED, run, snakemake_command
+from sft_tradeoff.planning.snakemake_run import (
+    INTERRUPTED,
+    require_project_folder,
+    run,
+    snakemake_command,
+)
 from sft_tradeoff.report import tables
-from sft_tradeoff.study.checks import check_domains, check_files
+from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
@@ -46,6 +51,8 @@ def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain:
         UserError: If there is no such study, it is not valid, or one is running in this folder.
     """
     study_file = STUDIES / f"{name}.yaml"
+    require_project_folder()
+    _check_cores(cores)
     check_study(study_file)
     settings = {"tolerance": tolerance, "smallest_gain": smallest_gain}
     command = snakemake_command(study_file, cores, settings)
@@ -63,6 +70,11 @@ def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain:
     return 0
 
 
+def _check_cores(cores: str) -> None:
+    if cores != "all" and not (cores.isdecimal() and int(cores) > 0):
+        raise UserError(f"cores: {cores!r} is not a number of cores from 1; write one, or all")
+
+
 def check_study(study_file: Path) -> None:
     """Check a study before anything is started.
 
@@ -77,7 +89,6 @@ def check_study(study_file: Path) -> None:
         )
     study = load_study(study_file)
     check_files(study, str(study_file), BENCHMARKS)
-    check_domains(study, str(study_file))
 
 
 @contextlib.contextmanager

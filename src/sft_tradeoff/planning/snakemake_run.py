@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from sft_tradeoff.system.console import UserError
+
 INTERRUPTED = 128 + signal.SIGINT
 MEMORY_SHARE = 0.9  # of the machine, for jobs side by side
 
@@ -18,6 +20,16 @@ def machine_memory_mb() -> int:
     """Return the memory that jobs may use together [MB]."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(total * MEMORY_SHARE) // 2**20
+
+
+def require_project_folder() -> None:
+    """Refuse to work outside the project's folder, where study files and rules are found.
+
+    Raises:
+        UserError: Naming the folder.
+    """
+    if not Path("Snakefile").is_file():
+        raise UserError(f"{Path.cwd()} has no Snakefile; run the command in the project's folder")
 
 
 def snakemake_command(study_file: Path, cores: str, settings: Mapping[str, str]) -> list[str]:

@@ -103,6 +103,7 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
                 f"{source}: evaluation.chat_template: {str(not wanted).lower()}, but the prompts "
                 f"of task {name!r} need {str(wanted).lower()}; set it, or choose another task"
             )
+    check_domains(study, source)
     _check_tolerance(study, source, benchmarks)
     _check_domains(study, source, benchmarks)
     _check_expected(study, source, benchmarks)
@@ -178,7 +179,6 @@ def _is_valid(path: str) -> bool:
             domains = tuple(d.model_copy(update={"path": None}) for d in study.domains)
             study = study.model_copy(update={"domains": domains})
         check_files(study, path, BENCHMARKS)
-        check_domains(study, path)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return False

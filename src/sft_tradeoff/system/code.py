@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,52 @@ def code_digest(*patterns: str, root: Path = SOURCE) -> str:
     for path in sorted(paths):
         digest.update(f"{path.relative_to(root).as_posix()} {_module_digest(path)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def imported(module: str, *wings: str, root: Path = SOURCE) -> set[str]:
+    """Return a module and what it imports from the package, directly or not, as digest patterns.
+
+    Imports for type checkers alone are left out.
+
+    Args:
+        module: Relative to the package, such as ``domains.esci.generated``.
+        wings: Folders and modules, relative to ``root``; nothing outside them is followed.
+        root: Folder of the package.
+    """
+    found: set[str] = set()
+    open_ = [_path_of(module.split("."), root)]
+    while open_:
+        path = open_.pop()
+        name = path.relative_to(root).as_posix() if path else ""
+        if not path or name in found or not name.startswith(wings):
+            continue
+        found.add(name)
+        names = _imported_names(ast.parse(path.read_bytes(), str(path)))
+        package = f"{root.name}."
+        open_ += [_path_of(n.removeprefix(package).split("."), root) for n in names if package in n]
+    return found
+
+
+def _path_of(parts: list[str], root: Path) -> Path | None:
+    """File of a module, or of the module that a dotted name is defined in."""
+    for end in range(len(parts), 0, -1):
+        path = root.joinpath(*parts[:end])
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+    return None
+
+
+def _imported_names(node: ast.AST) -> Iterator[str]:
+    """Dotted names that a module imports, within functions too."""
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from _imported_names(child)
 
 
 def _module_digest(path: Path) -> str:

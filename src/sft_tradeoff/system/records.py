@@ -27,8 +27,9 @@ def parse_lines(lines: Iterable[str | bytes], path: Path, fix: str) -> Iterator[
     """
     for number, line in enumerate(lines, start=1):
         try:
-            yield number, json.loads(line)
-        except ValueError as error:  # not JSON, or not UTF-8
+            # As UTF-8 and nothing else: json would guess the encoding of bytes.
+            yield number, json.loads(line.decode() if isinstance(line, bytes) else line)
+        except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
             raise RecordError(f"{path}, line {number}: not JSON ({error}); {fix}") from None
 
 

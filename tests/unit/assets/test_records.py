@@ -110,7 +110,24 @@ def test_json_that_is_not_a_list_of_records(tmp_path, text, words):
         list(read_rows([tmp_path / "x.json"], ("a",)))
 
 
-numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+def test_json_is_what_python_writes(tmp_path):
+    """NaN, numbers beyond 64 bits and halves of characters; the last are removed from texts."""
+    (tmp_path / "x.json").write_text('[{"a": NaN, "b": 18446744073709551616, "c": "\\ud800x"}]')
+    (row,) = read_rows([tmp_path / "x.json"], ("a", "b", "c"))
+    assert row.values["a"] != row.values["a"] and row.values["b"] == 2**64
+    assert row.text("c") == "x"
+
+
+def test_endless_nesting_is_damage(tmp_path):
+    (tmp_path / "x.json").write_text("[" * 100_000)
+    with pytest.raises(RecordError, match=r"x\.json is damaged"):
+        list(read_rows([tmp_path / "x.json"]))
+    (tmp_path / "x.jsonl").write_text("[" * 100_000)
+    with pytest.raises(RecordError, match=r"x\.jsonl, line 1: not JSON"):
+        list(read_rows([tmp_path / "x.jsonl"]))
+
+
+numbers = st.integers() | st.floats(allow_nan=False)
 records = st.lists(st.dictionaries(st.text(), st.text() | numbers | st.none()), max_size=8)
 
 

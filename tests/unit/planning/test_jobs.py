@@ -4,6 +4,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import grimp
 import pytest
@@ -56,10 +57,11 @@ def test_arguments_survive_a_shell():
     assert jobs.model_folder("runs/r/model") == "runs/r/model"
 
 
-def test_domains_of_one_folder_share_their_code():
+def test_every_domain_has_code(monkeypatch):
     found = {name: jobs.domain_code(name) for name in DOMAINS}
-    assert found["esci"] == found["hub_esci"]
-    assert len(set(found.values())) == 4
+    assert len(set(found.values())) == len(DOMAINS)
+    monkeypatch.setitem(SPECS, "one_file", SimpleNamespace(module=lambda: "draw"))
+    assert jobs.domain_code("one_file") not in found.values()
     assert jobs.tokenization_code("esci") != jobs.tokenization_code("math")
 
 
@@ -126,5 +128,16 @@ def test_a_digest_holds_all_that_its_stage_imports(monkeypatch, modules, call):
     needed = {name for name in needed if name.split(".")[0] in HELD} - {"report.figures"}
     # The registry imports the settings of all domains; those of this one are in its parameters.
     needed -= {spec.__module__.removeprefix(f"{PACKAGE}.") for spec in SPECS.values()}
+    needed -= {"domains.registry", "domains.spec", "domains.card"}  # no example depends on them
     assert len(needed) > 2
     assert needed - {name.removesuffix(".__init__") for name in held} == set()
+
+
+def test_comments_of_task_files_do_not_count(tmp_path):
+    task = tmp_path / "task.yaml"
+    task.write_text("# one\ntask: a\n")
+    before = jobs.task_files_digest(tmp_path)
+    task.write_text("# two\ntask: a\n")
+    assert jobs.task_files_digest(tmp_path) == before
+    task.write_text("# two\ntask: b\n")
+    assert jobs.task_files_digest(tmp_path) != before

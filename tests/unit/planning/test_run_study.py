@@ -35,6 +35,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.delenv("SFT_TRADEOFF_CACHE", raising=False)
     (tmp_path / "config").mkdir()
     (tmp_path / "config/catalogue.yaml").symlink_to(ROOT / "config/catalogue.yaml")
+    (tmp_path / "Snakefile").touch()
     make_finished_study(tmp_path)
     return tmp_path
 
@@ -183,3 +184,19 @@ def test_times_are_limited_to_that_of_the_lock(project, steps):
     os.utime(data, ns=(future, future))
     assert ended("tiny") == 0
     assert data.stat().st_mtime_ns == Path(".snakemake/study.lock").stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("cores", ["", "two", "0", "-1"])
+def test_a_wrong_number_of_cores_starts_nothing(project, steps, capsys, cores):
+    with pytest.raises(SystemExit):
+        cli.main(["study", "tiny", f"--cores={cores}"])
+    assert f"cores: {cores!r} is not a number" in capsys.readouterr().err
+    assert steps[0] == []
+
+
+def test_another_folder_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for stage in (["study", "tiny"], ["own", "--data=x.jsonl"], ["bench"]):
+        with pytest.raises(SystemExit):
+            cli.main(stage)
+        assert f"{tmp_path} has no Snakefile; run the command in the" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sft_tradeoff.system.code import code_digest
+from sft_tradeoff.system.code import code_digest, imported
 
 MODULE = '''"""Docstring."""
 
@@ -96,3 +96,22 @@ def test_patterns_choose_modules_and_one_without_any_is_refused(package):
 
 def test_the_projects_own_modules_are_found_from_its_folder():
     assert len(code_digest("stats.py")) == 16 and Path("src").is_dir()
+
+
+def test_what_a_module_imports_is_followed_within_the_wings(tmp_path):
+    """Through functions and packages, but not for type checkers and not outside."""
+    root = tmp_path / "package"
+    files = {
+        "a/start.py": "from package.a.near import f\nfrom package.b import far\nimport os\n",
+        "a/near.py": "def f():\n    from package.a import lazy\n    return lazy\n",
+        "a/lazy.py": "if TYPE_CHECKING:\n    import package.a.types\n",
+        "a/types.py": "",
+        "a/alone.py": "",
+        "b/far.py": "import package.a.alone\n",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    assert imported("a.start", "a/", root=root) == {"a/start.py", "a/near.py", "a/lazy.py"}
+    both = {"a/start.py", "a/near.py", "a/lazy.py", "b/far.py", "a/alone.py"}
+    assert imported("a.start", "a/", "b/", root=root) == both
