@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from sft_tradeoff.assets.fetch import check_asset, read_source
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits, only_answer
 from sft_tradeoff.domains.registry import DOMAIN_SPEC, get_domain
@@ -16,6 +18,7 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.grading.text import question_key
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_text, path_with_checksum, sha256_of
+from sft_tradeoff.system.validation import explain
 
 logger = logging.getLogger(__name__)
 
@@ -161,6 +164,19 @@ def _options(spec: DomainSpec) -> str:
     return "".join(f"\n- **{title}:** {text}" for title, text in spec.card_lines())
 
 
+def parse_domain(text: str) -> DomainSpec:
+    """Read the settings of a domain from JSON.
+
+    Raises:
+        UserError: If it is no JSON, or a key is unknown, missing or has a wrong value.
+    """
+    try:
+        return DOMAIN_SPEC.validate_json(text)
+    except ValidationError as error:
+        lines = explain(error, DOMAIN_SPEC.json_schema()).split("\n  ")
+        raise UserError(f"--spec: {'; '.join(lines)}") from None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff build-domain``."""
     parser.add_argument("--spec", required=True, help="the domain's settings as JSON")
@@ -173,6 +189,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Generate one domain from its settings."""
-    spec = DOMAIN_SPEC.validate_json(args.spec)
+    with run_main("domain"):
+        spec = parse_domain(args.spec)
     with run_main(f"domain {spec.label}"):
         write_domain(spec, args.out, args.source, args.source_record)
