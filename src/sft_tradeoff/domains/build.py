@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from sft_tradeoff.assets.fetch import check_asset
 from sft_tradeoff.domains.base import SPLITS, Example
 from sft_tradeoff.domains.card import data_card
@@ -15,6 +17,7 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.grading.text import question_key
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_text, path_with_checksum
+from sft_tradeoff.system.validation import explain
 
 
 def write_domain(
@@ -73,6 +76,19 @@ def refuse_leakage(splits: dict[str, list[Example]]) -> None:
                 )
 
 
+def parse_domain(text: str) -> DomainSpec:
+    """Read the settings of a domain from JSON.
+
+    Raises:
+        UserError: If it is no JSON, or a key is unknown, missing or has a wrong value.
+    """
+    try:
+        return DOMAIN_SPEC.validate_json(text)
+    except ValidationError as error:
+        lines = explain(error, DOMAIN_SPEC.json_schema()).split("\n  ")
+        raise UserError(f"--spec: {'; '.join(lines)}") from None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff build-domain``."""
     parser.add_argument("--spec", required=True, help="the domain's settings as JSON")
@@ -85,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Generate one domain from its settings."""
-    spec = DOMAIN_SPEC.validate_json(args.spec)
+    with run_main("domain"):
+        spec = parse_domain(args.spec)
     with run_main(f"domain {spec.label}"):
         write_domain(spec, args.out, args.source, args.source_record)

@@ -31,18 +31,19 @@ _CLASSES: tuple[type[DomainSpec], ...] = (
 SPECS = {get_args(spec.model_fields["name"].annotation)[0]: spec for spec in _CLASSES}
 
 
-def _name_of(value: Any) -> Any:
-    return value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+def _name_of(value: Any) -> str | None:
+    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+    return None if name is None else str(name)
 
 
-def _refuse_options_of_others(value: Any) -> Any:
-    """Name the domain that an option belongs to; unknown options are left to the validation."""
-    name = str(_name_of(value))
-    for key in value if isinstance(value, Mapping) and name in SPECS else ():
-        owners = [other for other, spec in SPECS.items() if key in spec.model_fields]
-        if owners and name not in owners:
-            raise ValueError(f"{key!r} belongs to domain {owners[0]!r}, not {name!r}; remove it")
-    return value
+def _drop_unset(value: Any) -> Any:
+    """Drop null where it says "not set": for an option of another domain or a required one."""
+    name = _name_of(value)
+    if not isinstance(value, Mapping) or name not in SPECS:
+        return value
+    own, options = SPECS[name].model_fields, {key for s in SPECS.values() for key in s.model_fields}
+    unset = {key for key in options if key not in own or own[key].is_required()}
+    return {key: v for key, v in value.items() if v is not None or key not in unset}
 
 
 # The type of a field that holds the settings of one domain, whichever it is.
@@ -55,13 +56,14 @@ else:
         Discriminator(_name_of),
         Field(
             json_schema_extra={
+                "title": "Domain",  # what error messages call it
                 "discriminator": {
                     "propertyName": "name",
                     "mapping": {n: f"#/$defs/{spec.__name__}" for n, spec in SPECS.items()},
-                }
+                },
             }
         ),
-        BeforeValidator(_refuse_options_of_others),
+        BeforeValidator(_drop_unset),
     ]
 DOMAIN_SPEC: TypeAdapter[DomainSpec] = TypeAdapter(AnyDomainSpec)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from sft_tradeoff.system.validation import closest
+from sft_tradeoff.system.validation import as_written, closest
 
 
 def measures_text(numbers: Mapping[str, float] | str) -> str:
@@ -14,6 +15,20 @@ def measures_text(numbers: Mapping[str, float] | str) -> str:
     if isinstance(numbers, str):
         return numbers
     return " ".join(f"{measure}={number}" for measure, number in numbers.items())
+
+
+def read_measures(value: Any, known: Collection[str]) -> Any:
+    """Read text by :func:`parse_measures`; a mapping is left to the validation.
+
+    Raises:
+        ValueError: If it is neither, such as a number without its measure.
+    """
+    if isinstance(value, str):
+        return parse_measures(value, known)
+    if not isinstance(value, Mapping):
+        example = f"{next(iter(known))}=0.01"
+        raise ValueError(f"{as_written(value)} is not measure=number; write e.g. {example}")
+    return value
 
 
 def parse_measures(text: str, known: Collection[str]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from sft_tradeoff.objectives.registry import METHODS
-from sft_tradeoff.study.names import parse_measures
+from sft_tradeoff.study.names import read_measures
 from sft_tradeoff.system.strict import LONGEST_NAME, Settings
 from sft_tradeoff.system.validation import closest, explain
 
@@ -36,7 +36,7 @@ OfDomain = Literal["accuracy", "nll"]
 def _reader(measure: Any) -> Callable[[Any], Any]:
     """Validator that reads ``bits_per_byte=0.01 accuracy=0.02`` as a mapping."""
     known = get_args(measure)
-    return lambda value: parse_measures(value, known) if isinstance(value, str) else value
+    return lambda value: read_measures(value, known)
 
 
 _Share = Annotated[float, Field(ge=0, le=1)]

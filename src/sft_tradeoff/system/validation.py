@@ -26,6 +26,11 @@ def closest(value: str, known: Iterable[str]) -> str:
     return f"did you mean {match[0]!r}?" if match else f"choose one of {', '.join(known)}"
 
 
+def as_written(value: Any) -> str:
+    """A value as messages show it: what YAML calls null is not called None."""
+    return "null" if value is None else repr(value)
+
+
 def explain(error: ValidationError, schema: dict[str, Any]) -> str:
     """Turn each of pydantic's errors into one line.
 
@@ -45,8 +50,7 @@ def _line(item: dict[str, Any], schema: dict[str, Any]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     match item["type"]:
         case "extra_forbidden":
-            known = _keys_at(location[:-1], schema)
-            return f"{key}: unknown key; {closest(str(location[-1]), known)}"
+            return f"{key}: {_unknown_key(location, schema)}"
         case "missing":
             return f"{key}: missing; add it"
         case "union_tag_invalid":
@@ -56,10 +60,46 @@ def _line(item: dict[str, Any], schema: dict[str, Any]) -> str:
         case "union_tag_not_found" if isinstance(item["input"], dict):
             choice = _node_at(location, schema)["discriminator"]
             return f"{_joined(key, choice)}: missing; add it, one of {', '.join(choice['mapping'])}"
+        case "union_tag_not_found":
+            choice = _node_at(location, schema)["discriminator"]
+            return _before(key) + _not_a_mapping(item["input"], choice)
+        case "json_invalid":
+            return f"{_before(key)}{message[:1].lower()}{message[1:]}"
         case "value_error":
-            return f"{key}: {message}" if key else message
+            return _before(key) + message
     message = message[:1].lower() + message[1:]
-    return f"{key}: {item['input']!r} is not valid: {message}{_range(location, schema)}"
+    value = as_written(item["input"])
+    return f"{_before(key)}{value} is not valid: {message}{_range(location, schema)}"
+
+
+def _before(key: str) -> str:
+    """What a message begins with; nothing if it is about the whole file."""
+    return f"{key}: " if key else ""
+
+
+def _unknown_key(location: tuple[Any, ...], schema: dict[str, Any]) -> str:
+    """Say whose key it is, if another model of the union has it, or which key may be meant."""
+    *place, key = location
+    union = _node_at(tuple(place[:-1]), schema)
+    choice = union.get("discriminator", {})
+    members = choice.get("mapping", {})
+    if place and place[-1] in members:
+        has_it = [m for m in members if key in _keys_at((*place[:-1], m), schema)]
+        if has_it:
+            kind = union.get("title", choice["propertyName"]).lower()
+            owners = " and ".join(map(repr, has_it))
+            return f"belongs to {kind} {owners}, not {place[-1]!r}; remove it"
+    return f"unknown key; {closest(str(key), _keys_at(tuple(place), schema))}"
+
+
+def _not_a_mapping(value: Any, choice: dict[str, Any]) -> str:
+    """Say what to write for a value such as ``esci``, where ``{name: esci}`` is needed."""
+    known, said = list(choice["mapping"]), value
+    while isinstance(said, list | tuple) and len(said) == 1:
+        said = said[0]
+    match = difflib.get_close_matches(str(said), known, n=1)
+    entry = f"{{{choice['propertyName']}: {(match or known)[0]}}}"
+    return f"{as_written(value)} is not a mapping; write {'' if match else 'e.g. '}{entry}"
 
 
 def _joined(key: str, choice: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from sft_tradeoff.domains.registry import DOMAIN_SPEC, SPECS, domain_spec, get_d
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.study.config import read_catalogue
 from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.validation import explain
 
 NEEDED = {"jsonl": {"path": "mine.jsonl"}}
 
@@ -46,8 +47,11 @@ def test_settings_are_the_same_after_writing_and_reading(name):
 def test_options_of_another_domain_are_refused_by_their_owners_name(name):
     for other, spec in SPECS.items():
         for option in spec.model_fields.keys() - SPECS[name].model_fields.keys():
-            with pytest.raises(ValidationError, match=rf"'{option}' belongs to domain '{other}', "):
-                spec_of(name, **{option: None})
+            with pytest.raises(ValidationError) as caught:
+                spec_of(name, **{option: 3})
+            text = explain(caught.value, DOMAIN_SPEC.json_schema())
+            assert text == f"{option}: belongs to domain '{other}', not '{name}'; remove it"
+            assert spec_of(name, **{option: None}) == spec_of(name)  # null: not set
 
 
 def test_options_are_those_of_the_domain_alone():

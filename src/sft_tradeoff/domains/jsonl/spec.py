@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -27,13 +27,6 @@ class JsonlSpec(DomainSpec):
         lt=1,
         description="numeric: relative tolerance; 0: exact to the gold answer's digits",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _needs_a_file(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and value.get("path") is None:
-            raise ValueError("domain 'jsonl' needs 'path: <file>.jsonl'")
-        return value
 
     @field_validator("variant", mode="before")
     @classmethod
