@@ -1,4 +1,4 @@
-"""Aggregate per-item scores into three tables: all scores, trade-off per run, and over seeds.
+"""Aggregate per-item scores into three tables: all scores, one row per run, means over seeds.
 
 ``scores.csv`` has one row per (run, benchmark, metric); ``tradeoff.csv`` one row per run, with its
 scores on the domain and on the general suite; ``tradeoff_over_seeds.csv`` averages the seeds of

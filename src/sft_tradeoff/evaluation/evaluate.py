@@ -1,4 +1,4 @@
-"""Evaluate one model on the general suite and its domains, through lm-eval, in one process.
+"""Evaluate one model on the general suite and its domains with lm-eval, in one process.
 
 Every score is a ratio Σ value / Σ size over items (accuracy: size 1; bits per byte: size in bytes).
 All items are kept, because paired tests against θ0 need them.
@@ -174,7 +174,11 @@ def evaluate(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff evaluate``."""
-    parser.add_argument("--config", required=True, help="resolved evaluation: JSON, or a file")
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="resolved configuration of the evaluation: JSON, or a JSON file",
+    )
     parser.add_argument(
         "--model", type=Path, required=True, help="folder with weights and tokenizer"
     )

@@ -1,4 +1,4 @@
-"""Build the folder of a pretrained model θ0, once, from what was fetched.
+"""Build the folder of a base model θ0 from what was fetched.
 
 All later stages read this folder, which loads in a second. Its ``MODEL.json`` holds the checksums
 of the weights, written before the folder gets its name.

@@ -1,4 +1,4 @@
-"""Run the benchmarks: fetch the material of the quick study, then one script after another."""
+"""Run the benchmarks: fetch what the quick study needs, then run each script in turn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ SCRIPTS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff bench``."""
-    parser.add_argument("--cores", default="all", help="for fetching; default: all")
+    parser.add_argument(
+        "--cores", default="all", help="cores used for fetching; a number, or all (default)"
+    )
 
 
 def main(args: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
-"""Estimated cost of a study before anything is fetched: GPU-hours, disk and memory, per model.
+"""Estimate what a study costs, before any download: GPU-hours, disk and memory per model.
 
-Estimates by formula, not measurements. A forward pass of a model with P parameters over one token
-takes 2P floating-point operations; a generation step reads every weight once. All other assumptions
-are printed with the table.
+The numbers come from formulas, not from measurements. A forward pass of a model with P parameters
+over one token takes 2P floating-point operations; a generation step reads every weight once. All
+other assumptions are printed with the table.
 """
 
 from __future__ import annotations
@@ -306,9 +306,26 @@ def _cells(c: ModelCost) -> dict[str, str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff cost``."""
     parser.add_argument("--study", required=True, help="study file")
+    assumptions = {
+        "tflops": "peak bfloat16 throughput of one GPU, in 10¹² operations per second",
+        "utilization": "fraction of that peak that training and scoring reach, from 0 to 1",
+        "bandwidth": "memory bandwidth of one GPU, in 10⁹ bytes per second",
+        "step_s": "shortest time of a generation step, in seconds",
+    }
     for name, value in asdict(Hardware()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=value)
-    parser.add_argument("--jobs", type=int, default=N_JOBS, help="training jobs at a time")
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=float,
+            default=value,
+            metavar="NUMBER",
+            help=f"{assumptions[name]} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=N_JOBS,
+        help="training jobs that run at the same time (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

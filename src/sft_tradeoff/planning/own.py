@@ -1,4 +1,4 @@
-"""A study for the user's own data and model: check both, write a study file, and run it.
+"""Run a study of your own data and model: check both, write a study file, and run it.
 
 All problems of data, model and options are reported together, before anything is fetched or
 trained. The study's name contains a hash of data and model, so two data sets never share results.
@@ -33,6 +33,7 @@ from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.run_study import RESULTS, add_run_arguments, run_study
 from sft_tradeoff.planning.snakemake_run import require_project_folder
+from sft_tradeoff.report.recommend import add_limit_arguments
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import CATALOGUE_PATH, STUDIES, parse_study, read_catalogue
 from sft_tradeoff.suite.registry import BENCHMARKS
@@ -323,12 +324,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", default="", help="name of the study; default: from the data and a hash"
     )
-    parser.add_argument(
-        "--tolerance", default="", help="largest general loss allowed; see recommend --help"
-    )
-    parser.add_argument(
-        "--smallest-gain", default="", help="smallest gain that counts; see recommend --help"
-    )
+    add_limit_arguments(parser)
     parser.add_argument(
         "--chat-template-args",
         default="",

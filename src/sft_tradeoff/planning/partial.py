@@ -1,4 +1,4 @@
-"""Tables and figures of the runs of a study that have finished, in a folder of their own."""
+"""Draw tables and figures of the finished runs of a study, in a separate folder."""
 
 from __future__ import annotations
 

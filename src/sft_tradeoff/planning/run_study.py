@@ -1,4 +1,4 @@
-"""Run a study with Snakemake, continue one that stopped, and print its table.
+"""Run a study with Snakemake, or continue one that stopped, and print its table.
 
 One study runs in a folder at a time. Snakemake inherits our lock, so it is held while Snakemake
 runs, even if this process is killed. Whoever holds it can safely remove Snakemake's own lock, which
@@ -24,6 +24,7 @@ from sft_tradeoff.planning.snakemake_run import (
     snakemake_command,
 )
 from sft_tradeoff.report import tables
+from sft_tradeoff.report.recommend import add_limit_arguments
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.suite.registry import BENCHMARKS
@@ -157,13 +158,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff study``."""
     parser.add_argument("study", help="name of a file in config/studies, without .yaml")
     add_run_arguments(parser)
-    parser.add_argument("--tolerance", default="", help="replaces the study's own")
-    parser.add_argument("--smallest-gain", default="", help="replaces the study's own")
+    add_limit_arguments(parser, default="the study file's")
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every command that runs a study."""
-    parser.add_argument("--cores", default="all", help="of all jobs together; default: all")
+    parser.add_argument(
+        "--cores", default="all", help="total cores shared by all jobs; a number, or all (default)"
+    )
 
 
 def main(args: argparse.Namespace) -> None:

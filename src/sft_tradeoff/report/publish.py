@@ -1,4 +1,4 @@
-"""Freeze a finished study into ``results/published/<study>``."""
+"""Freeze a finished study in results/published."""
 
 from __future__ import annotations
 

@@ -33,23 +33,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
     parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
     parser.add_argument("--tradeoff", type=Path, required=True, help="tradeoff_over_seeds.csv")
+    add_limit_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="page to write, .md")
+
+
+def add_limit_arguments(parser: argparse.ArgumentParser, default: str = "") -> None:
+    """Add the two limits of a recommendation, for every command that takes them.
+
+    Args:
+        parser: Parser to extend.
+        default: What replaces the built-in defaults, if anything does; a phrase of the help.
+    """
+    fallback = f"default: {default}, otherwise " if default else "default: "
+    gains = " ".join(f"{name}={gain:g}" for name, gain in DEFAULT_SMALLEST_GAIN.items())
     parser.add_argument(
         "--tolerance",
         default="",
-        metavar="MEASURE=NUMBER ...",
-        help="largest general loss allowed: bits_per_byte and/or accuracy (a fraction); default "
-        f"bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} if the study measures no "
-        "code length",
+        metavar="LIMITS",
+        help='largest general loss allowed, e.g. "bits_per_byte=0.01 accuracy=0.02" (accuracy as a '
+        f"fraction); {fallback}bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} if "
+        "the study measures no code length",
     )
     parser.add_argument(
         "--smallest-gain",
         default="",
-        metavar="MEASURE=NUMBER ...",
-        help="smallest gain on the domain for which one method is preferred to another: accuracy "
-        "(a fraction) and/or nll (nats per token); default "
-        + " ".join(f"{name}={gain:g}" for name, gain in DEFAULT_SMALLEST_GAIN.items()),
+        metavar="LIMITS",
+        help="smallest gain on the domain for which one method is preferred to another, e.g. "
+        f'"accuracy=0.02 nll=0.05" (a fraction, and nats per token); {fallback}{gains}',
     )
-    parser.add_argument("--out", type=Path, required=True, help="page to write, .md")
 
 
 def main(args: argparse.Namespace) -> None:

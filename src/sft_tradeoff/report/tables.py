@@ -1,4 +1,4 @@
-"""The trade-off as tables: Markdown, LaTeX, CSV, and text for the terminal.
+"""Write the trade-off tables as Markdown, LaTeX and CSV, or print them.
 
 One block per model and domain: θ0 first, then every method at every learning rate. Nothing is
 computed here, but this is the only place where numbers are rounded.

@@ -1,4 +1,4 @@
-"""Checks before any job: whether the parts of a study fit together and its assets are pinned.
+"""Check that a study is consistent and its assets are pinned, before any job runs.
 
 No torch here: Snakemake imports this module while it plans.
 """
@@ -152,7 +152,7 @@ def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmar
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff check``."""
-    parser.add_argument("studies", nargs="*", help="study files to validate")
+    parser.add_argument("studies", nargs="*", help="study files to check")
     parser.add_argument(
         "--write-schema", action="store_true", help=f"write {SCHEMA_PATH} and {KEYS_PATH}"
     )

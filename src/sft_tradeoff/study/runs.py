@@ -1,7 +1,8 @@
-"""The run table: one row per (model, domain, method, hyperparameters, learning rate, seed).
+"""Print the run table of a study, or write it.
 
-Each run has a resolved configuration, the only settings that training and evaluation read; they
-write it into their results. No torch here: Snakemake imports this module while it plans.
+It has one row per (model, domain, method, hyperparameters, learning rate, seed). Each run has a
+resolved configuration, the only settings that training and evaluation read; they write it into
+their results. No torch here: Snakemake imports this module while it plans.
 """
 
 from __future__ import annotations

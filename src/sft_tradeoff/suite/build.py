@@ -1,4 +1,4 @@
-"""Build one benchmark of the general suite."""
+"""Build one task of the general suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a command with exclusive GPUs, so that the jobs of one machine never share a device.
+"""Run a command with exclusive GPUs, so that jobs on one machine never share a device.
 
 A device is held by a socket that is bound to a name containing its UUID. The kernel gives such a
 name to one process at a time, across users and Snakemake runs (within one network namespace, so not
@@ -179,8 +179,8 @@ def wait_for(devices: Sequence[Device], n_gpus: int) -> dict[Device, socket.sock
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff lease``."""
-    parser.add_argument("--gpus", type=int, default=1, help="GPUs that the command uses")
-    parser.add_argument("command", nargs="+", help="after --")
+    parser.add_argument("--gpus", type=int, default=1, help="number of GPUs to lease (default: 1)")
+    parser.add_argument("command", nargs="+", help="command to run, after --")
 
 
 def main(args: argparse.Namespace) -> None:

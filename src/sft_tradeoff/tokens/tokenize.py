@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     parser.add_argument("--domain", required=True, help="name of the domain that grades answers")
     parser.add_argument("--data", type=Path, required=True, help="JSONL with prompt and response")
-    parser.add_argument("--max-length", type=int, required=True, help="tokens per example")
+    parser.add_argument("--max-length", type=int, required=True, help="maximum tokens per example")
     parser.add_argument("--out", type=Path, required=True, help=".npz to write, with a card (.md)")
 
 

@@ -1,4 +1,4 @@
-"""How much memory a training run needs, before anything large is loaded.
+"""Estimate how much memory a training run needs, before anything large is loaded.
 
 Parameters, gradients and optimizer state are exact: the model is built without storage and counted.
 Activations are an estimate: what Llama-like layers save for the backward pass, which other
@@ -295,10 +295,17 @@ def _architecture(folder: Path) -> PretrainedConfig:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff memory``."""
-    parser.add_argument("--config", required=True, help="resolved run: JSON, or a file")
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="resolved configuration of the run: JSON, or a JSON file, e.g. the object "
+        "run_info.config of a train.json",
+    )
     parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
     parser.add_argument("--data", type=Path, required=True, help="tokenized training split, .npz")
-    parser.add_argument("--shards", type=int, default=1, help="processes that share the model")
+    parser.add_argument(
+        "--shards", type=int, default=1, help="processes that share the model (default: 1)"
+    )
 
 
 def main(args: argparse.Namespace) -> None:

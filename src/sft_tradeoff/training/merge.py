@@ -206,7 +206,9 @@ def merge(config: RunConfig, base_model: Path, trained: Path, out: Path) -> None
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff merge``."""
-    parser.add_argument("--config", required=True, help="resolved run: JSON, or a file")
+    parser.add_argument(
+        "--config", required=True, help="resolved configuration of the run: JSON, or a JSON file"
+    )
     parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
     parser.add_argument("--trained", type=Path, required=True, help="folder of the run to merge")
     parser.add_argument("--out", type=Path, required=True, help="folder for the final weights")

@@ -1,4 +1,4 @@
-"""Reference statistics: θ0's loss, entropy and rank of every supervised training token.
+"""Compute reference statistics: θ0's loss, entropy and rank for every supervised token.
 
 Computed once per (model, domain) for all methods that need them. A parquet file has one row per
 token and is written batch by batch, so memory does not grow with the data. Its metadata name the
@@ -239,7 +239,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff reference``."""
     parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
     parser.add_argument("--data", type=Path, required=True, help="tokenized training split, .npz")
-    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument(
+        "--dtype",
+        default="bfloat16",
+        choices=["bfloat16", "float32"],
+        help="type in which θ0 computes (default: %(default)s)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the .parquet to write")
 
 

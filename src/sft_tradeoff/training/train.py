@@ -1,4 +1,4 @@
-"""Fine-tune one model on one domain with one method, from its resolved configuration."""
+"""Fine-tune one model on one domain with one method, from a resolved configuration."""
 
 from __future__ import annotations
 
@@ -124,7 +124,9 @@ def _report(path: Path, config: RunConfig, trainer: Trainer, facts: dict[str, An
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff train``."""
-    parser.add_argument("--config", required=True, help="resolved run: JSON, or a file")
+    parser.add_argument(
+        "--config", required=True, help="resolved configuration of the run: JSON, or a JSON file"
+    )
     parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
     parser.add_argument("--data", type=Path, required=True, help="tokenized training split, .npz")
     parser.add_argument("--reference", type=Path, help="θ0's per-token losses, .parquet")

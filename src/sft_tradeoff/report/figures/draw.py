@@ -1,4 +1,4 @@
-"""Draw one figure of the trade-off as PDF and PNG, with the numbers drawn as CSV."""
+"""Draw one trade-off figure as PDF and PNG, and write the plotted numbers as CSV."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw_figure(name: str, tradeoff: Path, stem: Path) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff figure``."""
-    parser.add_argument("figure", choices=FIGURES)
+    parser.add_argument("figure", choices=FIGURES, help="figure to draw")
     parser.add_argument("--tradeoff", type=Path, required=True, help="tradeoff_over_seeds.csv")
     parser.add_argument("--out-stem", type=Path, required=True, help="output path, no extension")
 
