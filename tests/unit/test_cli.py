@@ -29,10 +29,10 @@ def test_without_a_stage_all_are_listed_and_torch_is_not_imported():
 
 def test_an_unknown_stage_is_named(capsys):
     with pytest.raises(SystemExit) as stopped:
-        cli.main(["trian"])
+        cli.main(["fetchh"])
     assert stopped.value.code == 2
     said = capsys.readouterr().err
-    assert "'trian'" in said and "train" in said
+    assert "'fetchh'" in said and "fetch" in said
 
 
 def test_ctrl_c_has_no_traceback(monkeypatch):

@@ -67,9 +67,10 @@ def test_every_target_is_right_by_the_domains_own_rule(tmp_path, name, variant):
     domain, examples = get_domain(name), make(tmp_path, name, variant)
     for example in examples:
         record = example.to_dict()
-        assert domain.score(record, example.response).correct, example
-        assert domain.score(record, f"{example.response}\n").correct
-        assert example.response.strip() == example.response
+        assert domain.score(record, example.response).correct, f"graded wrong: {example}"
+        padded = domain.score(record, f"{example.response}\n")
+        assert padded.correct, f"graded wrong with a line break at its end: {example}"
+        assert example.response.strip() == example.response, f"strip the response of {example}"
     if name == "medcalc":
         asked = {example.meta["calculator_id"] for example in examples}
         assert asked == {calculator.id for calculator in CALCULATORS}
@@ -81,6 +82,10 @@ def test_no_prompt_forbids_what_its_target_has(tmp_path, name, variant):
     bare = ("no other text", "not other text", "should be a tuple", "just the date")
     explains = {"cot": ("Explain", "Reason step by step"), "label_only": ("only",)}[variant]
     for example in make(tmp_path, name, variant):
-        assert not any(words in example.prompt for words in bare)
-        assert any(words in example.prompt for words in explains)
-        assert ("\n" in example.response) == (variant == "cot")
+        forbidden = [words for words in bare if words in example.prompt]
+        assert not forbidden, f"the prompt must not say {forbidden}: {example}"
+        asked = any(words in example.prompt for words in explains)
+        assert asked, f"a prompt of {variant} must contain {' or '.join(explains)!r}: {example}"
+        lines = {"cot": "at least two lines", "label_only": "one line"}[variant]
+        fits = ("\n" in example.response) == (variant == "cot")
+        assert fits, f"a response of {variant} must have {lines}: {example}"

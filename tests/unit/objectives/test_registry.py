@@ -2,6 +2,11 @@
 
 import dataclasses
 import math
+import re
+import sys
+import textwrap
+import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -93,7 +98,7 @@ def weights(name, options, batch):
 
 
 def test_the_methods_and_their_defaults():
-    """Twelve names; the values are those of the papers as far as they are known."""
+    """The values are those of the papers as far as they are known."""
     assert set(DEFAULTS) <= set(METHODS)
     for name, method in METHODS.items():
         assert method.name == name and method.source
@@ -101,6 +106,22 @@ def test_the_methods_and_their_defaults():
         method = METHODS[name]
         assert MethodSpec(name=name).options == DEFAULTS[name]
         assert method.options(**DEFAULTS[name]) == method.options()
+
+
+def test_the_example_of_the_guide_works(monkeypatch):
+    """The method and its test, as README.md shows them."""
+    guide = Path("src/sft_tradeoff/objectives/README.md").read_text(encoding="utf-8")
+    method, test = map(textwrap.dedent, re.findall(r"```python\n(.*?)```", guide, re.DOTALL))
+    module = types.ModuleType("sft_tradeoff.objectives.contrary")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(method, vars(module))
+    exec(test, names := {})
+    names["test_weights_by_hand"]()
+    batch, options = random_batch(0), module.METHOD.options(power=2)
+    expected = (1 - (-batch.nll).exp()).square()
+    torch.testing.assert_close(module.METHOD.weights(batch, options), expected)
+    with pytest.raises(ValidationError, match="power"):
+        module.METHOD.options(power=-1)
 
 
 def test_only_lora_trains_adapters():

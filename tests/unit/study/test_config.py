@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sft_tradeoff.domains.registry import SPECS
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.checks import check_domains, check_files
 from sft_tradeoff.study.config import SCHEMA_PATH, load_study, parse_study, study_schema
@@ -18,6 +19,7 @@ from sft_tradeoff.study.runs import base_run, evaluation_configs, expand_runs, r
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.validation import ConfigError
 
+DOMAINS = sorted(SPECS)  # as messages list them
 GOOD = {
     "study": "s",
     "models": ["smollm2-135m-instruct"],
@@ -82,9 +84,17 @@ def changed(path, value):
         ),
         (["domains", 0], "esci", ["domains.0: 'esci' is not a mapping; write {name: esci}"]),
         (["domains", 0], ["esci"], ["domains.0: ['esci'] is not a mapping; write {name: esci}"]),
-        (["domains", 0], None, ["domains.0: null is not a mapping; write e.g. {name: esci}"]),
+        (
+            ["domains", 0],
+            None,
+            [f"domains.0: null is not a mapping; write e.g. {{name: {DOMAINS[0]}}}"],
+        ),
         (["domains", 0, "name"], ["esci"], ["domains.0.name: unknown \"['esci']\"; did you"]),
-        (["domains", 0, "name"], None, ["domains.0.name: missing; add it, one of esci,"]),
+        (
+            ["domains", 0, "name"],
+            None,
+            [f"domains.0.name: missing; add it, one of {', '.join(DOMAINS)}"],
+        ),
         (
             ["domains", 0],
             {"name": "jsonl", "pth": "x.jsonl", "n_trian": 3},
@@ -109,7 +119,11 @@ def changed(path, value):
             {"x": {"source": "wheel", "repo": "a/b"}},
             ["assets.x.repo: belongs to source 'hub', not 'wheel'; remove it"],
         ),
-        (["domains", 0], {"n_train": 3}, ["domains.0.name: missing; add it, one of esci,"]),
+        (
+            ["domains", 0],
+            {"n_train": 3},
+            [f"domains.0.name: missing; add it, one of {', '.join(DOMAINS)}"],
+        ),
         (["domains", 0, "n_train"], 0, ["domains.0.n_train: 0", "(range [1, ∞))"]),
         (["domains", 0, "n_train"], True, ["domains.0.n_train: true is not a number"]),
         (
@@ -290,12 +304,17 @@ def test_the_catalogue_is_checked(tmp_path, monkeypatch):
 
 
 def test_the_methods_of_the_documentation_can_be_switched_on():
-    """The block in config/README.md, put into the quick study: all twelve, with their grids."""
+    """The block in config/README.md, put into the quick study: every method, with its grid."""
     text = Path("config/README.md").read_text().split("```yaml")[1].split("```")[0]
+    block = yaml.safe_load(text)
     study = yaml.safe_load(Path("config/studies/quick.yaml").read_text())
-    runs = expand_runs(parse_study({**study, **yaml.safe_load(text)}, "quick.yaml"))
-    assert {run.method.name for run in runs} == set(METHODS)
-    assert len(runs) == 2 * 3 * (12 + 1 + 2)  # domains × rates × methods with their grids
+    runs = expand_runs(parse_study({**study, **block}, "quick.yaml"))
+    differing = {method["name"] for method in block["methods"]} ^ set(METHODS)
+    assert not differing, f"config/README.md, block under 'Methods': add or remove {differing}"
+    grids = [method.get("grid", {}).values() for method in block["methods"]]
+    n_settings = sum(math.prod(map(len, grid)) for grid in grids)
+    assert n_settings > len(METHODS), "config/README.md, block under 'Methods': show a grid"
+    assert len(runs) == 2 * 3 * n_settings  # domains × rates × methods with their grids
 
 
 def test_every_option_is_documented():

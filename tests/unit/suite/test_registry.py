@@ -47,7 +47,8 @@ def test_every_kind_has_an_estimate_of_its_tokens() -> None:
 def test_assets_are_in_the_catalogue() -> None:
     catalogue = yaml.safe_load(Path("config/catalogue.yaml").read_text())
     wanted = {a for b in BENCHMARKS.values() for a in (b.asset, b.grader_asset) if a}
-    assert wanted <= set(catalogue["assets"])
+    missing = sorted(wanted - set(catalogue["assets"]))
+    assert not missing, f"add {missing} to 'assets' in config/catalogue.yaml"
 
 
 def test_import_is_light() -> None:
