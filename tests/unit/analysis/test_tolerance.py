@@ -219,7 +219,7 @@ def test_a_study_states_every_measure_as_text_or_mapping(tolerance: object) -> N
         ("acuracy=0.1", "tolerance: 'acuracy=0.1' is not measure=number, .* mean 'accuracy'"),
         ("accuracy", "tolerance: 'accuracy' is not a number from 0 to 1"),
         ({"accuracy": 2}, r"tolerance\.accuracy: 2 .*less than or equal to 1"),
-        (0.1, r"tolerance: 0\.1 is not valid"),
+        (0.1, r"tolerance: 0\.1 is not measure=number"),
     ],
 )
 def test_a_wrong_tolerance_in_a_study_names_key_and_value(tolerance: object, words: str) -> None:
