@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -125,6 +126,17 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{folder / RECORD_NAME} has changed since it was written; {advice(folder)}"
         ) from error
     return record
+
+
+def refuse_deleted(folder: Path) -> None:
+    """Say that a model folder is gone; Transformers would take its path for a repository's name.
+
+    Raises:
+        FileNotFoundError: If it has no ``config.json``.
+    """
+    config = folder / "config.json"
+    if not config.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no such file", str(config))
 
 
 def advice(folder: Path) -> str:

@@ -18,6 +18,7 @@ from sft_tradeoff.models.folder import (
     check_weights,
     copy_small_files,
     describe_weights,
+    refuse_deleted,
     staged_folder,
     tensor_shapes,
 )
@@ -75,6 +76,7 @@ def _load(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedM
     except FileNotFoundError:  # deleted since the check; the stage says what to do
         raise
     except (ValueError, OSError, RuntimeError) as error:
+        refuse_deleted(folder)
         raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
     return keep_own_head(model)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.models.folder import ModelError, tensor_shapes
+from sft_tradeoff.models.folder import ModelError, refuse_deleted, tensor_shapes
 from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def check_tensors(folder: Path) -> PreTrainedModel:
     except ModelError:
         raise
     except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
+        refuse_deleted(folder)
         raise ModelError(
             f"{folder}: Transformers cannot load this model: {type(error).__name__}: {error}; "
             "check that config.json and the weights belong together"

@@ -18,7 +18,7 @@ from sft_tradeoff.chat import (
     with_variables,
     without_clock,
 )
-from sft_tradeoff.models.folder import ModelError, check_small_files
+from sft_tradeoff.models.folder import ModelError, check_small_files, refuse_deleted
 from sft_tradeoff.system.files import atomic_write_json
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def _load(path: str | Path) -> PreTrainedTokenizerBase:
             path, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
+        refuse_deleted(Path(path))
         reason = _only_sentencepiece(Path(path)) or error
         raise ModelError(f"{path}: Transformers cannot load its tokenizer: {reason}") from error
     tokenizer = _as_written(tokenizer, Path(path))

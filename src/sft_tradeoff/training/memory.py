@@ -15,7 +15,6 @@ included.
 from __future__ import annotations
 
 import argparse
-import errno
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -282,13 +281,12 @@ def _split(
 def _architecture(folder: Path) -> PretrainedConfig:
     from transformers import AutoConfig
 
-    from sft_tradeoff.models.folder import ModelError, advice
+    from sft_tradeoff.models.folder import ModelError, advice, refuse_deleted
 
-    if not (folder / "config.json").is_file():  # deleted since the run was planned
-        raise FileNotFoundError(errno.ENOENT, "no such file", str(folder / "config.json"))
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError) as error:
+        refuse_deleted(folder)
         reason = f"Transformers cannot read its config.json: {error}"
         raise ModelError(f"{folder}: {reason}; {advice(folder)}") from error
 

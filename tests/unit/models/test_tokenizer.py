@@ -99,3 +99,9 @@ def test_only_sentencepiece_names_both_packages(copied: Path) -> None:
     edit(copied / "tokenizer_config.json", tokenizer_class="LlamaTokenizer")
     with pytest.raises(ModelError, match="pip install sentencepiece protobuf"):
         load_tokenizer(copied)
+
+
+def test_a_deleted_folder_is_a_file_that_is_not_found(tmp_path):
+    """Not the name of a repository, for which Transformers takes the path."""
+    with pytest.raises(FileNotFoundError, match="gone"):
+        load_tokenizer(tmp_path / "gone")
