@@ -12,18 +12,7 @@ from transformers import (
 )
 
 from sft_tradeoff.models.cache import has_plain_cache
-
-SIZES = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": 2,
-}
+from tests.unit.models.conftest import SIZES
 
 
 def test_a_cache_is_plain_if_all_keys_stay():

@@ -6,18 +6,7 @@ from transformers import (
 )
 
 from sft_tradeoff.models.decoding import is_plain_greedy
-
-SIZES = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-    "pad_token_id": 2,
-}
+from tests.unit.models.conftest import SIZES
 
 
 def test_generation_settings_that_change_greedy_choices_are_seen():
