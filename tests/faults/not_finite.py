@@ -88,7 +88,7 @@ def _data(lab: Laboratory, rng: random.Random) -> None:
     lines[rng.randrange(12)][place] = value  # type: ignore[assignment]
     path = folder / "data.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    spec = domain_spec(name="jsonl", path=str(path), n_train=6, n_validation=2, n_test=4)
+    spec = domain_spec(name="own", path=str(path), n_train=6, n_validation=2, n_test=4)
     done = lab.start(
         "build-domain", "--spec", spec.model_dump_json(), "--out", folder / "out"
     ).wait()

@@ -111,7 +111,7 @@ def clock(lab: Laboratory, rng: random.Random, n: int) -> Iterator[Outcome]:
 def _other_data(lab: Laboratory) -> Outcome:
     checkout = lab.checkout()
     data, study = checkout / "own.jsonl", checkout / "config/studies/faults.yaml"
-    domain = "domains: [{name: jsonl, path: own.jsonl, n_train: 4, n_validation: 1, n_test: 2}]"
+    domain = "domains: [{name: own, path: own.jsonl, n_train: 4, n_validation: 1, n_test: 2}]"
     study.write_text(
         "\n".join(
             domain if line.startswith("domains") else line

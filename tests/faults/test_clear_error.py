@@ -12,7 +12,7 @@ CLEAR = [
     "cannot use a.pt: No space left on device; free some space (or choose a writable folder)",
     "asset 'a': wrong sha256; it was damaged or replaced: run the same command again",
     "line 3 is not UTF-8; if the file is Latin-1, convert it with iconv",
-    "domain 'jsonl': data.jsonl:\n  line 3: not valid JSON: NaN",
+    "domain 'own': data.jsonl:\n  line 3: not valid JSON: NaN",
 ]
 # Each has words that are advice elsewhere.
 UNCLEAR = [

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sft_tradeoff.domains.build import write_domain
-from sft_tradeoff.domains.jsonl.domain import DOMAIN
+from sft_tradeoff.domains.own.domain import DOMAIN
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.evaluation.evaluate import evaluate
 from sft_tradeoff.models.build import build_model
@@ -35,7 +35,7 @@ def test_what_is_learned_is_generated_stops_and_is_graded(layout, tmp_path, json
     build_model("tiny", spec, tmp_path / "hub", base, {"name": "x"})
     path = jsonl([{"prompt": f"Say {i}", "response": "ok"} for i in range(N_PROMPTS)])
     domain = domain_spec(
-        name="jsonl",
+        name="own",
         label="own",
         path=str(path),
         n_train=16,

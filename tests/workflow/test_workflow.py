@@ -21,7 +21,7 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     """First with a domain whose file is absent, then without it: nothing is trained twice."""
     smoke = ("--configfile", "config/studies/smoke.yaml")
     study = yaml.safe_load((checkout / "config/studies/smoke.yaml").read_text())
-    study["domains"].append({"name": "jsonl", "path": "empty.jsonl", "n_test": 2})
+    study["domains"].append({"name": "own", "path": "empty.jsonl", "n_test": 2})
     (checkout / "empty.jsonl").touch()
     override = ("--config", f"domains={json.dumps(study['domains'])}")
     done = snakemake(*smoke, *override, cache=cache, cwd=checkout, check=False)

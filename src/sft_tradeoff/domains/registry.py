@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter
 
 from sft_tradeoff.domains.esci.spec import EsciSpec, HubEsciSpec
-from sft_tradeoff.domains.jsonl.spec import JsonlSpec
 from sft_tradeoff.domains.math.spec import HubMetamathSpec, MathSpec
 from sft_tradeoff.domains.medcalc.spec import HubMedcalcSpec, MedcalcSpec
+from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.spec import DomainSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _CLASSES: tuple[type[DomainSpec], ...] = (
     MedcalcSpec,
     EsciSpec,
     MathSpec,
-    JsonlSpec,
+    OwnSpec,
     HubMedcalcSpec,
     HubEsciSpec,
     HubMetamathSpec,
@@ -36,9 +36,14 @@ def _name_of(value: Any) -> str | None:
     return None if name is None else str(name)
 
 
-def _drop_unset(value: Any) -> Any:
-    """Drop null where it says "not set": for an option of another domain or a required one."""
+def _prepare(value: Any) -> Any:
+    """Drop null where it says "not set": for an option of another domain or a required one.
+
+    Also names what replaces a domain's former name.
+    """
     name = _name_of(value)
+    if name == "jsonl":
+        raise ValueError("'jsonl': this domain is now called 'own'; write name: own")
     if not isinstance(value, Mapping) or name not in SPECS:
         return value
     own, options = SPECS[name].model_fields, {key for s in SPECS.values() for key in s.model_fields}
@@ -63,7 +68,7 @@ else:
                 },
             }
         ),
-        BeforeValidator(_drop_unset),
+        BeforeValidator(_prepare),
     ]
 DOMAIN_SPEC: TypeAdapter[DomainSpec] = TypeAdapter(AnyDomainSpec)
 

@@ -23,9 +23,11 @@ from pydantic import ValidationError
 from sft_tradeoff.analysis.comparison import parse_smallest_gain
 from sft_tradeoff.analysis.tolerance import parse_tolerance
 from sft_tradeoff.domains.base import only_answer
-from sft_tradeoff.domains.jsonl import domain as jsonl
-from sft_tradeoff.domains.jsonl.lines import Line
-from sft_tradeoff.domains.jsonl.spec import JsonlSpec
+from sft_tradeoff.domains.own.domain import check, divide
+from sft_tradeoff.domains.own.lines import Line
+from sft_tradeoff.domains.own.read import read_file
+from sft_tradeoff.domains.own.spec import OwnSpec
+from sft_tradeoff.domains.own.splits import MIN_TEST
 from sft_tradeoff.grading.text import normalize
 from sft_tradeoff.models.folder import SMALL_FILES, weight_files
 from sft_tradeoff.models.tensor_names import check_tensors
@@ -150,17 +152,18 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     label = f"own-{_slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
     _spec(entry)
-    lines = jsonl.read_lines(data, [])  # generate() reports the others
+    content = read_file(data)
+    lines = content.lines
     marked = Counter(line.split for line in lines if line.split is not None)
     # Splits that the file marks are truncated to these sizes; otherwise the test gets the minimum.
-    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else jsonl.MIN_TEST}
-    jsonl.generate(_spec(entry | sizes))
+    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else MIN_TEST}
+    meta = check(content, _spec(entry | sizes))
     n_prompts = len({line.key for line in lines})
     n_test = marked["test"] if marked else n_prompts // TEST_SHARE
-    if n_test < jsonl.MIN_TEST:
+    if n_test < MIN_TEST:
         raise ValueError(_too_few(data, n_prompts))
     entry |= {"n_test": min(entry["n_test"], n_test)}
-    splits = jsonl.generate(_spec(entry))
+    splits = divide(content, _spec(entry), meta)
     unread = marked["validation"]
     used = len(splits["train"]), len(splits["test"])
     why = f" ({unread} marked 'validation', which this study does not read)" if unread else ""
@@ -190,16 +193,16 @@ def _warn_of_contradictions(data: Path, lines: list[Line]) -> None:
 def _too_few(data: Path, n_prompts: int) -> str:
     return (
         f"path: {str(data)!r} has {n_prompts} different prompts; at least "
-        f"{jsonl.MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
+        f"{MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
         "a single test item gives no interval"
     )
 
 
-def _spec(entry: dict[str, Any]) -> JsonlSpec:
+def _spec(entry: dict[str, Any]) -> OwnSpec:
     try:
-        return JsonlSpec.model_validate(entry)
+        return OwnSpec.model_validate(entry)
     except ValidationError as error:
-        raise UserError(explain(error, JsonlSpec.model_json_schema())) from None
+        raise UserError(explain(error, OwnSpec.model_json_schema())) from None
 
 
 def template_variables(text: str) -> dict[str, bool | int | str]:

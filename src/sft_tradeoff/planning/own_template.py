@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from sft_tradeoff.assets.spec import LocalAsset
-from sft_tradeoff.domains.jsonl.spec import JsonlSpec
+from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.models.folder import weight_files
 from sft_tradeoff.planning.own_tokens import check_tokens
 from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
@@ -87,14 +87,14 @@ def _same_question(kept: Study, asked: Study) -> bool:
     """
 
     def content(study: Study) -> tuple[object, ...]:
-        data = [_digest(Path(d.path)) for d in study.domains if isinstance(d, JsonlSpec)]
+        data = [_digest(Path(d.path)) for d in study.domains if isinstance(d, OwnSpec)]
         used = [study.assets.get(str(study.model_catalogue[m].asset)) for m in study.models]
         local = [Path(asset.path).expanduser() for asset in used if isinstance(asset, LocalAsset)]
         weights = [[_digest(path) for path in weight_files(folder)] for folder in local]
         return data, weights, study.models
 
     rules = [
-        [(d.metric, d.tolerance) for d in study.domains if isinstance(d, JsonlSpec)]
+        [(d.metric, d.tolerance) for d in study.domains if isinstance(d, OwnSpec)]
         for study in (kept, asked)
     ]
     graded_alike = kept.description == asked.description or rules[0] == rules[1]

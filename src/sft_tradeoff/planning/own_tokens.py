@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.base import Example
-from sft_tradeoff.domains.jsonl import domain as jsonl
-from sft_tradeoff.domains.jsonl.spec import JsonlSpec
+from sft_tradeoff.domains.own.domain import generate
+from sft_tradeoff.domains.own.read import report
+from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.models.tokenization import example_name, tokenize_example
 from sft_tradeoff.models.tokenized import TokenizationError
@@ -66,7 +67,7 @@ def check_tokens(study: Study, source: Path) -> None:
 
 def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
     try:
-        return jsonl.generate(domain) if isinstance(domain, JsonlSpec) else {}
+        return generate(domain) if isinstance(domain, OwnSpec) else {}
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
 
@@ -111,7 +112,7 @@ def _check_domain(
 def _refuse(domain: DomainSpec, problems: Iterable[tuple[int, str]], fix: str) -> None:
     """Raise an error that lists problems by line, if there are any."""
     if lines := [f"line {number}: {what}" for number, what in sorted(problems)]:
-        raise UserError(f"{jsonl.report(Path(str(domain.data_file)), lines)}\n  {fix}")
+        raise UserError(f"{report(Path(str(domain.data_file)), lines)}\n  {fix}")
 
 
 def _measure(

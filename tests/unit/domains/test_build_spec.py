@@ -22,7 +22,7 @@ def test_the_settings_are_those_of_the_study():
         ('"esci"', "'esci' is not a mapping; write {name: esci}"),
         ('{"name": "esci"', "invalid JSON: EOF while parsing an object at line 1"),
         (
-            '{"name": "jsonl", "pth": "x"}',
+            '{"name": "own", "pth": "x"}',
             "path: missing; add it; pth: unknown key; did you mean 'path'?",
         ),
     ],

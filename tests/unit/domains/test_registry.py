@@ -17,7 +17,7 @@ from sft_tradeoff.study.config import read_catalogue
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.validation import explain
 
-NEEDED = {"jsonl": {"path": "mine.jsonl"}}
+NEEDED = {"own": {"path": "mine.jsonl"}}
 
 
 def spec_of(name, **changes):
@@ -58,7 +58,7 @@ def test_options_are_those_of_the_domain_alone():
     shared = set(DomainSpec.model_fields)
     own = {name: set(spec.model_fields) - shared for name, spec in SPECS.items()}
     assert own["medcalc"] == {"calculators"}
-    assert own["jsonl"] == {"path", "metric", "tolerance"}
+    assert own["own"] == {"path", "metric", "tolerance"}
     assert own["esci"] == own["math"] == set()
 
 

@@ -12,7 +12,7 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.evaluation.answer_length import AnswerLengthError, max_new_tokens
 from sft_tradeoff.models.tokenized import TokenizedData, TokenizedExample
 
-OWN = domain_spec(name="jsonl", path="x.jsonl")
+OWN = domain_spec(name="own", path="x.jsonl")
 
 
 def tokens(*sizes: tuple[int, int], truncated: bool = False) -> TokenizedData:

@@ -148,7 +148,7 @@ def test_own_data_count_by_their_bytes(tmp_path):
     """Lines of 40 and 80 bytes: 15 tokens on average at 4 bytes each, at most max_length."""
     path = tmp_path / "mine.jsonl"
     path.write_text("x" * 40 + "\n" + "x" * 80 + "\n")
-    domains = [{"name": "jsonl", "path": str(path)}]
+    domains = [{"name": "own", "path": str(path)}]
     study = study_of(domains=domains)
     assert cost.example_tokens(study, "tiny", study.domains[0]) == (7.5, 7.5)
     short = study_of(domains=domains, training={"max_length": 8})

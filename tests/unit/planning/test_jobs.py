@@ -15,7 +15,7 @@ from sft_tradeoff.planning import jobs
 from sft_tradeoff.report.figures import FIGURES
 from sft_tradeoff.system.code import SOURCE
 
-DOMAINS = {"medcalc", "hub_medcalc", "esci", "hub_esci", "math", "hub_metamath", "jsonl"}
+DOMAINS = {"medcalc", "hub_medcalc", "esci", "hub_esci", "math", "hub_metamath", "own"}
 
 
 def test_a_pattern_matches_its_names_and_nothing_else():

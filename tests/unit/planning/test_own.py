@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from sft_tradeoff import cli
 from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.domains.build import write_domain
-from sft_tradeoff.domains.jsonl import domain as jsonl
+from sft_tradeoff.domains.own import domain as own_data
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models.build import build_model
 from sft_tradeoff.models.spec import ModelSpec
@@ -80,7 +80,7 @@ def test_the_study_file_is_valid_and_trains_what_the_template_says(
     domain = runs[0].domain
     assert (domain.path, domain.label) == (str(data), "own-my-data-v2")
     assert (domain.n_test, domain.n_validation, domain.n_train) == (10, 0, 200)
-    assert [len(split) for split in jsonl.generate(domain).values()] == [40, 0, 10]
+    assert [len(split) for split in own_data.generate(domain).values()] == [40, 0, 10]
 
 
 def test_two_data_sets_of_one_name_do_not_collide(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
     data = write(tmp_path / "d.jsonl", questions(10) * 20)
     study = own_study(data, MODEL)
     (domain,) = load_study(write_study(study, tmp_path)).domains
-    splits = jsonl.generate(domain)
+    splits = own_data.generate(domain)
     assert len({example.prompt for example in splits["test"]}) == len(splits["test"]) == 2
     assert len(splits["train"]) == 160
 

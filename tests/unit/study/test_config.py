@@ -73,9 +73,9 @@ def changed(path, value):
         (
             ["domains", 0, "path"],
             "x.jsonl",
-            ["domains.0.path: belongs to domain 'jsonl', not 'medcalc'; remove it"],
+            ["domains.0.path: belongs to domain 'own', not 'medcalc'; remove it"],
         ),
-        (["domains", 0, "metric"], "numeric", ["domains.0.metric: belongs to domain 'jsonl'"]),
+        (["domains", 0, "metric"], "numeric", ["domains.0.metric: belongs to domain 'own'"]),
         (["domains", 0, "calculators"], [2, 2], ["domains.0.calculators: [2, 2] names one twice"]),
         (
             ["domains", 1, "calculators"],
@@ -97,21 +97,21 @@ def changed(path, value):
         ),
         (
             ["domains", 0],
-            {"name": "jsonl", "pth": "x.jsonl", "n_trian": 3},
+            {"name": "own", "pth": "x.jsonl", "n_trian": 3},
             [
                 "domains.0.path: missing; add it",
                 "domains.0.pth: unknown key; did you mean 'path'?",
                 "domains.0.n_trian: unknown key; did you mean 'n_train'?",
             ],
         ),
-        (["domains", 0], {"name": "jsonl", "path": None}, ["domains.0.path: missing; add it"]),
+        (["domains", 0], {"name": "own", "path": None}, ["domains.0.path: missing; add it"]),
         (
             ["domains", 0],
             {"name": "esci", "n_trian": 3, "metric": "numeric", "path": "x"},
             [
                 "domains.0.n_trian: unknown key; did you mean 'n_train'?",
-                "domains.0.metric: belongs to domain 'jsonl', not 'esci'; remove it",
-                "domains.0.path: belongs to domain 'jsonl', not 'esci'; remove it",
+                "domains.0.metric: belongs to domain 'own', not 'esci'; remove it",
+                "domains.0.path: belongs to domain 'own', not 'esci'; remove it",
             ],
         ),
         (
@@ -131,7 +131,7 @@ def changed(path, value):
             {"x": {"source": "hub", "rpo": "a/b"}},
             ["assets.x.rpo", "did you mean 'repo'"],
         ),
-        (["domains"], [{"name": "jsonl", "path": "x", "variant": "cot"}], ["'cot'", "remove it"]),
+        (["domains"], [{"name": "own", "path": "x", "variant": "cot"}], ["'cot'", "remove it"]),
         (
             ["learning_rates", "full"],
             [0.01, 0.010000000000001],

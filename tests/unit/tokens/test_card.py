@@ -30,7 +30,7 @@ def test_the_stage_writes_tokens_and_card(
     data, out = tmp_path / "own/train.jsonl", tmp_path / "tokens/train.npz"
     data.parent.mkdir()
     data.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    command = ["tokenize", "--model", str(random_model), "--domain", "jsonl"]
+    command = ["tokenize", "--model", str(random_model), "--domain", "own"]
     command += ["--data", str(data), "--max-length", str(max_length), "--out", str(out)]
     cli.main(command)
     card = out.with_suffix(".md").read_text()

@@ -37,6 +37,6 @@ class HubEsciSpec(DomainSpec):
             raise ValueError(
                 "domain 'hub_esci' has no variant 'cot': the data set has labels but no "
                 "explanations, and the source of the paper's explanations is not public; use "
-                "variant: label_only, or domain jsonl with your own explanations"
+                "variant: label_only, or domain own with your own explanations"
             )
         return variant

@@ -6,6 +6,7 @@ probably a note (an id, a source), counted as not read.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import unicodedata
@@ -72,7 +73,7 @@ class Line:
     system: str | None
     unread: tuple[str, ...]
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Key that is equal for lines with the same question."""
         return question_key(self.prompt, self.system)

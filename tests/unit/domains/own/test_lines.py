@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_tradeoff.domains.jsonl.answers import score
-from sft_tradeoff.domains.jsonl.domain import generate
-from sft_tradeoff.domains.jsonl.lines import Line, listed, parse_line, shown
+from sft_tradeoff.domains.own.answers import score
+from sft_tradeoff.domains.own.domain import generate
+from sft_tradeoff.domains.own.lines import Line, listed, parse_line, shown
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.grading.text import composed, normalize, question_key
 
@@ -238,7 +238,7 @@ def test_other_keys_are_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFi
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     for _ in range(2):
-        generate(domain_spec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
+        generate(domain_spec(name="own", path=str(path), n_train=9, n_validation=0, n_test=2))
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert warning.endswith(
         "keys that are not read, with the number of lines: 'id' (6), '\\x1b[31m' (1), "
@@ -269,7 +269,7 @@ def test_signs_of_damage_are_logged(
     rows = [{"prompt": f"q{i}", "response": text if i > 2 else "r"} for i in range(6)]
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    generate(domain_spec(name="jsonl", path=str(path), n_train=9, n_validation=0, n_test=2))
+    generate(domain_spec(name="own", path=str(path), n_train=9, n_validation=0, n_test=2))
     told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert len(told) == (remark is not None)
     if remark:

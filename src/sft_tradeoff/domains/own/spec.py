@@ -12,12 +12,12 @@ from sft_tradeoff.domains.spec import DomainSpec
 Metric = Literal["exact_match", "numeric", "choice"]
 
 
-class JsonlSpec(DomainSpec):
+class OwnSpec(DomainSpec):
     """The user's own JSONL file."""
 
-    implementation = "jsonl.domain"
+    implementation = "own.domain"
 
-    name: Literal["jsonl"]
+    name: Literal["own"]
     variant: Literal["response"] = Field("response", description="can be omitted")
     path: str = Field(description="the data file")
     metric: Metric = Field("exact_match", description="how answers are graded")
@@ -32,11 +32,11 @@ class JsonlSpec(DomainSpec):
     @classmethod
     def _has_no_variants(cls, variant: Any) -> Any:
         if variant != "response":
-            raise ValueError(f"{variant!r}: domain 'jsonl' has no variants; remove it")
+            raise ValueError(f"{variant!r}: domain 'own' has no variants; remove it")
         return variant
 
     @model_validator(mode="after")
-    def _consistent(self) -> JsonlSpec:
+    def _consistent(self) -> OwnSpec:
         if self.tolerance and self.metric != "numeric":
             raise ValueError(
                 f"'tolerance' belongs to metric 'numeric', not {self.metric!r}; remove it, or set "

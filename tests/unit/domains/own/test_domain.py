@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_tradeoff.domains.build import write_domain
-from sft_tradeoff.domains.jsonl.answers import score
-from sft_tradeoff.domains.jsonl.domain import MAX_LISTED, generate
+from sft_tradeoff.domains.own.answers import score
+from sft_tradeoff.domains.own.domain import generate
+from sft_tradeoff.domains.own.read import MAX_LISTED
 from sft_tradeoff.domains.registry import get_domain
-from tests.unit.domains.jsonl.files import GOOD, Line, problems_of, prompts, question, spec, write
+from tests.unit.domains.own.files import GOOD, Line, problems_of, prompts, question, spec, write
 
 # --- Reading ---------------------------------------------------------------------------------
 
@@ -28,7 +29,7 @@ def test_what_a_line_becomes(file: Path) -> None:
     assert example.response == " It is 4. \n" and example.answer == "It is 4."
     assert example.meta["line"] == 1 and example.meta["metric"] == "exact_match"
     assert [len(split) for split in splits.values()] == [2, 0, 2]
-    assert splits["train"][1].id == "jsonl-train-00001"
+    assert splits["train"][1].id == "own-train-00001"
 
 
 def test_answer_is_kept_and_numbers_are_texts(file: Path) -> None:
@@ -276,6 +277,6 @@ def test_the_card_says_how_answers_are_graded(
 
 
 def test_domain_is_found_by_name() -> None:
-    domain = get_domain("jsonl")
+    domain = get_domain("own")
     assert set(domain.max_new_tokens) == {"response"}
     assert domain.generate is generate and domain.score is score

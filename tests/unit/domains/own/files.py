@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sft_tradeoff.domains.base import Example
-from sft_tradeoff.domains.jsonl.domain import generate
-from sft_tradeoff.domains.jsonl.spec import JsonlSpec
+from sft_tradeoff.domains.own.domain import generate
+from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.grading.text import normalize
 
@@ -25,9 +25,9 @@ def write(file: Path, lines: Sequence[Line | str]) -> Path:
     return file
 
 
-def spec(file: Path, **settings: Any) -> JsonlSpec:
+def spec(file: Path, **settings: Any) -> OwnSpec:
     sizes = {"n_train": 100, "n_validation": 0, "n_test": 2}
-    return domain_spec(**{"name": "jsonl", "path": str(file), **sizes, **settings})
+    return domain_spec(**{"name": "own", "path": str(file), **sizes, **settings})
 
 
 def question(number: int, **keys: Any) -> Line:

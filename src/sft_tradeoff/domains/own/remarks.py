@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sft_tradeoff.domains.jsonl.lines import Line
+from sft_tradeoff.domains.own.lines import Line
 from sft_tradeoff.system.text import listing
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_tradeoff.domains.jsonl.answers import MAX_LABELS, score
-from sft_tradeoff.domains.jsonl.domain import generate
-from tests.unit.domains.jsonl.files import Line, problems_of, question, spec, write
+from sft_tradeoff.domains.own.answers import MAX_LABELS, score
+from sft_tradeoff.domains.own.domain import generate
+from tests.unit.domains.own.files import Line, problems_of, question, spec, write
 
 
 def line(answer: str, metric: str, tolerance: float = 0.05, labels: Sequence[str] = ()) -> Line:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sft_tradeoff.domains.jsonl.domain import generate
-from tests.unit.domains.jsonl.files import GOOD, problems_of, spec, write
+from sft_tradeoff.domains.own.domain import generate
+from tests.unit.domains.own.files import GOOD, problems_of, spec, write
 
 
 def test_not_utf_8(file: Path) -> None:

@@ -1,0 +1,90 @@
+"""The user's own domain: one JSON object per line, with a prompt and a response or a chat.
+
+Keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one user
+turn, the assistant's turn); optionally ``system``, ``answer`` (the gold answer; default: the
+response) and ``split`` (on all lines or on none). Keys that would change what is learned are
+refused, others are counted in the log. All problems of the file are reported together, by line; a
+file in another format is one problem, with a command that converts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_tradeoff.domains.base import Domain, Example
+from sft_tradeoff.domains.own import remarks
+from sft_tradeoff.domains.own.answers import equal_answers, score, ungradable
+from sft_tradeoff.domains.own.lines import Line
+from sft_tradeoff.domains.own.read import OwnData, read_file, report
+from sft_tradeoff.domains.own.splits import assign, too_few_to_test
+
+if TYPE_CHECKING:
+    from sft_tradeoff.domains.own.spec import OwnSpec
+
+
+def generate(spec: OwnSpec) -> dict[str, list[Example]]:
+    """Read the file and split it (:mod:`sft_tradeoff.domains.own.splits`).
+
+    Raises:
+        ValueError: With all problems of the file, or the size to lower.
+    """
+    data = read_file(Path(spec.path))
+    meta = check(data, spec)
+    return divide(data, spec, meta)
+
+
+def check(data: OwnData, spec: OwnSpec) -> dict[str, Any]:
+    """Check that every line can be used and graded, and that there are enough for the splits.
+
+    Returns:
+        ``meta`` of the examples: how they are graded.
+
+    Raises:
+        ValueError: With all problems of the file.
+    """
+    labels = sorted({line.answer for line in data.lines}) if spec.metric == "choice" else []
+    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
+    problems = list(data.problems)
+    splits = assign(data.lines, spec, problems)
+    problems += ungradable(data.lines, meta)
+    if not problems:
+        problems += too_few_to_test(splits["test"][: spec.n_test], spec)
+    equal, are_most = equal_answers(data.lines, meta) if not problems else ("", False)
+    problems += [equal] * are_most
+    if problems:
+        raise ValueError(report(data.path, problems))
+    remarks.tell(data.path, data.lines, [equal] * bool(equal))
+    return meta
+
+
+def divide(data: OwnData, spec: OwnSpec, meta: Mapping[str, Any]) -> dict[str, list[Example]]:
+    """Divide checked lines into splits of at most the sizes of ``spec``."""
+    splits = assign(data.lines, spec, [])
+    sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
+    return {
+        split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]
+        for split, size in sizes.items()
+    }
+
+
+def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Example:
+    return Example(
+        id=f"own-{split}-{index:05d}",
+        prompt=line.prompt,
+        response=line.response,
+        answer=line.answer,
+        meta={**meta, "line": line.number},
+        system=line.system,
+    )
+
+
+DOMAIN = Domain(
+    description="The user's own prompts and responses, read from a file.",
+    source="A local file given by the user.",
+    license="as stated by the user",
+    generate=generate,
+    score=score,
+    max_new_tokens={"response": None},
+)
