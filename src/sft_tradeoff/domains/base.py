@@ -22,6 +22,8 @@ class Example:
         answer: The gold answer, in the canonical form that the domain's ``score`` expects.
         meta: JSON-serializable facts about the example (calculator, limits, rule, ...).
         system: The system's message, if there is one.
+        history: Earlier turns of the conversation, each with ``role`` (user and assistant in turns)
+            and ``content``; they are read, not learned.
     """
 
     id: str
@@ -30,13 +32,12 @@ class Example:
     answer: str
     meta: dict[str, Any] = field(default_factory=dict)
     system: str | None = None
+    history: tuple[Mapping[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSONL record of this example; ``system`` is omitted if it is None."""
+        """Return the JSONL record of this example, without ``system`` and ``history`` if unset."""
         record = asdict(self)
-        if self.system is None:
-            del record["system"]
-        return record
+        return {k: v for k, v in record.items() if k not in ("system", "history") or v}
 
 
 class Splits(dict[str, list[Example]]):

@@ -1,4 +1,4 @@
-"""Text forms of numbers in names, study files and command lines."""
+"""Names made from texts and numbers, in study files, paths and command lines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from sft_tradeoff.system.validation import as_written, closest
+
+HASH_DIGITS = 8  # of a hash that is part of a name
 
 
 def measures_text(numbers: Mapping[str, float] | str) -> str:
@@ -71,3 +73,8 @@ def format_learning_rate(value: float) -> str:
     """Return the shortest form of a learning rate, to ten digits: ``1e-05`` -> ``1e-5``."""
     mantissa, exponent = f"{value:.9e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def slug(text: str) -> str:
+    """Turn a text into a part of a name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-_") or "unnamed"

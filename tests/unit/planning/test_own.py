@@ -26,7 +26,8 @@ from sft_tradeoff.models.tokenized import TokenizationError
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.planning import own
 from sft_tradeoff.planning import own_template as own_file
-from sft_tradeoff.planning.own import find_model, own_study
+from sft_tradeoff.planning.own import own_study
+from sft_tradeoff.planning.own_model import find_model, template_variables
 from sft_tradeoff.planning.own_template import write_study
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import expand_runs
@@ -217,7 +218,7 @@ def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
     ],
 )
 def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> None:
-    assert own.template_variables(text) == values
+    assert template_variables(text) == values
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> No
 )
 def test_variables_that_are_not_understood(text: str) -> None:
     with pytest.raises(UserError, match="write name=value"):
-        own.template_variables(text)
+        template_variables(text)
 
 
 def test_weights_of_a_wrapper_are_refused_at_once(

@@ -77,6 +77,7 @@ def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Exa
         answer=line.answer,
         meta={**meta, "line": line.number},
         system=line.system,
+        history=line.history,
     )
 
 

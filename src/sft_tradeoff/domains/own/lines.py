@@ -63,6 +63,7 @@ class Line:
         split: The split given in the file, if any.
         system: Text of the system turn, if any.
         unread: Keys that are not read, as shown to the user.
+        history: Earlier turns, each with ``role`` and ``content``.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Line:
     split: str | None
     system: str | None
     unread: tuple[str, ...]
+    history: tuple[Mapping[str, str], ...] = ()
 
     @functools.cached_property
     def key(self) -> str:

@@ -1,0 +1,92 @@
+"""Check the data of `make own`, and choose the sizes of its splits."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sft_tradeoff.domains.base import only_answer
+from sft_tradeoff.domains.own.domain import check, divide
+from sft_tradeoff.domains.own.lines import Line
+from sft_tradeoff.domains.own.read import read_file
+from sft_tradeoff.domains.own.spec import OwnSpec
+from sft_tradeoff.domains.own.splits import MIN_TEST
+from sft_tradeoff.grading.text import normalize
+from sft_tradeoff.study.names import slug
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.text import listing
+from sft_tradeoff.system.validation import explain
+
+logger = logging.getLogger(__name__)
+TEST_SHARE = 5  # one prompt in five
+EVERYTHING = 10**9
+
+
+def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the domain's entry in the study file, with sizes that fit the data.
+
+    Args:
+        data: The user's file.
+        settings: The template's entry; its ``n_train`` and ``n_test`` are upper limits.
+
+    Raises:
+        ValueError: Listing all problems of the file.
+    """
+    label = f"own-{slug(data.stem)}"
+    entry = settings | {"path": str(data), "label": label, "n_validation": 0}
+    _spec(entry)
+    content = read_file(data)
+    lines = content.lines
+    marked = Counter(line.split for line in lines if line.split is not None)
+    # Splits that the file marks are truncated to these sizes; otherwise the test gets the minimum.
+    sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else MIN_TEST}
+    meta = check(content, _spec(entry | sizes))
+    n_prompts = len({line.key for line in lines})
+    n_test = marked["test"] if marked else n_prompts // TEST_SHARE
+    if n_test < MIN_TEST:
+        raise ValueError(_too_few(data, n_prompts))
+    entry |= {"n_test": min(entry["n_test"], n_test)}
+    splits = divide(content, _spec(entry), meta)
+    unread = marked["validation"]
+    used = len(splits["train"]), len(splits["test"])
+    why = f" ({unread} marked 'validation', which this study does not read)" if unread else ""
+    text = "%s: %d training examples, %d test examples, %d left out%s"
+    logger.info(text, data, *used, len(lines) - sum(used), why)
+    if (only := only_answer(splits["test"])) is not None:
+        logger.warning("warning: %s: %s", data, only)
+    _warn_of_contradictions(data, [line for line in lines if line.split != "validation"])
+    return entry
+
+
+def _warn_of_contradictions(data: Path, lines: list[Line]) -> None:
+    """Warn of prompts with several answers; not an error, because all may be intended."""
+    groups: defaultdict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[line.key].append(line)
+    differing = [g for g in groups.values() if len({normalize(e.answer) for e in g}) > 1]
+    if differing:
+        numbers = (" and ".join(str(e.number) for e in g) for g in differing)
+        text = (
+            "warning: %s: %d prompts have different answers (lines %s); a model gives one of them, "
+            "and the others count as wrong: keep one, unless all are intended"
+        )
+        logger.warning(text, data, len(differing), listing(numbers, separator="; "))
+
+
+def _too_few(data: Path, n_prompts: int) -> str:
+    return (
+        f"path: {str(data)!r} has {n_prompts} different prompts; at least "
+        f"{MIN_TEST * TEST_SHARE} are needed: one in {TEST_SHARE} is kept for the test, and "
+        "a single test item gives no interval"
+    )
+
+
+def _spec(entry: dict[str, Any]) -> OwnSpec:
+    try:
+        return OwnSpec.model_validate(entry)
+    except ValidationError as error:
+        raise UserError(explain(error, OwnSpec.model_json_schema())) from None
