@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# Control characters, except tab and newline; marks that reorder a line; halves of a character.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def listing(values: Iterable[object], limit: int = 10, separator: str = ", ") -> str:
@@ -19,3 +23,25 @@ def listing(values: Iterable[object], limit: int = 10, separator: str = ", ") ->
     texts = [str(value) for value in values]
     rest = len(texts) - limit
     return separator.join([*texts[:limit], *[f"and {rest} more"] * (rest > 0)]) or "none"
+
+
+def printable(text: str) -> str:
+    r"""Escape what would change a terminal or how the rest of the text is shown.
+
+    Args:
+        text: Of any origin: data, a model's file, a program's error.
+
+    Returns:
+        The text with control characters and the like as Python writes them, e.g. ``\x1b``;
+        newlines, tabs and letters of all languages stay.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Leave out the middle of a text of more than ``limit`` characters, and say so."""
+    if len(text) <= limit:
+        return text
+    end = limit // 3
+    tail = text[len(text) - end :]
+    return f"{text[: limit - end]} [{len(text) - limit} characters left out] {tail}"
