@@ -42,9 +42,8 @@ partial: setup  ## Table and figures of the runs of STUDY that exist so far; mis
 publish: setup  ## Freeze the finished STUDY in results/published (REPLACE=yes: over another state of it)
 	sft-tradeoff publish --study="config/studies/$$STUDY.yaml" --results="results/$$STUDY" --out="results/published/$$STUDY" $(if $(REPLACE),--replace)
 
-# Forced, because file times in a clone mean nothing; --nolock, so that a study may be running.
 figures: setup  ## Redraw figures and tables of all published studies (or STUDY=<name>); trains nothing
-	snakemake --snakefile workflow/published.smk --cores "$$CORES" --forceall --nolock $(if $(filter file,$(origin STUDY)),,--config "study=$$STUDY")
+	@sft-tradeoff redraw --cores="$$CORES" $(if $(filter file,$(origin STUDY)),,--study="$$STUDY")
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
