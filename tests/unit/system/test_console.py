@@ -1,6 +1,8 @@
 """How stages start."""
 
+import errno
 import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,18 @@ def test_a_missing_file_is_named_with_what_helps(tmp_path, monkeypatch, capsys, 
     assert stopped.value.code == 1
     err = capsys.readouterr().err
     assert words in err and (in_project or str(tmp_path) in err)
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "correct its permissions"),
+        (errno.EACCES, "correct its permissions"),
+    ],
+)
+def test_a_disk_that_is_full_and_one_that_is_closed_need_different_things(capsys, code, fix):
+    with pytest.raises(SystemExit), run_main("test"):
+        raise OSError(code, os.strerror(code), "a.pt")
+    words = f"error: cannot use a.pt: {os.strerror(code)}; {fix} (or choose a writable folder) and"
+    assert words in capsys.readouterr().err
