@@ -16,7 +16,8 @@ from sft_tradeoff.system.text import printable, shortened
 logger = logging.getLogger(__name__)
 IN_PROJECT = Path("config/catalogue.yaml")  # a file that marks the project's folder
 MESSAGE_CHARACTERS = 10_000
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class UserError(Exception):
@@ -75,11 +76,12 @@ def run_main(stage: str) -> Iterator[None]:
         logger.error("error: file not found: %s; %s", what, _find_it())
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in _FULL + _CLOSED:
             raise
         what = error.filename or "the output"
-        fix = "free some space (or choose a writable folder) and run the same command again"
-        logger.error("error: cannot use %s: %s; %s", what, error.strerror, fix)
+        fix = "free some space" if error.errno in _FULL else "correct its permissions"
+        again = "(or choose a writable folder) and run the same command again"
+        logger.error("error: cannot use %s: %s; %s %s", what, error.strerror, fix, again)
         sys.exit(1)
 
 

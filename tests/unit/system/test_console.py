@@ -1,7 +1,9 @@
 """How stages start."""
 
+import errno
 import gc
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,18 @@ def test_a_message_as_long_as_the_data_is_cut(capsys):
     err = capsys.readouterr().err
     assert len(err) < 10_100
     assert err.startswith("[test] error: line 1: key 'xxx") and err.endswith("; remove it\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "correct its permissions"),
+        (errno.EACCES, "correct its permissions"),
+    ],
+)
+def test_a_disk_that_is_full_and_one_that_is_closed_need_different_things(capsys, code, fix):
+    with pytest.raises(SystemExit), run_main("test"):
+        raise OSError(code, os.strerror(code), "a.pt")
+    words = f"error: cannot use a.pt: {os.strerror(code)}; {fix} (or choose a writable folder) and"
+    assert words in capsys.readouterr().err
