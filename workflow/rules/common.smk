@@ -38,7 +38,7 @@ from sft_tradeoff.study.runs import (
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.gpu_lease import n_visible
 from sft_tradeoff.system.strict_yaml import read_yaml
-from sft_tradeoff.system.text import printable
+from sft_tradeoff.system.text import escaped
 from sft_tradeoff.system.validation import ConfigError
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
@@ -55,7 +55,7 @@ try:
     MERGED = [name for name, run in RUNS.items() if run.merge_of is not None]
     EVALUATIONS = evaluation_configs(STUDY)
 except ConfigError as error:
-    raise WorkflowError(printable(str(error))) from None
+    raise WorkflowError(escaped(str(error))) from None
 if UNPINNED:  # a dry run goes on; see onstart
     print(f"Warning: {UNPINNED}", file=sys.stderr)
 
