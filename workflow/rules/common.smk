@@ -39,7 +39,7 @@ from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.gpu_lease import n_visible
 from sft_tradeoff.system.strict_yaml import read_yaml
-from sft_tradeoff.system.text import printable
+from sft_tradeoff.system.text import escaped
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
@@ -56,7 +56,7 @@ try:
     EVALUATIONS = evaluation_configs(STUDY)
     CACHE = str(cache_dir())
 except UserError as error:
-    raise WorkflowError(printable(str(error))) from None
+    raise WorkflowError(escaped(str(error))) from None
 if UNPINNED:  # a dry run goes on; see onstart
     print(f"Warning: {UNPINNED}", file=sys.stderr)
 

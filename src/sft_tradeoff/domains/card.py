@@ -11,7 +11,7 @@ from sft_tradeoff.assets.fetch import read_source
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits, only_answer
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.system.files import sha256_of
-from sft_tradeoff.system.text import printable
+from sft_tradeoff.system.text import escaped
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +67,12 @@ def _system_text(example: Example) -> str:
 def _fenced(text: str) -> str:
     """A text in a Markdown fence that is longer than any fence in the text."""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
-    return f"{fence}text\n{printable(text)}\n{fence}"
+    return f"{fence}text\n{escaped(text)}\n{fence}"
 
 
-def _escaped(text: str) -> str:
+def _in_line(text: str) -> str:
     """A text within a line of Markdown, whose marks are shown rather than followed."""
-    return re.sub(r"[\\`*_{}\[\]<>#|~&$!]", r"\\\g<0>", printable(text)).replace("\n", " ")
+    return re.sub(r"[\\`*_{}\[\]<>#|~&$!]", r"\\\g<0>", escaped(text)).replace("\n", " ")
 
 
 def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
@@ -85,7 +85,7 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
     only = only_answer(test)
     if only is not None:
         logger.warning("warning: %s", only)
-        said = (*said, _escaped(only[0].upper() + only[1:]) + ".")
+        said = (*said, _in_line(only[0].upper() + only[1:]) + ".")
     lines = [*said, f"The domain's rule grades {n_right} of {len(test)} test responses as right."]
     return "\n".join(["", *(f"- {line}" for line in lines), ""])
 
@@ -97,7 +97,7 @@ def _asset(record: Path) -> str:
         what = f"{asset['repo']} at commit `{asset['revision']}` of the hub"
     else:
         digests = {name: facts["sha256"] for name, facts in asset["files"].items()}
-        files = (f"{_escaped(name)} (sha256 `{digest}`)" for name, digest in digests.items())
+        files = (f"{_in_line(name)} (sha256 `{digest}`)" for name, digest in digests.items())
         what = f"{asset['source']}: {', '.join(files)}"
     return f"\n- **Asset {asset['name']}:** {what}; {asset['license']}"
 

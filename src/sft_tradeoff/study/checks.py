@@ -24,7 +24,7 @@ from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.human_eval import NO_PERMISSION
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import run_main
-from sft_tradeoff.system.text import printable
+from sft_tradeoff.system.text import escaped
 from sft_tradeoff.system.validation import ConfigError, closest
 
 
@@ -181,7 +181,7 @@ def _is_valid(path: str) -> bool:
             study = study.model_copy(update={"domains": domains})
         check_files(study, path, BENCHMARKS)
     except ConfigError as error:
-        print(printable(str(error)), file=sys.stderr)
+        print(escaped(str(error)), file=sys.stderr)
         return False
     print(f"{path}: valid {'template for make own' if is_template else f'study {study.study!r}'}")
     return True

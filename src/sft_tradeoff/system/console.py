@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from sft_tradeoff.system.text import printable, shortened
+from sft_tradeoff.system.text import escaped, shortened
 
 logger = logging.getLogger(__name__)
 IN_PROJECT = Path("config/catalogue.yaml")  # a file that marks the project's folder
@@ -28,7 +28,7 @@ class _Formatter(logging.Formatter):
     """No text of data, a model or a generated program steers the terminal or floods it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return shortened(printable(super().format(record)), MESSAGE_CHARACTERS)
+        return shortened(escaped(super().format(record)), MESSAGE_CHARACTERS)
 
 
 @contextlib.contextmanager

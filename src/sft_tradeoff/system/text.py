@@ -25,7 +25,7 @@ def listing(values: Iterable[object], limit: int = 10, separator: str = ", ") ->
     return separator.join([*texts[:limit], *[f"and {rest} more"] * (rest > 0)]) or "none"
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     r"""Escape what would change a terminal or how the rest of the text is shown.
 
     Args:

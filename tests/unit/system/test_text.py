@@ -2,7 +2,7 @@
 
 import pytest
 
-from sft_tradeoff.system.text import listing, printable, shortened
+from sft_tradeoff.system.text import escaped, listing, shortened
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ def test_ten_are_named_and_the_separator_is_kept() -> None:
     ],
 )
 def test_what_would_change_a_terminal_is_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert escaped(text) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["a\n\tb", "né à\u00a0Zürich", "日本語", "می\u200cخواهم", "👩\u200d🔬", "\\x1b"]
 )
 def test_letters_and_lines_stay(text: str) -> None:
-    assert printable(text) == text
+    assert escaped(text) == text
 
 
 @pytest.mark.parametrize(
