@@ -327,7 +327,8 @@ def _rendered_prompt(tokenizer: PreTrainedTokenizerBase, asked: Sequence[Turn]) 
         if asked[0].role == "system" or not _is_usable(tokenizer, [_SYSTEM, *asked]):
             raise
         raise ChatTemplateError(
-            f"{error}; with a system turn it works: give all examples one ('system')"
+            f"{error}; it needs a system turn: give every example one ('system'), or write a "
+            "default one into the template"
         ) from error
     text = _render(tokenizer, asked, add_generation_prompt=True)
     turns = {_mark(place): turn for place, turn in enumerate(asked)}
