@@ -125,7 +125,10 @@ def _load(path: str | Path, place: str) -> PreTrainedTokenizerBase:
     if isinstance(tokenizer.chat_template, dict):
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not tokenizer.chat_template:
-        raise ModelError(f"{path}: there is no chat template; put one (Jinja) into {place}")
+        raise ModelError(
+            f"{path}: the tokenizer has no chat template; put one (Jinja), such as that of the "
+            f"model it was trained from, into {place}"
+        )
     if tokenizer.eos_token is None:
         raise ModelError(
             f"{path}: the tokenizer has no end-of-sequence token; add 'eos_token' to its "

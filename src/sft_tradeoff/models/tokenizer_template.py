@@ -35,7 +35,7 @@ def without_clock(template: str) -> str:
     if _READS_CLOCK.search(fixed):
         raise ChatTemplateError(
             "the chat template reads the clock (strftime_now) in a way that a fixed date cannot "
-            "replace, so the same prompt would have other tokens tomorrow: it must have a date"
+            "replace, so the same prompt would have other tokens tomorrow (write a date instead)"
         )
     return fixed
 
@@ -54,7 +54,8 @@ def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> 
         if name not in read:
             raise ModelError(
                 f"chat_template_args: the chat template does not read the variable {name!r}; "
-                "correct its name, or remove it"
+                "correct its name, or remove it (in the model's entry of the study file or the "
+                "catalogue; make own: CHAT_TEMPLATE_ARGS=)"
             )
     spelled = {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}
     return "".join(f"{{%- set {name} = {text} %}}" for name, text in spelled.items()) + template
@@ -72,11 +73,13 @@ def _variables(template: str) -> set[str]:
 
 
 def template_place(folder: Path) -> str:
-    """Say where the user can correct the chat template of a folder of θ0, or of their own."""
+    """Say where the user can correct the chat template of a model folder."""
     if not (folder / RECORD_NAME).is_file():
         return str(folder / TEMPLATE_NAME)
     record = read_record(folder)
-    return source_of_template(record.get("name", folder.name), record.get("built_from", {}))
+    if "built_from" not in record:  # a trained model, whose files must stay as they are
+        return f"{TEMPLATE_NAME} in a copy of {folder} without {RECORD_NAME}"
+    return source_of_template(record["name"], record["built_from"])
 
 
 def source_of_template(name: str, built_from: Mapping[str, Any]) -> str:
@@ -86,8 +89,7 @@ def source_of_template(name: str, built_from: Mapping[str, Any]) -> str:
         name: The model's name in the catalogue.
         built_from: What θ0 is built from, as in ``MODEL.json``.
     """
-    is_local = built_from.get("asset", {}).get("source") == "local"
-    if is_local and not built_from["chat_template"]:
+    if built_from["asset"].get("source") == "local" and not built_from["chat_template"]:
         return f"{TEMPLATE_NAME} in your model's folder"
     where = "config/catalogue.yaml, or 'model_catalogue' of your study file"
     return f"'chat_template' in the entry of the model {name!r} ({where})"

@@ -7,12 +7,13 @@ import transformers.utils.chat_template_utils as template_utils
 
 from sft_tradeoff.chat import ChatTemplateError, render_prompt
 from sft_tradeoff.models.build import build_model
-from sft_tradeoff.models.folder import ModelError
+from sft_tradeoff.models.folder import ModelError, describe_weights
 from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.models.tokenization import tokenize_example
 from sft_tradeoff.models.tokenized import TokenizationError
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.models.tokenizer_template import with_variables, without_clock
+from sft_tradeoff.system.files import atomic_write_json
 from tests.chat_layouts.folders import layout_tokenizer, templated
 from tests.chat_layouts.templates import OPENING, TURN, TURNS
 from tests.unit.models.conftest import SAFETENSORS, edit
@@ -84,7 +85,7 @@ def test_calls_of_the_clock_become_its_fixed_answer(template, fixed):
 
 @pytest.mark.parametrize("call", ["strftime_now(form)", "strftime_now('%d' ~ x)", "strftime_now"])
 def test_a_clock_that_cannot_be_fixed_is_refused(call):
-    with pytest.raises(ChatTemplateError, match="it must have a date"):
+    with pytest.raises(ChatTemplateError, match="write a date instead"):
         without_clock(f"{{{{ {call} }}}}")
 
 
@@ -131,6 +132,15 @@ def test_a_built_models_template_is_mended_where_it_comes_from(
     build_model("mine", spec, copied, tmp_path / "mine", asset)
     with pytest.raises(TokenizationError, match=f"the earlier turn 1 .*{place}"):
         tokenize_example(load_tokenizer(tmp_path / "mine"), RECORD, 100)
+
+
+def test_a_trained_models_template_is_mended_in_a_copy(copied):
+    """Its files have checksums."""
+    (copied / "chat_template.jinja").write_text(ONE_TURN)
+    atomic_write_json(copied / "MODEL.json", describe_weights(copied), checksum=True)
+    place = f"chat_template.jinja in a copy of {copied} without MODEL.json"
+    with pytest.raises(TokenizationError, match=place):
+        tokenize_example(load_tokenizer(copied), RECORD, 100)
 
 
 def test_a_template_that_fails_while_a_model_is_built_is_mended_where_it_comes_from(
