@@ -27,7 +27,7 @@ _TRIMS: tuple[Callable[[str], str], ...] = (
 # Every mark contains some; in Gemma line breaks are added tokens too, but not marks.
 _PUNCTUATION = re.compile(r"[^\w\s]")
 # Thoughts, with which an earlier answer begins, up to the last mark that closes them.
-_THOUGHTS = re.compile(r".*(?:</(?:\w+:)?(?:think|thought|reason)\w*>|\[/THINK\])", re.DOTALL)
+_THOUGHTS = re.compile(r"\A.*(?:</(?:\w+:)?(?:think|thought|reason)\w*>|\[/THINK\])", re.DOTALL)
 # Placeholders of letters and a number: no template trims, escapes or interprets them.
 _MARK = re.compile(r"(QzTurn\d+Qz)")
 EXCERPT = 40  # characters of a text that an error message quotes

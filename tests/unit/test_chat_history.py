@@ -127,15 +127,17 @@ def test_an_earlier_answer_may_be_framed_in_another_way_than_the_last(family, tm
     assert "Hello Zed!" in rendered.prompt
 
 
-def test_many_turns_whose_white_space_is_trimmed_take_milliseconds():
-    """The ways to trim each of 200 turns are not combined."""
+@pytest.mark.parametrize(("n_turns", "n_words"), [(200, 1), (2, 20_000)])
+def test_turns_whose_white_space_is_trimmed_take_linear_time(n_turns, n_words):
+    """The ways to trim each turn are not combined, and thoughts are not sought at every place."""
     body = "[{{ m.role }}] {{ m.content | trim }}</s>"
     tokenizer = templated(TURNS + body + OPENING)
-    history = [turn | {"content": f" {turn['content']} \n\n"} for turn in EARLIER * 100]
+    text = " Hello Zed!" * n_words
+    history = [turn | {"content": f"{text} \n\n"} for turn in EARLIER * (n_turns // 2)]
     started = time.process_time()
     prompt, _ = render_turns(tokenizer, RECORD | {"history": history})
     assert time.process_time() - started < 1
-    assert prompt.count("[assistant] Hello Zed!</s>") == 100
+    assert prompt.count(f"[assistant] {text.strip()}</s>") == n_turns // 2
 
 
 def test_a_template_that_demands_a_system_turn_works_with_one():
