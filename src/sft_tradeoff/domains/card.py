@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sft_tradeoff.assets.fetch import read_source
+from sft_tradeoff.chat import turns_of
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits, only_answer
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.system.files import sha256_of
@@ -27,11 +28,11 @@ def data_card(
     rows = []
     for split in SPLITS:
         examples = splits[split]
-        prompt = sum(len(e.prompt) for e in examples) / max(1, len(examples))
+        turns = (turn for example in examples for turn in turns_of(vars(example)))
         response = sum(len(e.response) for e in examples) / max(1, len(examples))
+        prompt = sum(len(turn.content) for turn in turns) / max(1, len(examples)) - response
         digest = sha256_of(out / f"{split}.jsonl")
         rows.append(f"| {split} | {len(examples)} | {prompt:.0f} | {response:.0f} | `{digest}` |")
-    example = splits["train"][0]
     return f"""# Data card: {spec.label}
 
 {domain.description}
@@ -49,19 +50,14 @@ No prompt appears in two splits (checked when the files were written). For the t
 model and its truncated responses, see `tokenized/<model>/{spec.label}/<split>.md`.
 {_remarks(domain, splits)}
 ## First training example
-{_system_text(example)}
-Prompt:
 
-{_fenced(example.prompt)}
-
-Response:
-
-{_fenced(example.response)}
+{_first_example(splits["train"][0])}
 """
 
 
-def _system_text(example: Example) -> str:
-    return f"\nSystem:\n\n{_fenced(example.system)}\n" if example.system else ""
+def _first_example(example: Example) -> str:
+    turns = turns_of(vars(example))
+    return "\n\n".join(f"{turn.name.capitalize()}:\n\n{_fenced(turn.content)}" for turn in turns)
 
 
 def _fenced(text: str) -> str:

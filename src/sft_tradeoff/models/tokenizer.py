@@ -9,23 +9,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.chat import (
+from sft_tradeoff.chat import ChatTemplateError, chat_format, control_tokens, markup
+from sft_tradeoff.models.folder import ModelError, check_small_files, refuse_deleted
+from sft_tradeoff.models.tokenizer_template import (
     FIXED_DATE,
-    ChatTemplateError,
-    chat_format,
-    control_tokens,
-    render_turns,
+    TEMPLATE_NAME,
+    template_fix,
+    template_place,
     with_variables,
     without_clock,
 )
-from sft_tradeoff.models.folder import ModelError, check_small_files, refuse_deleted
 from sft_tradeoff.system.files import atomic_write_json
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-TEMPLATE_NAME = "chat_template.jinja"
 SETTINGS_NAME = "generation_config.json"
 # Letters, marks, digits and white space that families of tokenizers split differently.
 PROBE = "a It's 12345 o'clock:  naïve cafe\u0301, x² (a_b) ΑΒΓ 你好\n\n\tIF 2024-01-02 != 3.14!!\n"
@@ -34,7 +33,9 @@ SENTENCEPIECE = b"\n"  # first byte of its files: protobuf's tag of a list of pi
 
 
 def load_tokenizer(
-    path: str | Path, variables: Mapping[str, bool | int | str] = MappingProxyType({})
+    path: str | Path,
+    variables: Mapping[str, bool | int | str] = MappingProxyType({}),
+    place: str | None = None,
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder, with a chat template and a pad token.
 
@@ -45,24 +46,28 @@ def load_tokenizer(
     Args:
         path: The folder.
         variables: Values of the template's variables, by name.
+        place: Where the user can correct the template; default: as the folder's record says.
 
     Raises:
         ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, the
             template does not render a conversation as prompt and answer, or a file has changed
             since it was written.
     """
-    tokenizer = _load(path)
+    place = place or template_place(Path(path))
+    tokenizer = _load(path, place)
     try:
         tokenizer.chat_template = with_variables(without_clock(tokenizer.chat_template), variables)
         end = str(tokenizer.convert_ids_to_tokens(chat_format(tokenizer).end_of_turn))
     except ChatTemplateError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {error}; {template_fix(place)}") from error
     if end not in control_tokens(tokenizer):  # otherwise it would count as part of the answer
         tokenizer.add_special_tokens({"additional_special_tokens": [end]}, False)
     return tokenizer
 
 
-def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict[str, Any]:
+def settle_chat(
+    folder: Path, variables: Mapping[str, bool | int | str], place: str
+) -> dict[str, Any]:
     """Fix a model folder's chat format in its files: template variables, date and end of turn.
 
     Everyone who loads the folder then renders the same text and stops generation where training
@@ -71,6 +76,7 @@ def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict
     Args:
         folder: A model folder that was built here; it is changed.
         variables: Values of the template's variables, by name.
+        place: Where the user can correct the template.
 
     Returns:
         The facts, for ``MODEL.json``.
@@ -78,8 +84,8 @@ def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict
     Raises:
         ModelError: If the template cannot be used.
     """
-    own = _load(folder).chat_template
-    tokenizer = load_tokenizer(folder, variables)
+    own = _load(folder, place).chat_template
+    tokenizer = load_tokenizer(folder, variables, place)
     if tokenizer.chat_template != own:
         (folder / TEMPLATE_NAME).write_text(tokenizer.chat_template, encoding="utf-8")
     _refuse_tokens_without_row(tokenizer, folder)
@@ -103,7 +109,7 @@ def generation_ends(folder: Path) -> set[int]:
     return end_tokens(_settings(folder))
 
 
-def _load(path: str | Path) -> PreTrainedTokenizerBase:
+def _load(path: str | Path, place: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     check_small_files(Path(path))
@@ -120,8 +126,8 @@ def _load(path: str | Path) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not tokenizer.chat_template:
         raise ModelError(
-            f"{path}: the tokenizer has no chat template; set 'chat_template' (Jinja) in the "
-            "model's catalogue entry"
+            f"{path}: the tokenizer has no chat template; put one (Jinja), such as that of the "
+            f"model it was trained from, into {place}"
         )
     if tokenizer.eos_token is None:
         raise ModelError(
@@ -176,8 +182,7 @@ def _refuse_tokens_without_row(tokenizer: PreTrainedTokenizerBase, folder: Path)
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     n_rows = config.get_text_config().vocab_size
-    turns = render_turns(tokenizer, {"prompt": "a", "response": "a"})
-    written = tokenizer(turns.prompt + turns.response, add_special_tokens=False)["input_ids"]
+    written = tokenizer(markup(tokenizer), add_special_tokens=False)["input_ids"]
     added = tokenizer.added_tokens_decoder.keys()
     words = (i for i in tokenizer.get_vocab().values() if i not in added)
     used = {*words, *written, chat_format(tokenizer).end_of_turn, tokenizer.pad_token_id}

@@ -264,7 +264,8 @@ def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: 
     assert entry["chat_template_args"] == {"mood": "kind"}
     assert find_model(str(folder), {"mood": "cross"}).name != name
     build_model(name, ModelSpec(**entry), folder, tmp_path / name)
-    assert render_prompt(load_tokenizer(tmp_path / name), "Hi").startswith("Be kind <s>[USER] Hi")
+    prompt = render_prompt(load_tokenizer(tmp_path / name), {"prompt": "Hi"})
+    assert prompt.startswith("Be kind <s>[USER] Hi")
 
     assert "does not read the variable 'modo'" in problems_of(
         data, str(folder), chat_template_args="modo=x"
