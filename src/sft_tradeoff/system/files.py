@@ -20,10 +20,24 @@ from typing import Any, TextIO
 from sft_tradeoff.system.console import UserError
 
 PROBE = 2**16  # bytes
+LONGEST_PROBLEM = 300  # characters of another library's message
 
 
 class DamagedFileError(UserError):
     """A file is not as it was written."""
+
+
+def damaged(path: str | Path, problem: object) -> DamagedFileError:
+    """The error for a file that this project wrote and cannot use.
+
+    Args:
+        path: The file.
+        problem: What is wrong with it: a text, or the error of the library that read it.
+    """
+    text = " ".join(str(problem).split())  # Arrow's messages have several lines
+    return DamagedFileError(
+        f"{path}: damaged ({text[:LONGEST_PROBLEM]}); delete it and run the same command again"
+    )
 
 
 @contextlib.contextmanager
@@ -134,9 +148,16 @@ def atomic_write_json(path: str | Path, data: Any, *, checksum: bool = False) ->
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON after checking the file; see :func:`verify_checksum`."""
+    """Read JSON that this project wrote.
+
+    Raises:
+        DamagedFileError: If it has a checksum that differs, or is not JSON.
+    """
     verify_checksum(path)
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        return json.loads(Path(path).read_bytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
 
 
 def open_hashed(path: str | Path) -> tuple[TextIO, str]:

@@ -167,7 +167,8 @@ def test_the_command_reports_every_file_and_fails_if_one_is_wrong(tmp_path, caps
     assert stopped.value.code == 1
     out, err = capsys.readouterr()
     assert out == "config/studies/quick.yaml: valid study 'quick'\n"
-    assert f"{wrong}:\n  models: missing; add it" in err
+    missing = "models, domains, methods, learning_rates"
+    assert f"{wrong}:\n  {missing}: missing; add it" in err
     assert f"{tmp_path / 'wrogn.yaml'}: no such study; did you mean 'wrong'?" in err
 
 

@@ -25,9 +25,14 @@ class MedcalcSpec(DomainSpec):
 
     @field_validator("calculators")
     @classmethod
-    def _distinct(cls, ids: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    def _known(cls, ids: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        from sft_tradeoff.domains.medcalc.generated import CALCULATORS  # most studies take all
+
         if ids and len(set(ids)) < len(ids):
             raise ValueError(f"{list(ids)} names one twice; remove it")
+        supported = sorted(calculator.id for calculator in CALCULATORS)
+        for unknown in set(ids or ()).difference(supported):
+            raise ValueError(f"{unknown} is not one of the supported ids {supported}; remove it")
         return ids
 
     def card_lines(self) -> Iterable[tuple[str, str]]:
