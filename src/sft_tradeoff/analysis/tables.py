@@ -95,11 +95,13 @@ def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: file not found; pass the table that '{source}' writes")
     verify_checksum(path)
+    if not path.read_bytes().endswith(b"\n"):
+        raise damaged(path, "its last line is not complete")
     try:
         header = pd.read_csv(path, nrows=0).columns
         types = {name: _TYPES[name] for name in header if name in _TYPES}
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
-    except (ValueError, OverflowError) as error:  # no header, no table, not UTF-8, not a number
+    except (ValueError, TypeError, OverflowError) as error:  # not a table, text or a number
         raise damaged(path, error) from None
     if lacking := [name for name in columns if name not in header]:
         raise UserError(
@@ -112,9 +114,9 @@ def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
 
 def _problem(table: pd.DataFrame) -> str:
     """What no run table or trade-off table has; empty if there is nothing."""
-    if table.empty:
-        return "it has no rows"
-    trained = table[table["method"] != BASE] if "method" in table else table.head(0)
+    trained = table[table["method"] != BASE] if "method" in table else table
+    if trained.empty:
+        return "it has no trained run"
     needed = {"run": table, "model": table, "method": table, "label": table, "n_seeds": table}
     for name, rows in (needed | {"domain": trained, "learning_rate": trained}).items():
         if name in table and rows[name].isna().any():
