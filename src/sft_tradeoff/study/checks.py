@@ -111,7 +111,6 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
     _check_tolerance(study, source, benchmarks)
     _check_domains(study, source, benchmarks)
     _check_expected(study, source, benchmarks)
-    _check_assets(study, source)
     expand_runs(study)
 
 
@@ -163,7 +162,12 @@ def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmar
                 )
 
 
-def _check_assets(study: Study, source: str) -> None:
+def check_assets(study: Study, source: str) -> None:
+    """Refuse local models and data that do not exist; a study without them can only be planned.
+
+    Raises:
+        ConfigError: Naming file, key, value and fix.
+    """
     for name in sorted(set(_used_assets(study))):
         asset = study.assets.get(name)
         if isinstance(asset, LocalAsset) and not os.path.exists(os.path.expanduser(asset.path)):
@@ -202,6 +206,7 @@ def _is_valid(path: str) -> bool:
             domains = tuple(d.model_copy(update={"path": None}) for d in study.domains)
             study = study.model_copy(update={"domains": domains})
         check_files(study, path, BENCHMARKS)
+        check_assets(study, path)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return False

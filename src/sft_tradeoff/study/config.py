@@ -231,7 +231,10 @@ def load_study(path: str | Path) -> Study:
         raise ConfigError(_no_study(Path(path))) from None
     if not isinstance(data, dict):
         found = "it is empty" if data is None else f"this is {shown(data)}"
-        raise ConfigError(f"{path}: a study is made of 'key: value' lines; {found}")
+        raise ConfigError(
+            f"{path}: a study is made of 'key: value' lines, but {found}; begin with a "
+            f"copy of {STUDIES}/quick.yaml"
+        )
     return parse_study(data, str(path))
 
 

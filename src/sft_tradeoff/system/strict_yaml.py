@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
+from yaml.reader import ReaderError
 
 from sft_tradeoff.system.text import shown
 from sft_tradeoff.system.validation import ConfigError
@@ -53,7 +54,7 @@ class _StrictLoader(yaml.SafeLoader):
         node = super().compose_scalar_node(anchor)
         line, fix = node.start_mark.line + 1, "put it in quotes if it is a name"
         if found := _CONTROL.search(node.value):
-            raise _Refused(f"line {line}: the text has the character {found[0]!r}; remove it")
+            raise _Refused(_with_character(line, found[0]))
         if node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
             if len(node.value) > LONGEST_NUMBER:
                 raise _Refused(
@@ -66,6 +67,15 @@ class _StrictLoader(yaml.SafeLoader):
                     f"number, or {fix}"
                 )
         return node
+
+    def construct_object(self, node: Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError) as error:  # 2026-02-30, !!bool maybe, ...
+            raise _Refused(
+                f"line {node.start_mark.line + 1}: {shown(node.value)} is not valid ({error}); "
+                "correct it, or put it in quotes if it is text"
+            ) from None
 
     def get_single_node(self) -> Node | None:
         node = super().get_single_node()
@@ -136,13 +146,19 @@ def parse_yaml(text: str, source: str | Path) -> Any:
     except _Refused as error:
         raise ConfigError(f"{source}: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{source}: not valid YAML: brackets are nested too deeply") from None
+        raise ConfigError(
+            f"{source}: not valid YAML: brackets are nested too deeply; write fewer levels"
+        ) from None
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ConfigError(f"{source}: {where}not valid YAML: {_problem(error)}") from None
-    # Others than YAMLError: a date such as 2026-02-30, or a tag such as !!bool on another text.
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
-        raise ConfigError(f"{source}: not valid YAML: {error}") from None
+    except ReaderError as error:
+        line, character = text.count("\n", 0, error.position) + 1, chr(int(error.character))
+        raise ConfigError(f"{source}: {_with_character(line, character)}") from None
+
+
+def _with_character(line: int, character: str) -> str:
+    return f"line {line}: the text has the character {character!r}; remove it"
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:

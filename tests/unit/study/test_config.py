@@ -280,6 +280,17 @@ def test_error_names_the_file(tmp_path):
         load_study(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "it is empty"), ("- a\n", r"this is \['a'\]"), ("a\n", "this is 'a'")]
+)
+def test_what_is_no_study_is_refused(tmp_path, text, found):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    words = f"a study is made of 'key: value' lines, but {found}; begin with a copy of config/"
+    with pytest.raises(ConfigError, match=words):
+        load_study(path)
+
+
 def test_all_errors_are_reported_together():
     study = changed(["trainning"], {})
     study["seeds"] = [-1]
