@@ -194,7 +194,8 @@ def _node_at(location: tuple[Any, ...], schema: dict[str, Any]) -> dict[str, Any
 
 def _child(node: dict[str, Any], schema: dict[str, Any], part: Any) -> dict[str, Any]:
     if isinstance(part, int):
-        child = node.get("items", {})
+        each = dict(enumerate(node.get("prefixItems", ())))
+        child = each.get(part, node.get("items", {}))
     elif part in node.get("properties", {}):
         child = node["properties"][part]
     elif "mapping" in node.get("discriminator", {}):

@@ -154,7 +154,7 @@ def changed(path, value):
         (["training", "epsilon"], 1e25, ["training.epsilon: 1e+25", "[1e-30, 1]"]),
         (["training", "weight_decay"], math.inf, ["training.weight_decay: inf", "finite"]),
         (["training", "max_grad_norm"], math.nan, ["training.max_grad_norm: nan", "finite"]),
-        (["training", "betas"], [1.5, 0.9], ["training.betas.0: 1.5", "less than 1"]),
+        (["training", "betas"], [1.5, 0.9], ["training.betas.0: 1.5", "(range [0, 1))"]),
         (["training", "betas"], [0.9, -0.1], ["training.betas.1: -0.1", "or equal to 0"]),
         (
             ["evaluation", "tasks"],
