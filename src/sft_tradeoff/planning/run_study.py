@@ -27,7 +27,7 @@ from sft_tradeoff.planning.snakemake_run import (
 )
 from sft_tradeoff.report import tables
 from sft_tradeoff.report.recommend import add_limit_arguments
-from sft_tradeoff.study.checks import check_files
+from sft_tradeoff.study.checks import check_assets, check_files
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
@@ -93,6 +93,7 @@ def check_study(study_file: Path) -> None:
         )
     study = load_study(study_file)
     check_files(study, str(study_file), BENCHMARKS)
+    check_assets(study, str(study_file))
 
 
 @contextlib.contextmanager

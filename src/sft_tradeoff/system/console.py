@@ -80,8 +80,10 @@ def run_main(stage: str) -> Iterator[None]:
             raise
         what = error.filename or "the output"
         fix = "free some space" if error.errno in _FULL else "correct its permissions"
-        again = "(or choose a writable folder) and run the same command again"
-        logger.error("error: cannot use %s: %s; %s %s", what, error.strerror, fix, again)
+        fix += " (or choose a writable folder) and run the same command again"
+        if error.errno == errno.EFBIG:
+            fix = "raise the limit on the size of files (ulimit -f unlimited) and run it again"
+        logger.error("error: cannot use %s: %s; %s", what, error.strerror, fix)
         sys.exit(1)
 
 

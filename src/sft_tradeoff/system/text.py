@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+SHOWN = 80  # characters of a value that a message shows
+
 # Control characters, except tab and newline; marks that reorder a line; halves of a character.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -45,3 +47,14 @@ def shortened(text: str, limit: int) -> str:
     end = limit // 3
     tail = text[len(text) - end :]
     return f"{text[: limit - end]} [{len(text) - limit} characters left out] {tail}"
+
+
+def shown(value: object) -> str:
+    """Show a value of a user's file: one short line without control characters.
+
+    What YAML and JSON call null and true is not called None and True.
+    """
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
