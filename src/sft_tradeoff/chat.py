@@ -211,7 +211,8 @@ def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> 
         if name not in read:
             raise ChatTemplateError(
                 f"chat_template_args: the chat template does not read the variable {name!r}; "
-                "correct its name, or remove it"
+                "correct its name, or remove it (under model_catalogue in the study file, or in "
+                "the catalogue; make own: CHAT_TEMPLATE_ARGS=)"
             )
     spelled = {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}
     return "".join(f"{{%- set {name} = {text} %}}" for name, text in spelled.items()) + template
