@@ -96,6 +96,12 @@ class TrainingRecord(Record):
         return n
 
     @property
+    def adapted_share(self) -> float:
+        """Share of the weights in layers that the method changes; 1 if not recorded."""
+        share: float = self._part("train_info").get("adapted_share", 1.0)
+        return share
+
+    @property
     def merge_of(self) -> str | None:
         """The run whose weights were averaged with θ0's; None for a training run."""
         name: str | None = self.config.get("merge_of")
