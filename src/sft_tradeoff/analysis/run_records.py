@@ -62,6 +62,7 @@ class _TrainInfo(_Part):
     peak_memory_bytes: _Measured = math.nan
     n_examples: _Count = 0
     n_truncated: _Count = 0
+    adapted_share: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _of_the_examples(self) -> Self:
@@ -184,6 +185,11 @@ class TrainingRecord(Record):
     def n_truncated(self) -> int:
         """Examples whose response was truncated."""
         return self.content.train_info.n_truncated
+
+    @property
+    def adapted_share(self) -> float:
+        """Share of the weights in layers that the method changes; 1 if not recorded."""
+        return self.content.train_info.adapted_share
 
     @property
     def merge_of(self) -> str | None:

@@ -30,7 +30,7 @@ from sft_tradeoff.evaluation.prefix_tree import PrefixTree, tree_batches, tree_l
 from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding, Scored
 from sft_tradeoff.models.cache import has_plain_cache
 from sft_tradeoff.models.decoding import is_plain_greedy, takes_padding
-from sft_tradeoff.models.head import float_logits
+from sft_tradeoff.models.head import apply_head, float_logits
 from sft_tradeoff.models.padding import padded_width
 from sft_tradeoff.models.tokenizer import end_tokens
 
@@ -120,11 +120,9 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         """
         log_likelihood = torch.zeros(len(label), dtype=torch.double)
         hit = torch.zeros(len(label), dtype=torch.bool)
-        head, size = self.model.get_output_embeddings(), CHUNK
-        if self.device.type == "cpu":
-            size = SLICE
+        size = SLICE if self.device.type == "cpu" else CHUNK
         for start in range(0, len(hidden), CHUNK):
-            chunk = head(hidden[start : start + CHUNK])  # (CHUNK, V)
+            chunk = apply_head(self.model, hidden[start : start + CHUNK])  # (CHUNK, V)
             for first in range(start, start + len(chunk), size):
                 logits = float_logits(self.model, chunk[first - start : first - start + size])
                 here = ((which >= first) & (which < first + size)).nonzero()[:, 0]

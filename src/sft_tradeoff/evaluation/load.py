@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, GenerationConfig
+from transformers import GenerationConfig
 
 from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens
 from sft_tradeoff.evaluation.lm import SharedPrefixLM
 from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding
 from sft_tradeoff.models.head import check_head
 from sft_tradeoff.models.load import load_model
+from sft_tradeoff.models.supported import load_config, window
 from sft_tradeoff.models.tokenizer import end_tokens, load_tokenizer
 from sft_tradeoff.system.allocator import keep_freed_memory
 from sft_tradeoff.system.console import UserError
@@ -58,11 +59,10 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
 
 
 def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    window = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if window is not None and spec.max_length > window:
+    most = window(load_config(folder))
+    if most is not None and spec.max_length > most:
         raise UserError(
-            f"evaluation.max_length: {spec.max_length} exceeds the model's window of {window} "
+            f"evaluation.max_length: {spec.max_length} exceeds the model's window of {most} "
             "tokens; lower it"
         )
 

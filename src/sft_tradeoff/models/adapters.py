@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
+def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> float:
     """Attach adapters to a model, in place; afterwards only they require gradients.
 
     The model keeps its class, so body and head stay where the loss looks for them. Initial values
@@ -32,10 +32,15 @@ def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
         model: θ0 in float32, which becomes the dtype of the adapters.
         keywords: For peft's ``LoraConfig`` (:attr:`Method.adapter`).
 
+    Returns:
+        Share of θ0's weights in layers with an adapter; the other weights stay as they are.
+
     Raises:
         UserError: If peft does not support the model.
     """
-    _inject(model, keywords)
+    inject(model, keywords)
+    share = adapted_share(model)
+    logger.info("adapters change %.0f %% of the weights of %s", 100 * share, type(model).__name__)
     if names := not_adapted(model):
         logger.warning(
             "warning: %d layers of %s get no adapters and are not trained: %s",
@@ -43,6 +48,7 @@ def attach_adapter(model: PreTrainedModel, keywords: dict[str, Any]) -> None:
             type(model).__name__,
             listing(names, limit=3),
         )
+    return share
 
 
 def merged_weights(
@@ -64,7 +70,7 @@ def merged_weights(
         ValueError: If the trained values belong to other adapters.
     """
     model = load_model(base_model, torch.float32)
-    tuner = _inject(model, keywords)
+    tuner = inject(model, keywords)
     names = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     if names != adapter.keys():
         odd = sorted(names ^ adapter.keys())
@@ -74,18 +80,46 @@ def merged_weights(
     return plain, {name: parameter.detach() for name, parameter in plain.named_parameters()}
 
 
-def _inject(model: PreTrainedModel, keywords: dict[str, Any]) -> Any:
-    """Attach adapters and return the tuner, which can merge them again."""
+def inject(model: PreTrainedModel, keywords: dict[str, Any]) -> Any:
+    """Attach adapters in place and return the tuner, which can merge them again.
+
+    Raises:
+        UserError: If peft does not support the model.
+    """
     from peft import LoraConfig, LoraModel  # takes seconds, and most runs need no adapters
 
+    other = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not _is_product(module)
+    ]
     try:
-        tuner = LoraModel(model, LoraConfig(**keywords), "default")
+        tuner = LoraModel(model, LoraConfig(**keywords, exclude_modules=other or None), "default")
     except ValueError as error:
         raise UserError(
             f"peft has no adapters for {type(model).__name__} ({error}); remove this method from "
             "the study"
         ) from error
     return tuner
+
+
+def _is_product(layer: torch.nn.Linear) -> bool:
+    """Whether a layer returns a matrix product; routers (PhiMoE, Llama 4) are subclasses too."""
+    if type(layer).forward is torch.nn.Linear.forward:
+        return True
+    weights = {name: torch.empty_like(p, device="meta") for name, p in layer.named_parameters()}
+    x = torch.empty(2, layer.in_features, dtype=layer.weight.dtype, device="meta")
+    try:
+        found = torch.func.functional_call(layer, weights, (x,))
+    except RuntimeError:  # of another shape
+        return False
+    return isinstance(found, torch.Tensor) and found.shape == (2, layer.out_features)
+
+
+def adapted_share(model: PreTrainedModel) -> float:
+    """Share of θ0's weights in layers with an adapter, of a model with adapters."""
+    sizes = {name: p.numel() for name, p in model.named_parameters() if "lora_" not in name}
+    return sum(n for name, n in sizes.items() if ".base_layer." in name) / sum(sizes.values())
 
 
 def not_adapted(model: PreTrainedModel) -> list[str]:

@@ -7,10 +7,11 @@ of the weights, written before the folder gets its name.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,20 @@ from sft_tradeoff.models.folder import (
     ModelError,
     copy_small_files,
     describe_weights,
+    read_object,
     read_record,
     staged_folder,
     tensor_shapes,
     weight_files,
 )
-from sft_tradeoff.models.load import load_model, save_weights
+from sft_tradeoff.models.load import (
+    load_model,
+    refuse_not_finite,
+    save_weights,
+    stored_tensors,
+)
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
+from sft_tradeoff.models.supported import is_multimodal, load_config
 from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.models.tokenizer import settle_chat
 from sft_tradeoff.models.tokenizer_template import TEMPLATE_NAME, source_of_template
@@ -69,7 +77,7 @@ def build_model(
         if _is_built(out, built_from):
             logger.info("model %s: already built", name)
             return
-        with staged_folder(out) as folder:
+        with staged_folder(out) as folder, _name_source(folder, source):
             _BUILDERS[spec.format](spec, source, folder)
             if spec.chat_template is not None:
                 (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
@@ -79,6 +87,17 @@ def build_model(
             facts = {"name": name, "license": license, "built_from": built_from, "chat": chat}
             facts |= describe_weights(folder)
             atomic_write_json(folder / RECORD_NAME, facts, checksum=True)
+
+
+@contextmanager
+def _name_source(folder: Path, source: Path | None) -> Iterator[None]:
+    """Name the folder that the user can correct, instead of the one that is being written."""
+    try:
+        yield
+    except ModelError as error:
+        if source is None:
+            raise
+        raise ModelError(str(error).replace(str(folder), str(source))) from error
 
 
 def _is_built(out: Path, built_from: dict[str, Any]) -> bool:
@@ -94,8 +113,8 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
     if not (source / "config.json").is_file():
         raise ModelError(f"{source}: config.json is missing; 'path' must name a model folder")
     outline = check_tensors(source)
-    config = json.loads((source / "config.json").read_text())
-    if "text_config" in config:
+    refuse_not_finite(source, stored_tensors(source))
+    if is_multimodal(load_config(source)):
         return _extract_text_model(source, folder)
     for path in weight_files(source):
         try:
@@ -109,20 +128,34 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
     if any(name.endswith(tied) for tied in outline.all_tied_weights_keys for name in stored):
         # Tied by config.json, but with a head in the file: tied only if the two are equal.
         tied = load_model(source, "auto").config.tie_word_embeddings
-        atomic_write_json(folder / "config.json", config | {"tie_word_embeddings": tied})
+        config = read_object(source / "config.json") | {"tie_word_embeddings": tied}
+        atomic_write_json(folder / "config.json", config)
 
 
 def _extract_text_model(source: Path, folder: Path) -> None:
     """Keep the language model of a multimodal one: text neither reaches nor trains the rest."""
+    import torch
     from transformers import AutoModelForCausalLM
 
     whole: Any = load_model(source, "auto")
     config, head = whole.config.get_text_config(), whole.get_output_embeddings()
     # The language model's own configuration may differ from what the whole model does.
     config.tie_word_embeddings = whole.get_input_embeddings().weight is head.weight
-    text = AutoModelForCausalLM.from_config(config, dtype=whole.dtype)
-    text.get_decoder().load_state_dict(whole.get_decoder().state_dict())
-    text.get_output_embeddings().load_state_dict(head.state_dict())
+    text = AutoModelForCausalLM.from_config(config, dtype=whole.dtype).eval()
+    try:
+        text.get_decoder().load_state_dict(whole.get_decoder().state_dict())
+        text.get_output_embeddings().load_state_dict(head.state_dict())
+        ids = torch.arange(min(8, config.vocab_size))[None]
+        with torch.inference_mode():
+            found, wanted = (m(input_ids=ids, use_cache=False).logits for m in (text, whole.eval()))
+        same = torch.equal(found, wanted)
+    except (AttributeError, RuntimeError):  # it is not built from the same parts
+        same = False
+    if not same:
+        raise ModelError(
+            f"{source}: the language model of {type(whole).__name__} computes something else when "
+            "it is alone; use the language model that it was made from"
+        )
     text.generation_config = whole.generation_config  # its end tokens, for example
     save_weights(text, folder)
     copy_small_files(source, folder)
@@ -138,6 +171,7 @@ def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
         present = sorted(p.relative_to(source).as_posix() for p in source.rglob("*.gguf"))
         raise ModelError(f"file not found: {file}; set 'file' to one of {present}")
     model, tokenizer = load_gguf(file)
+    refuse_not_finite(file, model.named_parameters())
     save_weights(model, folder)
     tokenizer.save_pretrained(folder)
 

@@ -7,6 +7,7 @@ gets its name, so what is evaluated is what was trained, bit for bit.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,11 +19,14 @@ from sft_tradeoff.models.folder import (
     check_weights,
     copy_small_files,
     describe_weights,
+    reason,
     refuse_deleted,
     staged_folder,
     tensor_shapes,
+    weight_files,
 )
-from sft_tradeoff.models.tensor_names import keep_own_head, load_whole, persistent_buffers
+from sft_tradeoff.models.supported import auto_class, load_config
+from sft_tradeoff.models.tensor_names import keep_own_head, load_folder, persistent_buffers
 from sft_tradeoff.system.allocator import drop_pages
 from sft_tradeoff.system.files import atomic_write_json
 
@@ -49,46 +53,63 @@ def load_model(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTra
     check_weights(Path(path))
     check_small_files(Path(path))
     model = _load(path, dtype)
-    if broken := _not_finite(model):
-        raise ModelError(
-            f"{path}: weight {broken!r} holds NaN or infinity: it is damaged, or training went "
-            f"wrong; {advice(Path(path))}"
-        )
+    refuse_not_finite(Path(path), _tensors(model))
     return model
+
+
+def refuse_not_finite(source: Path, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """Refuse weights that are not all finite.
+
+    Args:
+        source: Folder or file that the message names.
+        tensors: The weights with their names.
+
+    Raises:
+        ModelError: Naming a weight.
+    """
+    if broken := _not_finite(tensors):
+        raise ModelError(
+            f"{source}: weight {broken!r} holds NaN or infinity: it is damaged, or training went "
+            f"wrong; {advice(source)}"
+        )
 
 
 def _load(path: str | Path, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
     """Load weights whose files have been checked."""
-    from transformers import AutoModelForCausalLM
-
     folder = Path(path)
     try:
-        model = load_whole(
-            folder,
-            tensor_shapes(folder),
-            AutoModelForCausalLM,
-            folder,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except FileNotFoundError:  # deleted since the check; the stage says what to do
+        model = load_folder(folder, auto_class(load_config(folder), folder), dtype=dtype)
+    except (FileNotFoundError, ModelError):  # deleted since the check; the stage says what to do
         raise
     except (ValueError, OSError, RuntimeError) as error:
         refuse_deleted(folder)
-        raise ModelError(f"{path}: Transformers cannot load this model: {error}") from error
+        raise ModelError(f"{path}: Transformers cannot load this model: {reason(error)}") from error
     return keep_own_head(model)
 
 
-def _not_finite(model: PreTrainedModel) -> str | None:
+def stored_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors of a folder's files with their names, one at a time."""
+    from safetensors import safe_open
+
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                yield name, file.get_tensor(name)
+
+
+def _tensors(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from model.named_parameters()
+    yield from persistent_buffers(model).items()
+
+
+def _not_finite(tensors: Iterable[tuple[str, torch.Tensor]]) -> str | None:
     """Name of a weight that holds NaN or infinity, if any.
 
     Comparisons with NaN are false, so most tasks would still give a score for broken weights.
     """
     import torch
 
-    for name, tensor in [*model.named_parameters(), *persistent_buffers(model).items()]:
+    for name, tensor in tensors:
         # In float64 finite weights never sum to infinity.
         sums = (piece.sum(dtype=torch.float64) for piece in tensor.reshape(-1).split(PIECE))
         if not all(found.isfinite() for found in sums):
@@ -139,7 +160,7 @@ def _refuse_other_model(
         None, config=model.config, state_dict=weights, dtype=loaded.dtype
     )
     saved.set_attn_implementation(loaded.config._attn_implementation)  # training sets another
-    if broken := _not_finite(saved):
+    if broken := _not_finite(_tensors(saved)):
         raise ModelError(
             f"weight {broken!r} of the trained model holds NaN or infinity: training went wrong; "
             "lower learning_rate or raise training.warmup_ratio"

@@ -6,13 +6,20 @@ table in the log. A study with these weights would look like any other.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.models.folder import ModelError, refuse_deleted, tensor_shapes
+from sft_tradeoff.models.folder import (
+    ModelError,
+    read_object,
+    reason,
+    refuse_deleted,
+    tensor_shapes,
+)
+from sft_tradeoff.models.supported import auto_class, refuse_unsupported
 from sft_tradeoff.system.text import listing
 
 if TYPE_CHECKING:
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
 
 _OTHER_SENSES = re.compile(r"vision|visual|image|audio|speech|multi_?modal|projector")
 _NOTHING = re.compile(r"(?!)")
+_QUANTIZED = re.compile(r"\.(qweight|qzeros|absmax|SCB|weight_(scale|packed|format)\w*)$")
 _UNWRAP = "save the model inside it with save_pretrained and use that folder"
 _MERGE = "merge the adapter (merge_and_unload()), save the result with save_pretrained and use that"
 _WRAPPERS = {  # part of a tensor's name -> who put it there, what to do
@@ -51,43 +59,64 @@ def check_tensors(folder: Path) -> PreTrainedModel:
         ModelError: If a tensor is missing, unexpected or of another shape, or Transformers cannot
             build the model.
     """
-    from transformers import AutoModelForCausalLM
-
-    _refuse_quantized(folder)
-    shapes = tensor_shapes(folder)
-    try:
-        return load_whole(
-            folder,
-            shapes,
-            AutoModelForCausalLM,
-            folder,
-            device_map="meta",
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
+    config = refuse_unsupported(folder)
+    n_layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    if n_layers > (n_tensors := len(tensor_shapes(folder))):  # building them could take for ever
+        raise ModelError(
+            f"{folder}: config.json says {n_layers} layers, but there are only {n_tensors} "
+            "tensors; use the config.json that was saved with these weights"
         )
-    except ModelError:
+    try:
+        with _no_progress_bar():
+            return load_folder(folder, auto_class(config, folder), device_map="meta")
+    except (ModelError, FileNotFoundError):
         raise
     except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
         refuse_deleted(folder)
         raise ModelError(
-            f"{folder}: Transformers cannot load this model: {type(error).__name__}: {error}; "
-            "check that config.json and the weights belong together"
+            f"{folder}: Transformers cannot load this model: {reason(error)}; check that "
+            "config.json and the weights belong together"
         ) from error
 
 
-def _refuse_quantized(folder: Path) -> None:
-    """Refuse quantized weights: they are not trained, but the rest, such as norms, would be."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    settings = (config, config.get("text_config") or {})
-    found = next((c["quantization_config"] for c in settings if c.get("quantization_config")), None)
-    if found is not None:
-        raise ModelError(
-            f"{folder}: the weights are quantized (quantization_config: "
-            f"{found.get('quant_method')}) and cannot be trained; use the original model, or load "
-            "it with Transformers, call dequantize() and save_pretrained (if the weights are not "
-            "quantized after all, remove quantization_config from config.json)"
-        )
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Switch off Transformers' bar, which says that weights are loaded."""
+    from huggingface_hub.utils import are_progress_bars_disabled
+    from transformers.utils import logging
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
+
+
+def load_folder(folder: Path, architecture: Any, **keywords: Any) -> PreTrainedModel:
+    """Load the safetensors of a folder; no code from it runs, and no adapter in it is loaded.
+
+    Args:
+        folder: With ``config.json`` and safetensors.
+        architecture: Transformers class, as of :func:`auto_class`.
+        keywords: For ``from_pretrained``.
+
+    Raises:
+        ModelError: As :func:`load_whole`.
+    """
+    return load_whole(
+        folder,
+        tensor_shapes(folder),
+        architecture,
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        adapter_kwargs={"subfolder": "none"},  # where Transformers looks for an adapter
+        **keywords,
+    )
 
 
 def load_whole(
@@ -131,7 +160,7 @@ def load_whole(
 
 def _has_parts(source: Path) -> bool:
     config = source / "config.json"
-    return config.is_file() and "text_config" in json.loads(config.read_text(encoding="utf-8"))
+    return config.is_file() and "text_config" in read_object(config)
 
 
 def _some(names: list[str]) -> str:
@@ -148,6 +177,8 @@ def _reason(source: Path, model: PreTrainedModel, stored: list[str], missing: li
     for part, (writer, fix) in _WRAPPERS.items():
         if any(f".{part}" in f".{name}" for name in stored):
             return f"{part!r} in the names was added by {writer}: {fix}"
+    if any(_QUANTIZED.search(name) for name in stored):
+        return "the weights are quantized and cannot be trained; use the original model"
     layers = {int(n) for name in stored for n in re.findall(r"(?:^|\.)(?:layers|h)\.(\d+)\.", name)}
     wanted = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     if layers and len(layers) != wanted:

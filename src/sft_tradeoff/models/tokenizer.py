@@ -10,7 +10,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.chat import ChatTemplateError, chat_format, control_tokens, markup
-from sft_tradeoff.models.folder import ModelError, check_small_files, refuse_deleted
+from sft_tradeoff.models.folder import (
+    ModelError,
+    check_small_files,
+    read_object,
+    reason,
+    refuse_deleted,
+)
+from sft_tradeoff.models.supported import load_config
 from sft_tradeoff.models.tokenizer_template import (
     FIXED_DATE,
     TEMPLATE_NAME,
@@ -29,6 +36,7 @@ SETTINGS_NAME = "generation_config.json"
 # Letters, marks, digits and white space that families of tokenizers split differently.
 PROBE = "a It's 12345 o'clock:  naïve cafe\u0301, x² (a_b) ΑΒΓ 你好\n\n\tIF 2024-01-02 != 3.14!!\n"
 N_FIRST = 2  # tokens: "a", and a prefix that the tokenizer may add
+_VOCABULARIES = (".model", ".tiktoken", ".spm")  # beside tokenizer.json and vocab.*
 SENTENCEPIECE = b"\n"  # first byte of its files: protobuf's tag of a list of pieces
 
 
@@ -65,6 +73,26 @@ def load_tokenizer(
     return tokenizer
 
 
+def check_chat(
+    folder: Path,
+    variables: Mapping[str, bool | int | str] = MappingProxyType({}),
+    place: str | None = None,
+) -> PreTrainedTokenizerBase:
+    """Load a folder's tokenizer, render and tokenize an example, and compare tokens with rows.
+
+    Args:
+        folder: A model folder.
+        variables: Values of the template's variables, by name.
+        place: As for :func:`load_tokenizer`.
+
+    Raises:
+        ModelError: As :func:`load_tokenizer`, or if a token has no embedding.
+    """
+    tokenizer = load_tokenizer(folder, variables, place)
+    _refuse_tokens_without_row(tokenizer, folder)
+    return tokenizer
+
+
 def settle_chat(
     folder: Path, variables: Mapping[str, bool | int | str], place: str
 ) -> dict[str, Any]:
@@ -85,10 +113,9 @@ def settle_chat(
         ModelError: If the template cannot be used.
     """
     own = _load(folder, place).chat_template
-    tokenizer = load_tokenizer(folder, variables, place)
+    tokenizer = check_chat(folder, variables, place)
     if tokenizer.chat_template != own:
         (folder / TEMPLATE_NAME).write_text(tokenizer.chat_template, encoding="utf-8")
-    _refuse_tokens_without_row(tokenizer, folder)
     chat = chat_format(tokenizer)
     _name_end_of_turn(folder, chat.end_of_turn)
     return {
@@ -113,14 +140,20 @@ def _load(path: str | Path, place: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     check_small_files(Path(path))
+    _refuse_no_tokenizer(Path(path))
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             path, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
         refuse_deleted(Path(path))
-        reason = _only_sentencepiece(Path(path)) or error
-        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {reason}") from error
+        why = _only_sentencepiece(Path(path)) or reason(error)
+        raise ModelError(f"{path}: Transformers cannot load its tokenizer: {why}") from error
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise ModelError(
+            f"{path}: model_max_length in tokenizer_config.json is "
+            f"{tokenizer.model_max_length!r}, not a number; correct or remove it"
+        )
     tokenizer = _as_written(tokenizer, Path(path))
     if isinstance(tokenizer.chat_template, dict):
         tokenizer.chat_template = tokenizer.chat_template.get("default")
@@ -137,6 +170,22 @@ def _load(path: str | Path, place: str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _refuse_no_tokenizer(folder: Path) -> None:
+    """Refuse a folder with weights alone, as some training scripts save it."""
+    if not folder.is_dir():
+        return
+    if (
+        not any(p.suffix in _VOCABULARIES or "vocab" in p.name for p in folder.iterdir())
+        and not (folder / "tokenizer.json").is_file()
+    ):
+        raise ModelError(
+            f"{folder} has no tokenizer; copy tokenizer.json, tokenizer_config.json and "
+            f"{TEMPLATE_NAME} from the model that it was trained from into it"
+        )
+    if (folder / "tokenizer_config.json").is_file():
+        read_object(folder / "tokenizer_config.json")
 
 
 def _as_written(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTokenizerBase:
@@ -178,10 +227,7 @@ def _as_written(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedT
 
 def _refuse_tokens_without_row(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Refuse a tokenizer with more tokens than the model, unless no chat can contain the others."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    n_rows = config.get_text_config().vocab_size
+    n_rows = load_config(folder).get_text_config().vocab_size
     written = tokenizer(markup(tokenizer), add_special_tokens=False)["input_ids"]
     added = tokenizer.added_tokens_decoder.keys()
     words = (i for i in tokenizer.get_vocab().values() if i not in added)
@@ -191,9 +237,9 @@ def _refuse_tokens_without_row(tokenizer: PreTrainedTokenizerBase, folder: Path)
         raise ModelError(
             f"{folder}: the model has embeddings for {n_rows} tokens, but "
             f"{tokenizer.convert_ids_to_tokens(beyond[0])!r} has the id {beyond[0]} in the "
-            "tokenizer: use the tokenizer that belongs to these weights, or call "
-            "model.resize_token_embeddings(len(tokenizer)) and save_pretrained; as pad_token, any "
-            "token that the model has will do"
+            f"tokenizer, which has {len(tokenizer)}: use the tokenizer that belongs to these "
+            "weights, or call model.resize_token_embeddings(len(tokenizer)) and save_pretrained; "
+            "as pad_token, any token that the model has will do"
         )
 
 
@@ -221,9 +267,18 @@ def _name_end_of_turn(folder: Path, token: int) -> None:
 
 
 def _settings(folder: Path) -> GenerationConfig:
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
 
-    if (folder / SETTINGS_NAME).is_file():
+    if not (folder / SETTINGS_NAME).is_file():
+        return GenerationConfig.from_model_config(load_config(folder))  # as Transformers does
+    ends = read_object(folder / SETTINGS_NAME).get("eos_token_id")
+    listed = ends if isinstance(ends, list) else [0 if ends is None else ends]
+    try:
+        if not all(isinstance(end, int) for end in listed):
+            raise TypeError(f"eos_token_id is {ends!r}, not a token's number or a list of these")
         return GenerationConfig.from_pretrained(folder, local_files_only=True)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    return GenerationConfig.from_model_config(config)  # as Transformers does
+    except Exception as error:  # depends on the values
+        raise ModelError(
+            f"{folder / SETTINGS_NAME}: Transformers cannot read it: {reason(error)}; correct it, "
+            "or remove it"
+        ) from error

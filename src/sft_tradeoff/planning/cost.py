@@ -8,6 +8,7 @@ other assumptions are printed with the table.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -275,6 +276,13 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
         f"{training.micro_batch_size} sequences of a micro-batch, of the method that needs most "
         "(sft_tradeoff.training.memory)."
     )
+    with_adapters = {m.name: m for m in study.methods if METHODS[m.name].adapter}
+    for name, method in itertools.product(study.models, with_adapters.values()):
+        size = model_size(architecture(study, name), method.adapter())
+        yield (
+            f"{method.name} has adapters in layers with {size.adapted:.0%} of the weights of "
+            f"{name}; the others stay as they are."
+        )
 
 
 def _tokens(study: Study, domain: DomainSpec) -> str:

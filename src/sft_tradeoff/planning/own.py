@@ -19,7 +19,7 @@ from sft_tradeoff.analysis.comparison import parse_smallest_gain
 from sft_tradeoff.analysis.tolerance import parse_tolerance
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own_data import check_data
-from sft_tradeoff.planning.own_model import find_model, template_variables
+from sft_tradeoff.planning.own_model import find_model, fit_window, template_variables
 from sft_tradeoff.planning.run_study import RESULTS, add_run_arguments, run_study
 from sft_tradeoff.planning.snakemake_run import require_project_folder
 from sft_tradeoff.report.recommend import add_limit_arguments
@@ -51,7 +51,7 @@ def own_study(
 
     Args:
         data: JSONL file of the user.
-        model: Name in the catalogue, or a folder of safetensors.
+        model: Name in the catalogue, a folder of safetensors, or a GGUF file.
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
         tolerance: Only checked, because a mistake would otherwise show at the very end.
@@ -83,6 +83,7 @@ def own_study(
         "domains": [domain],
     }
     study |= {key: template.get(key, {}) | value for key, value in theta_0.entries.items()}
+    study = fit_window(study, theta_0.window)
     source = f"{study['study']}.yaml"
     check_files(parse_study(study, source), source, BENCHMARKS)
     return study
@@ -122,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="",
-        help=f"catalogue name, or folder of safetensors; default: {DEFAULT_MODEL}",
+        help=f"catalogue name, folder of safetensors, or GGUF file; default: {DEFAULT_MODEL}",
     )
     parser.add_argument(
         "--metric",

@@ -1,23 +1,36 @@
-"""Find and check the model of `make own`: a name in the catalogue, or the user's folder."""
+"""Find and check the model of `make own`: a name in the catalogue, or the user's own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.models.folder import SMALL_FILES, weight_files
+from sft_tradeoff.assets.fetch import cache_dir
+from sft_tradeoff.assets.spec import LocalAsset
+from sft_tradeoff.models.folder import ADAPTER_CONFIG, small_files, weight_files
+from sft_tradeoff.models.source import check_gguf, gguf_file, no_model
+from sft_tradeoff.models.supported import is_multimodal, load_config, refuse_unsupported, window
 from sft_tradeoff.models.tensor_names import check_tensors
-from sft_tradeoff.models.tokenizer import load_tokenizer
-from sft_tradeoff.study.config import CATALOGUE_PATH, read_catalogue
+from sft_tradeoff.models.tokenizer import check_chat, generation_ends, load_tokenizer
+from sft_tradeoff.study.config import CATALOGUE_PATH, Study, parse_study, read_catalogue
 from sft_tradeoff.study.names import HASH_DIGITS, slug
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import sha256_of
 from sft_tradeoff.system.validation import closest
+from sft_tradeoff.training.memory import model_size
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from sft_tradeoff.study.spec import MethodSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,11 +41,13 @@ class Model:
         name: Name in the catalogue, or the one that a folder gets.
         identity: Changes with the model's files and settings.
         entries: What the study file adds to the catalogue.
+        window: Tokens that it reads at most; None: any number, or not known yet.
     """
 
     name: str
     identity: str
     entries: dict[str, Any] = field(default_factory=dict)
+    window: int | None = None
 
 
 def template_variables(text: str) -> dict[str, bool | int | str]:
@@ -71,54 +86,181 @@ def _value(text: str) -> bool | int | str:
 
 
 def find_model(model: str, variables: Mapping[str, bool | int | str] | None = None) -> Model:
-    """Find a model in the catalogue, or check the folder that holds one.
+    """Find a model in the catalogue, or check the user's folder or GGUF file.
 
     Models are cached by name, so the name of a folder contains a hash of its content, and that of
     a catalogue model with other chat template variables a hash of these.
 
     Args:
-        model: Name in the catalogue, or a folder of safetensors.
+        model: Name in the catalogue, a folder of safetensors, or a GGUF file.
         variables: Of its chat template.
 
     Raises:
-        UserError: If there is no such model, or the folder cannot be used.
+        UserError: If there is no such model, or it cannot be used.
     """
     catalogue = read_catalogue()["models"]
     if model in catalogue:
-        if not variables:
-            return Model(model, model)
-        values = {**catalogue[model].get("chat_template_args", {}), **variables}
-        identity = json.dumps([model, values], sort_keys=True)
-        name = f"{model}-{hashlib.sha256(identity.encode()).hexdigest()[:HASH_DIGITS]}"
-        changed = catalogue[model] | {"chat_template_args": values}
-        return Model(name, identity, {"model_catalogue": {name: changed}})
-    folder = Path(model).expanduser()
-    if not (folder / "config.json").is_file():
-        raise UserError(_no_model(model, folder, catalogue))
-    load_tokenizer(folder, variables or {})
-    check_tensors(folder)
-    small = [path for path in folder.iterdir() if path.suffix in SMALL_FILES]
-    files = sorted({*weight_files(folder), *small})
-    listing = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
-    listing += json.dumps(variables, sort_keys=True) if variables else ""
-    identity = hashlib.sha256(listing.encode()).hexdigest()
-    name = f"{slug(folder.resolve().name)}-{identity[:HASH_DIGITS]}"
-    entry: dict[str, Any] = {"asset": name, "format": "safetensors"}
-    if variables:
-        entry["chat_template_args"] = dict(variables)
+        return _of_catalogue(model, catalogue[model], variables or {})
+    path = Path(model).expanduser()
+    try:
+        if file := gguf_file(path):
+            entry = {"format": "gguf", "file": file.name}
+            return _own(file, [file], entry, variables or {}, check_gguf(file))
+        if not (path / "config.json").is_file():
+            raise UserError(f"model: {no_model(path)}" if path.exists() else _unknown(model))
+        files = _check_folder(path, variables or {})
+        most = window(load_config(path))
+        return _own(path, files, {"format": "safetensors"}, variables or {}, most)
+    except PermissionError as error:
+        raise UserError(
+            f"model: {error.filename} may not be read by this user; correct its permissions"
+        ) from error
+
+
+def _of_catalogue(
+    name: str, entry: dict[str, Any], variables: Mapping[str, bool | int | str]
+) -> Model:
+    folder = cache_dir() / "models" / name
+    is_here = (folder / "config.json").is_file()
+    limit = window(load_config(folder)) if is_here else None
+    if not variables:
+        return Model(name, name, window=limit)
+    fixed = entry.get("chat_template_args", {})  # the cached template sets these itself
+    if is_here:
+        load_tokenizer(folder, {k: v for k, v in variables.items() if k not in fixed})
+    values = {**fixed, **variables}
+    identity = json.dumps([name, values], sort_keys=True)
+    changed = f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:HASH_DIGITS]}"
+    entries = {"model_catalogue": {changed: entry | {"chat_template_args": values}}}
+    return Model(changed, identity, entries, limit)
+
+
+def _check_folder(folder: Path, variables: Mapping[str, bool | int | str]) -> list[Path]:
+    """Check all that is possible without reading the weights, and return the files that count."""
+    small = small_files(folder)
+    config = refuse_unsupported(folder)
+    generation_ends(folder)  # reads the generation settings, as check_tensors does
+    outline = check_tensors(folder)
+    check_chat(folder, variables)
+    if not is_multimodal(config):
+        from sft_tradeoff.models.head import check_head_alone
+
+        check_head_alone(outline)
+    if (folder / ADAPTER_CONFIG).is_file():
+        logger.warning(
+            "warning: %s is ignored, and the weights are used as they are; if the adapter is not "
+            "part of them yet, merge it first (merge_and_unload() in peft)",
+            folder / ADAPTER_CONFIG,
+        )
+    return sorted({*weight_files(folder), *small})
+
+
+def _own(
+    path: Path,
+    files: list[Path],
+    entry: dict[str, Any],
+    variables: Mapping[str, Any],
+    most: int | None,
+) -> Model:
+    """The user's own model, identified by its files."""
+    is_folder = path.is_dir()
+    listed = "".join(f"{f.name if is_folder else ''} {sha256_of(f)}\n" for f in files)
+    listed += json.dumps(variables, sort_keys=True) if variables else ""
+    identity = hashlib.sha256(listed.encode()).hexdigest()
+    stem = path.resolve().name if is_folder else path.stem
+    name = f"{slug(stem)}-{identity[:HASH_DIGITS]}"
+    entry = {"asset": name} | entry | ({"chat_template_args": dict(variables)} if variables else {})
     entries = {
-        "assets": {name: {"source": "local", "path": str(folder)}},
+        "assets": {name: {"source": "local", "path": str(path)}},
         "model_catalogue": {name: entry},
     }
-    return Model(name, identity, entries)
+    return Model(name, identity, entries, most)
 
 
-def _no_model(model: str, folder: Path, catalogue: dict[str, Any]) -> str:
-    if folder.is_dir():
-        return f"model: {model!r} has no config.json; give the folder that save_pretrained wrote"
-    if folder.exists():
-        return f"model: {model!r} is a file; give the folder with config.json and safetensors"
+def _unknown(model: str) -> str:
     return (
         f"model: {model!r} is neither a folder nor a name in {CATALOGUE_PATH}; "
-        f"{closest(model, catalogue)} (a model on the hub: add it there with its revision)"
+        f"{closest(model, read_catalogue()['models'])} (a model on the hub: download it with 'hf "
+        "download OWNER/NAME --local-dir FOLDER' and give the folder, or add it to the catalogue "
+        "with its revision)"
     )
+
+
+def fit_window(study: dict[str, Any], most: int | None) -> dict[str, Any]:
+    """Lower the limits of a new study to the window of its model.
+
+    Args:
+        study: Content of a study file.
+        most: Tokens that the model reads; None: any number.
+    """
+    parsed = parse_study(study, f"{study['study']}.yaml")
+    limits = {part: getattr(parsed, part).max_length for part in ("training", "evaluation")}
+    wider = {part: n for part, n in limits.items() if most is not None and n > most}
+    if wider:
+        logger.info(
+            "the model reads %d tokens at most: %s lowered to this number",
+            most,
+            " and ".join(f"{part}.max_length ({n})" for part, n in wider.items()),
+        )
+    return study | {part: study.get(part, {}) | {"max_length": most} for part in wider}
+
+
+def check_models(study: Study, source: Path) -> None:
+    """Check a study's settings against its models, as far as these are here.
+
+    Args:
+        study: The study that will run.
+        source: The file in which its settings can be changed.
+
+    Raises:
+        UserError: If a limit exceeds a model's window, or a method cannot train a model.
+    """
+    for name in study.models:
+        if (folder := folder_of(study, name)) is None:
+            continue
+        config = load_config(folder)
+        most = window(config)
+        for part in ("training", "evaluation"):
+            length = getattr(study, part).max_length
+            if most is not None and length > most:
+                raise UserError(
+                    f"{source}: {part}.max_length: {length} exceeds the window of {name}, {most} "
+                    f"tokens; lower it to {most}"
+                )
+        for method in {method.name: method for method in study.methods}.values():
+            _check_adapters(method, config, name, source)
+
+
+def full_windows(study: Study) -> Iterator[str]:
+    """Say of each model if a limit of the study cannot be raised because of its window."""
+    longest = max(study.training.max_length, study.evaluation.max_length)
+    for name in study.models:
+        folder = folder_of(study, name)
+        if folder and longest == (most := window(load_config(folder))):
+            yield f"{name} reads {most} tokens at most, so no max_length can exceed this number"
+
+
+def _check_adapters(method: MethodSpec, config: PretrainedConfig, model: str, source: Path) -> None:
+    """Say how much of a model the adapters of a method reach."""
+    if (adapter := method.adapter()) is None:
+        return
+    try:
+        size = model_size(config.get_text_config(), adapter)
+    except UserError as error:
+        raise UserError(f"{source}: methods: {method.name!r}: {error}") from error
+    logger.info(
+        "method %s has adapters in layers with %.0f %% of the weights of %s; the others stay as "
+        "they are",
+        method.name,
+        100 * size.adapted,
+        model,
+    )
+
+
+def folder_of(study: Study, model: str) -> Path | None:
+    """Return a model's folder in the cache, or the user's own; None if it is not here yet."""
+    asset = study.assets.get(str(study.model_catalogue[model].asset))
+    folders = [cache_dir() / "models" / model]
+    if isinstance(asset, LocalAsset):
+        folders.append(Path(asset.path).expanduser())
+    return next((folder for folder in folders if (folder / "config.json").is_file()), None)

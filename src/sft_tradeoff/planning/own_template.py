@@ -17,6 +17,7 @@ import yaml
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.models.folder import weight_files
+from sft_tradeoff.planning.own_model import check_models, full_windows
 from sft_tradeoff.planning.own_tokens import check_tokens
 from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
 from sft_tradeoff.system.console import UserError
@@ -59,7 +60,7 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
     """
     path = folder / f"{study['study']}.yaml"
     if not path.exists():
-        check_tokens(parse_study(study, str(path)), TEMPLATE)
+        _check(parse_study(study, str(path)), TEMPLATE)
         atomic_write_text(path, _as_yaml(study))
         logger.info("%s written", path)
         return path
@@ -70,13 +71,21 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
             f"grading ({existing.description or 'no description'!r}), or their files have changed "
             "or are missing; choose another name (NAME=), or correct the paths there"
         )
-    check_tokens(existing, path)
+    _check(existing, path)
     logger.info(
         "%s exists for these data and this model, and is kept: change settings there; TOLERANCE "
         "and SMALLEST_GAIN, if given, take precedence",
         path,
     )
     return path
+
+
+def _check(study: Study, source: Path) -> None:
+    check_models(study, source)
+    try:
+        check_tokens(study, source)
+    except UserError as error:
+        raise UserError("\n  ".join([str(error), *full_windows(study)])) from error
 
 
 def _same_question(kept: Study, asked: Study) -> bool:
@@ -90,7 +99,8 @@ def _same_question(kept: Study, asked: Study) -> bool:
         data = [_digest(Path(d.path)) for d in study.domains if isinstance(d, OwnSpec)]
         used = [study.assets.get(str(study.model_catalogue[m].asset)) for m in study.models]
         local = [Path(asset.path).expanduser() for asset in used if isinstance(asset, LocalAsset)]
-        weights = [[_digest(path) for path in weight_files(folder)] for folder in local]
+        files = [[path] if path.is_file() else weight_files(path) for path in local]
+        weights = [[_digest(path) for path in paths] for paths in files]
         return data, weights, study.models
 
     rules = [
@@ -120,6 +130,8 @@ def _as_yaml(study: dict[str, Any]) -> str:
         if before[key] != after[key]:
             new = _inline(after[key]).replace("\\", r"\\")
             text = re.sub(line, rf"\g<1>{new}", text, count=1)
+    for part in ("training", "evaluation"):
+        text = _with_values(text, part, old.get(part) or {}, study.get(part) or {})
     added = {key: value for key, value in study.items() if key not in old}
     text += _block(added) if added else ""
     if not _holds(text, study):
@@ -130,6 +142,15 @@ def _as_yaml(study: dict[str, Any]) -> str:
             "rename the files"
         )
     return f"# Written by make own; edit as you like. Keys: config/README.md.\n{text}"
+
+
+def _with_values(text: str, part: str, before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Replace the values of a section's keys in YAML text."""
+    for key in before.keys() & after.keys():
+        line = rf"(?m)^({part}:.*\n(?:[ #].*\n)*?  {key}: ).*?(?= *(?:#|$))"
+        if before[key] != after[key]:
+            text = re.sub(line, rf"\g<1>{_inline(after[key])}", text, count=1)
+    return text
 
 
 def _holds(text: str, study: dict[str, Any]) -> bool:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sft_tradeoff.assets.fetch import cache_dir
-from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.own.domain import generate
 from sft_tradeoff.domains.own.read import report
@@ -22,6 +20,7 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.models.tokenization import example_name, tokenize_example
 from sft_tradeoff.models.tokenized import TokenizationError
 from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.planning.own_model import folder_of
 from sft_tradeoff.study.config import Study
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.text import listing
@@ -74,13 +73,9 @@ def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
 
 def _tokenizer(study: Study, model: str) -> PreTrainedTokenizerBase | None:
     """Return the tokenizer from the cache or the user's folder; None if it is not fetched yet."""
-    entry = study.model_catalogue[model]
-    asset = study.assets.get(str(entry.asset))
-    folders = [cache_dir() / "models" / model]
-    if isinstance(asset, LocalAsset):
-        folders.append(Path(asset.path).expanduser())
-    found = next((folder for folder in folders if (folder / "config.json").is_file()), None)
-    return load_tokenizer(found, entry.chat_template_args) if found else None
+    found = folder_of(study, model)
+    variables = study.model_catalogue[model].chat_template_args
+    return load_tokenizer(found, variables) if found else None
 
 
 def _check_domain(

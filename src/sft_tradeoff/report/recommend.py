@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sft_tradeoff.analysis.adapted import adapted_paragraph
 from sft_tradeoff.analysis.comparison import DEFAULT_SMALLEST_GAIN, parse_smallest_gain
 from sft_tradeoff.analysis.evidence import read_measured
 from sft_tradeoff.analysis.recommendation import recommend
@@ -73,4 +74,6 @@ def main(args: argparse.Namespace) -> None:
         found = recommend(table, measured, tolerance, smallest)
         truncated = find_truncations(runs, args.runs)
         atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(truncated))
-        atomic_write_text(args.out, to_markdown(found, measured.grading, paragraph(truncated)))
+        warnings = (paragraph(truncated), adapted_paragraph(runs, args.runs))
+        warning = "\n\n".join(filter(None, warnings))
+        atomic_write_text(args.out, to_markdown(found, measured.grading, warning))

@@ -83,6 +83,11 @@ class MethodSpec(Settings):
             text = explain(error, model.model_json_schema())
             raise ValueError(f"method {self.name!r}: {text}") from error
 
+    def adapter(self) -> dict[str, Any] | None:
+        """Keywords of the method's adapters with these options (:attr:`Method.adapter`), if any."""
+        method = METHODS[self.name]
+        return method.adapter(method.options(**self.options)) if method.adapter else None
+
     def expanded(self) -> list[MethodSpec]:
         """Return one method per combination of the grid's values."""
         if not self.grid:

@@ -34,6 +34,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from sft_tradeoff.models.adapters import attach_adapter
+from sft_tradeoff.models.folder import reason
 from sft_tradeoff.models.head import check_head
 from sft_tradeoff.models.load import without_dropout
 from sft_tradeoff.models.tensor_names import persistent_buffers
@@ -105,6 +106,8 @@ class Trainer:
         if self.sharded:
             shard(self.token_loss, training.precision, self.accelerator.device)
         self.weights = MasterWeights(self.model, training.precision)
+        if training.precision != "fp32" and not self.sharded:
+            self._refuse_bfloat16()
         self.initial: list[torch.Tensor] = []  # θ0's values, if the method pulls towards them
         if self.method.parameter_penalty:
             self.initial = [master.clone() for master in self.weights.masters]
@@ -139,10 +142,23 @@ class Trainer:
         self.share_up_to = LONGEST if on_cpu and can_share_prefix(self.model) else 0
         self.model.train()  # gradient checkpointing needs it; no layer draws random numbers
         check_causal(self.model)
+        self.adapted = 1.0  # share of θ0's weights that are trained or have an adapter
         if self.method.adapter:
-            attach_adapter(self.model, self.method.adapter(self.options))
+            self.adapted = attach_adapter(self.model, self.method.adapter(self.options))
         if training.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
+
+    def _refuse_bfloat16(self) -> None:
+        """Refuse a model whose code mixes dtypes when its parameters are rounded (XGLM)."""
+        ids = torch.tensor([[1, 0]], device=self.model.device)
+        try:
+            with torch.inference_mode():
+                self.model.base_model(input_ids=ids, use_cache=False)
+        except RuntimeError as error:
+            raise UserError(
+                f"training.precision: {type(self.model).__name__} does not compute in bfloat16 "
+                f"({reason(error)}); set it to fp32, and evaluation.dtype to float32"
+            ) from error
 
     def _loss_module(self) -> LossModule:
         """The loss; it also holds θ0 if the method compares the model with it."""
@@ -344,6 +360,7 @@ class Trainer:
         n_supervised = sum(self._n_tokens(step) for step in range(len(self.schedule)))
         return {
             "n_steps": len(self.schedule),
+            "adapted_share": self.adapted,
             "n_tokens": n_tokens,
             "n_supervised_tokens": n_supervised,
             "tokens_per_s": n_tokens / max(self.time_s, 1e-9),

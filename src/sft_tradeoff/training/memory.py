@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sft_tradeoff.models.supported import load_config
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.runs import RunConfig, read_config
@@ -46,6 +47,7 @@ class ModelSize:
         layer: The largest decoder layer.
         outside: Parameters outside the layers (embeddings, head, final norm).
         lean: Parts of a layer that save less on a CPU (:func:`lean_parts`).
+        adapted: Share of θ0's weights in layers with an adapter; 1 without adapters.
     """
 
     total: int
@@ -54,6 +56,7 @@ class ModelSize:
     layer: int
     outside: int
     lean: frozenset[str]
+    adapted: float = 1.0
 
 
 def model_size(architecture: PretrainedConfig, adapter: dict[str, Any] | None = None) -> ModelSize:
@@ -66,13 +69,13 @@ def model_size(architecture: PretrainedConfig, adapter: dict[str, Any] | None = 
     import torch
     from transformers import AutoModelForCausalLM
 
-    from sft_tradeoff.models.adapters import attach_adapter
+    from sft_tradeoff.models.adapters import adapted_share, inject
     from sft_tradeoff.training.lean_layers import lean_parts
 
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(architecture)
         if adapter:
-            attach_adapter(model, adapter)
+            inject(model, adapter)
     layers: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         layer = re.search(r"\.\d+\.", name)
@@ -86,6 +89,7 @@ def model_size(architecture: PretrainedConfig, adapter: dict[str, Any] | None = 
         layer=max(layers.values(), default=0),
         outside=outside,
         lean=lean_parts(model),
+        adapted=adapted_share(model) if adapter else 1.0,
     )
 
 
@@ -227,7 +231,7 @@ def estimate(
     """
     from sft_tradeoff.training.token_loss import CHUNK
 
-    architecture = _architecture(model) if isinstance(model, Path) else model
+    architecture = load_config(model) if isinstance(model, Path) else model
     text, training = architecture.get_text_config(), config.training
     method = METHODS[config.method.name]
     options = method.options(**config.method.options)
@@ -276,19 +280,6 @@ def _split(
         optimizer=whole.optimizer // n_shards,
         reference=whole.reference // n_shards,
     )
-
-
-def _architecture(folder: Path) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    from sft_tradeoff.models.folder import ModelError, advice, refuse_deleted
-
-    try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (ValueError, OSError) as error:
-        refuse_deleted(folder)
-        reason = f"Transformers cannot read its config.json: {error}"
-        raise ModelError(f"{folder}: {reason}; {advice(folder)}") from error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

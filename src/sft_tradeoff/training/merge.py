@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,14 +24,17 @@ from tqdm import tqdm
 from sft_tradeoff.models.folder import (
     INDEX_NAME,
     RECORD_NAME,
+    ModelError,
     check_small_files,
     check_weights,
     count_parameters,
     describe_weights,
     read_record,
     staged_folder,
+    tensor_shapes,
     weight_files,
 )
+from sft_tradeoff.models.load import load_model, save_weights
 from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.runs import RunConfig, read_config
@@ -73,7 +77,8 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
         check_small_files(source)
     with staged_folder(out) as folder, ExitStack() as files:
         initial = {}  # tensor name -> the open file of θ0 that holds it
-        for path in weight_files(base_model):
+        renamed = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-")
+        for path in weight_files(_named_alike(base_model, trained, files.enter_context(renamed))):
             file = files.enter_context(safe_open(path, framework="pt"))
             initial.update(dict.fromkeys(file.keys(), file))
         _copy_small_files(trained, folder)
@@ -83,6 +88,20 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
             n_bytes += size
         _correct_type(folder, dtype, n_bytes)
         atomic_write_json(folder / RECORD_NAME, describe_weights(folder), checksum=True)
+
+
+def _named_alike(base_model: Path, trained: Path, folder: str) -> Path:
+    """Return θ0 with the tensor names of the trained model; GPT-2 on the hub has others.
+
+    If they differ, θ0 is saved again, to ``folder``: Transformers chooses the names on saving.
+    """
+    if tensor_shapes(trained).keys() <= tensor_shapes(base_model).keys():
+        return base_model
+    try:
+        save_weights(load_model(base_model, "auto"), Path(folder))
+    except ModelError:  # it lacks more than names; merging says what
+        return base_model
+    return Path(folder)
 
 
 def _merge_shard(

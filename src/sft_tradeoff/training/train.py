@@ -83,6 +83,7 @@ def train(
         check_processes(config.training)
         make_deterministic(config.seed)
         data = TokenizedData.load(data_path)
+        _refuse_longer_than_the_window(data, base_model)
         n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
         check_memory(base_model, config, int(data.lengths.max()), n_shards)
         known, kind = None, config.training.compute_type
@@ -108,6 +109,18 @@ def train(
         _report(out.parent / "train.json", config, trainer, facts)
         if state:
             state.clear()
+
+
+def _refuse_longer_than_the_window(data: TokenizedData, base_model: Path) -> None:
+    """Refuse examples that the model cannot read; learned positions would have no row for them."""
+    from sft_tradeoff.models.supported import load_config, window
+
+    longest, most = int(data.lengths.max()), window(load_config(base_model))
+    if most is not None and longest > most:
+        raise UserError(
+            f"training.max_length: an example has {longest} tokens, and the model's window has "
+            f"{most}; lower training.max_length to {most}"
+        )
 
 
 def _report(path: Path, config: RunConfig, trainer: Trainer, facts: dict[str, Any]) -> None:

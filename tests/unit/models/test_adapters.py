@@ -234,6 +234,44 @@ def test_what_adapters_do_not_reach_is_said(
     )
 
 
+def test_the_share_that_adapters_reach(random_model: Path) -> None:
+    """73,728 of 90,624 weights are in linear layers; of gpt-oss, none of the experts'.
+
+    gpt-oss: attention has 32·(32 + 16 + 16 + 32) weights and 96 + 32 biases, embedding and head 40
+    rows each; its router, a parameter of its own, and its experts have no adapters.
+    """
+    assert attach_adapter(load_model(random_model, torch.float32), keywords()) == 73728 / 90624
+    config = AutoConfig.for_model("gpt_oss", **EXPERTS | {"num_local_experts": 4})
+    model = AutoModelForCausalLM.from_config(config)
+    total = sum(p.numel() for p in model.parameters())
+    linear = sum(
+        p.numel()
+        for module in model.modules()
+        if type(module) is torch.nn.Linear and module is not model.lm_head
+        for p in module.parameters()
+    )
+    assert attach_adapter(model, keywords()) == linear / total < 0.5
+
+
+def test_a_router_that_computes_more_than_a_product_gets_none() -> None:
+    """PhiMoE's is a subclass of a linear layer and returns a tuple."""
+    sizes = EXPERTS | {"num_local_experts": 4}
+    del sizes["num_experts_per_tok"]
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("phimoe", **sizes))
+    attach_adapter(model, keywords())
+    names = trained_parameters(model)
+    assert names and not any("router" in name for name in names)
+    model(input_ids=IDS % 40, use_cache=False)
+
+
+def test_a_linear_layer_under_another_name_gets_one() -> None:
+    """Falcon's own class computes the same product."""
+    sizes = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("falcon", **sizes))
+    attach_adapter(model, keywords())
+    assert len(trained_parameters(model)) == 2 * 4 * 2  # A and B in four layers of each block
+
+
 def test_a_model_that_has_no_adapters_is_refused() -> None:
     sizes: dict[str, Any] = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1}
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model("mamba", **sizes))

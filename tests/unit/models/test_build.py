@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from sft_tradeoff.models.folder import ModelError, count_parameters, staged_fold
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.system.files import atomic_write_json, sha256_of
-from tests.unit.models.conftest import RANDOM, SAFETENSORS
+from tests.unit.models.conftest import RANDOM, SAFETENSORS, SIZES
 
 
 def test_record_identifies_the_weights(random_model: Path) -> None:
@@ -197,3 +198,63 @@ def test_the_language_model_of_one_that_also_sees(
         torch.testing.assert_close(text(ids).logits, whole(ids).logits)
     assert text.generation_config.eos_token_id == [257, 1, 106]  # and its template's end of turn
     assert not any("vision" in name for name, _ in text.named_parameters())
+
+
+def seeing(kind: str) -> Any:
+    """A tiny model of the Llava family, or Qwen2-VL."""
+    import transformers
+
+    text = SIZES | {"vocab_size": 259, "max_position_embeddings": 64}
+    sight = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "image_size": 14}
+    sight |= {"num_attention_heads": 2, "patch_size": 7}
+    if kind == "qwen2_vl":
+        rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}
+        parts = {
+            "text_config": text | {"rope_parameters": rope},
+            "vision_config": {"depth": 1, "embed_dim": 16, "hidden_size": 32, "num_heads": 2},
+        }
+    else:
+        parts = {
+            "text_config": transformers.LlamaConfig(**text),
+            "vision_config": transformers.CLIPVisionConfig(**sight),
+            "image_token_index": 5,
+        }
+    config = transformers.AutoConfig.for_model(kind, **parts)
+    torch.manual_seed(0)
+    return transformers.AutoModelForImageTextToText.from_config(config).eval()
+
+
+def with_tokenizer(model: Any, random_model: Path, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(random_model / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["llava", "llava_next"])
+def test_a_language_model_that_is_loaded_with_the_rest(
+    kind: str, random_model: Path, tmp_path: Path
+) -> None:
+    """Transformers has no class of causal language models for these; the text part is one."""
+    whole = seeing(kind)
+    folder = with_tokenizer(whole, random_model, tmp_path / "whole")
+    build_model("text", SAFETENSORS, folder, tmp_path / "text")
+    text = load_model(tmp_path / "text", torch.float32).eval()
+    assert type(text).__name__ == "LlamaForCausalLM"
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(text(ids).logits, whole(ids).logits)
+
+
+def test_a_language_model_without_a_class_of_its_own(random_model: Path, tmp_path: Path) -> None:
+    folder = with_tokenizer(seeing("qwen2_vl"), random_model, tmp_path / "whole")
+    with pytest.raises(ModelError, match=r"no class for the language model of Qwen2VLFor.* alone"):
+        build_model("text", SAFETENSORS, folder, tmp_path / "text")
+
+
+def test_errors_name_the_users_folder(copied: Path, tmp_path: Path) -> None:
+    """Not the one that is being written, which is gone when the user reads about it."""
+    (copied / "chat_template.jinja").write_text("{{ nosuch.x }}")
+    with pytest.raises(ModelError, match="UndefinedError") as caught:
+        build_model("mine", SAFETENSORS, copied, tmp_path / "mine")
+    assert str(caught.value).startswith(f"{copied}: ") and ".mine-" not in str(caught.value)

@@ -50,7 +50,7 @@ def test_missing_file_is_named(copied: Path, tmp_path: Path, name: str) -> None:
 def test_code_in_the_folder_never_runs(copied: Path) -> None:
     edit(copied / "config.json", model_type="own", auto_map={"AutoConfig": "evil.Config"})
     (copied / "evil.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelError, match="Transformers cannot load this model"):
+    with pytest.raises(ModelError, match=r"config\.json: Transformers cannot read it"):
         load_model(copied, torch.float32)
 
 
@@ -72,6 +72,7 @@ def test_saved_model_keeps_the_masters_exactly(random_model: Path, tmp_path: Pat
 def test_weights_that_are_no_numbers_are_refused(
     random_model: Path, copied: Path, tmp_path: Path, value: float
 ) -> None:
+    """When they are saved, loaded and, so that the user's folder is named, built from."""
     model = load_model(random_model, torch.float32)
     weights = {name: p.detach().clone() for name, p in model.named_parameters()}
     name = next(reversed(weights))
@@ -81,8 +82,11 @@ def test_weights_that_are_no_numbers_are_refused(
     assert not (tmp_path / "final").exists()
 
     save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=f"weight '{name}' holds NaN or infinity.* delete the f"):
+    message = rf"{copied}: weight '{name}' holds NaN or infinity.*; copy or download the model"
+    with pytest.raises(ModelError, match=message):
         load_model(copied, torch.float32)
+    with pytest.raises(ModelError, match=message):
+        build_model("mine", SAFETENSORS, copied, tmp_path / "mine")
 
 
 def test_largest_finite_weights_are_no_infinity(random_model: Path, tmp_path: Path) -> None:
@@ -94,16 +98,20 @@ def test_largest_finite_weights_are_no_infinity(random_model: Path, tmp_path: Pa
     load_model(tmp_path / "final", torch.float32)
 
 
-def test_a_flipped_bit_is_refused(random_model: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_refused(
+    random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies in the cache can be made again; a user's own folder is never to be deleted."""
     folder = tmp_path / "model"
     shutil.copytree(random_model, folder)
     path = folder / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(
-        ModelError, match=r"has changed since it was written; delete the folder \S+/model "
-    ):
+    with pytest.raises(ModelError, match=r"since it was written; copy or download the model"):
+        load_model(folder, torch.float32)
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match=r"written; delete the folder \S+/model and run the same"):
         load_model(folder, torch.float32)
 
 

@@ -12,22 +12,17 @@ from typing import Any
 
 import pytest
 import yaml
-from safetensors.torch import load_file, save_file
 
 from sft_tradeoff import cli
-from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.own import domain as own_data
 from sft_tradeoff.domains.registry import domain_spec
-from sft_tradeoff.models.build import build_model
-from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.models.tokenization import tokenize_example
 from sft_tradeoff.models.tokenized import TokenizationError
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.planning import own
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own import own_study
-from sft_tradeoff.planning.own_model import find_model, template_variables
 from sft_tradeoff.planning.own_template import write_study
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import expand_runs
@@ -203,127 +198,6 @@ def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
     assert len(splits["train"]) == 160
 
 
-# --- The model -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        ("", {}),
-        ("enable_thinking=false", {"enable_thinking": False}),
-        ("a = True, date_string=26 Jul 2024", {"a": True, "date_string": "26 Jul 2024"}),
-        ("budget=0, most=-512, code=007", {"budget": 0, "most": -512, "code": "007"}),
-        ('{"budget": 0, "year": "2024"}', {"budget": 0, "year": "2024"}),
-        ('{"enable_thinking": false, "x": "a, b"}', {"enable_thinking": False, "x": "a, b"}),
-    ],
-)
-def test_variables_of_the_chat_template(text: str, values: dict[str, Any]) -> None:
-    assert template_variables(text) == values
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "false",
-        "a=",
-        "=a",
-        "a b=c",
-        "a=1, a=2",
-        "{",
-        '{"a": 1.5}',
-        '{"a": [true]}',
-        '{"a": "b", "a": "c"}',
-    ],
-)
-def test_variables_that_are_not_understood(text: str) -> None:
-    with pytest.raises(UserError, match="write name=value"):
-        template_variables(text)
-
-
-def test_weights_of_a_wrapper_are_refused_at_once(
-    data: Path, random_model: Path, tmp_path: Path
-) -> None:
-    """As torch.compile names them; each would be drawn at random."""
-    folder = tmp_path / "compiled"
-    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
-    weights = load_file(folder / "model.safetensors")
-    renamed = {f"_orig_mod.{name}": tensor for name, tensor in weights.items()}
-    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
-    assert "_orig_mod." in problems_of(data, str(folder))
-
-
-def test_variables_make_another_model(data: Path, random_model: Path, tmp_path: Path) -> None:
-    """They are in the study file and in the built model, and change its name."""
-    folder = tmp_path / "thinker"
-    shutil.copytree(random_model, folder, ignore=shutil.ignore_patterns("*MODEL.json*"))
-    template = (folder / "chat_template.jinja").read_text()
-    (folder / "chat_template.jinja").write_text("{{ 'Be ' + mood }} " + template)
-    study = own_study(data, str(folder), chat_template_args="mood=kind")
-    (name,) = study["models"]
-    entry = study["model_catalogue"][name]
-    assert entry["chat_template_args"] == {"mood": "kind"}
-    assert find_model(str(folder), {"mood": "cross"}).name != name
-    build_model(name, ModelSpec(**entry), folder, tmp_path / name)
-    prompt = render_prompt(load_tokenizer(tmp_path / name), {"prompt": "Hi"})
-    assert prompt.startswith("Be kind <s>[USER] Hi")
-
-    assert "does not read the variable 'modo'" in problems_of(
-        data, str(folder), chat_template_args="modo=x"
-    )
-    # a word of its texts; and what each rendering gives it
-    assert "does not read the variable 'Be'" in problems_of(
-        data, str(folder), chat_template_args="Be=x"
-    )
-    given = problems_of(data, str(folder), chat_template_args="add_generation_prompt=false")
-    assert "is set for every prompt; remove it" in given
-    of_catalogue = own_study(data, MODEL, chat_template_args="mood=kind")
-    (name,) = of_catalogue["models"]
-    assert name.startswith(f"{MODEL}-")
-    assert of_catalogue["model_catalogue"][name]["chat_template_args"] == {"mood": "kind"}
-
-
-def test_a_folder_is_named_after_its_content(random_model: Path, tmp_path: Path) -> None:
-    """Models are cached by name: two folders of one name must not be confused."""
-    (tmp_path / "x").mkdir()
-    one, other = tmp_path / "my.model", tmp_path / "x/my.model"
-    shutil.copytree(random_model, one, ignore=shutil.ignore_patterns("MODEL.json"))
-    shutil.copytree(random_model, other, ignore=shutil.ignore_patterns("MODEL.json"))
-    name = find_model(str(one)).name
-    assert re.fullmatch(r"my-model-[0-9a-f]{8}", name)
-    assert find_model(str(other)).name == name
-    weights = bytearray((other / "model.safetensors").read_bytes())
-    weights[-1] ^= 1
-    (other / "model.safetensors").write_bytes(weights)
-    assert find_model(str(other)).name != name
-    config = json.loads((one / "config.json").read_text())
-    (one / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
-    assert find_model(str(one)).name != name
-
-
-def test_a_folder_in_the_study_file(data: Path, random_model: Path, tmp_path: Path) -> None:
-    study = own_study(data, str(random_model))
-    parsed = load_study(write_study(study, tmp_path))
-    (name,) = parsed.models
-    assert parsed.assets[name].path == str(random_model)  # type: ignore[union-attr]
-    assert parsed.model_catalogue[name].format == "safetensors"
-
-
-def test_models_that_cannot_be_used(random_model: Path, tmp_path: Path) -> None:
-    cases = {
-        "smolm2-135m-instruct": "did you mean 'smollm2-135m-instruct'",
-        str(tmp_path): "has no config.json; give the folder that save_pretrained wrote",
-        str(random_model / "config.json"): "is a file; give the folder",
-    }
-    for model, words in cases.items():
-        with pytest.raises(UserError, match=re.escape(words)):
-            find_model(model)
-    broken = tmp_path / "broken"
-    shutil.copytree(random_model, broken)
-    (broken / "model.safetensors").rename(broken / "pytorch_model.bin")
-    with pytest.raises(UserError, match="pickles can run code"):
-        find_model(str(broken))
-
-
 # --- Lengths ---------------------------------------------------------------------------------
 
 
@@ -393,11 +267,11 @@ def test_limits_that_the_user_raised_count(
     long_data: Path, random_model: Path, tmp_path: Path
 ) -> None:
     study = own_study(long_data, str(random_model))
-    study["training"] |= {"max_length": 2100}
-    study["evaluation"] |= {"max_length": 2200}
+    study["training"] |= {"max_length": 2040}
+    study["evaluation"] |= {"max_length": 2048}
     path = write_study(study, tmp_path)
     assert write_study(own_study(long_data, str(random_model)), tmp_path) == path
-    path.write_text(path.read_text().replace("max_length: 2100", "max_length: 700"))
+    path.write_text(path.read_text().replace("max_length: 2040", "max_length: 700"))
     with pytest.raises(UserError, match=rf"line 21: .*\n.*\n.*\n.* in {re.escape(str(path))}"):
         write_study(own_study(long_data, str(random_model)), tmp_path)
 

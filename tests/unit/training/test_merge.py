@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from sft_tradeoff.models.folder import ModelError, describe_weights, weight_files
 from sft_tradeoff.models.load import load_model
@@ -167,6 +168,22 @@ def test_missing_tensor_is_named(base: Path, trained: Path, tmp_path: Path) -> N
     with pytest.raises(MergeError, match=f"θ0 has no tensor '{name}'.*trained from"):
         merge_folders(base, trained, tmp_path / "out", at(0.5))
     assert sorted(os.listdir(tmp_path)) == ["base", "trained"]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bloom"])
+def test_names_of_the_hub(kind: str, tmp_path: Path) -> None:
+    """These are stored there without the prefix that a trained run has."""
+    sizes = {"vocab_size": 259, "hidden_size": 32, "n_layer": 2, "n_head": 4}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes))
+    model.transformer.save_pretrained(tmp_path / "base")
+    model.save_pretrained(tmp_path / "trained")
+    assert not tensors(tmp_path / "base").keys() & tensors(tmp_path / "trained").keys()
+    edit_first_shard(tmp_path / "trained", lambda t: t.update({n: 3 * t[n] for n in t}))
+    merge_folders(tmp_path / "base", tmp_path / "trained", tmp_path / "out", at(0.5))
+    initial = dict(model.named_parameters())
+    for name, tensor in tensors(tmp_path / "out").items():
+        torch.testing.assert_close(tensor, 2 * initial[name])
+    assert sorted(os.listdir(tmp_path)) == ["base", "out", "trained"]
 
 
 def test_buffers_that_training_left_alone_are_theta0s(
