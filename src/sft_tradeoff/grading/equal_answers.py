@@ -28,10 +28,10 @@ class EqualAnswers(NamedTuple):
         """Whether more than half of the pairs are equal, so that the metric is meaningless."""
         return 2 * len(self.pairs) > self.n_compared
 
-    def describe(self, line_of: Mapping[str, int]) -> str:
+    def describe(self, line_of: Mapping[str, int], noun: str = "line") -> str:
         """List some of the pairs with their texts and lines."""
         texts = (
-            " and ".join(f"{quoted(text)} (line {line_of[text]})" for text in pair)
+            " and ".join(f"{quoted(text)} ({noun} {line_of[text]})" for text in pair)
             for pair in self.pairs
         )
         pairs = listing(texts, limit=3, separator="; ")
