@@ -7,7 +7,6 @@ sees the same prompt tokens as evaluation.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,8 @@ from sft_tradeoff.chat import (
     render_turns,
     where_they_part,
 )
+from sft_tradeoff.grading.text import normal_form
+from sft_tradeoff.models.token_bound import beginning, fewest_tokens
 from sft_tradeoff.models.tokenized import TokenizationError, TokenizedExample
 
 if TYPE_CHECKING:
@@ -46,12 +47,15 @@ def tokenize_example(
         raise TokenizationError(
             f"{example_name(record)}: the response is empty; nothing can be learned"
         )
+    record = record | {"response": beginning(tokenizer, record["response"], max_length)}
     try:
         turns = render_turns(tokenizer, record)
         end = chat_format(tokenizer)
     except ChatTemplateError as error:
         raise TokenizationError(f"{example_name(record)}: {error}") from error
     _refuse_control_tokens(tokenizer, record)
+    if (n_tokens := fewest_tokens(tokenizer, turns.prompt)) >= max_length:
+        raise _too_long(record, f"at least {n_tokens}", max_length)
     prompt_ids = encode_rendered(tokenizer, turns.prompt)
     response_ids = _continuation(tokenizer, turns, prompt_ids)
     _refuse_lost_text(tokenizer, record, turns, prompt_ids + response_ids)
@@ -59,17 +63,21 @@ def tokenize_example(
         response_ids.append(end.end_of_turn)
     answer_length = max_length - len(prompt_ids)
     if answer_length < 1:
-        raise TokenizationError(
-            f"{example_name(record)}: the prompt has {len(prompt_ids)} tokens, so no response fits "
-            f"into training.max_length {max_length}; shorten or remove the example, or raise "
-            "training.max_length and evaluation.max_length in the study file"
-        )
+        raise _too_long(record, str(len(prompt_ids)), max_length)
     kept = response_ids[:answer_length]
     return TokenizedExample(
         id=record["id"],
         input_ids=prompt_ids + kept,
         response_mask=[False] * len(prompt_ids) + [True] * len(kept),
         truncated=len(kept) < len(response_ids),
+    )
+
+
+def _too_long(record: Mapping[str, Any], n_tokens: str, max_length: int) -> TokenizationError:
+    return TokenizationError(
+        f"{example_name(record)}: the prompt has {n_tokens} tokens, so no response fits "
+        f"into training.max_length {max_length}; shorten or remove the example, or raise "
+        "training.max_length and evaluation.max_length in the study file"
     )
 
 
@@ -118,7 +126,7 @@ def _refuse_lost_text(
 
 def _letters(text: str) -> str:
     """A text without what tokenizers may change: white space, case and Unicode normal form."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return "".join(normal_form("NFKC", text).casefold().split())
 
 
 def _continuation(
