@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from sft_tradeoff.analysis.comparison import parse_smallest_gain
 from sft_tradeoff.analysis.tolerance import parse_tolerance
+from sft_tradeoff.domains.own.lines import shown
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own_data import check_data
 from sft_tradeoff.planning.own_model import find_model, template_variables
@@ -112,7 +113,7 @@ def _check_name(name: str | None) -> None:
         return
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
         raise UserError(
-            f"name: {name!r} is not valid; use letters, digits, '-' and '_', at most {LONGEST_NAME}"
+            f"name: {shown(name)} is not valid; use letters, digits, '-' and '_', at most {LONGEST_NAME}"
         )
 
 
