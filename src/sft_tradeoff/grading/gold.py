@@ -26,7 +26,7 @@ _SYMBOLS = frozenset("%‰$€£¥₹₽₩₺₫฿°")
 _OPENING = ("(", "[", "{")
 _UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k)
 _CHANGING_SYMBOLS = re.compile(r"[+<>±≈~^√∞π×÷≤≥!?|…]|-(?!\w)|(?<!\w)-|/(?!\s?[^\W\d])")
-_SHORT = 100  # digits, which are read without looking for anything else
+_SHORT = 100  # characters
 _LATEX_COMMAND = re.compile(
     r"\\(?!(?:boxed|fbox|text|textbf|mathrm|mathbf|left|right|displaystyle)(?![a-zA-Z]))[a-zA-Z]+"
 )
@@ -68,7 +68,7 @@ def _read(text: str) -> tuple[Number, str]:
     if numbers[0].has_decimal_comma and before.endswith(_OPENING):
         raise ValueError("may be several numbers, with a comma between them")
     if change := _change(before, after):
-        raise ValueError(f"has {change!r} next to the number, which may change its value")
+        raise ValueError(f"has {change[:_SHORT]!r} next to the number, which may change its value")
     around = re.sub(r"\\[a-zA-Z]+", "", f"{before} {after}").casefold()
     if before.endswith("(") and not before.endswith("\\("):
         around += "negative"  # as accountants write it

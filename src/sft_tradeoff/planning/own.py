@@ -84,8 +84,9 @@ def own_study(
         "domains": [domain],
     }
     study |= {key: template.get(key, {}) | value for key, value in theta_0.entries.items()}
-    source = f"{study['study']}.yaml"
-    check_files(parse_study(study, source), source, BENCHMARKS)
+    source = own_file.TEMPLATE  # what can still be wrong stands there
+    filled = parse_study(study | {"study": source.stem}, str(source))
+    check_files(filled, str(source), BENCHMARKS)
     return study
 
 
@@ -113,7 +114,8 @@ def _check_name(name: str | None) -> None:
         return
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
         raise UserError(
-            f"name: {shown(name)} is not valid; use letters, digits, '-' and '_', at most {LONGEST_NAME}"
+            f"name: {shown(name)} is not valid; use letters, digits, '-' and '_', at most "
+            f"{LONGEST_NAME}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from sft_tradeoff.domains.own.read import OwnData, read_file
 from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.own.splits import MIN_TEST, same_prompts
 from sft_tradeoff.grading.text import normalize
+from sft_tradeoff.study.config import TEMPLATE_PATH
 from sft_tradeoff.study.names import slug
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.text import listing
 from sft_tradeoff.system.validation import explain
 
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 logger = logging.getLogger(__name__)
 TEST_SHARE = 5  # one prompt in five
 EVERYTHING = 10**9
@@ -36,6 +39,11 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: Listing all problems of the file.
     """
+    if _UNUSABLE.search(str(data)):
+        raise ValueError(
+            f"path: {str(data)!a} has a character that not every program can read in a path "
+            "(a control character, a line break, or not UTF-8); rename it"
+        )
     label = f"own-{slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
     _spec(entry)
@@ -92,4 +100,5 @@ def _spec(entry: dict[str, Any]) -> OwnSpec:
     try:
         return OwnSpec.model_validate(entry)
     except ValidationError as error:
-        raise UserError(explain(error, OwnSpec.model_json_schema())) from None
+        problems = explain(error, OwnSpec.model_json_schema())
+        raise UserError(f"{TEMPLATE_PATH} or an option:\n  {problems}") from None

@@ -19,6 +19,7 @@ from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.models.folder import weight_files
 from sft_tradeoff.planning.own_tokens import check_tokens
 from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
+from sft_tradeoff.study.names import HASH_DIGITS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_text, sha256_of
 from sft_tradeoff.system.strict_yaml import parse_yaml, read_yaml
@@ -59,12 +60,12 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
     """
     path = folder / f"{study['study']}.yaml"
     if not path.exists():
-        check_tokens(parse_study(study, str(path)), TEMPLATE)
+        check_tokens(parse_study(study, str(TEMPLATE)), TEMPLATE)
         atomic_write_text(path, _as_yaml(study))
         logger.info("%s written", path)
         return path
     existing = load_study(path)
-    if not _same_question(existing, parse_study(study, str(path))):
+    if not _same_question(existing, parse_study(study, str(TEMPLATE))):
         raise UserError(
             f"name: {study['study']!r} is taken: {path} names other data, another model or another "
             f"grading ({existing.description or 'no description'!r}), or their files have changed "
@@ -82,16 +83,21 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
 def _same_question(kept: Study, asked: Study) -> bool:
     """Return whether two studies read files of the same content and grade them in the same way.
 
-    The files may be in different places, and metric and numeric tolerance of the kept study may
-    have been changed on purpose.
+    The files may be in different places, under other names, and metric and numeric tolerance of
+    the kept study may have been changed on purpose.
     """
 
     def content(study: Study) -> tuple[object, ...]:
         data = [_digest(Path(d.path)) for d in study.domains if isinstance(d, OwnSpec)]
-        used = [study.assets.get(str(study.model_catalogue[m].asset)) for m in study.models]
-        local = [Path(asset.path).expanduser() for asset in used if isinstance(asset, LocalAsset)]
-        weights = [[_digest(path) for path in weight_files(folder)] for folder in local]
-        return data, weights, study.models
+        models: list[object] = []
+        for name in study.models:
+            asset = study.assets.get(str(study.model_catalogue[name].asset))
+            if isinstance(asset, LocalAsset):  # its name is the folder's, with a hash of the files
+                weights = map(_digest, weight_files(Path(asset.path).expanduser()))
+                models.append((name[-HASH_DIGITS:], *weights))
+            else:
+                models.append(name)
+        return data, models
 
     rules = [
         [(d.metric, d.tolerance) for d in study.domains if isinstance(d, OwnSpec)]

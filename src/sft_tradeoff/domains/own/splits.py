@@ -94,6 +94,11 @@ def _empty_splits(splits: Mapping[str, list[Line]], spec: OwnSpec, noun: str) ->
 
 def _too_few(n_prompts: int, spec: OwnSpec) -> str | None:
     needed = spec.n_test + spec.n_validation + 1
+    if n_prompts == 1:
+        return (
+            "all prompts are the same, so there is nothing to test on; put what differs (the "
+            "question, the text) into 'prompt'"
+        )
     if n_prompts < MIN_EXAMPLES:
         return f"different prompts: {n_prompts}; {_FEW.format(MIN_EXAMPLES)}"
     if n_prompts >= needed:
