@@ -146,7 +146,11 @@ def ungradable(lines: Sequence[Answered], meta: Mapping[str, Any], noun: str = "
             f"metric 'choice' needs at most {MAX_LABELS} different answers, the file has "
             f"{len(labels)}; use metric 'exact_match', or give each {noun} its label as 'answer'"
         ]
-    problems = list(_bad_labels(lines, labels, noun)) if labels else []
+    first = {line.answer: line.number for line in reversed(lines)} if labels else {}
+    long = [(first[x], _LONG_LABEL, quoted(x)) for x in labels if len(x) > LONGEST_LABEL]
+    if long:
+        return group_by_problem(with_example(sorted(long), noun), noun)
+    problems = list(_bad_labels(first, labels, noun)) if labels else []
     numeric = metric == "numeric"
     found = _wrong_numbers(lines, meta, noun) if numeric else _wrong_texts(lines, meta)
     return problems + group_by_problem(with_example(found, noun), noun)
@@ -184,8 +188,14 @@ def _wrong_numbers(
         yield number, *found[number]
 
 
-def _bad_labels(lines: Sequence[Answered], labels: Sequence[str], noun: str) -> Iterator[str]:
-    """Labels that make every answer right, that grading cannot tell apart, or that are none."""
+def _bad_labels(first: Mapping[str, int], labels: Sequence[str], noun: str) -> Iterator[str]:
+    """Labels that make every answer right, or that grading cannot tell apart.
+
+    Args:
+        first: The first line of each label.
+        labels: All labels.
+        noun: What the lines are called.
+    """
     alike: defaultdict[str, list[str]] = defaultdict(list)
     for label in labels:
         alike[normalize(label)].append(label)
@@ -194,9 +204,6 @@ def _bad_labels(lines: Sequence[Answered], labels: Sequence[str], noun: str) -> 
             f"metric 'choice' needs at least 2 different answers, the file has {len(alike)} "
             f"({quoted(labels[0])}): it would always be right"
         )
-    first = {line.answer: line.number for line in reversed(lines)}
-    long = [(first[x], _LONG_LABEL, quoted(x)) for x in labels if len(x) > LONGEST_LABEL]
-    yield from group_by_problem(with_example(long, noun), noun)
     same = [
         " and ".join(f"{quoted(label)} ({noun} {first[label]})" for label in spellings)
         for spellings in alike.values()
