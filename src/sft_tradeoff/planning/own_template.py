@@ -17,6 +17,7 @@ import yaml
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.models.folder import weight_files
+from sft_tradeoff.planning.jobs import own_data_digest
 from sft_tradeoff.planning.own_tokens import check_tokens
 from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
 from sft_tradeoff.system.console import UserError
@@ -87,14 +88,14 @@ def _same_question(kept: Study, asked: Study) -> bool:
     """
 
     def content(study: Study) -> tuple[object, ...]:
-        data = [_digest(Path(d.path)) for d in study.domains if isinstance(d, OwnSpec)]
+        data = [own_data_digest(d.path) for d in study.domains if isinstance(d, OwnSpec)]
         used = [study.assets.get(str(study.model_catalogue[m].asset)) for m in study.models]
         local = [Path(asset.path).expanduser() for asset in used if isinstance(asset, LocalAsset)]
         weights = [[_digest(path) for path in weight_files(folder)] for folder in local]
         return data, weights, study.models
 
     rules = [
-        [(d.metric, d.tolerance) for d in study.domains if isinstance(d, OwnSpec)]
+        [(d.metric, d.tolerance, d.columns) for d in study.domains if isinstance(d, OwnSpec)]
         for study in (kept, asked)
     ]
     graded_alike = kept.description == asked.description or rules[0] == rules[1]

@@ -131,10 +131,10 @@ def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark
                 "whole suite, whose scores would be mixed up with the domain's; give it another "
                 "label"
             )
-        if domain.data_file is not None and not Path(domain.data_file).is_file():
+        if domain.data_file is not None and not Path(domain.data_file).exists():
             raise ConfigError(
-                f"{source}: domains.{i}.path: {domain.data_file!r} is not a file; correct the path "
-                "(relative to the folder where the command runs)"
+                f"{source}: domains.{i}.path: {domain.data_file!r} does not exist; correct the "
+                "path (relative to the folder where the command runs)"
             )
 
 

@@ -462,7 +462,7 @@ def test_values_that_need_care_in_yaml(tmp_path: Path) -> None:
     study = own_study(write(odd, questions(10)), MODEL)
     path = write_study(study, tmp_path)
     assert yaml.safe_load(path.read_text()) == study
-    assert "# DATA=: one JSON object" in path.read_text()
+    assert "# DATA=: a file or folder" in path.read_text()
 
 
 @pytest.mark.parametrize("models", ["[quick,\n  mine]", "\n  - quick", "[quick]"])
@@ -668,4 +668,4 @@ def test_data_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["own", "--data="])
     assert stopped.value.code == 1
-    assert "DATA is missing; run make own DATA=file.jsonl" in capsys.readouterr().err
+    assert "DATA is missing; run make own DATA=<file or folder>" in capsys.readouterr().err

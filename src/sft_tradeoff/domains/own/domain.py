@@ -30,7 +30,7 @@ def generate(spec: OwnSpec) -> dict[str, list[Example]]:
     Raises:
         ValueError: With all problems of the file, or the size to lower.
     """
-    data = read_file(Path(spec.path))
+    data = read_file(Path(spec.path), spec.columns)
     meta = check(data, spec)
     return divide(data, spec, meta)
 
