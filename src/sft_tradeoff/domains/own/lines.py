@@ -115,4 +115,6 @@ def text_of(data: Mapping[str, Any], key: str) -> str:
 
 def is_unseen(value: object) -> bool:
     """Whether a text has no visible character."""
-    return isinstance(value, str) and all(unicodedata.category(c) in _UNSEEN for c in value)
+    if not isinstance(value, str) or value[:1].isalnum():
+        return False
+    return all(unicodedata.category(c) in _UNSEEN for c in value)

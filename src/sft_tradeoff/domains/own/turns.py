@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sft_tradeoff.domains.own.json_rows import NotJsonError, parse
 from sft_tradeoff.domains.own.keys import (
@@ -35,12 +33,12 @@ ROLES = {
 _PLAIN = frozenset({"role", "content"})
 _READ = _PLAIN | {"from", "value"}
 _READ_OF_PART = frozenset({"type", "text"})
+_KNOWN = _READ | WEIGHTS | UNSUPPORTED
 _OTHERS = frozenset(["tool", "function", "function_call", "observation", "ipython"])
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One turn: its role, its text, and the object that it was read from."""
+class Turn(NamedTuple):
+    """One turn: its role and text, and the object it was read from if that holds more."""
 
     role: str
     text: str
@@ -84,8 +82,11 @@ def _parsed(text: str, key: str) -> Any:
 
 
 def _turn(turn: Mapping[str, Any]) -> Turn:
-    if turn.keys() != _PLAIN:
-        refuse_misspelled(turn, _READ | WEIGHTS | UNSUPPORTED)
+    if turn.keys() == _PLAIN and isinstance(turn["content"], str):
+        role = _role(turn, "role")
+        is_empty = role == SYSTEM and is_unseen(turn["content"])
+        return Turn(role, "" if is_empty else text_of(turn, "content"), {})
+    refuse_misspelled(turn, _KNOWN)
     role_key = "role" if turn.get("role") is not None else "from"
     role = _role(turn, role_key)
     for part in (turn, *parts(turn)):
@@ -99,6 +100,8 @@ def _turn(turn: Mapping[str, Any]) -> Turn:
 
 def _role(turn: Mapping[str, Any], key: str) -> str:
     name = turn.get(key)
+    if isinstance(name, str) and name in ROLES:
+        return ROLES[name]
     if name is None:
         raise ValueError(
             f"a turn has no 'role' (keys: {listed(turn)}); write 'system', 'user' or 'assistant'"
@@ -150,35 +153,31 @@ def check_order(turns: Sequence[Turn], key: str) -> None:
     """
     roles = [turn.role for turn in turns]
     talk = roles[1:] if roles[:1] == [SYSTEM] else roles
+    if talk == [USER, ASSISTANT] * (len(talk) // 2) and talk:
+        return
     told = f"{shown(key)} has the roles {listed(roles)}"
     if not talk or talk[-1] != ASSISTANT:
-        last = shown(roles[-1]) if roles else "none"
         raise ValueError(
-            f"{shown(key)} ends with the role {last}; the last turn must be the assistant's, "
-            "which is learned: remove what follows it, or the line"
+            f"{shown(key)} ends with the role {shown(roles[-1])}; the last turn must be the "
+            "assistant's, which is learned: remove what follows it, or the line"
         )
     if SYSTEM in talk:
         raise ValueError(f"{told}; write one system text, as the first turn")
     if talk[0] != USER:
         raise ValueError(f"{told}; the assistant cannot begin: remove its first turn, or the line")
-    if any(one == other for one, other in itertools.pairwise(talk)):
-        raise ValueError(f"{told}; user and assistant must take turns: join turns of one role")
+    raise ValueError(f"{told}; user and assistant must take turns: join turns of one role")
 
 
 def check_weights(turns: Sequence[Turn]) -> None:
     """Refuse loss weights that are not 1 for the last turn and 0 before it."""
-    for turn in turns:
+    for turn in filter(lambda turn: turn.source, turns):
         for part in (turn.source, *parts(turn.source)):
             check_weight(part, sorted(WEIGHTS & part.keys()), learned=turn is turns[-1])
 
 
 def unread_of(turns: Sequence[Turn]) -> Iterator[str]:
     """Keys of turns and their parts that have a value and are not read."""
-    sources = [turn.source for turn in turns]
-    if all(
-        source.keys() <= _READ and not isinstance(source.get("content"), list) for source in sources
-    ):
-        return
+    sources = [turn.source for turn in turns if turn.source]
     keys = dict.fromkeys(key for turn in sources for key in turn if says(turn[key]))
     yield from (f"messages: {shown(key)}" for key in keys if key not in _READ | WEIGHTS)
     keys = dict.fromkeys(key for turn in sources for part in parts(turn) for key in part)
