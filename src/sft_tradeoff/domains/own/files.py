@@ -103,7 +103,9 @@ def _named(folder: Path) -> Mapping[str, list[Path]]:
             f"path: the folder {str(folder)!r} has files of several formats "
             f"({', '.join(formats)}); give one file, or a folder with only the right ones"
         )
-    return _by_split(folder) if len(files) > 1 else {"": files}
+    found = _by_split(folder) if len(files) > 1 else {"": files}
+    _refuse_left_out(folder, files, found)
+    return found
 
 
 def _by_split(folder: Path) -> Mapping[str, list[Path]]:
@@ -113,6 +115,16 @@ def _by_split(folder: Path) -> Mapping[str, list[Path]]:
     found = DataFilesDict.from_patterns(patterns, base_path=str(folder))
     paths = {str(split): [Path(str(name)) for name in names] for split, names in found.items()}
     return {split: sorted(filter(_format, names)) for split, names in paths.items()}
+
+
+def _refuse_left_out(folder: Path, files: list[Path], found: Mapping[str, list[Path]]) -> None:
+    """Refuse files whose names say no split where others' do."""
+    if left := sorted(set(files).difference(*found.values())):
+        names = listed(str(path.relative_to(folder)) for path in left)
+        raise ValueError(
+            f"path: the folder {str(folder)!r} has the splits {listed(found)}, but the names of "
+            f"other files say none ({names}); rename or remove these, or give one file"
+        )
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sft_tradeoff.domains.own.json_rows import Table, read_json
 from sft_tradeoff.domains.own.kinds import other_encoding, other_kind
@@ -27,6 +27,8 @@ from sft_tradeoff.domains.own.lines import Number, listed, shown
 if TYPE_CHECKING:
     import pyarrow
 
+GIB = 2**30
+MOST_BYTES = 2 * GIB
 _AGAIN = "copy or download it again"
 _DELIMITERS = ",;\t|"
 _SNIFFED_ROWS = 20
@@ -39,11 +41,11 @@ def read_table(path: Path) -> Table:
         OSError: If it cannot be read.
         ValueError: If it has no rows, with the reason and the fix.
     """
-    raw, unpack = path.read_bytes(), ""
-    for start, (unpack_with, decompress) in _COMPRESSIONS.items():
+    raw, unpack = path.read_bytes() if path.stat().st_size <= MOST_BYTES else _too_large(), ""
+    for start, (program, opened) in _COMPRESSIONS.items():
         if raw.startswith(start):
-            unpack = unpack_with
-            raw = _decompressed(raw, unpack, decompress)
+            raw, unpack = _decompressed(path, program, opened), program
+            break
     if raw.startswith(b"PAR1"):
         return _damage(lambda: read_arrow(_parquet_batches(raw)))
     if raw.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
@@ -57,26 +59,38 @@ def read_table(path: Path) -> Table:
         raise ValueError(other_encoding(path, raw, unpack)) from None
 
 
-def _zstd(raw: bytes) -> bytes:
+def _open_zstd(path: Path) -> Any:
     import pyarrow as pa
 
-    with pa.input_stream(pa.BufferReader(raw), compression="zstd") as stream:
-        return bytes(stream.read())
+    return pa.input_stream(str(path), compression="zstd")
 
 
-_COMPRESSIONS: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
-    b"\x1f\x8b": ("gunzip", gzip.decompress),
-    b"BZh": ("bunzip2", bz2.decompress),
-    b"\xfd7zXZ": ("unxz", lzma.decompress),
-    b"\x28\xb5\x2f\xfd": ("unzstd", _zstd),
+_COMPRESSIONS: dict[bytes, tuple[str, Callable[[Path], Any]]] = {
+    b"\x1f\x8b": ("gunzip", gzip.open),
+    b"BZh": ("bunzip2", bz2.open),
+    b"\xfd7zXZ": ("unxz", lzma.open),
+    b"\x28\xb5\x2f\xfd": ("unzstd", _open_zstd),
 }
 
 
-def _decompressed(raw: bytes, unpack: str, decompress: Callable[[bytes], bytes]) -> bytes:
+def _decompressed(path: Path, program: str, opened: Callable[[Path], Any]) -> bytes:
+    raw = bytearray()
     try:
-        return decompress(raw)
+        with opened(path) as file:
+            while chunk := file.read(2**20):
+                raw += chunk
+                if len(raw) > MOST_BYTES:
+                    break
     except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
-        raise ValueError(f"it is damaged: {unpack} fails ({_reason(error)}); {_AGAIN}") from None
+        raise ValueError(f"it is damaged: {program} fails ({_reason(error)}); {_AGAIN}") from None
+    return bytes(raw) if len(raw) <= MOST_BYTES else _too_large()
+
+
+def _too_large() -> NoReturn:
+    raise ValueError(
+        f"it has more than {MOST_BYTES // GIB} GiB; give a part of it, as a study trains on some "
+        "thousand examples"
+    )
 
 
 def _damage(read: Callable[[], Table]) -> Table:
@@ -85,7 +99,7 @@ def _damage(read: Callable[[], Table]) -> Table:
 
     try:
         return read()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError, OverflowError) as error:
         raise ValueError(f"it is damaged ({_reason(error)}); {_AGAIN}") from None
 
 
@@ -95,9 +109,10 @@ def _reason(error: Exception) -> str:
 
 def _is_json(raw: bytes) -> bool:
     """Whether a text is JSON, possibly with a first line that is not."""
-    return (
-        raw[:1000].lstrip()[:1] in (b"{", b"[") or re.search(rb"(?m)^\{.*\}\s*$", raw) is not None
-    )
+    if raw[:1000].lstrip()[:1] in (b"{", b"["):
+        return True
+    lines = [line for line in raw.splitlines() if line.strip()]
+    return 2 * sum(line.startswith(b"{") and line.endswith(b"}") for line in lines) > len(lines)
 
 
 # --- Arrow ---------------------------------------------------------------------------------------
@@ -153,6 +168,8 @@ def _column(batch: pyarrow.RecordBatch, name: str) -> list[Any]:
         # 0.1 as a 32-bit float is 0.10000000149011612 in 64 bits.
         texts = column.cast(pa.string()).to_pylist()
         return [Number(text) if text not in (None, "nan") else None for text in texts]
+    if pa.types.is_temporal(column.type):
+        return list(column.cast(pa.string()).to_pylist())
     return [_as_json(value) for value in column.to_pylist()]
 
 
@@ -199,7 +216,7 @@ def read_csv(text: str) -> Table:
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced
     )
-    table = Table()
+    table = Table(note="; line 1 is read as the header of a CSV file")
     header: list[str] = []
     for row in _csv_rows(reader, table):
         if skipped:

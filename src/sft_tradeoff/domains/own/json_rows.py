@@ -28,11 +28,15 @@ class Table:
         noun: What is numbered: ``line``, ``row`` or ``item``.
         rows: Number and row.
         problems: Number and problem of what is not a row.
+        told: What the user should know about the reading.
+        note: What to add if the rows have no known layout.
     """
 
     noun: str = "line"
     rows: list[tuple[int, Row]] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    note: str = ""
 
     def add(self, number: int, value: object) -> None:
         """Add a row, or the problem of a value that is none."""
@@ -154,6 +158,8 @@ def _from_value(value: Any) -> Table:
             f"the file is one object with several lists ({listed(lists)}); write the one to use "
             "into a file of its own"
         )
+    if unread := [key for key in value if lists.keys() != {""} and key not in lists]:
+        table.told.append(f"read from {listed(lists)}; not read: {listed(unread)}")
     number = 0
     for name, items in zip(names, lists.values(), strict=True):
         for number, item in enumerate(items, start=number + 1):  # noqa: B020

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,10 +34,16 @@ _NOTHING = frozenset({"", "none", "null", "nan", "[]", "{}"})
 _NO = _NOTHING | {"0", "0.0", "false", "no"}
 
 
+@functools.lru_cache(maxsize=4096)
+def name_of(key: str) -> str:
+    """A key without letter case, spaces around it and invisible characters."""
+    return normalize(key)
+
+
 def refuse_misspelled(data: Mapping[str, Any], known: Iterable[str]) -> None:
     """Refuse a key that differs from a known one only in case and spaces."""
     for key in data:
-        if data[key] and key not in known and (meant := normalize(key)) in known:
+        if data[key] and key not in known and (meant := name_of(key)) in known:
             raise ValueError(f"the key {shown(key)} is not read; write {meant!r}, or remove it")
 
 
@@ -49,7 +56,7 @@ def refuse_unsupported(data: Mapping[str, Any], keys: Iterable[str], fix: str = 
         fix: What else would help.
     """
     for key in keys:
-        name, value = normalize(key), data.get(key)
+        name, value = name_of(key), data.get(key)
         if name in UNSUPPORTED and is_set(value, _NOTHING):
             raise ValueError(
                 f"{shown(key)} is not supported, and without it the line would teach something "

@@ -6,14 +6,14 @@ two readings, nothing is chosen: the user names the columns.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sft_tradeoff.domains.own.keys import MARKS, UNSUPPORTED, WEIGHTS
+from sft_tradeoff.domains.own.keys import MARKS, UNSUPPORTED, WEIGHTS, name_of
 from sft_tradeoff.domains.own.lines import Number, listed, shown
 from sft_tradeoff.domains.own.spec import Column
-from sft_tradeoff.grading.text import normalize
 
 _TURNS_NAMES = {"data": "UltraChat", "messages": "chat messages"}
 TURNS = ("messages", "conversations", "conversation")
@@ -120,7 +120,7 @@ def recognize(keys: Iterable[str]) -> Layout | None:
     """
     names: dict[str, str] = {}
     for key in keys:
-        name = normalize(key) if key not in _KNOWN else key
+        name = name_of(key) if key not in _KNOWN else key
         if name in _KNOWN and (other := names.setdefault(name, key)) != key:
             raise ValueError(f"the keys {listed((other, key))} differ only in case; remove one")
     turns = [name for name in TURNS if name in names]
@@ -139,7 +139,7 @@ def recognize(keys: Iterable[str]) -> Layout | None:
     if not pairs:
         return None
     layout = _layout(pairs[0], names, keys)
-    others = [k for k in layout.unread if normalize(k) in _PROMPTS | _RESPONSES]
+    others = [k for k in layout.unread if name_of(k) in _PROMPTS | _RESPONSES]
     if others and layout.name != NATIVE:
         raise ValueError(_ask(f"{listed(others)} may be prompt or response, too", keys))
     return layout
@@ -210,9 +210,11 @@ def _ask(what: str, keys: Iterable[str]) -> str:
 
 def example_of(keys: Iterable[str]) -> str:
     """The option that names the columns, filled in as far as the keys allow."""
-    by_name = {normalize(key): key for key in keys}
-    prompt = next((by_name[name] for name in by_name if name in _PROMPTS), "...")
-    response = next((by_name[name] for name in by_name if name in _RESPONSES), "...")
+    by_name = {name_of(key): key for key in keys}
+    prompt, response = (
+        shlex.quote(next((by_name[name] for name in by_name if name in known), "..."))
+        for known in (_PROMPTS, _RESPONSES)
+    )
     return f'DATA_COLUMNS="prompt={prompt} response={response}"'
 
 
@@ -234,5 +236,6 @@ def no_layout(rows: Sequence[Mapping[str, Any]]) -> str:
         )
     return (
         f"the keys are {listed(keys)}: no layout is known in which these are prompt and response; "
-        f"say which they are with {example_of(keys)}, or write 'prompt' and 'response'"
+        f"say which they are with {example_of(keys)}, or write 'prompt' and 'response', or the "
+        "turns of a conversation as 'messages'"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sft_tradeoff.domains.base import SPLITS
@@ -41,8 +41,7 @@ from sft_tradeoff.domains.own.turns import (
 )
 
 JOINT = "\n\n"
-# The end of a response of GSM8K.
-_GOLD = re.compile(r"\n#### *([-+]?[$€£]?\d[\d.,/ ]*%?)\s*\Z")
+_GOLD = re.compile(r"[-+]?[$€£]?\d[\d.,/]*%?")
 
 
 def read_rows(
@@ -57,7 +56,7 @@ def read_rows(
     Raises:
         ValueError: If no row has a known layout.
     """
-    layouts = _Layouts(table.rows, columns)
+    layouts = _Layouts(table, columns)
     lines, problems = [], list(table.problems)
     rows, table.rows = table.rows, []
     rows.reverse()
@@ -67,26 +66,32 @@ def read_rows(
             lines.append(to_line(number, row, layouts.of(row)))
         except ValueError as error:
             problems.append((number, str(error)))
-    told = layouts.told()
-    if lines and not layouts.have_answers and all(_GOLD.search(line.response) for line in lines):
-        lines = [replace(line, answer=_GOLD.search(line.response)[1].strip()) for line in lines]  # type: ignore[index]
+    told = [*table.told, *layouts.told()]
+    if lines and not layouts.have_answers and all(_gold(line.response) for line in lines):
+        lines = [replace(line, answer=_gold(line.response)) for line in lines]
         told.append("answers are what follows #### (as in GSM8K): grade them with METRIC=numeric")
     return lines, sorted(problems, key=lambda problem: problem[0]), told
+
+
+def _gold(response: str) -> str:
+    """The number at the end of a response of GSM8K, after ####; empty if there is none."""
+    number = response.rstrip().rpartition("\n####")[2].strip()
+    return number if len(number) < len(response) and _GOLD.fullmatch(number) else ""
 
 
 class _Layouts:
     """The layouts of a file's rows, by their keys; a file may mix several.
 
     Args:
-        rows: All rows.
+        table: All rows.
         columns: See :func:`read_rows`.
 
     Raises:
         ValueError: If no row has a known layout.
     """
 
-    def __init__(self, rows: Sequence[tuple[int, Row]], columns: Mapping[Column, str]) -> None:
-        counts = Counter(_keys(row) for _, row in rows)
+    def __init__(self, table: Table, columns: Mapping[Column, str]) -> None:
+        counts = Counter(_keys(row) for _, row in table.rows)
         self.by_keys: dict[tuple[str, ...], Layout | str | None]
         self.by_keys = {keys: _attempt(keys, columns) for keys in counts}
         if columns and counts:
@@ -100,8 +105,9 @@ class _Layouts:
         known = [keys for keys, _ in counts.most_common() if isinstance(self.by_keys[keys], Layout)]
         self.main = self.by_keys[known[0]] if known else None
         if not known and counts:
-            asked = next((asked for asked in self.by_keys.values() if asked), None)
-            raise ValueError(asked or no_layout([row for _, row in rows]))
+            asked = next(filter(None, self.by_keys.values()), None)
+            problem = asked or no_layout([row for _, row in table.rows])
+            raise ValueError(f"{problem}{table.note}")
 
     def of(self, row: Row) -> Layout:
         found = self.by_keys[_keys(row)] or self.main

@@ -94,6 +94,8 @@ def test_folders_that_are_not_clear(tmp_path: Path) -> None:
     write(folder / "train.jsonl", GOOD)
     write(folder / "dev.jsonl", GOOD)
     assert "has the splits 'train', 'validation', but none for 'test'" in refusal_of(folder)
+    write(folder / "extra.jsonl", GOOD)
+    assert "the names of other files say none ('extra.jsonl'); rename" in refusal_of(folder)
     shutil.copy(folder / "dev.jsonl", folder / "dev.csv")
     assert "has files of several formats (.csv, .jsonl); give one file" in refusal_of(folder)
     datasets.DatasetDict(train_sft=data_set(3), test_sft=data_set(3)).save_to_disk(tmp_path / "u")

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sft_tradeoff.domains.own import formats
 from sft_tradeoff.domains.own.formats import read_csv, read_table
 from tests.unit.domains.own.files import GOOD, problems_of
 
@@ -109,6 +110,15 @@ def test_compressed_files_may_be_joined(tmp_path: Path, compression: str) -> Non
     assert rows_of(tmp_path / "data", b"".join(parts)) == ROWS
 
 
+def test_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some kilobytes of gzip can be gigabytes of text."""
+    monkeypatch.setattr(formats, "MOST_BYTES", 2 * 2**20)
+    for content in (bytes(3 * 2**20), gzip.compress(bytes(64 * 2**20))):
+        (tmp_path / "data").write_bytes(content)
+        (problem,) = problems_of(tmp_path / "data")
+        assert problem.startswith("it has more than 0 GiB; give a part of it")
+
+
 # --- JSON ------------------------------------------------------------------------------------
 
 
@@ -127,6 +137,8 @@ def test_lists_named_after_splits(tmp_path: Path) -> None:
     raw = json.dumps({"train": ROWS[:1], "dev": ROWS[1:2], "test": ROWS[2:]}).encode()
     splits = [row["split"] for row in rows_of(tmp_path / "data", raw)]
     assert splits == ["train", "validation", "test"]
+    (tmp_path / "data").write_bytes(FORMATS["object with a list"])
+    assert read_table(tmp_path / "data").told == ["read from 'data'; not read: 'version'"]
     (tmp_path / "data").write_bytes(json.dumps({"a": ROWS, "b": ROWS}).encode())
     (problem,) = problems_of(tmp_path / "data")
     assert problem.startswith("the file is one object with several lists ('a', 'b'); write the one")
@@ -166,6 +178,20 @@ def test_blanks_after_delimiters_belong_to_the_style() -> None:
         {"prompt": "d", "response": "e"},
     ]
     assert [number for number, _ in table.rows] == [2, 4]
+
+
+def test_a_cell_may_hold_lines_of_json(tmp_path: Path) -> None:
+    cell = "Read:\n" + "\n".join(f'{{"a": {i}}}' for i in range(3))
+    table = pd.DataFrame({"prompt": [f"{cell} {i}" for i in range(3)], "response": ["r"] * 3})
+    rows = rows_of(tmp_path / "data", table.to_csv(index=False).encode())
+    assert rows == table.to_dict("records")
+
+
+def test_a_header_may_be_missing(file: Path) -> None:
+    file.write_text("What is 1+1?,2\nWhat is 1+2?,3\n")
+    (problem,) = problems_of(file)
+    assert "the keys are 'What is 1+1?', '2': no layout is known" in problem
+    assert problem.endswith("; line 1 is read as the header of a CSV file")
 
 
 def test_rows_that_do_not_fit_the_header() -> None:
