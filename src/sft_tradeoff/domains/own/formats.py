@@ -15,6 +15,7 @@ import json
 import lzma
 import re
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -81,7 +82,7 @@ def _decompressed(path: Path, program: str, opened: Callable[[Path], Any]) -> by
                 raw += chunk
                 if len(raw) > MOST_BYTES:
                     break
-    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"it is damaged: {program} fails ({_reason(error)}); {_AGAIN}") from None
     return bytes(raw) if len(raw) <= MOST_BYTES else _too_large()
 
@@ -104,7 +105,8 @@ def _damage(read: Callable[[], Table]) -> Table:
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    text = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _is_json(raw: bytes) -> bool:
@@ -145,6 +147,7 @@ def read_arrow(batches: Iterator[pyarrow.RecordBatch]) -> Table:
     """
     table = Table("row")
     for batch in batches:
+        batch.validate(full=True)  # a wrong offset would be read beyond the end
         names = batch.schema.names
         if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
             raise ValueError(f"the column {shown(twice[0])} appears twice; keep one")

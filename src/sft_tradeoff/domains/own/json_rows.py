@@ -131,7 +131,7 @@ def _from_values(text: str) -> Table:
             value, after = _DECODER.raw_decode(text, end)
         except json.JSONDecodeError as error:
             place = f"at line {error.lineno} character {error.colno}"
-            if values and text[error.pos] == ",":
+            if values and text[error.pos : error.pos + 1] == ",":
                 fix = "objects are separated by commas; remove these, or put [ and ] around all"
                 raise _Unusable(f"not valid JSON: {place} {fix}") from None
             fix = "correct it there, or get the file again"
@@ -206,7 +206,7 @@ def parse(text: str) -> Any:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         what = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
-        if error.msg == "Extra data" and text[error.pos] == ",":
+        if error.msg == "Extra data" and text[error.pos : error.pos + 1] == ",":
             what = f"a comma follows the object at character {error.pos + 1}; remove it"
         raise NotJsonError(f"not valid JSON: {what}; {MEND}") from None
     except RecursionError:

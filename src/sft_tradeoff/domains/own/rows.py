@@ -16,7 +16,6 @@ from sft_tradeoff.domains.own.json_rows import Row, Table
 from sft_tradeoff.domains.own.keys import (
     OR_COLUMNS,
     check_weight,
-    is_set,
     refuse_unsupported,
     says,
 )
@@ -156,7 +155,7 @@ def to_line(number: int, row: Row, layout: Layout) -> Line:
     """
     refuse_unsupported(row, layout.refused, OR_COLUMNS)
     check_weight(row, layout.weights, learned=True)
-    if layout.label and not is_set(row.get(layout.label), ("false",)) and says(row[layout.label]):
+    if layout.label and str(row.get(layout.label)).strip().lower() == "false":
         raise ValueError("'label': false marks an unwanted response; remove the line")
     given = _system(row, layout)
     unread: tuple[str, ...] = ()

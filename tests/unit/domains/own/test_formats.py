@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,38 @@ def test_compressed_files_may_be_joined(tmp_path: Path, compression: str) -> Non
     compress = COMPRESSIONS[compression]
     parts = [compress(jsonl([row]) + b"\n") for row in ROWS]
     assert rows_of(tmp_path / "data", b"".join(parts)) == ROWS
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, *COMPRESSIONS])
+def test_a_damaged_file_is_refused_or_its_rows_are(tmp_path: Path, kind: str) -> None:
+    """Cut, or with a few other bytes: never another error, and no text with control characters."""
+    whole = COMPRESSIONS[kind](FORMATS["csv"]) if kind in COMPRESSIONS else FORMATS[kind]
+    rng = random.Random(kind)
+    for _ in range(12):
+        raw = bytearray(whole[: rng.randrange(len(whole) // 2, len(whole))])
+        for _ in range(rng.randrange(3)):
+            raw[rng.randrange(len(raw))] = rng.randrange(256)
+        (tmp_path / "data").write_bytes(raw)
+        try:
+            told = [problem for _, problem in read_table(tmp_path / "data").problems]
+        except ValueError as error:
+            told = [str(error)]
+        assert all(text.isprintable() and len(text) < 1000 for text in told)
+
+
+def test_damage_within_compressed_and_binary_files(tmp_path: Path) -> None:
+    squeezed = bytearray(gzip.compress(b"prompt,response\n" * 99))
+    squeezed[20:24] = b"\xff\xff\xff\xff"
+    text = pa.array(["one", "two", "three"])
+    offsets = pa.array([0, 3, 900, 11], pa.int32()).buffers()[1]
+    wrong = pa.Array.from_buffers(pa.string(), 3, [None, offsets, text.buffers()[2]])
+    buffer = pa.BufferOutputStream()
+    with pa.ipc.new_stream(buffer, pa.schema({"prompt": pa.string()})) as writer:
+        writer.write_batch(pa.record_batch([wrong], names=["prompt"]))
+    for raw in (bytes(squeezed), buffer.getvalue().to_pybytes()):
+        (tmp_path / "data").write_bytes(raw)
+        (problem,) = problems_of(tmp_path / "data")
+        assert problem.startswith("it is damaged") and problem.endswith("copy or download it again")
 
 
 def test_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
