@@ -189,7 +189,7 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_as_json(item) for item in value]
     if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
+        return {key: _as_json(item) for key, item in value.items() if item is not None}
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return value
     return None if value != value else Number(value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sft_tradeoff.domains.own.keys import MARKS, UNSUPPORTED, WEIGHTS, name_of
-from sft_tradeoff.domains.own.lines import Number, listed, shown
+from sft_tradeoff.domains.own.lines import listed, shown
 from sft_tradeoff.domains.own.spec import Column
 
 _TURNS_NAMES = {"data": "UltraChat", "messages": "chat messages"}
@@ -228,9 +228,10 @@ def no_layout(rows: Sequence[Mapping[str, Any]]) -> str:
         return (
             f'the rows compare responses; to learn the chosen ones, give DATA_COLUMNS="{columns}"'
         )
-    if len(keys) == 1 and isinstance(row[keys[0]], str) and not isinstance(row[keys[0]], Number):
+    whole = "chosen" if isinstance(chosen, str) else next(iter(row), "")
+    if (len(keys) == 1 or chosen) and type(row.get(whole)) is str:
         return (
-            f"each row is one text ({shown(keys[0])}), so prompt and response cannot be told "
+            f"each row is one text ({shown(whole)}), so prompt and response cannot be told "
             "apart; "
             "write 'prompt' and 'response', or the turns as 'messages'"
         )

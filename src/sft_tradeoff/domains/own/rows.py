@@ -228,8 +228,8 @@ def _turns(row: Row, layout: Layout) -> list[Turn]:
     if all(turn.role == ASSISTANT for turn in last):
         return [*first, *last]
     talk = [turn for turn in last if turn.role != SYSTEM]
-    told = [turn.text for turn in first if turn.role != SYSTEM]
-    if [turn.text for turn in talk[: len(told)]] != told:
+    told = [turn.text.strip() for turn in first if turn.role != SYSTEM]
+    if [turn.text.strip() for turn in talk[: len(told)]] != told:
         raise ValueError(
             f"{shown(layout.response)} does not begin with {shown(layout.prompt[0])}; give either "
             f"of them, not both{OR_COLUMNS}"

@@ -30,8 +30,8 @@ ROLES = {
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "chatbot", "model", "ai"), ASSISTANT),
     **dict.fromkeys(("system", "developer"), SYSTEM),
 }
-_PLAIN = frozenset({"role", "content"})
-_READ = _PLAIN | {"from", "value"}
+_SPELLINGS = (("role", "content"), ("from", "value"))
+_READ = frozenset({"role", "content", "from", "value"})
 _READ_OF_PART = frozenset({"type", "text"})
 _KNOWN = _READ | WEIGHTS | UNSUPPORTED
 _OTHERS = frozenset(["tool", "function", "function_call", "observation", "ipython"])
@@ -69,7 +69,19 @@ def read_turns(value: Any, key: str) -> list[Turn]:
                 f"{shown(key)} must be a list of objects with 'role' and 'content', got "
                 f"{kind_of(turn)}; {MEND}"
             )
+    if "role" not in value[0] and {"input", "output"} <= value[0].keys():
+        return [turn for pair in value for turn in _exchange(pair)]
     return [_turn(turn) for turn in value]
+
+
+def _exchange(pair: Mapping[str, Any]) -> Iterator[Turn]:
+    """The turns of an object with both texts, as in Capybara and XTuner."""
+    roles = {"system": SYSTEM, "input": USER, "output": ASSISTANT}
+    yield from (
+        Turn(role, text_of(pair, key), {})
+        for key, role in roles.items()
+        if role != SYSTEM or not (pair.get(key) is None or is_unseen(pair[key]))
+    )
 
 
 def _parsed(text: str, key: str) -> Any:
@@ -82,20 +94,25 @@ def _parsed(text: str, key: str) -> Any:
 
 
 def _turn(turn: Mapping[str, Any]) -> Turn:
-    if turn.keys() == _PLAIN and isinstance(turn["content"], str):
-        role = _role(turn, "role")
-        is_empty = role == SYSTEM and is_unseen(turn["content"])
-        return Turn(role, "" if is_empty else text_of(turn, "content"), {})
+    for role_key, text_key in _SPELLINGS:
+        if turn.keys() == {role_key, text_key} and isinstance(turn[text_key], str):
+            return _plain_turn(turn, role_key, text_key, {})
     refuse_misspelled(turn, _KNOWN)
     role_key = "role" if turn.get("role") is not None else "from"
-    role = _role(turn, role_key)
     for part in (turn, *parts(turn)):
         refuse_unsupported(part, part)
     text_key = "content" if turn.get("content") is not None or "value" not in turn else "value"
-    joined = _joined_parts(turn, text_key)
-    if role == SYSTEM and (joined.get(text_key) is None or is_unseen(joined[text_key])):
-        return Turn(role, "", turn)
-    return Turn(role, text_of(joined, text_key), turn)
+    return _plain_turn(_joined_parts(turn, text_key), role_key, text_key, turn)
+
+
+def _plain_turn(
+    turn: Mapping[str, Any], role_key: str, text_key: str, source: Mapping[str, Any]
+) -> Turn:
+    """A turn with one text; that of a system turn may be empty."""
+    role = _role(turn, role_key)
+    if role == SYSTEM and (turn.get(text_key) is None or is_unseen(turn[text_key])):
+        return Turn(role, "", source)
+    return Turn(role, text_of(turn, text_key), source)
 
 
 def _role(turn: Mapping[str, Any], key: str) -> str:

@@ -24,6 +24,7 @@ from tests.unit.domains.own.files import (
 
 SHARED = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "r"}]
 CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}]
+PAIR = {"input": "q", "output": "r"}
 TWO = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}, *CHAT]
 EARLIER = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "r"})
 
@@ -55,6 +56,13 @@ LAYOUTS: list[tuple[Json, str, str, dict[str, Any]]] = [
         {"system": "s"},
     ),
     ({"conversation": CHAT, "language": "English"}, "q", "r", {}),
+    (
+        {"conversation": [PAIR | {"system": "s"}, PAIR]},
+        "q",
+        "r",
+        {"history": EARLIER, "system": "s"},
+    ),
+    ({"prompt": "q ", "messages": CHAT}, "q", "r", {}),
     ({"messages": TWO}, "q", "r", {"history": EARLIER}),
     (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, CHAT[1]]},
@@ -104,6 +112,7 @@ def test_a_layout_is_read_as_meant(
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, "the rows compare responses; to learn"),
         ({"chosen": CHAT, "rejected": CHAT}, "the rows compare responses; to learn the chosen on"),
         ({"prompt": "q", "completion": "r", "label": False}, "'label': false marks an unwanted re"),
+        ({"chosen": "Human: q", "rejected": "Human: q"}, "each row is one text ('chosen'), so pro"),
         ({"text": "[INST] q [/INST] r"}, "each row is one text ('text'), so prompt and response c"),
         ({"text": "q", "label": 1}, "'label' is a number; write the name of its class instead or"),
         ({"sentence": "q", "class": "r"}, "the keys are 'sentence', 'class': no layout is known"),
