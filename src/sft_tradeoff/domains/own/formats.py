@@ -227,7 +227,7 @@ def read_csv(text: str) -> Table:
         elif not header:
             header = _header(row)
         elif len(row) != len(header):
-            problem = f"{len(row)} cells, but the header has {len(header)} columns"
+            problem = f"{'more' if len(row) > len(header) else 'fewer'} cells than the header has"
             fix = f"quote cells that contain {delimiter!r}, or remove the line"
             table.problems.append((reader.line_num, f"{problem}; {fix}"))
         else:

@@ -82,12 +82,11 @@ def check_weight(data: Mapping[str, Any], keys: Iterable[str], learned: bool) ->
             continue
         if learned and number == 0:
             what = "says that the response is not to be learned; remove the line, or the key"
-        else:
-            what = (
-                "is not supported: only the last response is learned, with weight 1; remove the "
-                "line, or the key if this is what you want"
-            )
-        raise ValueError(f"{shown(key)}: {shown(data[key])} {what}")
+            raise ValueError(f"{shown(key)}: {shown(data[key])} {what}")
+        raise ValueError(
+            f"{shown(key)} must be {int(learned)} here: the last response is learned with weight "
+            "1, and nothing else; remove the line, or the key if this is what you want"
+        )
 
 
 def _number(value: Any) -> Any:

@@ -133,6 +133,12 @@ def recognize(keys: Iterable[str]) -> Layout | None:
         readings = [*turns, *(f"{p.prompt[0]} and {p.response}" for p in pairs)]
         raise ValueError(_ask(f"could be read as {listed(readings)}", keys))
     if len(turns) == 1:
+        if others := [names[name] for name in ("response", "completion") if name in names]:
+            columns = f"prompt={turns[0]} response={others[0]}"
+            raise ValueError(
+                f"{listed(others)} may be the response to {shown(turns[0])}, or its last turn; say "
+                f'which with DATA_COLUMNS="{columns}" or DATA_COLUMNS="messages={turns[0]}"'
+            )
         asked = ("prompt",) if "prompt" in names else ()
         name = "UltraChat" if asked else _TURNS_NAMES.get(turns[0], "ShareGPT")
         return _layout(_Pair(name, asked, turns[0]), names, keys, has_turns=True)

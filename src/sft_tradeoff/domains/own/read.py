@@ -63,7 +63,9 @@ def _read(
         table = _table(path)
         lines, problems, told = read_rows(table, dict(columns))
     except OSError as error:
-        raise ValueError(f"path: cannot read {str(path)!r}: {error.strerror}") from None
+        raise ValueError(
+            f"path: cannot read {str(path)!r}: {error.strerror}; give a file that can be read"
+        ) from None
     except MemoryError:
         raise ValueError(f"path: {str(path)!r} is too large for this machine's memory") from None
     except ValueError as error:

@@ -160,7 +160,7 @@ def to_line(number: int, row: Row, layout: Layout) -> Line:
     given = _system(row, layout)
     unread: tuple[str, ...] = ()
     history: tuple[Mapping[str, str], ...] = ()
-    if layout.has_turns or layout.history or _is_chat(row.get(layout.response)):
+    if layout.has_turns or layout.history or _has_chat(row, layout):
         turns = _turns(row, layout)
         check_order(turns, layout.response)
         check_weights(turns)
@@ -201,6 +201,11 @@ def _prompt(row: Row, layout: Layout) -> str:
         return text_of(row, first)
     more = [key for key in others if row.get(key) is not None and not is_unseen(row[key])]
     return JOINT.join(text_of(row, key) for key in (first, *more))
+
+
+def _has_chat(row: Row, layout: Layout) -> bool:
+    """Whether prompt or response is a list of turns."""
+    return any(_is_chat(row.get(key)) for key in (*layout.prompt[:1], layout.response))
 
 
 def _is_chat(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -172,17 +173,22 @@ def check_order(turns: Sequence[Turn], key: str) -> None:
     talk = roles[1:] if roles[:1] == [SYSTEM] else roles
     if talk == [USER, ASSISTANT] * (len(talk) // 2) and talk:
         return
-    told = f"{shown(key)} has the roles {listed(roles)}"
     if not talk or talk[-1] != ASSISTANT:
         raise ValueError(
             f"{shown(key)} ends with the role {shown(roles[-1])}; the last turn must be the "
             "assistant's, which is learned: remove what follows it, or the line"
         )
     if SYSTEM in talk:
-        raise ValueError(f"{told}; write one system text, as the first turn")
+        raise ValueError(
+            f"{shown(key)} has a system turn after the first turn; write one system text, as the "
+            "first turn"
+        )
     if talk[0] != USER:
-        raise ValueError(f"{told}; the assistant cannot begin: remove its first turn, or the line")
-    raise ValueError(f"{told}; user and assistant must take turns: join turns of one role")
+        raise ValueError(
+            f"{shown(key)} begins with the assistant; remove its first turn, or the line"
+        )
+    twice = next(one for one, other in itertools.pairwise(talk) if one == other)
+    raise ValueError(f"{shown(key)} has two turns of the {twice} in a row; join them into one")
 
 
 def check_weights(turns: Sequence[Turn]) -> None:

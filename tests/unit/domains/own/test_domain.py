@@ -108,7 +108,7 @@ AT_LEAST_THREE = "at least 3 are needed: one to train on and two to test on, as 
         ),
         (
             {"messages": TWO_TURNS[1:2]},
-            "line 5: 'messages' has the roles 'assistant'; the assistant cannot begin: remove",
+            "line 5: 'messages' begins with the assistant; remove its first turn, or the line",
         ),
         ({"messages": []}, "line 5: 'messages' must be a list of turns"),
         ({"messages": "hi"}, "line 5: 'messages' must be a list of turns"),

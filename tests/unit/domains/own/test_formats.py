@@ -231,8 +231,8 @@ def test_rows_that_do_not_fit_the_header() -> None:
     table = read_csv('prompt,response\na,b,c\nd\n"e""f,g\nh"x,i\nj,k\n')
     assert table.rows == [(6, {"prompt": "j", "response": "k"})]
     assert [problem[:20] for _, problem in table.problems] == [
-        "3 cells, but the hea",
-        "1 cells, but the hea",
+        "more cells than the ",
+        "fewer cells than the",
         "not valid CSV: ',' e",
     ]
     table = read_csv('prompt,response\na,"b\nc,d\n')

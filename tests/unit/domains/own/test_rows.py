@@ -26,8 +26,9 @@ def test_a_response_that_is_not_to_be_learned_is_refused(key: str, zero: Any) ->
 
 @pytest.mark.parametrize("weight", [0.5, 2, "2", "often", [1]])
 def test_other_weights_are_refused(weight: Any) -> None:
-    assert "is not supported: only the last response is learned, with weight 1" in problem_of(
-        with_answer(weight=weight)
+    assert (
+        "'weight' must be 1 on the last response: only the last response is learned, with weight 1"
+        in problem_of(with_answer(weight=weight))
     )
 
 
@@ -44,7 +45,7 @@ def test_weights_that_are_used_are_accepted() -> None:
         assert parse(with_answer(weight=weight)).unread == ()
     turns = chat()["messages"]
     assert parse({"messages": [turns[0] | {"weight": 0}, turns[1] | {"weight": 1}]}).unread == ()
-    assert "'weight': 1 is not supported" in problem_of(
+    assert "'weight' must be 0 here: " in problem_of(
         {"messages": [turns[0] | {"weight": 1}, turns[1]]}
     )
 

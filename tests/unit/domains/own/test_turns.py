@@ -70,13 +70,13 @@ def test_the_last_response_is_learned_and_the_turns_before_it_are_its_history() 
         ("uau", "'messages' ends with the role 'user'; the last turn must be the assistant's, whi"),
         ("uas", "'messages' ends with the role 'system'; the last turn must be the assistant's, w"),
         ("s", "'messages' ends with the role 'system'"),
-        ("a", "'messages' has the roles 'assistant'; the assistant cannot begin: remove its first"),
-        ("sa", "'messages' has the roles 'system', 'assistant'; the assistant cannot begin"),
-        ("aua", "'messages' has the roles 'assistant', 'user', 'assistant'; the assistant cannot"),
-        ("uua", "'messages' has the roles 'user', 'user', 'assistant'; user and assistant must ta"),
-        ("uaa", "'messages' has the roles 'user', 'assistant', 'assistant'; user and assistant mu"),
-        ("usa", "'messages' has the roles 'user', 'system', 'assistant'; write one system text, a"),
-        ("ssua", "'messages' has the roles 'system', 'system', 'user', 'assistant'; write one sys"),
+        ("a", "'messages' begins with the assistant; remove its first turn, or the line"),
+        ("sa", "'messages' begins with the assistant"),
+        ("aua", "'messages' begins with the assistant"),
+        ("uua", "'messages' has two turns of the user in a row; join them into one"),
+        ("uaa", "'messages' has two turns of the assistant in a row; join them into one"),
+        ("usa", "'messages' has a system turn after the first turn; write one system text, as t"),
+        ("ssua", "'messages' has a system turn after the first turn"),
     ],
 )
 def test_an_order_of_turns_that_cannot_be_used(roles: str, problem: str) -> None:
@@ -139,6 +139,6 @@ def test_only_the_last_response_has_a_weight() -> None:
     """Elsewhere the earlier response would be learned, too."""
     messages = turns("uaua")["messages"]
     messages[1]["weight"] = 1
-    assert problem_of({"messages": messages}).startswith("'weight': 1 is not supported: only the l")
+    assert problem_of({"messages": messages}).startswith("'weight' must be 0 here: the last res")
     messages[1]["weight"] = 0
     assert parse({"messages": messages}).response == "a3"
