@@ -26,10 +26,7 @@ def test_a_response_that_is_not_to_be_learned_is_refused(key: str, zero: Any) ->
 
 @pytest.mark.parametrize("weight", [0.5, 2, "2", "often", [1]])
 def test_other_weights_are_refused(weight: Any) -> None:
-    assert (
-        "'weight' must be 1 on the last response: only the last response is learned, with weight 1"
-        in problem_of(with_answer(weight=weight))
-    )
+    assert problem_of(with_answer(weight=weight)).startswith("'weight' must be 1 here: the last")
 
 
 def test_weights_and_marks_of_a_table_are_texts() -> None:
