@@ -36,8 +36,9 @@ _NO = _NOTHING | {"0", "0.0", "false", "no"}
 
 @functools.lru_cache(maxsize=4096)
 def name_of(key: str) -> str:
-    """A key without letter case, spaces around it and invisible characters."""
-    return normalize(key)
+    """A key without letter case, and blanks or a byte order mark around it."""
+    bare = key.strip(" \ufeff")
+    return normalize(bare) if bare.isprintable() else key
 
 
 def refuse_misspelled(data: Mapping[str, Any], known: Iterable[str]) -> None:

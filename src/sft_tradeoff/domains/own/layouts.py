@@ -134,10 +134,11 @@ def recognize(keys: Iterable[str]) -> Layout | None:
         raise ValueError(_ask(f"could be read as {listed(readings)}", keys))
     if len(turns) == 1:
         if others := [names[name] for name in ("response", "completion") if name in names]:
-            columns = f"prompt={turns[0]} response={others[0]}"
+            key, other = names[turns[0]], others[0]
+            columns = f"prompt={shlex.quote(key)} response={shlex.quote(other)}"
             raise ValueError(
-                f"{listed(others)} may be the response to {shown(turns[0])}, or its last turn; say "
-                f'which with DATA_COLUMNS="{columns}" or DATA_COLUMNS="messages={turns[0]}"'
+                f"{shown(other)} may be the response to {shown(key)}, or its last turn; say which "
+                f'with DATA_COLUMNS="{columns}" or DATA_COLUMNS="messages={shlex.quote(key)}"'
             )
         asked = ("prompt",) if "prompt" in names else ()
         name = "UltraChat" if asked else _TURNS_NAMES.get(turns[0], "ShareGPT")

@@ -82,6 +82,8 @@ def test_letter_case_and_spaces_of_keys_do_not_matter(key: str) -> None:
     assert line.unread == ()
     for name, value in (("Weight", 0), ("Tools", ["x"]), ("Skip", 1)):
         assert problem_of({key: "q", "response": "r", name: value}).startswith(f"{name!r}")
+    strange = problem_of({"p\x1brompt": "q", "prompt\n": "q", "response": "r"})
+    assert "the keys are 'p\\x1brompt', 'prompt\\n', 'response': no layout is" in strange
     problem = problem_of({**PLAIN, key: "q"})
     assert problem == f"the keys 'prompt', {key!r} differ only in case; remove one"
 
