@@ -114,7 +114,7 @@ def test_columns_are_an_option_of_their_own(tmp_path: Path) -> None:
     """Read in another way, the same file is another study."""
     rows = [{"a": f"Question {i}?", "b": f"Reply {i}", "c": f"Other {i}"} for i in range(10)]
     data = write(tmp_path / "d.jsonl", rows)
-    assert 'say which they are with DATA_COLUMNS="prompt=... response=..."' in problems_of(data)
+    assert 'name them with DATA_COLUMNS="prompt=... response=..."' in problems_of(data)
     one, other = (own_study(data, MODEL, columns=f"prompt=a response={key}") for key in ("b", "c"))
     assert one["study"] != other["study"]
     assert one["domains"][0]["columns"] == {"prompt": "a", "response": "b"}

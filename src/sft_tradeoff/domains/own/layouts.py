@@ -137,7 +137,7 @@ def recognize(keys: Iterable[str]) -> Layout | None:
             key, other = names[turns[0]], others[0]
             columns = f"prompt={shlex.quote(key)} response={shlex.quote(other)}"
             raise ValueError(
-                f"{shown(other)} may be the response to {shown(key)}, or its last turn; say which "
+                f"{shown(other)} may be the response to {shown(key)}, or its last turn; choose "
                 f'with DATA_COLUMNS="{columns}" or DATA_COLUMNS="messages={shlex.quote(key)}"'
             )
         asked = ("prompt",) if "prompt" in names else ()
@@ -212,7 +212,7 @@ def named_layout(columns: Mapping[Column, str], keys: Iterable[str]) -> Layout:
 
 
 def _ask(what: str, keys: Iterable[str]) -> str:
-    return f"{what} (keys: {listed(keys)}); say which with {example_of(keys)}"
+    return f"{what} (keys: {listed(keys)}); choose with {example_of(keys)}"
 
 
 def example_of(keys: Iterable[str]) -> str:
@@ -244,6 +244,6 @@ def no_layout(rows: Sequence[Mapping[str, Any]]) -> str:
         )
     return (
         f"the keys are {listed(keys)}: no layout is known in which these are prompt and response; "
-        f"say which they are with {example_of(keys)}, or write 'prompt' and 'response', or the "
+        f"name them with {example_of(keys)}, or write 'prompt' and 'response', or the "
         "turns of a conversation as 'messages'"
     )
