@@ -35,8 +35,8 @@ cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300
 	@set -f; sft-tradeoff cost --study="config/studies/$$STUDY.yaml" $$COST
 
 # NAME counts only on the command line: some systems set it in the environment.
-own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, NUMERIC_TOLERANCE=, TOLERANCE=, SMALLEST_GAIN=, CHAT_TEMPLATE_ARGS=)
-	@sft-tradeoff own --data="$$DATA" --model="$$MODEL" --name=$(if $(filter override,$(origin NAME)),"$$NAME") --metric="$$METRIC" --numeric-tolerance="$$NUMERIC_TOLERANCE" --tolerance="$$TOLERANCE" --smallest-gain="$$SMALLEST_GAIN" --chat-template-args="$$CHAT_TEMPLATE_ARGS" --cores="$$CORES"
+own: setup  ## Your DATA=file or folder and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, DATA_COLUMNS=, NUMERIC_TOLERANCE=, TOLERANCE=, SMALLEST_GAIN=, CHAT_TEMPLATE_ARGS=)
+	@sft-tradeoff own --data="$$DATA" --model="$$MODEL" --name=$(if $(filter override,$(origin NAME)),"$$NAME") --metric="$$METRIC" --data-columns="$$DATA_COLUMNS" --numeric-tolerance="$$NUMERIC_TOLERANCE" --tolerance="$$TOLERANCE" --smallest-gain="$$SMALLEST_GAIN" --chat-template-args="$$CHAT_TEMPLATE_ARGS" --cores="$$CORES"
 
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
 	@sft-tradeoff partial "$$STUDY"

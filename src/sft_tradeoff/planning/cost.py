@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.assets.fetch import cache_dir
+from sft_tradeoff.domains.own.read import read_file
+from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
@@ -117,11 +119,24 @@ def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float,
         tokens = TokenizedData.load(data)
         response = tokens.response_mask.sum() / len(tokens.lengths)
         return float(tokens.lengths.mean() - response), float(response)
-    if domain.data_file and (lines := Path(domain.data_file).read_bytes().splitlines()):
-        mean = min(sum(map(len, lines)) / len(lines) / 4, longest)
-        return mean / 2, mean / 2
+    if isinstance(domain, OwnSpec):
+        return _own_tokens(domain, longest)
     prompt, response = domain.example_tokens.get(domain.variant, (longest / 4, longest / 4))
     return min(prompt, longest), min(response, longest - min(prompt, longest))
+
+
+def _own_tokens(domain: OwnSpec, longest: int) -> tuple[float, float]:
+    """Mean tokens of the user's prompts and responses, at four bytes per token."""
+    try:
+        lines = read_file(Path(domain.path), domain.columns).lines
+    except ValueError as error:
+        raise CostError(str(error)) from None
+    texts = [("".join(line.texts), line.response) for line in lines]
+    whole, response = (
+        min(sum(len(text[i].encode()) for text in texts) / max(len(texts), 1) / 4, longest)
+        for i in (0, 1)
+    )
+    return max(whole - response, 0.0), response
 
 
 def training_tokens(study: Study, run: RunConfig) -> float:

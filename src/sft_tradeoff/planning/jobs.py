@@ -17,9 +17,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from sft_tradeoff.assets.spec import Asset, LocalAsset
+from sft_tradeoff.domains.own.files import digest_of
 from sft_tradeoff.domains.registry import SPECS
 from sft_tradeoff.system.code import code_digest, imported
-from sft_tradeoff.system.files import sha256_of
 
 # The memory of a job is measured for a model of this size.
 SMALL_MODEL = 135_000_000  # parameters
@@ -64,11 +64,11 @@ def memory_mb(
 
 
 def own_data_digest(path: str | None) -> str:
-    """Return the SHA-256 of the user's own file, or nothing where there is none.
+    """Return the SHA-256 of the user's own file or folder, or nothing where there is none.
 
     File times cannot replace it: the file may be older than results from an earlier one.
     """
-    return sha256_of(path) if path and os.path.isfile(path) else ""
+    return digest_of(Path(path)) if path and os.path.exists(path) else ""
 
 
 def local_files(asset: Asset) -> list[str] | str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import logging
 import re
 import sys
@@ -17,7 +18,8 @@ from typing import Any, TypeVar
 
 from sft_tradeoff.analysis.comparison import parse_smallest_gain
 from sft_tradeoff.analysis.tolerance import parse_tolerance
-from sft_tradeoff.domains.own.lines import shown
+from sft_tradeoff.domains.own.files import digest_of
+from sft_tradeoff.domains.own.spec import parse_columns
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own_data import check_data
 from sft_tradeoff.planning.own_model import find_model, fit_window, template_variables
@@ -29,8 +31,8 @@ from sft_tradeoff.study.config import STUDIES, parse_study
 from sft_tradeoff.study.names import HASH_DIGITS
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
-from sft_tradeoff.system.files import sha256_of
 from sft_tradeoff.system.strict import LONGEST_NAME, NAME_PATTERN
+from sft_tradeoff.system.text import shown
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,12 @@ def own_study(
     smallest_gain: str = "",
     chat_template_args: str = "",
     numeric_tolerance: str = "",
+    columns: str = "",
 ) -> dict[str, Any]:
     """Return the content of the study file for data and a model.
 
     Args:
-        data: JSONL file of the user.
+        data: File or folder of the user.
         model: Name in the catalogue, a folder of safetensors, or a GGUF file.
         metric: How answers are graded; default: the template's.
         name: Name of the study; default: from the data's name and a hash.
@@ -59,6 +62,7 @@ def own_study(
         smallest_gain: Likewise.
         chat_template_args: Variables of the model's chat template: ``name=value, ...`` or JSON.
         numeric_tolerance: Relative tolerance of the metric ``numeric``; default: the template's.
+        columns: What is read as what: ``prompt=key response=key ...``; default: the template's.
 
     Raises:
         UserError: Listing every problem of data, model and options.
@@ -67,6 +71,8 @@ def own_study(
     settings = template["domains"][0] | ({"metric": metric} if metric else {})
     problems: list[str] = []
     _attempt(problems, lambda: settings.update(_numeric_tolerance(numeric_tolerance)))
+    if columns:
+        _attempt(problems, lambda: settings.update(columns=parse_columns(columns)))
     domain = _attempt(problems, lambda: check_data(data, settings))
     theta_0 = _attempt(problems, lambda: find_model(model, template_variables(chat_template_args)))
     _attempt(problems, lambda: parse_tolerance(tolerance))
@@ -74,8 +80,9 @@ def own_study(
     _attempt(problems, lambda: _check_name(name))
     if domain is None or theta_0 is None or problems:
         raise UserError("\n".join(problems))
-    parts = [sha256_of(data), theta_0.identity, domain["metric"]]
+    parts = [digest_of(data), theta_0.identity, domain["metric"]]
     parts += [str(domain["tolerance"])] if domain.get("tolerance") else []
+    parts += [json.dumps(domain["columns"], sort_keys=True)] if domain.get("columns") else []
     fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:HASH_DIGITS]
     study = template | {
         "study": name or f"{domain['label']}-{fingerprint}",
@@ -84,8 +91,8 @@ def own_study(
         "domains": [domain],
     }
     study |= {key: template.get(key, {}) | value for key, value in theta_0.entries.items()}
-    study = fit_window(study, theta_0.window)
     source = own_file.TEMPLATE  # what can still be wrong stands there
+    study = fit_window(study, theta_0.window, source)
     filled = parse_study(study | {"study": source.stem}, str(source))
     check_files(filled, str(source), BENCHMARKS)
     return study
@@ -122,7 +129,7 @@ def _check_name(name: str | None) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff own``; an empty value counts as not given."""
-    parser.add_argument("--data", required=True, help="JSONL file")
+    parser.add_argument("--data", required=True, help="data file, or folder of data files")
     parser.add_argument(
         "--model",
         default="",
@@ -132,6 +139,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric",
         default="",
         help="exact_match, numeric or choice; default: the template's",
+    )
+    parser.add_argument(
+        "--data-columns",
+        default="",
+        help="what is read as what, if it cannot be told: prompt=question response=answer",
     )
     parser.add_argument(
         "--numeric-tolerance", default="", help="relative error that metric numeric accepts"
@@ -156,7 +168,7 @@ def main(args: argparse.Namespace) -> None:
     with run_main("own"):
         require_project_folder()
         if not args.data:
-            raise UserError("DATA is missing; run make own DATA=file.jsonl")
+            raise UserError("DATA is missing; run make own DATA=<file or folder>")
         study = own_study(
             Path(args.data).expanduser(),
             args.model or DEFAULT_MODEL,
@@ -166,6 +178,7 @@ def main(args: argparse.Namespace) -> None:
             smallest_gain=args.smallest_gain,
             chat_template_args=args.chat_template_args,
             numeric_tolerance=args.numeric_tolerance,
+            columns=args.data_columns,
         )
         study_file, name = own_file.write_study(study, STUDIES), study["study"]
         if args.write_only:

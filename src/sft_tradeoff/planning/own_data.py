@@ -46,8 +46,7 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
         )
     label = f"own-{slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
-    _spec(entry)
-    content = read_file(data)
+    content = read_file(data, _spec(entry).columns)
     lines = content.lines
     marked = Counter(line.split for line in lines if line.split is not None)
     # Splits that the file marks are truncated to these sizes; otherwise the test gets the minimum.

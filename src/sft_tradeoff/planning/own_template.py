@@ -17,6 +17,7 @@ import yaml
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.models.folder import weight_files
+from sft_tradeoff.planning.jobs import own_data_digest
 from sft_tradeoff.planning.own_model import check_models, full_windows
 from sft_tradeoff.planning.own_tokens import check_tokens
 from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
@@ -97,7 +98,7 @@ def _same_question(kept: Study, asked: Study) -> bool:
     """
 
     def content(study: Study) -> tuple[object, ...]:
-        data = [_digest(Path(d.path)) for d in study.domains if isinstance(d, OwnSpec)]
+        data = [own_data_digest(d.path) for d in study.domains if isinstance(d, OwnSpec)]
         models: list[object] = []
         for name in study.models:
             asset = study.assets.get(str(study.model_catalogue[name].asset))
@@ -110,7 +111,7 @@ def _same_question(kept: Study, asked: Study) -> bool:
         return data, models
 
     rules = [
-        [(d.metric, d.tolerance) for d in study.domains if isinstance(d, OwnSpec)]
+        [(d.metric, d.tolerance, d.columns) for d in study.domains if isinstance(d, OwnSpec)]
         for study in (kept, asked)
     ]
     graded_alike = kept.description == asked.description or rules[0] == rules[1]

@@ -143,10 +143,10 @@ def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark
                 "whole suite, whose scores would be mixed up with the domain's; give it another "
                 "label"
             )
-        if domain.data_file is not None and not os.path.isfile(domain.data_file):
+        if domain.data_file is not None and not os.path.exists(domain.data_file):
             raise ConfigError(
-                f"{source}: domains.{i}.path: {shown(domain.data_file)} is not a file; correct the "
-                "path (relative to the folder where the command runs)"
+                f"{source}: domains.{i}.path: {shown(domain.data_file)} does not exist; correct "
+                "the path (relative to the folder where the command runs)"
             )
 
 
@@ -172,8 +172,8 @@ def check_assets(study: Study, source: str) -> None:
         asset = study.assets.get(name)
         if isinstance(asset, LocalAsset) and not os.path.exists(os.path.expanduser(asset.path)):
             raise ConfigError(
-                f"{source}: assets.{name}.path: {shown(asset.path)} does not exist; correct the "
-                "path (relative to the folder where the command runs)"
+                f"{source}: assets.{name}.path: {shown(asset.path)} does not exist; correct "
+                "the path (relative to the folder where the command runs)"
             )
 
 

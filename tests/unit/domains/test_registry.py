@@ -58,7 +58,7 @@ def test_options_are_those_of_the_domain_alone():
     shared = set(DomainSpec.model_fields)
     own = {name: set(spec.model_fields) - shared for name, spec in SPECS.items()}
     assert own["medcalc"] == {"calculators"}
-    assert own["own"] == {"path", "metric", "tolerance"}
+    assert own["own"] == {"path", "columns", "metric", "tolerance"}
     assert own["esci"] == own["math"] == set()
 
 

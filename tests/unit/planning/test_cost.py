@@ -145,14 +145,17 @@ def test_tokens_of_the_data_count_where_there_are_some(tmp_path, monkeypatch):
 
 
 def test_own_data_count_by_their_bytes(tmp_path):
-    """Lines of 40 and 80 bytes: 15 tokens on average at 4 bytes each, at most max_length."""
-    path = tmp_path / "mine.jsonl"
-    path.write_text("x" * 40 + "\n" + "x" * 80 + "\n")
+    """Prompts of 20 and 40 bytes, responses of 16: 7.5 and 4 tokens, at most max_length."""
+    path = tmp_path / "mine.csv"
+    path.write_text(f"prompt,response\n{'é' * 10},{'x' * 16}\n{'x' * 40},{'x' * 16}\n")
     domains = [{"name": "own", "path": str(path)}]
     study = study_of(domains=domains)
-    assert cost.example_tokens(study, "tiny", study.domains[0]) == (7.5, 7.5)
+    assert cost.example_tokens(study, "tiny", study.domains[0]) == (7.5, 4)
     short = study_of(domains=domains, training={"max_length": 8})
     assert cost.example_tokens(short, "tiny", short.domains[0]) == (4, 4)
+    path.write_text("prompt\n")
+    with pytest.raises(CostError, match="cannot be used"):
+        cost.example_tokens(study, "tiny", study.domains[0])
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,39 @@ def test_a_numeric_tolerance_is_an_option_of_its_own(tmp_path: Path) -> None:
     assert text.startswith("numeric tolerance: '0,01' is not a number; give the relative error")
 
 
+def test_columns_are_an_option_of_their_own(tmp_path: Path) -> None:
+    """Read in another way, the same file is another study."""
+    rows = [{"a": f"Question {i}?", "b": f"Reply {i}", "c": f"Other {i}"} for i in range(10)]
+    data = write(tmp_path / "d.jsonl", rows)
+    assert 'name them with DATA_COLUMNS="prompt=... response=..."' in problems_of(data)
+    one, other = (own_study(data, MODEL, columns=f"prompt=a response={key}") for key in ("b", "c"))
+    assert one["study"] != other["study"]
+    assert one["domains"][0]["columns"] == {"prompt": "a", "response": "b"}
+    path = write_study(one, tmp_path / "studies")
+    assert load_study(path).domains[0].columns == {"prompt": "a", "response": "b"}
+    assert "    columns: {prompt: a, response: b}  # DATA_COLUMNS=: " in path.read_text()
+    named = one | {"study": other["study"]}
+    write_study(other, tmp_path / "studies")
+    with pytest.raises(UserError, match="is taken"):
+        write_study(named, tmp_path / "studies")
+    text = problems_of(data, columns="promt=a", model="none", metric="numeric")
+    assert text.startswith("data columns: 'promt=a' cannot be read; write name=key")
+    assert "'columns' names prompt: it must name" in problems_of(data, columns="prompt=a")
+
+
+def test_a_folder_of_splits_is_data_too(tmp_path: Path) -> None:
+    write(tmp_path / "my data/train.jsonl", questions(20))
+    write(tmp_path / "my data/test.jsonl", [{"prompt": f"T{i}", "response": "r"} for i in range(3)])
+    study = own_study(tmp_path / "my data", MODEL)
+    assert re.fullmatch(r"own-my-data-[0-9a-f]{8}", study["study"])
+    path = write_study(study, tmp_path / "studies")
+    splits = own_data.generate(load_study(path).domains[0])
+    assert [len(split) for split in splits.values()] == [20, 0, 3]
+    assert write_study(study, tmp_path / "studies") == path
+    write(tmp_path / "my data/train.jsonl", questions(21))
+    assert own_study(tmp_path / "my data", MODEL)["study"] != study["study"]
+
+
 @pytest.mark.parametrize(("n", "n_test"), [(10, 2), (14, 2), (15, 3), (500, 100), (1000, 100)])
 def test_a_fifth_is_kept_for_the_test_up_to_a_limit(tmp_path: Path, n: int, n_test: int) -> None:
     data = write(tmp_path / "d.jsonl", questions(n))
@@ -338,7 +371,7 @@ def test_values_that_need_care_in_yaml(tmp_path: Path) -> None:
     study = own_study(write(odd, questions(10)), MODEL)
     path = write_study(study, tmp_path)
     assert yaml.safe_load(path.read_text()) == study
-    assert "# DATA=: one JSON object" in path.read_text()
+    assert "# DATA=: a file or folder" in path.read_text()
 
 
 @pytest.mark.parametrize("models", ["[quick,\n  mine]", "\n  - quick", "[quick]"])
@@ -547,4 +580,4 @@ def test_data_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main(["own", "--data="])
     assert stopped.value.code == 1
-    assert "DATA is missing; run make own DATA=file.jsonl" in capsys.readouterr().err
+    assert "DATA is missing; run make own DATA=<file or folder>" in capsys.readouterr().err

@@ -209,7 +209,7 @@ def test_an_unknown_study_ends_with_the_nearest_name(stage, capsys):
 def test_files_and_tokens_are_checked_before_any_job():
     own = {"name": "own", "path": "x" * 300}
     for changes, words in [
-        ({"domains": [own]}, r"domains\.0\.path: 'xxx.* is not a file; correct the path"),
+        ({"domains": [own]}, r"domains\.0\.path: 'xxx.* does not exist; correct the path"),
         (
             {"domains": [{"name": "esci", "max_new_tokens": 1024}]},
             r"domains\.0\.max_new_tokens: 1024 leaves no tokens for a prompt within evaluation",

@@ -1,1 +1,1 @@
-"""The user's own data, from one JSONL file."""
+"""The user's own data, from a file or folder."""

@@ -1,10 +1,10 @@
-"""The user's own domain: one JSON object per line, with a prompt and a response or a chat.
+"""The user's own domain: a file or folder in any of the usual formats and layouts.
 
-Keys of a line: ``prompt`` and ``response``, or ``messages`` (an optional system turn, one user
-turn, the assistant's turn); optionally ``system``, ``answer`` (the gold answer; default: the
-response) and ``split`` (on all lines or on none). Keys that would change what is learned are
-refused, others are counted in the log. All problems of the file are reported together, by line; a
-file in another format is one problem, with a command that converts it.
+:mod:`~sft_tradeoff.domains.own.files` finds the files, :mod:`~sft_tradeoff.domains.own.formats`
+reads their rows, :mod:`~sft_tradeoff.domains.own.layouts` recognizes what their keys mean, and
+:mod:`~sft_tradeoff.domains.own.rows` turns each into a line: prompt, response, gold answer, and
+optionally system text, earlier turns and split. Keys that would change what is learned are refused,
+others are counted in the log. All problems are reported together, each once with its lines.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def generate(spec: OwnSpec) -> dict[str, list[Example]]:
     Raises:
         ValueError: With all problems of the file, or the size to lower.
     """
-    data = read_file(Path(spec.path))
+    data = read_file(Path(spec.path), spec.columns)
     meta = check(data, spec)
     return divide(data, spec, meta)
 

@@ -1,28 +1,35 @@
-"""Read the user's file: its usable lines, and the problems of the others.
+"""Read the user's data: its usable lines, and the problems of the others.
 
-The file is parsed once; what `make own` asks of it (sizes, splits, remarks) works on the result.
+The data is read once; what `make own` asks of it (sizes, splits, remarks) works on the result.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sft_tradeoff.domains.own.kinds import other_kind
-from sft_tradeoff.domains.own.lines import Line, parse_line
+from sft_tradeoff.domains.own.files import data_files, state
+from sft_tradeoff.domains.own.formats import read_table
+from sft_tradeoff.domains.own.json_rows import Table
+from sft_tradeoff.domains.own.lines import Line
+from sft_tradeoff.domains.own.problems import group_by_problem
+from sft_tradeoff.domains.own.rows import read_rows
+from sft_tradeoff.domains.own.spec import Column
 from sft_tradeoff.system.text import listing
 
+logger = logging.getLogger(__name__)
 MAX_LISTED = 20
 
 
 @dataclass(frozen=True, eq=False)
 class OwnData:
-    """A file of the user.
+    """The data of the user.
 
     Args:
-        path: The file.
+        path: The file or folder.
         lines: All usable lines, in the file's order.
         problems: What is wrong with the others.
         noun: What the lines are: ``line``, ``row`` (of a table) or ``item`` (of a list).
@@ -34,43 +41,58 @@ class OwnData:
     noun: str = "line"
 
 
-def read_file(path: Path) -> OwnData:
-    """Read a file, or return what was read from it before, unless it has changed since.
+def read_file(path: Path, columns: Mapping[Column, str] | None = None) -> OwnData:
+    """Read data, or return what was read before, unless it has changed since.
+
+    Args:
+        path: A file, or a folder of files.
+        columns: What is read -> key; empty: recognized from the keys.
 
     Raises:
-        ValueError: If it cannot be read, or is not a JSONL file.
+        ValueError: If it cannot be read, or has no rows of a known layout.
     """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    return _read(path, state.st_mtime_ns, state.st_size)
+    return _read(path, state(path), tuple(sorted((columns or {}).items())))
 
 
 @functools.lru_cache(maxsize=1)
-def _read(path: Path, time: int, size: int) -> OwnData:
-    """Read a file; the time of its last change in nanoseconds and its size in bytes are keys."""
+def _read(
+    path: Path, files: tuple[tuple[str, int, int], ...], columns: tuple[tuple[Column, str], ...]
+) -> OwnData:
+    """Read data; path, time and size of its files are keys."""
     try:
-        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        table = _table(path)
+        lines, problems, told = read_rows(table, dict(columns))
     except OSError as error:
-        raise _unreadable(path, error) from None
-    if kind := other_kind(path, raw):
-        raise ValueError(report(path, [kind]))
-    lines, problems = [], []
-    for number, content in enumerate(raw.split(b"\n"), start=1):
-        if content.strip():
-            try:
-                lines.append(parse_line(number, content))
-            except ValueError as error:
-                problems.append(f"line {number}: {error}")
-    return OwnData(path, tuple(lines), tuple(problems))
+        raise ValueError(
+            f"path: cannot read {str(path)!r}: {error.strerror}; give a file that can be read"
+        ) from None
+    except MemoryError:
+        raise ValueError(f"path: {str(path)!r} is too large for this machine's memory") from None
+    except ValueError as error:
+        raise ValueError(report(path, [str(error)])) from None
+    for what in told:
+        logger.info("%s: %s", path, what)
+    return OwnData(path, tuple(lines), tuple(group_by_problem(problems, table.noun)), table.noun)
 
 
-def _unreadable(path: Path, error: OSError) -> ValueError:
-    return ValueError(
-        f"path: cannot read {str(path)!r}: {error.strerror}; give a JSONL file, with "
-        "one JSON object per line"
-    )
+def _table(path: Path) -> Table:
+    """The rows of all files of a path, numbered through."""
+    files = data_files(path)
+    if not path.is_dir():
+        return read_table(path)
+    whole = Table("row")
+    for file, split in files:
+        try:
+            table = read_table(file)
+        except ValueError as error:
+            raise ValueError(f"{file.relative_to(path)}: {error}") from None
+        begin = len(whole.rows) + len(whole.problems)
+        for _, row in table.rows:
+            whole.rows.append((0, {"split": split, **row} if split else row))
+        name = file.relative_to(path)
+        whole.problems += [(begin + n, f"{name}: {what}") for n, what in table.problems]
+    whole.rows = [(n, row) for n, (_, row) in enumerate(whole.rows, start=1)]
+    return whole
 
 
 def report(path: Path, problems: Sequence[str]) -> str:

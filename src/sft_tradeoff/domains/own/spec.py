@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,16 +12,43 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.system.text import shown
 
 Metric = Literal["exact_match", "numeric", "choice"]
+Column = Literal["prompt", "response", "messages", "system", "history", "answer", "split"]
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Read ``prompt=question response="my answer"``: what is read -> key of the file.
+
+    Raises:
+        ValueError: If it is not of this form, or names something else.
+    """
+    try:
+        pairs = [word.partition("=") for word in shlex.split(text)]
+    except ValueError:
+        pairs = [("", "", "")]
+    columns = {name: key for name, _, key in pairs}
+    if any(name not in get_args(Column) or not key for name, _, key in pairs):
+        names = ", ".join(get_args(Column))
+        raise ValueError(
+            f"data columns: {text!r} cannot be read; write name=key, separated by blanks, with "
+            f"names among {names} (prompt=question response=answer)"
+        )
+    if len(columns) < len(pairs):
+        raise ValueError(f"data columns: {text!r} names something twice; name each once")
+    return columns
 
 
 class OwnSpec(DomainSpec):
-    """The user's own JSONL file."""
+    """The user's own data."""
 
     implementation = "own.domain"
 
     name: Literal["own"]
     variant: Literal["response"] = Field("response", description="can be omitted")
-    path: str = Field(description="the data file")
+    path: str = Field(description="the data file, or a folder of data files")
+    columns: dict[Column, str] = Field(
+        default_factory=dict,
+        description="what is read as prompt, response, ...: keys of the file; empty: recognized",
+    )
     metric: Metric = Field("exact_match", description="how answers are graded")
     tolerance: float = Field(
         0.0,
@@ -42,6 +70,21 @@ class OwnSpec(DomainSpec):
             raise ValueError(
                 f"'tolerance' belongs to metric 'numeric', not {self.metric!r}; remove it, or set "
                 "'metric: numeric'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _complete_columns(self) -> OwnSpec:
+        given = self.columns.keys()
+        if given and not ("messages" in given or {"prompt", "response"} <= given):
+            raise ValueError(
+                f"'columns' names {', '.join(given)}: it must name 'messages', or 'prompt' and "
+                "'response'; add what is missing"
+            )
+        if {"messages", "response"} <= given:
+            raise ValueError(
+                "'columns' names 'messages' and 'response'; remove one: messages end with the "
+                "response"
             )
         return self
 
