@@ -47,6 +47,9 @@ else:
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
+            # Named, so that a damaged file which was deleted is made again.
+            tradeoff=rules.aggregate.output,
+            runs=RUN_FILES,
 
     rule trained:
         input:

@@ -55,6 +55,12 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     assert jobs["train"] == "11", "a new seed must train"
     assert jobs["merge"] == "2" and "reference" not in jobs
 
+    (results / "runs" / RUNS["psft"] / "items.parquet").unlink()
+    done = snakemake(*smoke, "-n", cache=cache, cwd=checkout)
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    made_again = {name: jobs.get(name) for name in ("train", "evaluate", "aggregate", "tables")}
+    assert set(made_again.values()) == {"1"}, "a damaged file that was deleted is made again"
+
 
 def check_results(results):
     scores = pd.read_csv(results / "scores.csv")
