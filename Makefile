@@ -6,8 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
-# Recipes read variables from the environment, so that a shell never evaluates their values.
-export STUDY CORES
+# Recipes read these from the environment, as they were given: neither make nor a shell evaluates them.
+GIVEN := STUDY CORES COST REPLACE SEED DATA MODEL NAME METRIC NUMERIC_TOLERANCE TOLERANCE SMALLEST_GAIN CHAT_TEMPLATE_ARGS
+$(foreach name,$(GIVEN),$(if $(filter command,$(firstword $(origin $(name)))),$(eval override $(name) := $$(value $(name)))))
+export $(GIVEN)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce study cost own partial publish figures test test-faults test-gpu test-slurm bench lint schema lock clean
@@ -30,27 +32,26 @@ study: setup  ## Run STUDY=<name> (config/studies/<name>.yaml); continues where 
 	@sft-tradeoff study "$$STUDY" --cores="$$CORES" --tolerance="$$TOLERANCE" --smallest-gain="$$SMALLEST_GAIN"
 
 cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300": see sft-tradeoff cost --help)
-	@sft-tradeoff cost --study="config/studies/$$STUDY.yaml" $$COST
+	@set -f; sft-tradeoff cost --study="config/studies/$$STUDY.yaml" $$COST
 
 # NAME counts only on the command line: some systems set it in the environment.
 own: setup  ## Your DATA=file.jsonl and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, NUMERIC_TOLERANCE=, TOLERANCE=, SMALLEST_GAIN=, CHAT_TEMPLATE_ARGS=)
-	@sft-tradeoff own --data="$$DATA" --model="$$MODEL" --name=$(if $(filter command,$(firstword $(origin NAME))),"$$NAME") --metric="$$METRIC" --numeric-tolerance="$$NUMERIC_TOLERANCE" --tolerance="$$TOLERANCE" --smallest-gain="$$SMALLEST_GAIN" --chat-template-args="$$CHAT_TEMPLATE_ARGS" --cores="$$CORES"
+	@sft-tradeoff own --data="$$DATA" --model="$$MODEL" --name=$(if $(filter override,$(origin NAME)),"$$NAME") --metric="$$METRIC" --numeric-tolerance="$$NUMERIC_TOLERANCE" --tolerance="$$TOLERANCE" --smallest-gain="$$SMALLEST_GAIN" --chat-template-args="$$CHAT_TEMPLATE_ARGS" --cores="$$CORES"
 
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
 	@sft-tradeoff partial "$$STUDY"
 
 publish: setup  ## Freeze the finished STUDY in results/published (REPLACE=yes: over another state of it)
-	sft-tradeoff publish --study="config/studies/$$STUDY.yaml" --results="results/$$STUDY" --out="results/published/$$STUDY" $(if $(REPLACE),--replace)
+	sft-tradeoff publish --study="config/studies/$$STUDY.yaml" --results="results/$$STUDY" --out="results/published/$$STUDY" $(if $(value REPLACE),--replace)
 
-# Forced, because file times in a clone mean nothing; --nolock, so that a study may be running.
 figures: setup  ## Redraw figures and tables of all published studies (or STUDY=<name>); trains nothing
-	snakemake --snakefile workflow/published.smk --cores "$$CORES" --forceall --nolock $(if $(filter file,$(origin STUDY)),,--config "study=$$STUDY")
+	@sft-tradeoff redraw --cores="$$CORES" $(if $(filter file,$(origin STUDY)),,--study="$$STUDY")
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test-faults: setup  ## Kill processes, fill disks, damage files, many times (an hour; SEED=: repeat a report's)
-	HF_HUB_OFFLINE=1 python -m tests.faults --out results/faults.json $(if $(SEED),--seed="$$SEED")
+	HF_HUB_OFFLINE=1 python -m tests.faults --out results/faults.json $(if $(value SEED),--seed="$$SEED")
 
 test-gpu: setup  ## GPU tests
 	HF_HUB_OFFLINE=1 python -m pytest -m gpu

@@ -28,6 +28,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 for name in ("STUDY", "CORES"):  # `make test` exports them; a test that runs make chooses its own
     os.environ.pop(name, None)
 ROOT = Path(__file__).resolve().parents[1]
+ODD_NAME = 'l\'été $HOME; "a" & (b) *'
 
 
 def pytest_configure(config):
@@ -102,12 +103,12 @@ def snakemake(*arguments, cache=None, cwd=ROOT, check=True):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A copy of the files that git would clone, to run the workflow in."""
+    """A copy of the files that git would clone, in a folder that only quoting keeps whole."""
     names = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout.split("\n")  # fmt: skip
-    target = tmp_path / "checkout"
+    target = tmp_path / ODD_NAME
     for name in filter(None, names):
         if (ROOT / name).is_symlink():
             (target / name).symlink_to(os.readlink(ROOT / name))

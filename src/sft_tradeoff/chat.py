@@ -1,55 +1,57 @@
-"""What a model's chat template writes around a prompt and its answer.
+"""What a model's chat template writes around the turns of a conversation and its last answer.
 
 This is found by rendering. A conversation of unique placeholders shows what the template writes
 before, between and after the turns. Every real conversation is rendered too, and must equal that
 one except for its turns. No text is searched for an answer, and a template that drops, moves or
-rewrites a turn is an error.
+rewrites a turn is an error; only thoughts in earlier answers may be left out, as many templates do.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-import jinja2
-import jinja2.meta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sft_tradeoff.system.console import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Replaces today's date in templates, so that an example has the same tokens on any day. Llama 3.1's
-# template has the same default.
-FIXED_DATE = date(2024, 7, 26)
-_CLOCK = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
-_READS_CLOCK = re.compile(r"\bstrftime_now\b(?!\s+is\b)")
-_TAGS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")  # Transformers' extension of Jinja
-_GIVEN = frozenset({"messages", "add_generation_prompt"})
-# Placeholders of plain letters: no template trims, escapes or interprets them.
-_MARKS = {"system": "QzSystemTurnQz", "user": "QzUserTurnQz", "assistant": "QzAnswerQz"}
-_NAMES = {"system": "system turn", "user": "prompt", "assistant": "response"}
 _TRIMS: tuple[Callable[[str], str], ...] = (
     *(str, str.strip, str.lstrip, str.rstrip),
     *(lambda t: t.strip("\n"), lambda t: t.lstrip("\n"), lambda t: t.rstrip("\n")),
 )
 # Every mark contains some; in Gemma line breaks are added tokens too, but not marks.
 _PUNCTUATION = re.compile(r"[^\w\s]")
+# Thoughts, with which an earlier answer begins, up to the last mark that closes them.
+_THOUGHTS = re.compile(r"\A.*(?:</(?:\w+:)?(?:think|thought|reason)\w*>|\[/THINK\])", re.DOTALL)
+# Placeholders of letters and a number: no template trims, escapes or interprets them.
+_MARK = re.compile(r"(QzTurn\d+Qz)")
 EXCERPT = 40  # characters of a text that an error message quotes
-_FIX = (
-    "correct chat_template.jinja in the model's folder, or set 'chat_template' or "
-    "'chat_template_args' in its catalogue entry (make own: CHAT_TEMPLATE_ARGS=)"
-)
 
 
 class ChatTemplateError(UserError, ValueError):
-    """The chat template does not render a conversation as a prompt followed by its response."""
+    """The chat template does not render a conversation as its turns; the caller knows the fix."""
+
+
+class Turn(NamedTuple):
+    """One turn of a conversation.
+
+    Args:
+        name: For messages to the user: ``prompt``, ``response``, ``earlier turn 2 (assistant)``.
+        role: ``system``, ``user`` or ``assistant``.
+        content: Its text.
+    """
+
+    name: str
+    role: str
+    content: str
+
+
+_SYSTEM = Turn("system turn", "system", "")
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,11 @@ class ChatFormat:
         return text.lstrip().removeprefix(self.lead).lstrip() if self.lead else text
 
 
-@dataclass(frozen=True)
-class Turns:
+class Rendered(NamedTuple):
     """One rendered example.
 
     Args:
-        prompt: Text that the model reads before it answers.
+        prompt: Text that the model reads before it answers: all turns but the last.
         response: Text that is learned, from the header to the end of turn.
     """
 
@@ -103,50 +104,66 @@ def chat_format(tokenizer: PreTrainedTokenizerBase) -> ChatFormat:
     return _chat_format(tokenizer, str(tokenizer.chat_template))
 
 
-def render_prompt(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None = None
-) -> str:
-    """Render a user message, as the model reads it before it answers.
+def turns_of(record: Mapping[str, Any]) -> list[Turn]:
+    """The turns of an example, in order: system turn, earlier turns, prompt, response.
+
+    Args:
+        record: With ``prompt``, and as far as it has them ``response``, ``system`` and ``history``:
+            the turns before the prompt, each with ``role`` and ``content``.
+    """
+    system, response = record.get("system"), record.get("response")
+    turns = [] if system is None else [Turn("system turn", "system", system)]
+    for number, turn in enumerate(record.get("history") or (), 1):
+        turns.append(Turn(f"earlier turn {number} ({turn['role']})", turn["role"], turn["content"]))
+    turns.append(Turn("prompt", "user", record["prompt"]))
+    return turns if response is None else [*turns, Turn("response", "assistant", response)]
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, record: Mapping[str, Any]) -> str:
+    """Render the conversation of an example as the model reads it before it answers.
+
+    A system turn is put before the first user turn if the template has none.
 
     Args:
         tokenizer: With a chat template.
-        prompt: The user's message.
-        system: Text of a system turn; put before the user's message if the template has none.
+        record: See :func:`turns_of`; its response is not read.
 
     Raises:
         ChatTemplateError: If the template does not render exactly these turns.
     """
-    contents = _contents(tokenizer, prompt, system)
-    pattern, _, _ = _pattern(tokenizer, contents)
-    text = _render(tokenizer, contents, add_generation_prompt=True)
-    _compare(text, [pattern], contents)
-    return text
+    return _rendered_prompt(tokenizer, _asked(tokenizer, record))
 
 
-def render_turns(tokenizer: PreTrainedTokenizerBase, record: Mapping[str, Any]) -> Turns:
-    """Render an example: its prompt, and the text to learn.
+def render_turns(tokenizer: PreTrainedTokenizerBase, record: Mapping[str, Any]) -> Rendered:
+    """Render an example: what the model reads, and the text to learn.
 
     Args:
         tokenizer: With a chat template.
-        record: With ``prompt`` and ``response``, and ``system`` if it has a system turn.
+        record: See :func:`turns_of`.
 
     Raises:
         ChatTemplateError: If the template does not render exactly these turns.
     """
-    prompt = render_prompt(tokenizer, record["prompt"], record.get("system"))
-    contents = _contents(tokenizer, record["prompt"], record.get("system"))
-    pattern, header, tail = _pattern(tokenizer, contents)
-    contents["assistant"] = record["response"]
-    text = _render(tokenizer, contents)
-    answer = _MARKS["assistant"] + tail
-    # A response that contains thoughts does not get an empty block before it.
-    _compare(text, [pattern + header + answer, pattern + answer], contents)
+    asked = _asked(tokenizer, record)
+    prompt = _rendered_prompt(tokenizer, asked)
+    frame = _frame(tokenizer, asked)
+    response = Turn("response", "assistant", record["response"])
+    whole = _render(tokenizer, [*asked, response])
     end_text = chat_format(tokenizer).end_text
-    if not text.startswith(prompt) or not tail.startswith(end_text):
+    if not whole.startswith(prompt) or not frame.tail.startswith(end_text):
         raise ChatTemplateError(
-            f"the chat template renders this conversation differently from others; {_FIX}"
+            "the chat template renders this conversation differently from others"
         )
-    return Turns(prompt, text[len(prompt) : len(text) - len(tail)] + end_text)
+    text = whole[len(prompt) :]
+    mark = _mark(len(asked))
+    _compare(text, (frame.header, mark, frame.tail), {mark: response}, frame.header)
+    return Rendered(prompt, text[: len(text) - len(frame.tail)] + end_text)
+
+
+def markup(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what the template writes around a prompt and its answer, with a placeholder for it."""
+    _, frame = _shortest(tokenizer)
+    return "".join((*frame.prompt, frame.header, frame.tail))
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
@@ -166,7 +183,8 @@ def control_token_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]
     pattern, because Gemma 3 has 6,400 control tokens and searching for each would take most of the
     time. Cached: call it only when all tokens have been added.
     """
-    opening = _pattern(tokenizer, ["user"])[0].partition(_MARKS["user"])[0]
+    turns, frame = _shortest(tokenizer)
+    opening = frame.prompt[frame.prompt.index(_mark(len(turns) - 1)) - 1]
     added = (token.content for token in tokenizer.added_tokens_decoder.values())
     marks = (found[0] for found in _find(added, opening) if _PUNCTUATION.search(found[0]))
     return _any_of({*control_tokens(tokenizer), *marks})
@@ -179,59 +197,9 @@ def decode_answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], mark: i
     return text if behind is tokens else text.lstrip()
 
 
-def without_clock(template: str) -> str:
-    """Return the chat template with :data:`FIXED_DATE` instead of today's date.
-
-    Raises:
-        ChatTemplateError: If it reads the clock in another way.
-    """
-    fixed = _CLOCK.sub(lambda call: repr(FIXED_DATE.strftime(call[2])), template)
-    if _READS_CLOCK.search(fixed):
-        raise ChatTemplateError(
-            "the chat template reads the clock (strftime_now) in a way that a fixed date cannot "
-            "replace, so the same prompt would have other tokens tomorrow; write a date into "
-            "chat_template.jinja in the model's folder"
-        )
-    return fixed
-
-
-def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> str:
-    """Return a chat template that sets some of its variables itself.
-
-    Raises:
-        ChatTemplateError: If it does not read a variable of that name, or if the variable is one
-            that every rendering sets.
-    """
-    read = _variables(template) if variables else set()
-    for name in variables:
-        if name in _GIVEN:
-            raise ChatTemplateError(
-                f"chat_template_args: {name!r} is set for every prompt; remove it"
-            )
-        if name not in read:
-            raise ChatTemplateError(
-                f"chat_template_args: the chat template does not read the variable {name!r}; "
-                "correct its name, or remove it (under model_catalogue in the study file, or in "
-                "the catalogue; make own: CHAT_TEMPLATE_ARGS=)"
-            )
-    spelled = {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}
-    return "".join(f"{{%- set {name} = {text} %}}" for name, text in spelled.items()) + template
-
-
-def _variables(template: str) -> set[str]:
-    """Variables that a template reads without setting them."""
-    environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"])
-    try:
-        return set(
-            jinja2.meta.find_undeclared_variables(environment.parse(_TAGS.sub("", template)))
-        )
-    except jinja2.TemplateSyntaxError as error:
-        raise ChatTemplateError(f"the chat template cannot be read ({error}); {_FIX}") from error
-
-
 @lru_cache(maxsize=16)
 def _chat_format(tokenizer: PreTrainedTokenizerBase, template: str) -> ChatFormat:
-    _, header, tail = _pattern(tokenizer, ["user"])
+    _, (_, header, tail) = _shortest(tokenizer)
     added = {token.content: i for i, token in tokenizer.added_tokens_decoder.items()}
     # In some models the end of turn is an added token that is not flagged as special.
     found = _find(control_tokens(tokenizer), tail) or _find(added, tail)
@@ -256,64 +224,145 @@ def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
-def _contents(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str | None
-) -> dict[str, str]:
-    """Content by role, the system text merged into the user's if the template needs that."""
-    if system is None:
-        return {"user": prompt}
-    if _has_system(tokenizer, str(tokenizer.chat_template)):
-        return {"system": system, "user": prompt}
-    return {"user": f"{system}\n\n{prompt}"}
+class _Frame(NamedTuple):
+    """What a chat template writes around the turns of any conversation with certain roles.
+
+    Args:
+        prompt: The rendered turns before the answer: texts, and between them placeholders.
+        header: Text between these and the answer.
+        tail: Text after the answer.
+    """
+
+    prompt: tuple[str, ...]
+    header: str
+    tail: str
 
 
-@lru_cache(maxsize=16)
-def _has_system(tokenizer: PreTrainedTokenizerBase, template: str) -> bool:
-    """Whether the template renders a system turn; others raise an error or drop it."""
+def _asked(tokenizer: PreTrainedTokenizerBase, record: Mapping[str, Any]) -> list[Turn]:
+    """The turns before the answer, the system text merged into a user turn if that is needed."""
+    turns = [turn for turn in turns_of(record) if turn.name != "response"]
+    if turns[0].role != "system" or _is_usable(tokenizer, turns):
+        return turns
+    system, *others = turns
+    first = next(place for place, turn in enumerate(others) if turn.role == "user")
+    merged = f"{system.content}\n\n{others[first].content}"
+    others[first] = others[first]._replace(content=merged)
+    return others
+
+
+def _is_usable(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> bool:
+    """Whether the template renders these turns; without a system turn it raises or drops it."""
+    return _renders(tokenizer, str(tokenizer.chat_template), _shape(turns))
+
+
+def _shortest(tokenizer: PreTrainedTokenizerBase) -> tuple[list[Turn], _Frame]:
+    """The shortest conversation that the template renders: a prompt, after a system turn if needed.
+
+    Raises:
+        ChatTemplateError: If it renders neither.
+    """
+    turns = turns_of({"prompt": ""})
+    if not _is_usable(tokenizer, turns) and _is_usable(tokenizer, [_SYSTEM, *turns]):
+        turns = [_SYSTEM, *turns]
+    return turns, _frame(tokenizer, turns)
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> _Frame:
+    """What the template writes around turns with these roles, up to and after the answer."""
+    return _marked(tokenizer, str(tokenizer.chat_template), _shape(turns))
+
+
+def _mark(place: int) -> str:
+    return f"QzTurn{place}Qz"
+
+
+def _shape(turns: Sequence[Turn]) -> tuple[tuple[str, str], ...]:
+    """Names and roles of turns, in order."""
+    return tuple((turn.name, turn.role) for turn in turns)
+
+
+@lru_cache(maxsize=256)
+def _marked(
+    tokenizer: PreTrainedTokenizerBase, template: str, shape: tuple[tuple[str, str], ...]
+) -> _Frame:
+    """Render placeholders."""
+    *asked, _ = turns = [
+        Turn(name, role, _mark(place))
+        for place, (name, role) in enumerate((*shape, ("response", "assistant")))
+    ]
+    prompt = _render(tokenizer, asked, add_generation_prompt=True)
+    whole = _render(tokenizer, turns)
+    for text, expected in ((prompt, asked), (whole, turns)):
+        for turn in expected:
+            if (count := text.count(turn.content)) != 1:
+                raise ChatTemplateError(
+                    f"the chat template drops, repeats or rewrites the {turn.name}: a placeholder "
+                    f"for it appears {count} times"
+                )
+    if not whole.startswith(prompt):
+        generated, learned = where_they_part(prompt, whole)
+        raise ChatTemplateError(
+            f"the chat template opens an answer with {generated!r}, but a finished conversation "
+            f"has {learned!r} there, so training and generation would differ"
+        )
+    header, _, tail = whole[len(prompt) :].partition(turns[-1].content)
+    return _Frame(tuple(_MARK.split(prompt)), header, tail)
+
+
+@lru_cache(maxsize=256)  # which does not keep errors
+def _renders(
+    tokenizer: PreTrainedTokenizerBase, template: str, shape: tuple[tuple[str, str], ...]
+) -> bool:
     try:
-        _pattern(tokenizer, ["system", "user"])
+        _marked(tokenizer, template, shape)
     except ChatTemplateError:
         return False
     return True
 
 
-def _pattern(tokenizer: PreTrainedTokenizerBase, roles: Iterable[str]) -> tuple[str, str, str]:
-    """Render placeholders: the prompt, and the texts before and after the answer."""
-    return _marked(tokenizer, str(tokenizer.chat_template), tuple(roles))
-
-
-@lru_cache(maxsize=64)
-def _marked(
-    tokenizer: PreTrainedTokenizerBase, template: str, roles: tuple[str, ...]
-) -> tuple[str, str, str]:
-    marks = {role: _MARKS[role] for role in roles}
-    prompt = _render(tokenizer, marks, add_generation_prompt=True)
-    whole = _render(tokenizer, marks | {"assistant": _MARKS["assistant"]})
-    for role, mark in (marks | {"assistant": _MARKS["assistant"]}).items():
-        if whole.count(mark) != 1:
-            raise ChatTemplateError(
-                f"the chat template drops, repeats or rewrites the {_NAMES[role]}: a placeholder "
-                f"for it appears {whole.count(mark)} times; {_FIX}"
-            )
-    if not whole.startswith(prompt):
-        asked, learned = where_they_part(prompt, whole)
+def _rendered_prompt(tokenizer: PreTrainedTokenizerBase, asked: Sequence[Turn]) -> str:
+    try:
+        frame = _frame(tokenizer, asked)
+    except ChatTemplateError as error:
+        if asked[0].role == "system" or not _is_usable(tokenizer, [_SYSTEM, *asked]):
+            raise
         raise ChatTemplateError(
-            f"the chat template opens an answer with {asked!r}, but a finished conversation "
-            f"has {learned!r} there, so training and generation would differ; {_FIX}"
+            f"{error}; it needs a system turn: give every example one ('system'), or write a "
+            "default one into the template"
+        ) from error
+    text = _render(tokenizer, asked, add_generation_prompt=True)
+    turns = {_mark(place): turn for place, turn in enumerate(asked)}
+    _compare(text, frame.prompt, turns, frame.header)
+    return text
+
+
+def _compare(text: str, pieces: Sequence[str], turns: Mapping[str, Turn], header: str) -> None:
+    """Check that a text consists of these pieces, with turns in place of their placeholders."""
+    expected = "".join(turns[piece].content if piece in turns else piece for piece in pieces)
+    if text == expected:
+        return
+    ends = {0}
+    for piece, following in itertools.zip_longest(pieces, pieces[1:]):
+        options = {piece}
+        if piece in turns:
+            options = set(_spellings(turns[piece]))
+        elif following in turns and turns[following].role == "assistant":
+            # An answer that contains thoughts does not get an empty block before it.
+            options.add(piece.removesuffix(header))
+        ends = {end + len(o) for end in ends for o in options if text.startswith(o, end)}
+    if len(text) not in ends:
+        wanted, found = where_they_part(expected, text)
+        raise ChatTemplateError(
+            f"the chat template changes its input: {wanted!r} becomes {found!r}"
         )
-    header, _, tail = whole[len(prompt) :].partition(_MARKS["assistant"])
-    return prompt, header, tail
 
 
-def _compare(text: str, patterns: list[str], contents: Mapping[str, str]) -> None:
-    """Check that a rendered conversation is one of the patterns filled with these turns."""
-    for pattern, turns in itertools.product(patterns, _spellings(contents)):
-        if text == _filled(pattern, turns):
-            return
-    wanted, found = where_they_part(_filled(patterns[0], contents), text)
-    raise ChatTemplateError(
-        f"the chat template changes its input: {wanted!r} becomes {found!r}; {_FIX}"
-    )
+def _spellings(turn: Turn) -> Iterator[str]:
+    """A turn with white space trimmed in the ways of templates, and without earlier thoughts."""
+    texts = {turn.content}
+    if turn.role == "assistant" and turn.name != "response":
+        texts.add(_THOUGHTS.sub("", turn.content))
+    yield from {trim(text) for text in texts for trim in _TRIMS}
 
 
 def where_they_part(one: str, other: str) -> tuple[str, str]:
@@ -323,24 +372,10 @@ def where_they_part(one: str, other: str) -> tuple[str, str]:
     return one[start : start + EXCERPT], other[start : start + EXCERPT]
 
 
-def _filled(pattern: str, contents: Mapping[str, str]) -> str:
-    marks = {_MARKS[role]: content for role, content in contents.items()}
-    return re.sub("|".join(marks), lambda mark: marks[mark[0]], pattern)
-
-
-def _spellings(contents: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The turns unchanged, and with white space trimmed in the ways of templates."""
-    trimmed = [dict.fromkeys(trim(content) for trim in _TRIMS) for content in contents.values()]
-    for turns in itertools.product(*trimmed):
-        yield dict(zip(contents, turns, strict=True))
-
-
 def _render(
-    tokenizer: PreTrainedTokenizerBase,
-    contents: Mapping[str, str],
-    add_generation_prompt: bool = False,
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], add_generation_prompt: bool = False
 ) -> str:
-    messages = [{"role": role, "content": content} for role, content in contents.items()]
+    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     try:
         text = tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=add_generation_prompt
@@ -348,6 +383,6 @@ def _render(
     except Exception as error:  # the template is a program and may raise anything
         reason = " ".join(str(error).split())
         raise ChatTemplateError(
-            f"the chat template cannot be rendered ({type(error).__name__}: {reason}); {_FIX}"
+            f"the chat template cannot be rendered ({type(error).__name__}: {reason})"
         ) from error
     return str(text)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sft_tradeoff import __version__
+from sft_tradeoff.system.home import supply_home
 
 # Subcommand -> module and description, in the order of a study.
 STAGES = {
@@ -23,6 +25,7 @@ STAGES = {
     "own": ("planning.own", "run a study of your own data and model"),
     "study": ("planning.run_study", "run a study, or continue one that stopped"),
     "partial": ("planning.partial", "draw tables and figures of the finished runs of a study"),
+    "redraw": ("planning.redraw", "redraw tables and figures of published studies"),
     "bench": ("planning.bench", "run the benchmarks"),
     "fetch": ("assets.fetch", "fetch one asset"),
     "build-model": ("models.build", "build the folder of a base model θ0"),
@@ -61,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _run(stage: str, *rest: str) -> None:
     _warn_of_other_code()
+    supply_home(os.environ, Path(".snakemake/home"))
     module = importlib.import_module(f"sft_tradeoff.{STAGES[stage][0]}")
     parser = argparse.ArgumentParser(
         prog=f"sft-tradeoff {stage}", description=str(module.__doc__).splitlines()[0]

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tests.chat_layouts.layout import Layout
+from tests.chat_layouts.layouts import LAYOUTS
+
+BY_FAMILY = {layout.family: layout for layout in LAYOUTS}
+
+
+def templated(template: str) -> Any:
+    """The tokenizer of bytes with another chat template."""
+    from sft_tradeoff.models.random_weights import byte_tokenizer
+
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def layout_tokenizer(family: str, folder: Path) -> Any:
+    """The tokenizer of a layout, as models are loaded."""
+    from sft_tradeoff.models.tokenizer import load_tokenizer
+
+    layout = BY_FAMILY[family]
+    folder.mkdir(exist_ok=True)
+    write_tokenizer(layout, folder)
+    return load_tokenizer(folder, layout.variables)
 
 
 def byte_level(layout: Layout) -> Tokenizer:

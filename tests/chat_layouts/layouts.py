@@ -239,6 +239,7 @@ LAYOUTS = [
             ("<|start|>assistant<|channel|>final<|message|>", "<|return|>"),
             system=("<|start|>developer<|message|>", "<|end|>"),
             opening="<|start|>assistant",
+            earlier=("<|start|>assistant<|channel|>final<|message|>", "<|end|>"),
         ),
         "<|channel|>final<|message|>ok<|return|>",
         "<|return|>",

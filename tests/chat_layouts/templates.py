@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import json
 
+# A plain template in parts, for tests that change one of them.
+TURNS = "{% for m in messages %}"
+TURN = "[{{ m.role }}] {{ m.content }}</s>"
+OPENING = "{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}"
+DEMANDS_SYSTEM = (
+    "{% if messages[0].role != 'system' %}{{ raise_exception('a system message comes first') }}"
+    "{% endif %}" + TURNS + TURN + OPENING
+)
+
 
 def chat(
     user: tuple[str, str],
@@ -14,6 +23,8 @@ def chat(
     opening: str | None = None,
     end: str = "",
     content: str = "m.content",
+    earlier: tuple[str, str] | None = None,
+    kept: str = "m.content",
 ) -> str:
     """Build a template.
 
@@ -25,34 +36,40 @@ def chat(
         opening: The generation prompt; None: the text before an answer; "": there is none.
         end: Text after a finished conversation.
         content: Jinja expression of a turn's text.
+        earlier: Text around an assistant's turn that is not the last one; None: as around the last.
+        kept: Jinja expression of such a turn's text.
     """
 
-    def turn(around: tuple[str, str]) -> str:
+    def turn(around: tuple[str, str], content: str = content) -> str:
         return f"{{{{ {json.dumps(around[0])} + {content} + {json.dumps(around[1])} }}}}"
 
     refuse = "{{ raise_exception('System role not supported') }}"
     opening = answer[0] if opening is None else opening
+    before = f"{{% elif not loop.last %}}{turn(earlier, kept)}" if earlier else ""
     return (
         f"{{{{ {json.dumps(start)} }}}}{{% for m in messages %}}"
         f"{{% if m.role == 'user' %}}{turn(user)}"
         f"{{% elif m.role == 'system' %}}{turn(system) if system else refuse}"
-        f"{{% else %}}{turn(answer)}{{% endif %}}{{% endfor %}}"
+        f"{before}{{% else %}}{turn(answer)}{{% endif %}}{{% endfor %}}"
         f"{{% if add_generation_prompt %}}{{{{ {json.dumps(opening)} }}}}"
         f"{{% else %}}{{{{ {json.dumps(end)} }}}}{{% endif %}}"
     )
 
 
-def chatml(opening: str | None = None, before: str = "") -> str:
-    """``<|im_start|>role\\n...<|im_end|>\\n``."""
+def chatml(opening: str | None = None, before: str = "", kept: str = "m.content") -> str:
+    """``<|im_start|>role\\n...<|im_end|>\\n``; ``before`` stands only before the last answer."""
     user = ("<|im_start|>user\n", "<|im_end|>\n")
     system = ("<|im_start|>system\n", "<|im_end|>\n")
     answer = (f"<|im_start|>assistant\n{before}", "<|im_end|>\n")
-    return chat(user, answer, system=system, opening=opening)
+    earlier = (ASSISTANT, answer[1]) if before else None
+    return chat(user, answer, system=system, opening=opening, earlier=earlier, kept=kept)
 
 
 ASSISTANT = "<|im_start|>assistant\n"
 EMPTY = "<think>\n\n</think>\n\n"
-QWEN3 = chatml("", EMPTY).removesuffix('{{ "" }}{% else %}{{ "" }}{% endif %}') + (
+_WITHOUT_THOUGHTS = "m.content.split('</think>')[-1].lstrip('\\n')"
+_QWEN3 = chatml("", EMPTY, _WITHOUT_THOUGHTS)
+QWEN3 = _QWEN3.removesuffix('{{ "" }}{% else %}{{ "" }}{% endif %}') + (
     f"{{{{ {json.dumps(ASSISTANT)} }}}}"
     "{% if enable_thinking is defined and enable_thinking is false %}"
     f"{{{{ {json.dumps(EMPTY)} }}}}{{% endif %}}{{% endif %}}"

@@ -59,7 +59,11 @@ class RunningStudy:
         if victim == "all":
             running = self.process.poll() is None
             if running:
+                others = _below(self.process.pid)  # Snakemake has a session of its own
                 os.killpg(self.process.pid, signal.SIGKILL)
+                for process in others:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.kill()
                 self.process.wait()
             return running
         while self.process.poll() is None:

@@ -33,12 +33,23 @@ def test_an_unknown_study_has_no_figures(checkout):
     assert "study 'quik' is not published (did you mean 'quick'?)" in done.stdout + done.stderr
 
 
-def test_no_shell_evaluates_a_variable(checkout, tmp_path):
+TRAPS = "a'b\"; touch trap; `touch trap` $(touch trap) $(shell touch trap) $e"
+
+
+@pytest.mark.parametrize("target", ["study", "cost", "partial", "publish", "figures"])
+def test_neither_make_nor_a_shell_evaluates_a_study(checkout, target):
+    for given, variables in ([f"STUDY={TRAPS}"], {}), ([], {"STUDY": TRAPS, "REPLACE": TRAPS}):
+        done = make(checkout, target, *given, **variables)
+        assert done.returncode == 2
+        # How the message of the file's name, or of the name, shows it.
+        assert TRAPS in done.stdout + done.stderr or repr(TRAPS) in done.stdout + done.stderr
+    assert not (checkout / "trap").exists()
+
+
+def test_neither_make_nor_a_shell_evaluates_data(checkout, tmp_path):
     """Nor does a NAME of the environment count, which some systems set."""
     trap = checkout / "trap"
-    done = make(checkout, "study", "STUDY=a'b\"; touch trap; `touch trap`")
-    assert done.returncode == 2 and "no such study" in done.stderr
-    data = tmp_path / "my \"data\" '`touch trap`'.jsonl"
+    data = tmp_path / "my \"data\" $e $(shell touch trap) '`touch trap`'.jsonl"
     lines = [json.dumps({"prompt": f"{i}?", "response": f"{i}"}) + "\n" for i in range(5)]
     data.write_text("".join(lines))
     done = make(checkout, "own", f"DATA={data}", "MODEL=random-2layer", NAME="not valid!")

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 import yaml
-from tests.conftest import snakemake
+from tests.conftest import ODD_NAME, snakemake
 
 pytestmark = pytest.mark.workflow
 ADAPTERS, MERGED = ("lora",), ("wise_ft-alpha0.25", "wise_ft-alpha0.75")
@@ -17,14 +17,24 @@ RUNS = {
 }
 
 
-def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, cache):
+@pytest.fixture
+def new_cache(tmp_path, cache):
+    """A cache, of a name as odd as the checkout's, that holds nothing but what was downloaded."""
+    (cache / "assets").mkdir(parents=True, exist_ok=True)
+    new = tmp_path / "cache" / ODD_NAME
+    new.mkdir(parents=True)
+    (new / "assets").symlink_to(cache / "assets")
+    return new
+
+
+def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, new_cache):
     """First with a domain whose file is absent, then without it: nothing is trained twice."""
     smoke = ("--configfile", "config/studies/smoke.yaml")
     study = yaml.safe_load((checkout / "config/studies/smoke.yaml").read_text())
     study["domains"].append({"name": "own", "path": "empty.jsonl", "n_test": 2})
     (checkout / "empty.jsonl").touch()
     override = ("--config", f"domains={json.dumps(study['domains'])}")
-    done = snakemake(*smoke, *override, cache=cache, cwd=checkout, check=False)
+    done = snakemake(*smoke, *override, cache=new_cache, cwd=checkout, check=False)
     assert done.returncode != 0
     assert "empty.jsonl" in done.stdout + done.stderr
     results = checkout / "results/smoke"
@@ -33,14 +43,14 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     assert not (results / "tables").exists()
     assert not list(results.glob("data/jsonl-response/*.jsonl"))
 
-    done = snakemake(*smoke, cache=cache, cwd=checkout)
+    done = snakemake(*smoke, cache=new_cache, cwd=checkout)
     assert "(Rule: train)" not in done.stderr and "(Rule: aggregate)" in done.stderr
     check_results(results)
 
-    done = snakemake(*smoke, cache=cache, cwd=checkout)
+    done = snakemake(*smoke, cache=new_cache, cwd=checkout)
     assert "Nothing to be done" in done.stderr
 
-    done = snakemake(*smoke, "--config", "seeds=[1]", "-n", cache=cache, cwd=checkout)
+    done = snakemake(*smoke, "--config", "seeds=[1]", "-n", cache=new_cache, cwd=checkout)
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     assert jobs["train"] == "11", "a new seed must train"
     assert jobs["merge"] == "2" and "reference" not in jobs

@@ -36,9 +36,10 @@ from sft_tradeoff.study.runs import (
     expand_runs,
 )
 from sft_tradeoff.suite.registry import BENCHMARKS
+from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.gpu_lease import n_visible
 from sft_tradeoff.system.strict_yaml import read_yaml
-from sft_tradeoff.system.validation import ConfigError
+from sft_tradeoff.system.text import escaped
 
 STUDY_FILES = ", ".join(map(str, workflow.configfiles)) or "study"
 if not config:
@@ -53,12 +54,12 @@ try:
     TRAINED = [name for name, run in RUNS.items() if run.merge_of is None]
     MERGED = [name for name, run in RUNS.items() if run.merge_of is not None]
     EVALUATIONS = evaluation_configs(STUDY)
-except ConfigError as error:
-    raise WorkflowError(str(error)) from None
+    CACHE = str(cache_dir())
+except UserError as error:
+    raise WorkflowError(escaped(str(error))) from None
 if UNPINNED:  # a dry run goes on; see onstart
     print(f"Warning: {UNPINNED}", file=sys.stderr)
 
-CACHE = str(cache_dir())
 RESULTS = f"results/{STUDY.study}"
 DOMAINS = {domain.label: domain for domain in STUDY.domains}
 GRADER_ASSETS = {

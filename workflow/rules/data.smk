@@ -89,10 +89,11 @@ rule domain_data:
         ],
         spec=lambda w: spec_json(DOMAINS[w.domain]),
         sources=lambda w, input: sources(DOMAINS[w.domain].assets, input),
+        folder=lambda w, output: Path(output.card).parent,
     shell:
         "sft-tradeoff build-domain --spec {params.spec:q}"
         " {params.sources}"
-        " --out $(dirname {output.card:q})"
+        " --out {params.folder:q}"
         " 2>&1 | tee {log:q}"
 
 
@@ -117,8 +118,9 @@ rule tokenize:
         domain=lambda w: DOMAINS[w.domain].name,
         max_length=STUDY.training.max_length,
         model_digest=lambda w: STUDY.model_digest(w.model),
+        model=lambda w, input: model_folder(input.model),
     shell:
-        "sft-tradeoff tokenize --model $(dirname {input.model:q})"
+        "sft-tradeoff tokenize --model {params.model:q}"
         " --domain {params.domain}"
         " --data {input.data:q}"
         " --max-length {params.max_length}"

@@ -35,11 +35,12 @@ rule evaluate:
         tasks=task_files_digest(),
         config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
         model=lambda w, input: model_folder(input.weights),
+        base_model=lambda w, input: model_folder(input.base_model),
     shell:
         "sft-tradeoff lease -- sft-tradeoff evaluate"
         " --config {params.config:q}"
         " --model {params.model:q}"
-        " --base-model $(dirname {input.base_model:q})"
+        " --base-model {params.base_model:q}"
         " --data {input.data:q}"
         " --tokens {input.tokens:q}"
         " --out {output.scores:q}"

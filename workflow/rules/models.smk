@@ -25,9 +25,10 @@ rule base_model:
         recipe_version=MODEL_RECIPE_VERSION,
         spec=lambda w: spec_json(STUDY.model_catalogue[w.model]),
         source=lambda w, input: sources([STUDY.model_catalogue[w.model].asset], input),
+        folder=lambda w, output: model_folder(output.record),
     shell:
         "sft-tradeoff build-model --name {wildcards.model:q}"
         " --spec {params.spec:q}"
         " {params.source}"
-        " --out $(dirname {output.record:q})"
+        " --out {params.folder:q}"
         " 2>&1 | tee {log:q}"

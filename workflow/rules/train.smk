@@ -23,9 +23,10 @@ rule reference:
         recipe_version=TRAIN_RECIPE_VERSION,
         dtype=STUDY.training.compute_type,
         model_digest=lambda w: STUDY.model_digest(w.model),
+        base_model=lambda w, input: model_folder(input.model),
     shell:
         "sft-tradeoff lease -- sft-tradeoff reference"
-        " --base-model $(dirname {input.model:q})"
+        " --base-model {params.base_model:q}"
         " --data {input.data:q}"
         " --dtype {params.dtype}"
         " --out {output.statistics:q}"
@@ -58,15 +59,15 @@ rule train:
         runtime=growing(240),
     params:
         gpus=STUDY.training.processes,
-        # Without GPUs the same launcher starts processes that compute on the CPU.
+        # Not accelerate's launcher: settings in the user's home would reach the run. Without GPUs
+        # the processes compute on the CPU.
         start=(
-            "accelerate launch --multi_gpu --num_machines 1 --main_process_port 0"
-            f" --num_processes {STUDY.training.processes} --num_cpu_threads_per_process 1"
-            " --mixed_precision no --dynamo_backend no"
+            f"torchrun --standalone --nproc-per-node {STUDY.training.processes}"
             if STUDY.training.processes > 1
             else "python"
         ),
         config=lambda w: spec_json(RUNS[w.run]),
+        base_model=lambda w, input: model_folder(input.model),
         state=f"{RESULTS}/state/{{run}}",
         reference=lambda w, input: (
             f"--reference {shlex.quote(input.reference)}" if input.reference else ""
@@ -74,7 +75,7 @@ rule train:
     shell:
         "sft-tradeoff lease --gpus {params.gpus} --"
         " {params.start} -m sft_tradeoff train --config {params.config:q}"
-        " --base-model $(dirname {input.model:q})"
+        " --base-model {params.base_model:q}"
         " --data {input.data:q}"
         " {params.reference}"
         " --state {params.state:q}"
@@ -100,9 +101,10 @@ rule merge:
         runtime=growing(60),
     params:
         config=lambda w: spec_json(RUNS[w.merged]),
+        base_model=lambda w, input: model_folder(input.base_model),
     shell:
         "sft-tradeoff merge --config {params.config:q}"
-        " --base-model $(dirname {input.base_model:q})"
+        " --base-model {params.base_model:q}"
         " --trained {input.trained:q}"
         " --out {output.model:q}"
         " 2>&1 | tee {log:q}"

@@ -84,10 +84,10 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
 
 def _inexact(record: EvaluationRecord) -> dict[str, str]:
     """Domain -> note on grading, for the domains with a numeric tolerance."""
-    inexact = (d for d in record.domains if d.get("metric") == "numeric" and d.get("tolerance"))
+    inexact = (d for d in record.domains if d.metric == "numeric" and d.tolerance)
     return {
-        d["label"]: "An answer counts as correct if its relative difference from the gold number "
-        f"is at most {d['tolerance']:g}."
+        d.label: "An answer counts as correct if its relative difference from the gold number "
+        f"is at most {d.tolerance:g}."
         for d in inexact
     }
 

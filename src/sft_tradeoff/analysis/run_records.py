@@ -6,16 +6,104 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pandas as pd
+import pyarrow as pa
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sft_tradeoff.system.console import UserError
-from sft_tradeoff.system.files import read_json, verify_checksum
+from sft_tradeoff.system.files import damaged, read_json, verify_checksum
 
 ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
 Items = dict[Key, pd.DataFrame]  # per key: value and size, indexed by item
+
+
+# --- what records look like: only what is read, as older versions wrote less ----------------------
+
+
+def _finite(value: float) -> float:
+    if math.isinf(value) or value < 0:
+        raise ValueError("it must be finite and at least 0")
+    return value
+
+
+_Measured = Annotated[float, AfterValidator(_finite)]  # NaN: not measured
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=True)
+
+
+class Domain(_Part):
+    """Settings of a domain."""
+
+    label: str
+    metric: str | None = None
+    tolerance: _Measured | None = None
+
+
+class _Config(_Part):
+    domains: list[Domain] = []
+    merge_of: str | None = None
+
+
+class _RunInfo(_Part):
+    config: _Config = _Config()
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+
+class _TrainInfo(_Part):
+    tokens_per_s: _Measured = math.nan
+    time_s: _Measured = math.nan
+    peak_memory_bytes: _Measured = math.nan
+    n_examples: _Count = 0
+    n_truncated: _Count = 0
+    adapted_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+
+    @model_validator(mode="after")
+    def _of_the_examples(self) -> Self:
+        if self.n_truncated > self.n_examples:
+            raise ValueError("n_truncated is more than n_examples")
+        return self
+
+
+class _Task(_Part):
+    n_items: _Count
+
+
+class _EvalInfo(_Part):
+    n_truncated: dict[str, _Count] = {}
+    tasks: dict[str, _Task] = {}
+
+    @model_validator(mode="after")
+    def _of_the_items(self) -> Self:
+        for domain, n in self.n_truncated.items():
+            if n > getattr(self.tasks.get(f"domain_{domain}"), "n_items", 0):
+                raise ValueError(f"n_truncated of {domain!r} is more than its n_items")
+        return self
+
+
+class _MetaInfo(_Part):
+    python: str | None = None
+    hardware: str | None = None
+    packages: dict[str, str] = {}
+    test_sha256: dict[str, str] = {}
+
+
+class Content(_Part):
+    """What ``train.json`` and ``eval.json`` hold."""
+
+    run_info: _RunInfo = _RunInfo()
+    meta_info: _MetaInfo = _MetaInfo()
+    train_info: _TrainInfo = _TrainInfo()
+    eval_info: _EvalInfo = _EvalInfo()
+
+
+# --- reading --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -24,20 +112,27 @@ class Record:
 
     Args:
         path: The file.
-        content: What it holds.
+        raw: What it holds.
+        content: The part of it that is read, checked.
     """
 
     path: Path
-    content: Mapping[str, Any]
+    raw: Mapping[str, Any]
+    content: Content
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a record that exists.
 
         Raises:
-            UserError: If the file was changed.
+            DamagedFileError: If the file was changed, or is not such a record.
         """
-        return cls(path, read_json(path))
+        raw = read_json(path)
+        try:
+            return cls(path, raw, Content.model_validate(raw))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
     @classmethod
     def find(cls, path: Path) -> Self | None:
@@ -47,7 +142,8 @@ class Record:
     @property
     def origin(self) -> Mapping[str, Any]:
         """Git commit and settings that the stage ran with."""
-        return self._part("run_info")
+        origin: Mapping[str, Any] = self.raw.get("run_info", {})
+        return origin
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -58,11 +154,8 @@ class Record:
     @property
     def machine(self) -> Mapping[str, Any]:
         """Versions of Python and packages, hardware."""
-        return self._part("meta_info")
-
-    def _part(self, name: str) -> Mapping[str, Any]:
-        part: Mapping[str, Any] = self.content.get(name, {})
-        return part
+        machine: Mapping[str, Any] = self.raw.get("meta_info", {})
+        return machine
 
 
 class TrainingRecord(Record):
@@ -71,45 +164,37 @@ class TrainingRecord(Record):
     @property
     def tokens_per_s(self) -> float:
         """Training speed; NaN if not recorded, e.g. for an average of weights."""
-        return self._number("tokens_per_s")
+        return self.content.train_info.tokens_per_s
 
     @property
     def time_s(self) -> float:
         """Duration in seconds; NaN if not recorded."""
-        return self._number("time_s")
+        return self.content.train_info.time_s
 
     @property
     def peak_memory_bytes(self) -> float:
         """Peak memory of the process; NaN if not recorded."""
-        return self._number("peak_memory_bytes")
+        return self.content.train_info.peak_memory_bytes
 
     @property
     def n_examples(self) -> int:
-        """Training examples."""
-        n: int = self._part("train_info")["n_examples"]
-        return n
+        """Training examples; 0 if not recorded."""
+        return self.content.train_info.n_examples
 
     @property
     def n_truncated(self) -> int:
         """Examples whose response was truncated."""
-        n: int = self._part("train_info").get("n_truncated", 0)
-        return n
+        return self.content.train_info.n_truncated
 
     @property
     def adapted_share(self) -> float:
         """Share of the weights in layers that the method changes; 1 if not recorded."""
-        share: float = self._part("train_info").get("adapted_share", 1.0)
-        return share
+        return self.content.train_info.adapted_share
 
     @property
     def merge_of(self) -> str | None:
         """The run whose weights were averaged with θ0's; None for a training run."""
-        name: str | None = self.config.get("merge_of")
-        return name
-
-    def _number(self, name: str) -> float:
-        number: float = self._part("train_info").get(name, math.nan)
-        return number
+        return self.content.run_info.config.merge_of
 
 
 class EvaluationRecord(Record):
@@ -118,25 +203,21 @@ class EvaluationRecord(Record):
     @property
     def test_sha256(self) -> Mapping[str, str]:
         """Benchmark or domain -> checksum of the file that its items come from."""
-        checksums: Mapping[str, str] = self.machine.get("test_sha256", {})
-        return checksums
+        return self.content.meta_info.test_sha256
 
     @property
-    def domains(self) -> list[Mapping[str, Any]]:
+    def domains(self) -> list[Domain]:
         """Settings of the domains it was evaluated on."""
-        domains: list[Mapping[str, Any]] = self.config.get("domains", [])
-        return domains
+        return self.content.run_info.config.domains
 
     @property
     def n_truncated(self) -> Mapping[str, int]:
         """Domain -> number of test responses that were truncated."""
-        n: Mapping[str, int] = self._part("eval_info").get("n_truncated", {})
-        return n
+        return self.content.eval_info.n_truncated
 
     def n_items(self, domain: str) -> int:
         """Test items of a domain."""
-        n: int = self._part("eval_info")["tasks"][f"domain_{domain}"]["n_items"]
-        return n
+        return self.content.eval_info.tasks[f"domain_{domain}"].n_items
 
 
 @dataclass(frozen=True)
@@ -185,18 +266,38 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 def _read_items(path: Path) -> Items:
     """Per-item scores by (benchmark, metric); infinite ones become NaN."""
     verify_checksum(path)
-    frame = pd.read_parquet(path).replace([math.inf, -math.inf], math.nan)
+    try:
+        frame = pd.read_parquet(path)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # not the file's fault
+            raise
+        raise damaged(path, error) from None
     if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
-        raise UserError(f"{path}: no column {', '.join(lacking)}; evaluate this run again")
-    twice = frame[frame.duplicated(["benchmark", "metric", "item"])]
+        raise UserError(
+            f"{path}: no column {', '.join(lacking)}; delete it and run the same command again"
+        )
+    try:
+        frame = frame.astype({"value": "float64", "size": "float64"})
+    except (TypeError, ValueError) as error:
+        raise damaged(path, error) from None
+    _check_items(path, frame)
+    groups = frame.replace([math.inf, -math.inf], math.nan).groupby(["benchmark", "metric"])
+    return {
+        (str(benchmark), str(metric)): group.set_index("item")[["value", "size"]]
+        for (benchmark, metric), group in groups
+    }
+
+
+def _check_items(path: Path, frame: pd.DataFrame) -> None:
+    names, size = frame[ITEM_COLUMNS[:3]], frame["size"]
+    if frame.empty or not names.map(lambda name: isinstance(name, str)).all(axis=None):
+        raise damaged(path, "it has no items" if frame.empty else "an item has no name")
+    if not size.between(0, math.inf, inclusive="left").all():
+        raise damaged(path, "the size of an item is not a number")
+    twice = frame[names.duplicated()]
     if len(twice):
         benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
         raise UserError(
             f"{path}: {benchmark}, {metric}: item {item!r} appears twice; give the benchmark's "
             "items unique ids and evaluate this run again"
         )
-    groups = frame.groupby(["benchmark", "metric"])
-    return {
-        (str(benchmark), str(metric)): group.set_index("item")[["value", "size"]]
-        for (benchmark, metric), group in groups
-    }

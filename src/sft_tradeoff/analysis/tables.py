@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.system.console import UserError
-from sft_tradeoff.system.files import verify_checksum
+from sft_tradeoff.system.files import damaged, verify_checksum
 
 Row = dict[str, Any]
 
@@ -24,8 +25,7 @@ LEVEL = 0.95  # coverage of the intervals
 
 # Run table.
 TEXT = {name: "str" for name in ("run", "model", "domain", "method", "label")}
-NUMBERS = {"learning_rate": "float64", "seed": "Int64"}
-RUN_COLUMNS = [*TEXT, *NUMBERS]
+RUN_COLUMNS = [*TEXT, "learning_rate", "seed"]
 
 # Scores.
 CODE_LENGTH = "bits_per_byte"  # a metric
@@ -50,6 +50,12 @@ FREEDOM = [f"{quantity}{DF}" for quantity in QUANTITIES]
 TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *PLAIN, "reason"]
 OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
 
+_TYPES = (
+    TEXT
+    | {"reason": "str", "seed": "Int64", "n_seeds": "Int64"}
+    | dict.fromkeys(("learning_rate", *MEASURED, *PLAIN), "float64")
+)
+
 
 # --- reading --------------------------------------------------------------------------------------
 
@@ -58,7 +64,7 @@ def read_run_table(path: Path) -> pd.DataFrame:
     """Read ``run_table.csv``, one row per run, θ0 included.
 
     Raises:
-        UserError: If the file or a column is missing, or the file was changed.
+        UserError: If the file or a column is missing, or the file was changed or is damaged.
     """
     return read_table(path, RUN_COLUMNS, "sft-tradeoff runs")
 
@@ -67,7 +73,8 @@ def read_over_seeds(path: Path) -> pd.DataFrame:
     """Read ``tradeoff_over_seeds.csv``, one row per setting.
 
     Raises:
-        UserError: If it is another table (e.g. the one with a row per seed), missing or changed.
+        UserError: If it is another table (e.g. the one with a row per seed), missing, changed or
+            damaged.
     """
     return read_table(path, OVER_SEEDS_COLUMNS, "sft-tradeoff aggregate --over-seeds")
 
@@ -83,19 +90,44 @@ def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
         source: The command that writes such a table, for the error message.
 
     Raises:
-        UserError: If the file or a column is missing, or the file was changed.
+        UserError: If the file or a column is missing, or the file was changed or is damaged.
     """
     if not path.is_file():
         raise UserError(f"{path}: file not found; pass the table that '{source}' writes")
     verify_checksum(path)
-    header = pd.read_csv(path, nrows=0).columns
+    if not path.read_bytes().endswith(b"\n"):
+        raise damaged(path, "its last line is not complete")
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+        types = {name: _TYPES[name] for name in header if name in _TYPES}
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    except (ValueError, TypeError, OverflowError) as error:  # not a table, text or a number
+        raise damaged(path, error) from None
     if lacking := [name for name in columns if name not in header]:
         raise UserError(
             f"{path}: no column {', '.join(lacking)}; pass the table that '{source}' writes"
         )
-    types = {k: v for k, v in (TEXT | NUMBERS | {"reason": "str"}).items() if k in header}
-    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    if problem := _problem(table):
+        raise damaged(path, problem)
     return table.fillna({"reason": ""})
+
+
+def _problem(table: pd.DataFrame) -> str:
+    """What no run table or trade-off table has; empty if there is nothing."""
+    trained = table[table["method"] != BASE] if "method" in table else table
+    if trained.empty:
+        return "it has no trained run"
+    needed = {"run": table, "model": table, "method": table, "label": table, "n_seeds": table}
+    for name, rows in (needed | {"domain": trained, "learning_rate": trained}).items():
+        if name in table and rows[name].isna().any():
+            return f"a row has no {name}"
+    names = ("run", *SETTING, "seed", "benchmark", "metric")
+    if table.duplicated([name for name in names if name in table]).any():
+        return "a row is there twice"
+    for name in ("learning_rate", *MEASURED, *PLAIN):
+        if name in table and np.isinf(table[name]).any():
+            return f"{name} is not finite"
+    return ""
 
 
 # --- rows -----------------------------------------------------------------------------------------

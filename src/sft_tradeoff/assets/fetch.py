@@ -56,8 +56,15 @@ class SourceError(UserError):
 
 
 def cache_dir() -> Path:
-    """Return the folder of fetched assets and converted models; clones can share it."""
-    return Path(os.environ.get(CACHE_VARIABLE) or "resources")
+    """Return the folder of fetched assets and converted models; clones can share it.
+
+    Raises:
+        SourceError: If its name has braces, between which Snakemake finds wildcards.
+    """
+    folder = os.environ.get(CACHE_VARIABLE) or "resources"
+    if {"{", "}"} & set(folder):
+        raise SourceError(f"{CACHE_VARIABLE}: {folder!r} has braces; name a folder without them")
+    return Path(folder).expanduser()
 
 
 def asset_path(cache: Path, name: str, spec: WheelAsset | HubAsset | LocalAsset) -> Path:

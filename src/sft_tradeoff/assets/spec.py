@@ -42,13 +42,15 @@ class HubAsset(_Asset):
     """A pinned snapshot of a Hugging Face hub repository."""
 
     source: Literal["hub"]
-    repo: str = Field(description="owner/name")
+    repo: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=200, description="owner/name"
+    )
     revision: Annotated[
         str, BeforeValidator(lambda value: UNPINNED if value is None else value)
     ] = Field(UNPINNED, min_length=7, description="commit hash; branches move")
     repo_type: Literal["model", "dataset"] = Field("model", description="kind of repository")
     allow_patterns: tuple[str, ...] | None = Field(
-        None, description="glob patterns of the files to download; null: all"
+        None, min_length=1, description="glob patterns of the files to download; null: all"
     )
     license: License
 

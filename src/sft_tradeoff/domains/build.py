@@ -61,13 +61,15 @@ def write_domain(
 def refuse_leakage(splits: dict[str, list[Example]]) -> None:
     """Refuse a prompt that appears in two splits, up to case, white space and normal form.
 
+    Prompts after other system texts or other turns are different prompts.
+
     Raises:
         UserError: Naming both examples.
     """
     seen: dict[str, tuple[str, str]] = {}
     for split in SPLITS:
         for example in splits[split]:
-            key = question_key(example.prompt, example.system)
+            key = question_key(example.prompt, example.system, example.history)
             other, other_id = seen.setdefault(key, (split, example.id))
             if other != split:
                 raise UserError(

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sft_tradeoff.assets.fetch import read_source
+from sft_tradeoff.chat import turns_of
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits, only_answer
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.system.files import sha256_of
+from sft_tradeoff.system.text import escaped
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +28,11 @@ def data_card(
     rows = []
     for split in SPLITS:
         examples = splits[split]
-        prompt = sum(len(e.prompt) for e in examples) / max(1, len(examples))
+        turns = (turn for example in examples for turn in turns_of(vars(example)))
         response = sum(len(e.response) for e in examples) / max(1, len(examples))
+        prompt = sum(len(turn.content) for turn in turns) / max(1, len(examples)) - response
         digest = sha256_of(out / f"{split}.jsonl")
         rows.append(f"| {split} | {len(examples)} | {prompt:.0f} | {response:.0f} | `{digest}` |")
-    example = splits["train"][0]
     return f"""# Data card: {spec.label}
 
 {domain.description}
@@ -48,25 +50,25 @@ No prompt appears in two splits (checked when the files were written). For the t
 model and its truncated responses, see `tokenized/<model>/{spec.label}/<split>.md`.
 {_remarks(domain, splits)}
 ## First training example
-{_system_text(example)}
-Prompt:
 
-{_fenced(example.prompt)}
-
-Response:
-
-{_fenced(example.response)}
+{_first_example(splits["train"][0])}
 """
 
 
-def _system_text(example: Example) -> str:
-    return f"\nSystem:\n\n{_fenced(example.system)}\n" if example.system else ""
+def _first_example(example: Example) -> str:
+    turns = turns_of(vars(example))
+    return "\n\n".join(f"{turn.name.capitalize()}:\n\n{_fenced(turn.content)}" for turn in turns)
 
 
 def _fenced(text: str) -> str:
     """A text in a Markdown fence that is longer than any fence in the text."""
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 0)
-    return f"{fence}text\n{text}\n{fence}"
+    return f"{fence}text\n{escaped(text)}\n{fence}"
+
+
+def _in_line(text: str) -> str:
+    """A text within a line of Markdown, whose marks are shown rather than followed."""
+    return re.sub(r"[\\`*_{}\[\]<>#|~&$!]", r"\\\g<0>", escaped(text)).replace("\n", " ")
 
 
 def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
@@ -79,7 +81,7 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
     only = only_answer(test)
     if only is not None:
         logger.warning("warning: %s", only)
-        said = (*said, only[0].upper() + only[1:] + ".")
+        said = (*said, _in_line(only[0].upper() + only[1:]) + ".")
     lines = [*said, f"The domain's rule grades {n_right} of {len(test)} test responses as right."]
     return "\n".join(["", *(f"- {line}" for line in lines), ""])
 
@@ -90,7 +92,8 @@ def _asset(record: Path) -> str:
     if asset["source"] == "hub":
         what = f"{asset['repo']} at commit `{asset['revision']}` of the hub"
     else:
-        files = (f"{name} (sha256 `{facts['sha256']}`)" for name, facts in asset["files"].items())
+        digests = {name: facts["sha256"] for name, facts in asset["files"].items()}
+        files = (f"{_in_line(name)} (sha256 `{digest}`)" for name, digest in digests.items())
         what = f"{asset['source']}: {', '.join(files)}"
     return f"\n- **Asset {asset['name']}:** {what}; {asset['license']}"
 

@@ -11,7 +11,7 @@ from typing import ClassVar, get_args
 
 from pydantic import Field, model_validator
 
-from sft_tradeoff.system.strict import Name, Seed, Settings
+from sft_tradeoff.system.strict import MOST, Name, Seed, Settings
 
 
 class DomainSpec(Settings):
@@ -37,13 +37,14 @@ class DomainSpec(Settings):
     name: str
     variant: str = Field(description="target format")
     label: Name | None = Field(None, description="name in paths and figures; default name-variant")
-    n_train: int = Field(400, ge=1, description="training examples")
-    n_validation: int = Field(50, ge=0, description="validation examples")
-    n_test: int = Field(100, ge=1, description="test examples")
+    n_train: int = Field(400, ge=1, le=MOST, description="training examples")
+    n_validation: int = Field(50, ge=0, le=MOST, description="validation examples")
+    n_test: int = Field(100, ge=1, le=MOST, description="test examples")
     seed: Seed = Field(0, description="of the draw of examples")
     max_new_tokens: int | None = Field(
         None,
         ge=1,
+        le=MOST,
         description="most tokens of an answer; default: the domain's, or what test responses need",
     )
 

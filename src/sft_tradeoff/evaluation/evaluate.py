@@ -10,16 +10,19 @@ import argparse
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sft_tradeoff.chat import ChatTemplateError
 from sft_tradeoff.evaluation.tasks import read_records, run_tasks, tasks_of
 from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.tokenized import TokenizationError, TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.models.tokenizer_template import template_fix, template_place
 from sft_tradeoff.stats import ratio_estimate
 from sft_tradeoff.study.runs import EvaluationConfig, read_config
 from sft_tradeoff.system.console import UserError, quick_start, run_main
@@ -138,7 +141,8 @@ def evaluate(
         window = config.evaluation.max_length
         domains = zip(config.domains, data, tokens, strict=True)
         tests = [read_test(*domain, window) for domain in domains]
-        tasks = tasks_of(config, tokenizer, tests)
+        with _explain_template(config, base_model):
+            tasks = tasks_of(config, tokenizer, tests)
         # Recorded now: the files may change while the evaluation runs.
         facts = meta_info(read_record(base_model)) | {
             "test_sha256": {t.label: t.sha256 for t in tasks}
@@ -170,6 +174,16 @@ def evaluate(
         },
         checksum=True,
     )
+
+
+@contextmanager
+def _explain_template(config: EvaluationConfig, base_model: Path) -> Iterator[None]:
+    """Say where the user can correct a chat template that does not render a prompt."""
+    try:
+        yield
+    except ChatTemplateError as error:
+        fix = template_fix(template_place(base_model))
+        raise EvaluationError(f"model {config.model!r}: {error}; {fix}") from error
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 
 # Soft hyphens, zero-width spaces and direction marks, as a table for ``str.translate``.
 INVISIBLE = dict.fromkeys(
@@ -31,9 +32,12 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def question_key(prompt: str, system: str | None = None) -> str:
-    """Key that is equal for prompts that read the same under the same system text."""
-    return "\n".join(normalize(text) for text in (system, prompt) if text)
+def question_key(
+    prompt: str, system: str | None = None, history: Iterable[Mapping[str, str]] = ()
+) -> str:
+    """Key that is equal for prompts that read the same after the same system text and turns."""
+    texts = (system, *(turn["content"] for turn in history), prompt)
+    return "\n".join(normalize(text) for text in texts if text)
 
 
 def final_answer(text: str) -> str | None:

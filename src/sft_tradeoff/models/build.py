@@ -41,7 +41,8 @@ from sft_tradeoff.models.load import (
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
 from sft_tradeoff.models.supported import is_multimodal, load_config
 from sft_tradeoff.models.tensor_names import check_tensors
-from sft_tradeoff.models.tokenizer import TEMPLATE_NAME, settle_chat
+from sft_tradeoff.models.tokenizer import settle_chat
+from sft_tradeoff.models.tokenizer_template import TEMPLATE_NAME, source_of_template
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json
 
@@ -80,7 +81,8 @@ def build_model(
             _BUILDERS[spec.format](spec, source, folder)
             if spec.chat_template is not None:
                 (folder / TEMPLATE_NAME).write_text(spec.chat_template, encoding="utf-8")
-            chat = settle_chat(folder, spec.chat_template_args)
+            place = source_of_template(name, built_from)
+            chat = settle_chat(folder, spec.chat_template_args, place)
             license = origin.get("license", "none: untrained weights")
             facts = {"name": name, "license": license, "built_from": built_from, "chat": chat}
             facts |= describe_weights(folder)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from sft_tradeoff.system.strict import Name, Settings
+from sft_tradeoff.system.text import shown
 
 # Raise it when the same asset gives another model folder; everything that used it is repeated.
 MODEL_RECIPE_VERSION = 2
@@ -45,4 +46,7 @@ class ModelSpec(Settings):
             raise ValueError(f"format {self.format!r} needs an asset; add 'asset: <name>'")
         if self.format == "gguf" and self.file is None:
             raise ValueError("format 'gguf' needs 'file: <name>.gguf'")
+        for score, (low, high) in self.expected.items():
+            if low > high:
+                raise ValueError(f"expected: {shown(score)}: {low:g} is above {high:g}; swap them")
         return self

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.chat import (
     ChatTemplateError,
-    Turns,
+    Rendered,
     chat_format,
     control_token_pattern,
     render_turns,
+    turns_of,
     where_they_part,
 )
 from sft_tradeoff.models.tokenized import TokenizationError, TokenizedExample
+from sft_tradeoff.models.tokenizer_template import template_fix, template_place
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,7 +38,8 @@ def tokenize_example(
 
     Args:
         tokenizer: With a chat template.
-        record: With ``id``, ``prompt``, ``response`` and, for a system turn, ``system``.
+        record: With ``id``, ``prompt``, ``response`` and, if it has them, ``system`` and
+            ``history``; only the response is learned.
         max_length: Largest number of tokens.
 
     Raises:
@@ -47,20 +51,22 @@ def tokenize_example(
             f"{example_name(record)}: the response is empty; nothing can be learned"
         )
     try:
-        turns = render_turns(tokenizer, record)
+        rendered = render_turns(tokenizer, record)
         end = chat_format(tokenizer)
     except ChatTemplateError as error:
-        raise TokenizationError(f"{example_name(record)}: {error}") from error
+        fix = template_fix(template_place(Path(tokenizer.name_or_path)))
+        raise TokenizationError(f"{example_name(record)}: {error}; {fix}") from error
     _refuse_control_tokens(tokenizer, record)
-    prompt_ids = encode_rendered(tokenizer, turns.prompt)
-    response_ids = _continuation(tokenizer, turns, prompt_ids)
-    _refuse_lost_text(tokenizer, record, turns, prompt_ids + response_ids)
+    prompt_ids = encode_rendered(tokenizer, rendered.prompt)
+    response_ids = _continuation(tokenizer, rendered, prompt_ids)
+    _refuse_lost_text(tokenizer, record, rendered, prompt_ids + response_ids)
     if not end.end_text:  # the template writes no end of turn, but the model must learn to stop
         response_ids.append(end.end_of_turn)
     answer_length = max_length - len(prompt_ids)
     if answer_length < 1:
+        asked = "prompt and the turns before it have" if record.get("history") else "prompt has"
         raise TokenizationError(
-            f"{example_name(record)}: the prompt has {len(prompt_ids)} tokens, so no response fits "
+            f"{example_name(record)}: the {asked} {len(prompt_ids)} tokens, so no response fits "
             f"into training.max_length {max_length}; shorten or remove the example, or raise "
             "training.max_length and evaluation.max_length in the study file"
         )
@@ -90,28 +96,27 @@ def example_name(record: Mapping[str, Any]) -> str:
 
 def _refuse_control_tokens(tokenizer: PreTrainedTokenizerBase, record: dict[str, Any]) -> None:
     """Refuse control tokens in turns: a prompt could end the user's turn, an answer itself."""
-    for key in ("system", "prompt", "response"):
-        found = control_token_pattern(tokenizer).search(record.get(key) or "")
+    for turn in turns_of(record):
+        found = control_token_pattern(tokenizer).search(turn.content)
         if found is not None:
             raise TokenizationError(
-                f"{example_name(record)}: the {key} contains {found[0]!r}, a control token of this "
-                "model; remove it (the chat template writes the start and end of a turn)"
+                f"{example_name(record)}: the {turn.name} contains {found[0]!r}, a control token "
+                "of this model; remove it (the chat template writes the start and end of a turn)"
             )
 
 
 def _refuse_lost_text(
-    tokenizer: PreTrainedTokenizerBase, record: dict[str, Any], turns: Turns, ids: list[int]
+    tokenizer: PreTrainedTokenizerBase, record: dict[str, Any], rendered: Rendered, ids: list[int]
 ) -> None:
     """Refuse text that the tokens cannot represent, so that it becomes <unk> or is lost."""
-    if _letters(str(tokenizer.decode(ids))) == _letters(turns.prompt + turns.response):
+    if _letters(str(tokenizer.decode(ids))) == _letters("".join(rendered)):
         return
-    for key in ("system", "prompt", "response"):
-        text = record.get(key) or ""
+    for name, _, text in turns_of(record):
         read = str(tokenizer.decode(encode_rendered(tokenizer, text)))
         if _letters(read) != _letters(text):
             wanted, found = where_they_part(_letters(text), _letters(read))
             raise TokenizationError(
-                f"{example_name(record)}: the model's tokenizer cannot represent the {key}: "
+                f"{example_name(record)}: the model's tokenizer cannot represent the {name}: "
                 f"{wanted!r} becomes {found!r}; change or remove it, or use another model"
             )
 
@@ -122,7 +127,7 @@ def _letters(text: str) -> str:
 
 
 def _continuation(
-    tokenizer: PreTrainedTokenizerBase, turns: Turns, prompt_ids: list[int]
+    tokenizer: PreTrainedTokenizerBase, rendered: Rendered, prompt_ids: list[int]
 ) -> list[int]:
     """Tokens of the response as part of the whole conversation.
 
@@ -130,7 +135,7 @@ def _continuation(
     encoded alone only if a token would span prompt and response, because the tokens of the prompt
     must not depend on what follows.
     """
-    whole = encode_rendered(tokenizer, turns.prompt + turns.response)
+    whole = encode_rendered(tokenizer, "".join(rendered))
     if whole[: len(prompt_ids)] == prompt_ids:
         return whole[len(prompt_ids) :]
-    return encode_rendered(tokenizer, turns.response)
+    return encode_rendered(tokenizer, rendered.response)

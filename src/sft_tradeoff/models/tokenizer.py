@@ -9,15 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.chat import (
-    FIXED_DATE,
-    ChatTemplateError,
-    chat_format,
-    control_tokens,
-    render_turns,
-    with_variables,
-    without_clock,
-)
+from sft_tradeoff.chat import ChatTemplateError, chat_format, control_tokens, markup
 from sft_tradeoff.models.folder import (
     ModelError,
     check_small_files,
@@ -26,13 +18,20 @@ from sft_tradeoff.models.folder import (
     refuse_deleted,
 )
 from sft_tradeoff.models.supported import load_config
+from sft_tradeoff.models.tokenizer_template import (
+    FIXED_DATE,
+    TEMPLATE_NAME,
+    template_fix,
+    template_place,
+    with_variables,
+    without_clock,
+)
 from sft_tradeoff.system.files import atomic_write_json
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-TEMPLATE_NAME = "chat_template.jinja"
 SETTINGS_NAME = "generation_config.json"
 # Letters, marks, digits and white space that families of tokenizers split differently.
 PROBE = "a It's 12345 o'clock:  naïve cafe\u0301, x² (a_b) ΑΒΓ 你好\n\n\tIF 2024-01-02 != 3.14!!\n"
@@ -42,7 +41,9 @@ SENTENCEPIECE = b"\n"  # first byte of its files: protobuf's tag of a list of pi
 
 
 def load_tokenizer(
-    path: str | Path, variables: Mapping[str, bool | int | str] = MappingProxyType({})
+    path: str | Path,
+    variables: Mapping[str, bool | int | str] = MappingProxyType({}),
+    place: str | None = None,
 ) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder, with a chat template and a pad token.
 
@@ -53,37 +54,43 @@ def load_tokenizer(
     Args:
         path: The folder.
         variables: Values of the template's variables, by name.
+        place: Where the user can correct the template; default: as the folder's record says.
 
     Raises:
         ModelError: If there is no usable tokenizer, chat template or end-of-sequence token, the
             template does not render a conversation as prompt and answer, or a file has changed
             since it was written.
     """
-    tokenizer = _load(path)
+    place = place or template_place(Path(path))
+    tokenizer = _load(path, place)
     try:
         tokenizer.chat_template = with_variables(without_clock(tokenizer.chat_template), variables)
         end = str(tokenizer.convert_ids_to_tokens(chat_format(tokenizer).end_of_turn))
     except ChatTemplateError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{path}: {error}; {template_fix(place)}") from error
     if end not in control_tokens(tokenizer):  # otherwise it would count as part of the answer
         tokenizer.add_special_tokens({"additional_special_tokens": [end]}, False)
     return tokenizer
 
 
 def check_chat(
-    folder: Path, variables: Mapping[str, bool | int | str] = MappingProxyType({})
+    folder: Path,
+    variables: Mapping[str, bool | int | str] = MappingProxyType({}),
+    place: str | None = None,
 ) -> PreTrainedTokenizerBase:
     """Load a folder's tokenizer, render and tokenize an example, and compare tokens with rows.
 
     Raises:
         ModelError: As :func:`load_tokenizer`, or if a token has no embedding.
     """
-    tokenizer = load_tokenizer(folder, variables)
+    tokenizer = load_tokenizer(folder, variables, place)
     _refuse_tokens_without_row(tokenizer, folder)
     return tokenizer
 
 
-def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict[str, Any]:
+def settle_chat(
+    folder: Path, variables: Mapping[str, bool | int | str], place: str
+) -> dict[str, Any]:
     """Fix a model folder's chat format in its files: template variables, date and end of turn.
 
     Everyone who loads the folder then renders the same text and stops generation where training
@@ -92,6 +99,7 @@ def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict
     Args:
         folder: A model folder that was built here; it is changed.
         variables: Values of the template's variables, by name.
+        place: Where the user can correct the template.
 
     Returns:
         The facts, for ``MODEL.json``.
@@ -99,8 +107,8 @@ def settle_chat(folder: Path, variables: Mapping[str, bool | int | str]) -> dict
     Raises:
         ModelError: If the template cannot be used.
     """
-    own = _load(folder).chat_template
-    tokenizer = check_chat(folder, variables)
+    own = _load(folder, place).chat_template
+    tokenizer = check_chat(folder, variables, place)
     if tokenizer.chat_template != own:
         (folder / TEMPLATE_NAME).write_text(tokenizer.chat_template, encoding="utf-8")
     chat = chat_format(tokenizer)
@@ -123,7 +131,7 @@ def generation_ends(folder: Path) -> set[int]:
     return end_tokens(_settings(folder))
 
 
-def _load(path: str | Path) -> PreTrainedTokenizerBase:
+def _load(path: str | Path, place: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     check_small_files(Path(path))
@@ -146,9 +154,8 @@ def _load(path: str | Path) -> PreTrainedTokenizerBase:
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not tokenizer.chat_template:
         raise ModelError(
-            f"{path}: the tokenizer has no chat template; put one (Jinja) into this folder as "
-            f"{TEMPLATE_NAME}, such as that of the model it was trained from (a model of the "
-            "catalogue: set 'chat_template' in its entry)"
+            f"{path}: the tokenizer has no chat template; put one (Jinja), such as that of the "
+            f"model it was trained from, into {place}"
         )
     if tokenizer.eos_token is None:
         raise ModelError(
@@ -216,11 +223,7 @@ def _as_written(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedT
 def _refuse_tokens_without_row(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Refuse a tokenizer with more tokens than the model, unless no chat can contain the others."""
     n_rows = load_config(folder).get_text_config().vocab_size
-    try:
-        turns = render_turns(tokenizer, {"prompt": "a", "response": "a"})
-    except ChatTemplateError as error:
-        raise ModelError(f"{folder}: {error}") from error
-    written = tokenizer(turns.prompt + turns.response, add_special_tokens=False)["input_ids"]
+    written = tokenizer(markup(tokenizer), add_special_tokens=False)["input_ids"]
     added = tokenizer.added_tokens_decoder.keys()
     words = (i for i in tokenizer.get_vocab().values() if i not in added)
     used = {*words, *written, chat_format(tokenizer).end_of_turn, tokenizer.pad_token_id}

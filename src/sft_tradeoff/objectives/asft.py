@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class AsftOptions(Options):
     """Options of ASFT."""
 
-    strength: float = Field(0.05, ge=0, description="λ of the KL term; 0 is DFT")
+    strength: float = Field(0.05, ge=0, le=1e6, description="λ of the KL term; 0 is DFT")
 
 
 def _weights(batch: TokenBatch, options: AsftOptions) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from sft_tradeoff.system.strict import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,23 +15,8 @@ Parameterization = Literal["full", "adapter"]
 TOP = 20  # likeliest tokens over which ``TokenBatch.entropy_top20`` is taken
 
 
-class Options(BaseModel):
-    """Base class of a method's hyperparameters: immutable, with ranges; refuses unknown keys.
-
-    Also refuses infinite values, which a run's JSON configuration could not hold.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if (
-            isinstance(value, bool)
-            and cls.model_fields[str(info.field_name)].annotation is not bool
-        ):
-            raise ValueError(f"{str(value).lower()} is not a number or a name")
-        return value
+class Options(Settings):
+    """Base class of a method's hyperparameters."""
 
     @property
     def needs(self) -> frozenset[str]:

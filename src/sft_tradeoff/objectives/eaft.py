@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class EaftOptions(Options):
     """Options of EAFT."""
 
-    alpha: float = Field(1.0, ge=0, description="exponent of the normalized entropy; 0 is SFT")
+    alpha: float = Field(
+        1.0, ge=0, le=100, description="exponent of the normalized entropy; 0 is SFT"
+    )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -22,7 +22,7 @@ Direction = Literal["forward", "reverse"]
 class KlRegOptions(Options):
     """Options of KL-Reg."""
 
-    beta: float = Field(0.1, ge=0, description="strength β; 0 is SFT")
+    beta: float = Field(0.1, ge=0, le=1e6, description="strength β; 0 is SFT")
     direction: Direction = Field(
         "forward", description="forward: KL(θ0‖θ), covers θ0; reverse: KL(θ‖θ0)"
     )

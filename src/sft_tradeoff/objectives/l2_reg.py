@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class L2RegOptions(Options):
     """Options of L2-Reg."""
 
-    strength: float = Field(1e-3, ge=0, description="λ; 0 is SFT")
+    strength: float = Field(1e-3, ge=0, le=1e6, description="λ; 0 is SFT")
 
 
 def l2_penalty(parameter: Tensor, initial: Tensor, *, strength: float) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,8 @@ from sft_tradeoff.objectives.base import Method, Options
 class LoraOptions(Options):
     """Options of LoRA."""
 
-    rank: int = Field(64, ge=1, description="r, inner dimension of the addition")
-    alpha: float = Field(64.0, gt=0, description="the addition is scaled by alpha / rank")
+    rank: int = Field(64, ge=1, le=65_536, description="r, inner dimension of the addition")
+    alpha: float = Field(64.0, gt=0, le=1e6, description="the addition is scaled by alpha / rank")
 
 
 def _adapter(options: LoraOptions) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from sft_tradeoff.objectives.base import Method, Options, TokenBatch
+from sft_tradeoff.system.strict import MOST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,9 @@ class PsftOptions(Options):
     """Options of PSFT."""
 
     clip_high: float = Field(0.28, gt=0, description="a token stops teaching above 1 + clip_high")
-    refresh_every: int = Field(8, ge=1, description="optimizer steps between refreshes of π_old")
+    refresh_every: int = Field(
+        8, ge=1, le=MOST, description="optimizer steps between refreshes of π_old"
+    )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -184,6 +184,21 @@ def architecture(study: Study, name: str) -> PretrainedConfig:
     )
 
 
+def _described(study: Study, name: str) -> tuple[PretrainedConfig, int]:
+    """A model's configuration and its number of parameters."""
+    try:
+        config = architecture(study, name)
+        return config, model_size(config).total
+    except CostError:
+        raise
+    except Exception as error:  # Transformers raises whatever a wrong number leads to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CostError(
+            f"model {name!r}: architecture does not describe a model ({reason[:200]}); copy the "
+            "numbers from its config.json"
+        ) from error
+
+
 def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS) -> ModelCost:
     """Estimate what one model of a study costs.
 
@@ -193,8 +208,7 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         hardware: Assumptions about the GPUs.
         n_jobs: Training jobs that run at a time.
     """
-    config = architecture(study, name)
-    n = model_size(config).total
+    config, n = _described(study, name)
     runs = [run for run in expand_runs(study) if run.model == name]
     trained = [run for run in runs if run.merge_of is None]
     checkpoints = [c for c in evaluation_configs(study).values() if c.model == name]

@@ -98,12 +98,12 @@ def source_arguments(folders: Sequence[str], records: Sequence[str]) -> str:
 def domain_code(name: str) -> str:
     """Return the digest of the code that makes and grades the examples of a domain.
 
-    That is its module with what it imports, and the stage; what a study file says about the domain
-    is among the parameters of its job.
+    That is its module with what it imports, and the stage, whose card shows a conversation; what a
+    study file says about the domain is among the parameters of its job.
     """
     module = f"domains.{SPECS[name].module()}"
     used = imported(module, "domains/", "grading/", "assets/records.py", "system/records.py")
-    return code_digest("domains/build.py", *sorted(used))
+    return code_digest("domains/build.py", "chat.py", *sorted(used))
 
 
 def benchmark_code() -> str:
@@ -116,7 +116,7 @@ def tokenization_code(name: str) -> str:
 
     The round-trip check grades, so the domain's code is part of it.
     """
-    return code_digest("tokens", "models/token*.py", "chat.py") + domain_code(name)
+    return code_digest("tokens", "models/token*.py") + domain_code(name)
 
 
 def task_files_digest(folder: Path = Path("workflow/tasks")) -> str:

@@ -13,19 +13,21 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from sft_tradeoff.assets.fetch import cache_dir
+import psutil  # type: ignore[import-untyped]
+
+from sft_tradeoff.assets.fetch import CACHE_VARIABLE, cache_dir
 from sft_tradeoff.planning.snakemake_run import (
-    INTERRUPTED,
     require_project_folder,
     run,
     snakemake_command,
 )
 from sft_tradeoff.report import tables
 from sft_tradeoff.report.recommend import add_limit_arguments
-from sft_tradeoff.study.checks import check_files
+from sft_tradeoff.study.checks import check_assets, check_files
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
@@ -34,6 +36,7 @@ from sft_tradeoff.system.strict_yaml import read_yaml
 LOCK = Path(".snakemake/study.lock")
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 RESULTS = Path("results")
+MATERIAL = "material"  # target: what is fetched and built in the cache
 
 
 def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain: str = "") -> int:
@@ -46,7 +49,7 @@ def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain:
         smallest_gain: Likewise.
 
     Returns:
-        Exit code: 0, 1 if a job failed, 130 after Ctrl-C.
+        Exit code: 0, 1 if a job failed, 130 after Ctrl-C, 143 after SIGTERM.
 
     Raises:
         UserError: If there is no such study, it is not valid, or one is running in this folder.
@@ -61,9 +64,9 @@ def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain:
         limit_times([Path("workflow"), RESULTS, cache_dir()], LOCK.stat().st_mtime_ns)
         unlock = [[*command, "--unlock"]] if _has_files(SNAKEMAKE_LOCKS) else []
         # Material first: Snakemake plans no job after a file behind ancient() that is rebuilt.
-        for step in [*unlock, [*command, "material"], command]:
+        for step in [*unlock, [*command, MATERIAL], command]:
             if code := run(step, keep_open=[descriptor]):
-                return code if code == INTERRUPTED else _failed()
+                return code if code > 128 else _failed(step)
     results = RESULTS / name
     shown = [str(results / "tables"), str(results / "figures")]
     tradeoff = results / "tradeoff_over_seeds.csv"
@@ -90,6 +93,7 @@ def check_study(study_file: Path) -> None:
         )
     study = load_study(study_file)
     check_files(study, str(study_file), BENCHMARKS)
+    check_assets(study, str(study_file))
 
 
 @contextlib.contextmanager
@@ -107,11 +111,30 @@ def locked(path: Path) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                "Another study is running in this folder: wait until it has ended, or end it"
-            ) from None
+            raise UserError(f"Another study is running in this folder: {_holder(path)}") from None
         os.utime(path)
         yield file.fileno()
+
+
+def _holder(lock: Path) -> str:
+    """Who holds a lock file, since when, and how to end it."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(file.path == str(lock.resolve()) for file in process.open_files()):
+                found[process.pid] = process
+    found.pop(os.getpid(), None)
+    with contextlib.suppress(psutil.Error):
+        for pid, process in found.items():
+            if process.ppid() in found:
+                continue
+            since = datetime.fromtimestamp(process.create_time())
+            # A leader is told with all its group, since Snakemake alone would wait for its jobs.
+            end = f"kill -INT -- -{pid}" if os.getpgid(pid) == pid else f"kill {pid}"
+            return (
+                f"process {pid}, since {since:%Y-%m-%d %H:%M}; wait until it has ended, or: {end}"
+            )
+    return "by another user, or on another machine; wait until it has ended"
 
 
 def limit_times(roots: Iterable[Path], latest_ns: int) -> None:
@@ -144,12 +167,21 @@ def _has_files(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _failed() -> int:
-    """Exit code of a failed study; says so if the reason is the results folder."""
+def _failed(step: Sequence[str]) -> int:
+    """Exit code of a failed step; says so if the reason is a folder that is not writable."""
     if RESULTS.exists() and not os.access(RESULTS, os.W_OK):
         raise UserError(
             f"the folder {RESULTS} is not writable; correct its permissions, or replace it by a "
             "link to a folder that is, and run the same command again"
+        )
+    cache = cache_dir()
+    folders = [cache, *(cache / name for name in ("assets", "benchmarks", "models"))]
+    closed = [folder for folder in folders if folder.exists() and not os.access(folder, os.W_OK)]
+    if step[-1] == MATERIAL and closed:
+        raise UserError(
+            f"the folder {closed[0]} is not writable and lacks something that this study needs; "
+            f"correct its permissions, or set {CACHE_VARIABLE} to a folder of your own, and run "
+            "the same command again"
         )
     return 1
 

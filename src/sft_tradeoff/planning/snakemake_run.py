@@ -1,18 +1,19 @@
-"""Run Snakemake or a script as a child process: its environment, Ctrl-C and exit code."""
+"""Run Snakemake or a script as a child process: its environment, signals and exit code."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from sft_tradeoff.system.console import UserError
 
-INTERRUPTED = 128 + signal.SIGINT
+Handler = Callable[[int, FrameType | None], None]
 MEMORY_SHARE = 0.9  # of the machine, for jobs side by side
 
 
@@ -53,35 +54,66 @@ def snakemake_command(study_file: Path, cores: str, settings: Mapping[str, str])
 def run(command: Sequence[str], keep_open: Sequence[int] = ()) -> int:
     """Run a command and wait until it has ended.
 
-    Ctrl-C reaches the command too, which then ends its jobs; SIGTERM is passed on to it.
+    The command gets a session of its own. Ctrl-C, SIGTERM or a lost terminal interrupts all of its
+    processes, even if only this one was told: Snakemake would wait for its jobs, which may take
+    hours. Ctrl-Z stops them all.
 
     Args:
         command: Program and arguments.
         keep_open: File descriptors that it inherits.
 
     Returns:
-        Its exit code; 130 after Ctrl-C.
+        Its exit code; 128 + the signal's number if it was interrupted.
     """
     scripts = Path(sys.executable).parent  # rules call the console command by its name
     environment = dict(os.environ, PATH=f"{scripts}{os.pathsep}{os.environ['PATH']}")
     environment.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     process: subprocess.Popen[bytes] | None = None
-    is_interrupted = False
+    received = 0
 
-    def leave_to_child(signal_number: int, frame: FrameType | None) -> None:
-        nonlocal is_interrupted
-        is_interrupted |= signal_number == signal.SIGINT
-        if process is not None and signal_number == signal.SIGTERM:
-            process.terminate()
+    def tell(number: int) -> None:
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
 
-    # Handlers, because a signal that is ignored would be ignored by the child as well.
-    numbers = signal.SIGINT, signal.SIGTERM
-    before = [signal.signal(number, leave_to_child) for number in numbers]
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received = number
+        tell(signal.SIGINT)
+
+    def pause(number: int, frame: FrameType | None) -> None:
+        tell(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        tell(signal.SIGCONT)
+
     sys.stdout.flush()
-    try:
-        process = subprocess.Popen(command, env=environment, pass_fds=keep_open)
+    with _handlers(interrupt, pause):
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            pass_fds=keep_open,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if received:
+            tell(signal.SIGINT)
         code = process.wait()
+    return 128 + received if received else code
+
+
+@contextlib.contextmanager
+def _handlers(interrupt: Handler, pause: Handler) -> Iterator[None]:
+    """Handle signals, and restore what was there before.
+
+    Handlers, because a signal that is ignored would be ignored by a child as well. ``nohup``
+    ignores SIGHUP on purpose.
+    """
+    chosen = {signal.SIGINT: interrupt, signal.SIGTERM: interrupt, signal.SIGTSTP: pause}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        chosen[signal.SIGHUP] = interrupt
+    before = {number: signal.signal(number, handler) for number, handler in chosen.items()}
+    try:
+        yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)
-    return INTERRUPTED if is_interrupted else code

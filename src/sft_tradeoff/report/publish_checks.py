@@ -84,7 +84,7 @@ def check_tables(study: Study, results: Path) -> None:
 def _check_table(study: Study, path: Path, expected: str) -> None:
     if not path.is_file():
         raise PublishError(f"{path}: missing; {_run_again(study)}")
-    if path.read_text(encoding="utf-8") != expected:
+    if path.read_bytes() != expected.encode():
         raise PublishError(
             f"{path}: does not match the runs in {path.parent}; delete it and {_run_again(study)}"
         )

@@ -77,7 +77,7 @@ def verify(folder: Path) -> None:
     """
     if not (folder / CHECKSUMS).is_file():
         raise PublishError(f"{folder / CHECKSUMS}: missing; {_repair(folder)}")
-    lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     expected = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = checksums(folder)
     names = sorted(expected.keys() | found.keys())

@@ -10,6 +10,7 @@ program.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -28,6 +29,9 @@ MNT_DETACH = 2
 SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE = 442, -100, 0x8000
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+# keyctl has no function in the C library, and its number depends on the processor.
+SYS_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+KEYCTL_JOIN_SESSION_KEYRING = 1
 
 # Any folder that exists on every machine and is not needed in the sandbox.
 MOUNT_POINT = "/proc"
@@ -117,6 +121,25 @@ def enter_namespaces(real_root: bool) -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{INSIDE_ID} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{INSIDE_ID} {gid} 1")
+
+
+def leave_keyrings() -> None:
+    """Take a new, empty session keyring: the kernel's keyrings belong to no namespace.
+
+    The caller's may hold keys of Kerberos, encrypted folders or network file systems.
+
+    Raises:
+        OSError: If the kernel has keys but does not give a keyring.
+    """
+    machine = os.uname().machine
+    if machine not in SYS_KEYCTL:
+        raise OSError(f"the number of keyctl is not known for {machine}")
+    number = ctypes.c_long(SYS_KEYCTL[machine])
+    if _LIBC.syscall(number, ctypes.c_long(KEYCTL_JOIN_SESSION_KEYRING), None) >= 0:
+        return
+    # No keys in this kernel, or a filter of system calls (containers), which the program inherits.
+    if (reason := ctypes.get_errno()) not in (errno.ENOSYS, errno.EPERM):
+        raise OSError(reason, f"keyctl: {os.strerror(reason)}")
 
 
 def interpreter() -> str:
@@ -258,6 +281,7 @@ def supervise(request: Mapping[str, Any]) -> dict[str, Any]:
     uid = FIRST_UID + os.getpid() if real_root else None
     null = os.open(os.devnull, os.O_RDWR)
     enter_namespaces(real_root)
+    leave_keyrings()
     source = request["program"].encode(errors="replace")
     change_root(source, request["max_file_bytes"], -1 if uid is None else uid)
     challenge, verdict, status = (Pipe(*os.pipe()) for _ in range(3))

@@ -2,13 +2,14 @@
 
 A program runs in separate namespaces (see :mod:`sft_tradeoff.sandbox.jail`). It has no network, not
 even the loopback interface. It can read only the system's libraries and the Python installation,
-and write only to a small file system in memory. It does not see other processes, and none of its
-processes are left when :func:`run_python` returns. Namespaces are used rather than process groups
-because a process cannot leave them. If the kernel does not permit them, nothing runs: there is no
-weaker mode.
+and write only to a small file system in memory. Its keyrings are empty. It does not see other
+processes, and none of its processes are left when :func:`run_python` returns. Namespaces are used
+rather than process groups because a process cannot leave them. If the kernel does not permit them,
+nothing runs: there is no weaker mode.
 
 Not covered: flaws of the kernel; ``AF_VSOCK`` in virtual machines, which is outside all namespaces;
-memory outside any process (shared memory, files in memory), which only the time limit bounds. A
+memory outside any process (shared memory, files in memory), which only the time limit bounds; keys
+of the kernel whose owner lets processes read them that do not possess them (no key is made so). A
 program written against this module can also forge a pass; one that just exits early cannot.
 """
 

@@ -6,11 +6,12 @@ No torch here: Snakemake imports this module while it plans.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sft_tradeoff.assets.spec import UNPINNED, HubAsset
+from sft_tradeoff.assets.spec import UNPINNED, HubAsset, LocalAsset
 from sft_tradeoff.study.config import (
     SCHEMA_PATH,
     SUITE,
@@ -20,10 +21,12 @@ from sft_tradeoff.study.config import (
     study_schema,
 )
 from sft_tradeoff.study.key_tables import KEYS_PATH, key_tables
+from sft_tradeoff.study.runs import expand_runs
 from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.human_eval import NO_PERMISSION
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.text import escaped, shown
 from sft_tradeoff.system.validation import ConfigError, closest
 
 
@@ -93,7 +96,8 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
     for name in study.evaluation.tasks:
         if name not in benchmarks:
             raise ConfigError(
-                f"{source}: evaluation.tasks: unknown task {name!r}; {closest(name, benchmarks)}"
+                f"{source}: evaluation.tasks: unknown task {shown(name)}; "
+                f"{closest(name, benchmarks)}"
             )
         if benchmarks[name].runs_code and not study.evaluation.execute_code:
             raise ConfigError(f"{source}: {NO_PERMISSION.format(name=name)}")
@@ -107,6 +111,7 @@ def check_files(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) 
     _check_tolerance(study, source, benchmarks)
     _check_domains(study, source, benchmarks)
     _check_expected(study, source, benchmarks)
+    expand_runs(study)
 
 
 def _check_tolerance(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
@@ -124,17 +129,24 @@ def _check_tolerance(study: Study, source: str, benchmarks: Mapping[str, Benchma
 
 
 def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark]) -> None:
+    window = study.evaluation.max_length
     for i, domain in enumerate(study.domains):
+        if domain.max_new_tokens is not None and domain.max_new_tokens >= window:
+            raise ConfigError(
+                f"{source}: domains.{i}.max_new_tokens: {domain.max_new_tokens} leaves no tokens "
+                f"for a prompt within evaluation.max_length ({window}); lower max_new_tokens, or "
+                "raise max_length"
+            )
         if domain.label in {*benchmarks, SUITE}:
             raise ConfigError(
                 f"{source}: domains.{i}.label: {domain.label!r} is the name of a task or of the "
                 "whole suite, whose scores would be mixed up with the domain's; give it another "
                 "label"
             )
-        if domain.data_file is not None and not Path(domain.data_file).is_file():
+        if domain.data_file is not None and not os.path.isfile(domain.data_file):
             raise ConfigError(
-                f"{source}: domains.{i}.path: {domain.data_file!r} is not a file; correct the path "
-                "(relative to the folder where the command runs)"
+                f"{source}: domains.{i}.path: {shown(domain.data_file)} is not a file; correct the "
+                "path (relative to the folder where the command runs)"
             )
 
 
@@ -145,9 +157,24 @@ def _check_expected(study: Study, source: str, benchmarks: Mapping[str, Benchmar
             benchmark, _, metric = key.partition(".")
             if benchmark not in benchmarks or not metric:
                 raise ConfigError(
-                    f"{source}: model_catalogue.{model}.expected: {key!r} is not task.metric, e.g. "
-                    f"piqa.acc_norm; {closest(benchmark, benchmarks)}"
+                    f"{source}: model_catalogue.{model}.expected: {shown(key)} is not task.metric, "
+                    f"e.g. piqa.acc_norm; {closest(benchmark, benchmarks)}"
                 )
+
+
+def check_assets(study: Study, source: str) -> None:
+    """Refuse local models and data that do not exist; a study without them can only be planned.
+
+    Raises:
+        ConfigError: Naming file, key, value and fix.
+    """
+    for name in sorted(set(_used_assets(study))):
+        asset = study.assets.get(name)
+        if isinstance(asset, LocalAsset) and not os.path.exists(os.path.expanduser(asset.path)):
+            raise ConfigError(
+                f"{source}: assets.{name}.path: {shown(asset.path)} does not exist; correct the "
+                "path (relative to the folder where the command runs)"
+            )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,8 +206,9 @@ def _is_valid(path: str) -> bool:
             domains = tuple(d.model_copy(update={"path": None}) for d in study.domains)
             study = study.model_copy(update={"domains": domains})
         check_files(study, path, BENCHMARKS)
+        check_assets(study, path)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(escaped(str(error)), file=sys.stderr)
         return False
     print(f"{path}: valid {'template for make own' if is_template else f'study {study.study!r}'}")
     return True

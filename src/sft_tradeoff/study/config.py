@@ -7,8 +7,10 @@ models below, which also generate ``workflow/schemas/study.schema.json``
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -30,12 +32,14 @@ from sft_tradeoff.study.spec import (
 )
 from sft_tradeoff.system.strict import Name, Seed, Settings
 from sft_tradeoff.system.strict_yaml import read_yaml
+from sft_tradeoff.system.text import listing, shown
 from sft_tradeoff.system.validation import ConfigError, closest, explain
 
 SCHEMA_PATH = Path("workflow/schemas/study.schema.json")
 CATALOGUE_PATH = Path("config/catalogue.yaml")
 STUDIES = Path("config/studies")
 TEMPLATE_PATH = STUDIES / "own.yaml"  # of studies for the user's own data
+MOST_RUNS = 10_000  # Snakemake plans each in several jobs
 SUITE = "general"  # name of the group of tasks in lm-eval
 
 
@@ -71,6 +75,14 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _grids(self) -> Study:
+        settings = sum(math.prod(map(len, method.grid.values())) for method in self.methods)
+        rates = max(len(self.learning_rates.full), len(self.learning_rates.adapter))
+        n_runs = len(self.models) * len(self.domains) * settings * rates * len(self.seeds)
+        if n_runs > MOST_RUNS:
+            raise ValueError(
+                f"{n_runs:,} runs, more than {MOST_RUNS:,}: every model, domain, method, setting "
+                "of a grid, learning rate and seed with every other; shorten one of these lists"
+            )
         methods = tuple(m for method in self.methods for m in method.expanded())
         object.__setattr__(self, "methods", methods)
         return self
@@ -96,6 +108,13 @@ class Study(Settings):
         for kind in ("full", "adapter"):
             rates = getattr(self.learning_rates, kind)
             _refuse_repeats(f"learning_rates.{kind}", rates, format_learning_rate)
+        highest = max([*self.learning_rates.full, *self.learning_rates.adapter], default=0)
+        if (shrinkage := self.training.weight_decay * highest) >= 1:
+            raise ValueError(
+                f"training.weight_decay: {self.training.weight_decay:g} times the learning rate "
+                f"{highest:g} is {shrinkage:g}, the share of every weight that a step removes; "
+                "lower one of them so that it is below 1"
+            )
         for method in self.methods:
             kind = METHODS[self.trained_method(method).name].parameterization
             if not getattr(self.learning_rates, kind):
@@ -115,13 +134,14 @@ class Study(Settings):
         if source in labels and source not in trained:
             raise ValueError(
                 f"methods: {method.label!r} averages {source!r}, which is an average itself; set "
-                f"options.of to a method that trains: {', '.join(trained) or 'there is none'}"
+                f"options.of to a method that trains: {listing(trained)}"
             )
         if source not in trained:
+            add = f"add '- name: {source}', or " if source in METHODS else ""
             raise ValueError(
-                f"methods: {method.label!r} averages θ0 with the run of {source!r}, which this "
-                f"study does not train; add '- name: {source}', or set options.of to one of "
-                f"{', '.join(trained) or 'its other methods'}"
+                f"methods: {method.label!r} averages θ0 with the run of {shown(source)}, which "
+                f"this study does not train; {add}set options.of to one of "
+                f"{listing(trained) if trained else 'its other methods'}"
             )
         return trained[source]
 
@@ -170,7 +190,7 @@ def parse_study(data: Mapping[str, Any], source: str) -> Study:
     try:
         return Study.model_validate(merged)
     except ValidationError as error:
-        raise ConfigError(f"{source}:\n  {explain(error, Study.model_json_schema())}") from None
+        raise ConfigError(f"{source}:\n  {explain(error, _schema())}") from None
 
 
 def read_catalogue() -> dict[str, dict[str, Any]]:
@@ -210,7 +230,11 @@ def load_study(path: str | Path) -> Study:
     except FileNotFoundError:
         raise ConfigError(_no_study(Path(path))) from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a study is a mapping of keys, got {type(data).__name__}")
+        found = "it is empty" if data is None else f"this is {shown(data)}"
+        raise ConfigError(
+            f"{path}: a study is made of 'key: value' lines, but {found}; begin with a "
+            f"copy of {STUDIES}/quick.yaml"
+        )
     return parse_study(data, str(path))
 
 
@@ -224,6 +248,11 @@ def _no_study(path: Path) -> str:
     return f"{path}: no such study; {closest(path.stem, names)}"
 
 
+@functools.cache
+def _schema() -> dict[str, Any]:
+    return Study.model_json_schema()
+
+
 def study_schema() -> str:
     """Return the JSON schema of a study file as text."""
-    return json.dumps(Study.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_schema(), indent=2, ensure_ascii=False) + "\n"

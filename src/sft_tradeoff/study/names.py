@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sft_tradeoff.system.validation import as_written, closest
+from sft_tradeoff.system.text import shown
+from sft_tradeoff.system.validation import closest
 
 HASH_DIGITS = 8  # of a hash that is part of a name
 
@@ -29,7 +30,7 @@ def read_measures(value: Any, known: Collection[str]) -> Any:
         return parse_measures(value, known)
     if not isinstance(value, Mapping):
         example = f"{next(iter(known))}=0.01"
-        raise ValueError(f"{as_written(value)} is not measure=number; write e.g. {example}")
+        raise ValueError(f"{shown(value)} is not measure=number; write e.g. {example}")
     return value
 
 
@@ -47,24 +48,24 @@ def parse_measures(text: str, known: Collection[str]) -> dict[str, float]:
     example = f"{next(iter(known))}=0.01"
     if re.search(r"\d,\d", text):
         raise ValueError(
-            f"{text!r} has a comma between digits; write numbers with a point, e.g. {example}"
+            f"{shown(text)} has a comma between digits; write numbers with a point, e.g. {example}"
         )
     for part in text.replace(",", " ").split():
         name, _, number = part.partition("=")
         if name not in known:
             raise ValueError(
-                f"{part!r} is not measure=number, e.g. {example}; {closest(name, known)}"
+                f"{shown(part)} is not measure=number, e.g. {example}; {closest(name, known)}"
             )
         if name in found:
-            raise ValueError(f"{name} is given twice; remove {part!r}")
+            raise ValueError(f"{name} is given twice; remove {shown(part)}")
         try:
             found[name] = float(number)
         except ValueError:
             found[name] = math.nan
         if not 0 <= found[name] <= 1:
             raise ValueError(
-                f"{part!r} is not a number from 0 to 1; give it in the measure's unit, an accuracy "
-                "as a fraction (accuracy=0.01 is one point)"
+                f"{shown(part)} is not a number from 0 to 1; give it in the measure's unit, an "
+                "accuracy as a fraction (accuracy=0.01 is one point)"
             )
     return found
 

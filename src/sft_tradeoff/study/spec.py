@@ -19,13 +19,14 @@ from pydantic import (
 
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.names import read_measures
-from sft_tradeoff.system.strict import LONGEST_NAME, Settings
+from sft_tradeoff.system.strict import LONGEST_NAME, MOST, Settings
+from sft_tradeoff.system.text import shown
 from sft_tradeoff.system.validation import closest, explain
 
 MethodLabel = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
 ]
-LearningRate = Annotated[float, Field(gt=0, lt=1)]
+LearningRate = Annotated[float, Field(ge=1e-12, lt=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -67,7 +68,7 @@ class MethodSpec(Settings):
     @model_validator(mode="after")
     def _known(self) -> MethodSpec:
         if self.name not in METHODS:
-            raise ValueError(f"unknown method {self.name!r}; {closest(self.name, METHODS)}")
+            raise ValueError(f"unknown method {shown(self.name)}; {closest(self.name, METHODS)}")
         if self.label is None:
             object.__setattr__(self, "label", self.name)
         if not self.grid:
@@ -123,9 +124,15 @@ class TrainingSpec(Settings):
     """Budget and optimizer of one training run."""
 
     epochs: float = Field(1.0, gt=0, le=10_000, description="passes over the training examples")
-    batch_size: int = Field(8, ge=1, description="sequences per optimizer step, over all ranks")
-    micro_batch_size: int = Field(8, ge=1, description="sequences per forward pass and rank")
-    max_length: int = Field(1024, ge=8, description="tokens; longer examples are truncated")
+    batch_size: int = Field(
+        8, ge=1, le=MOST, description="sequences per optimizer step, over all ranks"
+    )
+    micro_batch_size: int = Field(
+        8, ge=1, le=MOST, description="sequences per forward pass and rank"
+    )
+    max_length: int = Field(
+        1024, ge=8, le=MOST, description="tokens; longer examples are truncated"
+    )
     warmup_ratio: float = Field(
         0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises"
     )
@@ -134,9 +141,9 @@ class TrainingSpec(Settings):
     )
     weight_decay: float = Field(0.0, ge=0, description="of AdamW, decoupled")
     betas: tuple[Beta, Beta] = Field((0.9, 0.999), description="of AdamW")
-    epsilon: float = Field(1e-8, gt=0, le=1, description="of AdamW")
+    epsilon: float = Field(1e-8, ge=1e-30, le=1, description="of AdamW")
     max_grad_norm: float = Field(
-        1.0, gt=0, description="gradients of a larger norm are scaled down to it"
+        1.0, ge=1e-6, description="gradients of a larger norm are scaled down to it"
     )
     precision: Literal["fp32", "fp32_master", "bf16_pure"] = Field(
         "fp32_master",
@@ -146,7 +153,7 @@ class TrainingSpec(Settings):
         False, description="recompute activations in the backward pass: less memory, more time"
     )
     processes: int = Field(
-        1, ge=1, description="processes of one run, each on its own GPU if there are GPUs"
+        1, ge=1, le=MOST, description="processes of one run, each on its own GPU if there are GPUs"
     )
     sharding: Literal["none", "fsdp"] = Field(
         "none",
@@ -184,18 +191,22 @@ class EvaluationSpec(Settings):
         default_factory=dict, description="task -> number of its items, or null for all"
     )
     batch_size: int = Field(
-        32, ge=1, description="minimum number of prompts generated together; see batch_tokens"
+        32,
+        ge=1,
+        le=MOST,
+        description="minimum number of prompts generated together; see batch_tokens",
     )
     batch_tokens: int = Field(
         4096,
         ge=1,
+        le=MOST,
         description="tokens per pass, and of prompts and answers generated together if that allows "
         "more than batch_size; scores depend on it in the last digits",
     )
     dtype: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="type in which the model computes"
     )
-    max_length: int = Field(1024, ge=8, description="window in tokens")
+    max_length: int = Field(1024, ge=8, le=MOST, description="window in tokens")
     backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
     chat_template: bool = Field(
         False, description="put the general suite's prompts into the model's chat template"
@@ -208,6 +219,8 @@ class EvaluationSpec(Settings):
     @classmethod
     def _positive(cls, tasks: dict[str, int | None]) -> dict[str, int | None]:
         for name, limit in tasks.items():
-            if limit is not None and limit < 1:
-                raise ValueError(f"task {name!r}: limit {limit} must be at least 1, or null")
+            if limit is not None and not 1 <= limit <= MOST:
+                raise ValueError(
+                    f"task {shown(name)}: limit {limit} must be from 1 to {MOST}, or null for all"
+                )
         return tasks

@@ -26,8 +26,8 @@ def chat_task(
 
     Args:
         name: The task's name.
-        records: Each with ``prompt``, and ``system`` if it has a system turn; the logged ``doc``
-            holds the whole record as JSON.
+        records: Each with ``prompt``, and ``system`` and ``history`` if it has them; the logged
+            ``doc`` holds the whole record as JSON.
         tokenizer: With the chat template of the model.
         grade: Record and answer → metrics. The answer is without what the template makes the model
             write before it, such as an empty block of thoughts.
@@ -37,7 +37,7 @@ def chat_task(
     # JSON, because in a table every record would get the columns of all others.
     rows = [
         {
-            "prompt": render_prompt(tokenizer, r["prompt"], r.get("system")),
+            "prompt": render_prompt(tokenizer, r),
             "record": json.dumps(r),
             RENDERED: True,
         }

@@ -11,13 +11,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from sft_tradeoff.system.text import escaped, shortened
+
 logger = logging.getLogger(__name__)
 IN_PROJECT = Path("config/catalogue.yaml")  # a file that marks the project's folder
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+MESSAGE_CHARACTERS = 10_000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class UserError(Exception):
     """Something the user can fix; the message names the field, the value and the fix."""
+
+
+class _Formatter(logging.Formatter):
+    """No text of data, a model or a generated program steers the terminal or floods it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shortened(escaped(super().format(record)), MESSAGE_CHARACTERS)
 
 
 @contextlib.contextmanager
@@ -47,9 +58,9 @@ def run_main(stage: str) -> Iterator[None]:
     Args:
         stage: Label of the log lines, e.g. the run's name.
     """
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format=f"[{stage}] %(message)s", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(f"[{stage}] %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("sft_tradeoff", "__main__"):
         logging.getLogger(name).setLevel(logging.INFO)
     # lm-eval warns at every start about what is intended (a model object, no few-shot examples).
@@ -65,10 +76,13 @@ def run_main(stage: str) -> Iterator[None]:
         logger.error("error: file not found: %s; %s", what, _find_it())
         sys.exit(1)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in _FULL + _CLOSED:
             raise
         what = error.filename or "the output"
-        fix = "free some space (or choose a writable folder) and run the same command again"
+        fix = "free some space" if error.errno in _FULL else "correct its permissions"
+        fix += " (or choose a writable folder) and run the same command again"
+        if error.errno == errno.EFBIG:
+            fix = "raise the limit on the size of files (ulimit -f unlimited) and run it again"
         logger.error("error: cannot use %s: %s; %s", what, error.strerror, fix)
         sys.exit(1)
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,26 @@ from typing import Any, TextIO
 from sft_tradeoff.system.console import UserError
 
 PROBE = 2**16  # bytes
+# As libraries in Rust report ENOSPC, EFBIG and EDQUOT, e.g. safetensors; it removes its file.
+_RUST_ERROR = re.compile(r"\(os error (28|27|122)\)")
+LONGEST_PROBLEM = 300  # characters of another library's message
 
 
 class DamagedFileError(UserError):
     """A file is not as it was written."""
+
+
+def damaged(path: str | Path, problem: object) -> DamagedFileError:
+    """The error for a file that this project wrote and cannot use.
+
+    Args:
+        path: The file.
+        problem: What is wrong with it: a text, or the error of the library that read it.
+    """
+    text = " ".join(str(problem).split())  # Arrow's messages have several lines
+    return DamagedFileError(
+        f"{path}: damaged ({text[:LONGEST_PROBLEM]}); delete it and run the same command again"
+    )
 
 
 @contextlib.contextmanager
@@ -47,36 +64,39 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except Exception as error:
-        raise_disk_error(path.parent, error)
+        raise_disk_error(temporary, error)
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def raise_disk_error(folder: Path, error: Exception) -> None:
-    """Raise the system's own error where a library hides that the disk is full.
+def raise_disk_error(written: Path, error: Exception) -> None:
+    """Raise the system's own error where a library hides that a file cannot grow.
 
     Some libraries only report that a file has an unexpected length. So a few more bytes are written
-    while the incomplete file still exists.
+    to the largest file: the disk may be full, or a limit (``ulimit -f``) reached.
 
     Args:
-        folder: Where the library wrote.
+        written: What the library wrote and the caller removes: a file, or a folder of files.
         error: What it raised.
 
     Raises:
-        OSError: If nothing can be written to the folder.
+        OSError: If no more can be written.
     """
     if isinstance(error, OSError):
         return
-    probe = folder / f".{secrets.token_hex(6)}.tmp"
+    if found := _RUST_ERROR.search(str(error)):
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+    files = (
+        [path for path in written.rglob("*") if path.is_file()] if written.is_dir() else [written]
+    )
+    probe = max(files, key=lambda path: path.stat().st_size if path.exists() else 0, default=None)
     try:
-        with open(probe, "wb") as file:
+        with open(probe or written / ".probe", "ab") as file:
             file.write(bytes(PROBE))
             os.fsync(file.fileno())
     except OSError as reason:
         raise reason from error
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def checksum_path(path: str | Path) -> Path:
@@ -134,9 +154,16 @@ def atomic_write_json(path: str | Path, data: Any, *, checksum: bool = False) ->
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON after checking the file; see :func:`verify_checksum`."""
+    """Read JSON that this project wrote.
+
+    Raises:
+        DamagedFileError: If it has a checksum that differs, or is not JSON.
+    """
     verify_checksum(path)
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    try:
+        return json.loads(Path(path).read_bytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from None
 
 
 def open_hashed(path: str | Path) -> tuple[TextIO, str]:

@@ -21,6 +21,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LISTED = re.compile(r"^GPU (\d+): .*\(UUID: (GPU-[\w-]+)\)$", re.MULTILINE)
 POLL_S = 1.0
+DRIVER_TIMEOUT_S = 60
 
 
 class LeaseError(UserError):
@@ -110,19 +112,24 @@ def _numbered(nodes: Path) -> list[str]:
 
 
 def driver_listing() -> str:
-    """Return the output of ``nvidia-smi -L``; empty without such a program or driver.
+    """Return the output of ``nvidia-smi -L``; empty without a driver or a program one may run.
 
     Raises:
         LeaseError: If it does not answer. One job would know a device by its number and another by
             its UUID, and both could hold it.
     """
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
-    except FileNotFoundError:
+    program = shutil.which("nvidia-smi")
+    if program is None:
         return ""
+    try:
+        done = subprocess.run(
+            [program, "-L"], capture_output=True, text=True, timeout=DRIVER_TIMEOUT_S
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LeaseError(
-            f"nvidia-smi -L does not answer ({error}); run the same command again"
+            f"{program} -L does not answer ({error}); run it by hand, and run the same "
+            f"command again when it lists the GPUs, or set {VISIBLE} to an empty value to compute "
+            "without them"
         ) from error
     return done.stdout if done.returncode == 0 else ""
 
@@ -186,7 +193,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Become the command, with exclusive GPUs."""
     with run_main("lease"):
-        devices = visible_devices(os.environ, driver_listing())
+        hidden = VISIBLE in os.environ and not _entries(os.environ[VISIBLE])
+        devices = [] if hidden else visible_devices(os.environ, driver_listing())
         # A device that is named but absent is an error, not a slow run on the CPU.
         if devices or n_visible(os.environ):
             held = wait_for(devices, args.gpus)

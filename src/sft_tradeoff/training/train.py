@@ -44,8 +44,8 @@ def check_processes(training: TrainingSpec) -> None:
     wanted, running = training.processes, int(os.environ.get("WORLD_SIZE", "1"))
     if running != wanted:
         raise UserError(
-            f"training.processes is {wanted}, but {running} run; start with 'accelerate launch "
-            f"--multi_gpu --num_processes {wanted} -m sft_tradeoff train ...', or change it"
+            f"training.processes is {wanted}, but {running} run; start with 'torchrun --standalone "
+            f"--nproc-per-node {wanted} -m sft_tradeoff train ...', or change it"
         )
 
 

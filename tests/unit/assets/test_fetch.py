@@ -394,3 +394,8 @@ def test_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_dir() == Path("resources")
     monkeypatch.setenv("SFT_TRADEOFF_CACHE", "/somewhere/shared")
     assert cache_dir() == Path("/somewhere/shared")
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", "~/shared")
+    assert cache_dir() == Path.home() / "shared"
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", "/a/{b}")
+    with pytest.raises(SourceError, match=r"CACHE: '/a/\{b\}' has braces; name a folder"):
+        cache_dir()

@@ -1,6 +1,8 @@
 """What makes an evaluation impossible or invalid is named, mostly before a model is loaded."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from sft_tradeoff.suite.human_eval import ExecutionNotAllowed
 from sft_tradeoff.suite.items import BenchmarkError
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import checksum_path
+from tests.chat_layouts.templates import DEMANDS_SYSTEM
 from tests.unit.evaluation.material import DOMAIN, run
 
 
@@ -81,6 +84,17 @@ def test_a_domain_that_would_be_truncated_is_refused_before_the_model_is_loaded(
     monkeypatch.setattr("sft_tradeoff.evaluation.load.load_lm", refuse_to_load)
     with pytest.raises(EvaluationError, match=r"max_length: 300 .* domain 'esci-label_only'"):
         run(material, random_model, {}, max_length=300)
+
+
+def test_a_template_that_cannot_render_a_prompt_is_named_with_its_place(
+    material, random_model, tmp_path
+):
+    ours = shutil.ignore_patterns("*MODEL.json*")
+    folder = Path(shutil.copytree(random_model, tmp_path / "demanding", ignore=ours))
+    (folder / "chat_template.jinja").write_text(DEMANDS_SYSTEM)
+    with pytest.raises(EvaluationError, match="a system message comes first") as caught:
+        run(material, folder, {})
+    assert f"put a corrected one into {folder / 'chat_template.jinja'}" in str(caught.value)
 
 
 def test_a_window_wider_than_the_models_is_refused(material, random_model):

@@ -134,7 +134,7 @@ def test_training_sees_the_same_prompt_tokens_as_generation(tokenizer_adds, temp
     messages = [{"role": "user", "content": RECORD["prompt"]}]
     stock = tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
     assert prompt == stock
-    assert prompt == encode_rendered(tokenizer, render_prompt(tokenizer, RECORD["prompt"]))
+    assert prompt == encode_rendered(tokenizer, render_prompt(tokenizer, RECORD))
     assert prompt.count(tokenizer.bos_token_id) == bool(template_bos)
     assert tokenizer.bos_token_id not in example.input_ids[len(prompt) :]
 
@@ -174,10 +174,11 @@ def test_text_that_the_tokenizer_does_not_know_is_an_error(key, unknown):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
     tokenizer.chat_template = byte_tokenizer().chat_template
     record = RECORD | {"system": "Be brief"}
-    with pytest.raises(TokenizationError, match="the system: 'f' becomes"):
+    with pytest.raises(TokenizationError, match="the system turn: 'f' becomes"):
         tokenize_example(tokenizer, record, 1000)
     record |= {"system": "Be 4", key: "2 你 2"}
-    with pytest.raises(TokenizationError, match=f"represent the {key}: '你2' becomes '(<unk>)?2'"):
+    name = "system turn" if key == "system" else key
+    with pytest.raises(TokenizationError, match=f"represent the {name}: '你2' becomes '(<unk>)?2'"):
         tokenize_example(tokenizer, record, 1000)
 
 
@@ -207,3 +208,39 @@ def test_file_round_trip(tmp_path, jsonl, examples):
         assert ids.tolist() == expected.input_ids
         assert mask.tolist() == expected.response_mask
     assert np.array_equal(again.lengths, [len(again.example(i)[0]) for i in range(len(again))])
+
+
+EARLIER = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
+
+
+def test_earlier_turns_are_read_and_not_learned():
+    """`<s>[USER] 1+1? [/USER] 2</s>[USER] 2+2? [/USER] It is 4.</s>`."""
+    tokenizer = byte_tokenizer()
+    found = pieces(tokenizer, tokenize_example(tokenizer, RECORD | {"history": EARLIER}, 1000))
+    prompt = ["<s>", *"[USER] 1+1? [/USER] 2", "</s>", *"[USER] 2+2? [/USER] "]
+    response = [*"It is 4.", "</s>"]
+    assert found == [(t, False) for t in prompt] + [(t, True) for t in response]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_what_no_turn_may_contain_is_found_in_earlier_turns(place):
+    history = [dict(turn) for turn in EARLIER]
+    history[place]["content"] += "</s>"
+    name = f"earlier turn {place + 1} \\({history[place]['role']}\\)"
+    with pytest.raises(TokenizationError, match=f"the {name} contains '</s>', a control token"):
+        tokenize_example(byte_tokenizer(), RECORD | {"history": history}, 1000)
+
+    letters = {c: i for i, c in enumerate(sorted(set("2+?It is4.1[USER]/ \n")))}
+    backend = Tokenizer(models.BPE(vocab=letters | {"<unk>": 50}, merges=[], unk_token="<unk>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>")
+    tokenizer.chat_template = byte_tokenizer().chat_template
+    tokenize_example(tokenizer, RECORD | {"history": EARLIER}, 1000)
+    history[place]["content"] = "1 你"
+    with pytest.raises(TokenizationError, match=f"represent the {name}: '你' becomes '<unk>'"):
+        tokenize_example(tokenizer, RECORD | {"history": history}, 1000)
+
+
+def test_a_long_history_is_named_where_no_response_fits():
+    """1 + 20 + 1 + 1 + 20 tokens."""
+    with pytest.raises(TokenizationError, match="prompt and the turns before it have 43 tokens"):
+        tokenize_example(byte_tokenizer(), RECORD | {"history": EARLIER}, 43)

@@ -307,7 +307,7 @@ def refusal(name, options):
         ("talr", "level", "sample", "'sequence' or 'token'"),
         ("talr", "floor", 2, "(range [0, 1])"),
         ("talr", "quantile", 1.5, "(range (0, 1))"),
-        ("kl_reg", "beta", -2, "(range [0, ∞))"),
+        ("kl_reg", "beta", -2, "(range [0, 1e+06])"),
         ("flow", "tau", 0, "0.0 must be > 0, or 'median'"),
         ("flow", "tau", -0.5, "-0.5 must be > 0, or 'median'"),
         ("flow", "tau", "mean", "'median'"),

@@ -175,6 +175,10 @@ def test_unknown_size_is_refused():
     strange = {"tiny": {"asset": "here", "architecture": {"model_type": "strange"}}}
     with pytest.raises(CostError, match=r"'tiny': architecture\.model_type 'strange' is unknown"):
         cost.architecture(study_of(model_catalogue=strange), "tiny")
+    for field in ({"hidden_size": -1}, {"hidden_size": "x"}, {"num_attention_heads": 0}):
+        wrong = {"tiny": {"asset": "here", "architecture": {"model_type": "llama"} | field}}
+        with pytest.raises(CostError, match=r"'tiny': architecture does not describe a model \("):
+            cost.model_cost(study_of(model_catalogue=wrong), "tiny", cost.Hardware())
 
 
 def test_order_of_what_was_measured():

@@ -108,7 +108,9 @@ def test_variables_make_another_model(data: Path, folder: Path, tmp_path: Path) 
     assert entry["chat_template_args"] == {"mood": "kind"}
     assert find_model(str(folder), {"mood": "cross"}).name != name
     build_model(name, ModelSpec(**entry), folder, tmp_path / name)
-    assert render_prompt(load_tokenizer(tmp_path / name), "Hi").startswith("Be kind <s>[USER] Hi")
+    assert render_prompt(load_tokenizer(tmp_path / name), {"prompt": "Hi"}).startswith(
+        "Be kind <s>[USER] Hi"
+    )
     assert "does not read the variable 'modo'" in refusal(folder, variables={"modo": "x"})
     # a word of its texts; and what each rendering gives it
     assert "does not read the variable 'Be'" in refusal(folder, variables={"Be": "x"})
@@ -327,7 +329,10 @@ FOLDERS = [
     (to_dangling, r"model\.safetensors is a link to a file that is not there; copy or download"),
     (to_folder, r"the folder has model\.safetensors|model\.safetensors is missing"),
     (to_no_tokenizer, r"has no tokenizer; copy tokenizer\.json, .* from the model that it was"),
-    (to_no_template, r"no chat template; put one \(Jinja\) into this folder as chat_template"),
+    (
+        to_no_template,
+        r"no chat template; put one \(Jinja\), .*, into /\S+/net/chat_template\.jinja",
+    ),
     (to_damaged("tokenizer_config.json"), r"tokenizer_config\.json is not JSON"),
     (to_damaged("generation_config.json"), r"generation_config\.json is not JSON"),
     (to_config(num_attention_heads=5), r"config\.json: Transformers cannot read it|shape"),
@@ -464,7 +469,7 @@ def test_a_template_that_cannot_be_rendered(template: str, folder: Path) -> None
     (folder / "chat_template.jinja").write_text(template)
     text = refusal(folder)
     assert TEMPLATES[template] in text and "\n" not in text
-    assert str(folder) in text and "correct chat_template.jinja in the model's folder" in text
+    assert f"put a corrected one into {folder}/chat_template.jinja" in text
 
 
 def test_a_token_without_a_row(folder: Path) -> None:

@@ -54,7 +54,7 @@ def test_control_tokens_are_refused_by_line(check: Check) -> None:
     expected = [
         f"line 11: the response contains '</s>', {what}",
         f"line 12: the prompt contains '</s>', {what}",
-        f"line 13: the system contains '<s>', {what}",
+        f"line 13: the system turn contains '<s>', {what}",
     ]
     for problem, start in zip(problems_of(check, lines), expected, strict=True):
         assert problem.startswith(start)

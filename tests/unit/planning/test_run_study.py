@@ -77,7 +77,7 @@ def test_snakemakes_own_lock_is_removed_if_one_is_left(project, steps):
     assert steps[0] == [["material"], [], ["--unlock"], ["material"], []]
 
 
-@pytest.mark.parametrize(("code", "expected"), [(1, 1), (2, 1), (-9, 1), (130, 130)])
+@pytest.mark.parametrize(("code", "expected"), [(1, 1), (2, 1), (-9, 1), (130, 130), (143, 143)])
 def test_a_failure_ends_the_study(project, steps, capsys, code, expected):
     steps[1].append(code)
     assert ended("tiny") == expected
@@ -89,6 +89,20 @@ def test_a_results_folder_that_is_not_writable_is_named(project, steps, monkeypa
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert ended("tiny") == 1
     assert "error: the folder results is not writable; correct its" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("codes", [[1], [0, 1]])
+def test_a_cache_that_is_not_writable_is_named_if_it_lacks_something(
+    project, steps, monkeypatch, capsys, codes
+):
+    """It lacks nothing if its own step, the first, succeeds."""
+    (project / "shared/models").mkdir(parents=True)
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", "shared")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "models")
+    steps[1].extend(codes)
+    assert ended("tiny") == 1
+    words = "error: the folder shared/models is not writable and lacks something that this study"
+    assert (words in capsys.readouterr().err) == (codes == [1])
 
 
 @pytest.mark.parametrize(
@@ -132,7 +146,9 @@ def hold(*arguments):
 def test_a_second_study_in_the_folder_is_refused(project, steps, capsys):
     holder = hold()
     assert ended("tiny") == 1
-    assert "Another study is running in this folder: wait" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"Another study is running in this folder: process {holder.pid}, since 20" in err
+    assert err.endswith(f"or: kill -INT -- -{holder.pid}\n")
     assert not steps[0]
     holder.communicate()
     assert ended("tiny") == 0
@@ -142,7 +158,7 @@ def test_a_child_holds_the_lock_after_a_kill_and_the_kernel_releases_it(project)
     holder = hold("with a child")
     holder.kill()
     holder.wait()
-    with pytest.raises(UserError, match="Another study"), locked(module.LOCK):
+    with pytest.raises(UserError, match=r"process \d+, since .*: kill \d+$"), locked(module.LOCK):
         pass
     os.killpg(holder.pid, 9)
     for _ in range(100):
@@ -196,7 +212,7 @@ def test_a_wrong_number_of_cores_starts_nothing(project, steps, capsys, cores):
 
 def test_another_folder_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for stage in (["study", "tiny"], ["own", "--data=x.jsonl"], ["bench"]):
+    for stage in (["study", "tiny"], ["own", "--data=x.jsonl"], ["redraw"], ["bench"]):
         with pytest.raises(SystemExit):
             cli.main(stage)
         assert f"{tmp_path} has no Snakefile; run the command in the" in capsys.readouterr().err

@@ -12,9 +12,10 @@ from sft_tradeoff.assets.fetch import fetch_asset
 from sft_tradeoff.assets.spec import HubAsset, LocalAsset
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.registry import domain_spec
-from sft_tradeoff.study.checks import check_domains, unpinned_assets
+from sft_tradeoff.study.checks import check_assets, check_domains, check_files, unpinned_assets
 from sft_tradeoff.study.config import load_study, parse_study
 from sft_tradeoff.study.runs import expand_runs
+from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_json
 from sft_tradeoff.system.validation import ConfigError
@@ -167,7 +168,8 @@ def test_the_command_reports_every_file_and_fails_if_one_is_wrong(tmp_path, caps
     assert stopped.value.code == 1
     out, err = capsys.readouterr()
     assert out == "config/studies/quick.yaml: valid study 'quick'\n"
-    assert f"{wrong}:\n  models: missing; add it" in err
+    missing = "models, domains, methods, learning_rates"
+    assert f"{wrong}:\n  {missing}: missing; add it" in err
     assert f"{tmp_path / 'wrogn.yaml'}: no such study; did you mean 'wrong'?" in err
 
 
@@ -202,3 +204,35 @@ def test_an_unknown_study_ends_with_the_nearest_name(stage, capsys):
     assert stopped.value.code == 1
     expected = "config/studies/quik.yaml: no such study; did you mean 'quick'?"
     assert expected in capsys.readouterr().err
+
+
+def test_files_and_tokens_are_checked_before_any_job():
+    own = {"name": "own", "path": "x" * 300}
+    for changes, words in [
+        ({"domains": [own]}, r"domains\.0\.path: 'xxx.* is not a file; correct the path"),
+        (
+            {"domains": [{"name": "esci", "max_new_tokens": 1024}]},
+            r"domains\.0\.max_new_tokens: 1024 leaves no tokens for a prompt within evaluation",
+        ),
+        (
+            {"methods": [{"name": "sft"}, {"name": "sft", "label": "b"}]},
+            "differ only in their label; remove one",
+        ),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            check_files(study(**{"domains": [{"name": "math"}]} | changes), "mine.yaml", BENCHMARKS)
+
+
+def test_a_local_model_that_is_not_there_can_only_be_planned(tmp_path):
+    entry = {"source": "local", "path": str(tmp_path / "mine")}
+    model = {
+        "models": ["mine"],
+        "model_catalogue": {"mine": {"asset": "m"}},
+        "assets": {"m": entry},
+    }
+    mine = study(domains=[{"name": "math"}], **model)
+    check_files(mine, "mine.yaml", BENCHMARKS)
+    with pytest.raises(ConfigError, match=r"assets\.m\.path: '.*mine' does not exist; correct the"):
+        check_assets(mine, "mine.yaml")
+    (tmp_path / "mine").mkdir()
+    check_assets(mine, "mine.yaml")

@@ -49,7 +49,7 @@ def changed(path, value):
         (["domains", 0, "name"], "medcal", ["domains.0.name: unknown 'medcal'; did you mean"]),
         (["domains", 0, "variant"], "label", ["domains.0", "'label'", "label_only"]),
         (["models"], ["smollm2"], ["models", "'smollm2'", "smollm2-135m-instruct"]),
-        (["learning_rates", "full"], [0.0], ["learning_rates.full.0", "0.0", "greater than 0"]),
+        (["learning_rates", "full"], [0.0], ["learning_rates.full.0", "0.0", "[1e-12, 1)"]),
         (["learning_rates", "full"], [-1e-5], ["learning_rates.full.0", "-1e-05"]),
         (["learning_rates", "full"], [1e-5, 1e-5], ["learning_rates.full", "appears twice"]),
         (["learning_rates", "full"], [], ["learning_rates.full is empty", "add e.g."]),
@@ -69,7 +69,11 @@ def changed(path, value):
         (["methods", 1, "options"], {"tau": -1.0}, ["tau", "-1.0"]),
         (["training", "batch_size"], "eight", ["training.batch_size", "'eight'", "integer"]),
         (["training", "micro_batch_size"], 3, ["training", "multiple", "divisor"]),
-        (["evaluation", "tasks"], {"piqa": 0}, ["evaluation.tasks", "'piqa'", "at least 1"]),
+        (
+            ["evaluation", "tasks"],
+            {"piqa": 0},
+            ["evaluation.tasks: task 'piqa': limit 0 must be from 1"],
+        ),
         (
             ["domains", 0, "path"],
             "x.jsonl",
@@ -110,8 +114,7 @@ def changed(path, value):
             {"name": "esci", "n_trian": 3, "metric": "numeric", "path": "x"},
             [
                 "domains.0.n_trian: unknown key; did you mean 'n_train'?",
-                "domains.0.metric: belongs to domain 'own', not 'esci'; remove it",
-                "domains.0.path: belongs to domain 'own', not 'esci'; remove it",
+                "domains.0.metric, domains.0.path: belongs to domain 'own', not 'esci'; remove it",
             ],
         ),
         (
@@ -124,7 +127,7 @@ def changed(path, value):
             {"n_train": 3},
             [f"domains.0.name: missing; add it, one of {', '.join(DOMAINS)}"],
         ),
-        (["domains", 0, "n_train"], 0, ["domains.0.n_train: 0", "(range [1, ∞))"]),
+        (["domains", 0, "n_train"], 0, ["domains.0.n_train: 0", "(range [1, 1e+09])"]),
         (["domains", 0, "n_train"], True, ["domains.0.n_train: true is not a number"]),
         (
             ["assets"],
@@ -148,13 +151,17 @@ def changed(path, value):
         (["training", "epochs"], math.inf, ["training.epochs: inf", "finite", "(0, 10000]"]),
         (["training", "epochs"], 1e300, ["training.epochs: 1e+300", "(0, 10000]"]),
         (["training", "epsilon"], math.inf, ["training.epsilon: inf", "finite"]),
-        (["training", "epsilon"], 1e25, ["training.epsilon: 1e+25", "(0, 1]"]),
+        (["training", "epsilon"], 1e25, ["training.epsilon: 1e+25", "[1e-30, 1]"]),
         (["training", "weight_decay"], math.inf, ["training.weight_decay: inf", "finite"]),
         (["training", "max_grad_norm"], math.nan, ["training.max_grad_norm: nan", "finite"]),
-        (["training", "betas"], [1.5, 0.9], ["training.betas.0: 1.5", "less than 1"]),
+        (["training", "betas"], [1.5, 0.9], ["training.betas.0: 1.5", "(range [0, 1))"]),
         (["training", "betas"], [0.9, -0.1], ["training.betas.1: -0.1", "or equal to 0"]),
-        (["evaluation", "tasks"], {"piqa": True}, ["evaluation.tasks: true is not a number"]),
-        (["tolerance"], {"accuracy": False}, ["tolerance: false is not a number"]),
+        (
+            ["evaluation", "tasks"],
+            {"piqa": True},
+            ["evaluation.tasks: 'piqa': true is not a number"],
+        ),
+        (["tolerance"], {"accuracy": False}, ["tolerance: 'accuracy': false is not a number"]),
         (["tolerance"], "accuracy=0.1 accuracy=0.2", ["tolerance: accuracy is given twice"]),
         (["tolerance"], "accuracy=0,1", ["tolerance: 'accuracy=0,1' has a comma between digits"]),
         (
@@ -177,8 +184,45 @@ def changed(path, value):
         (["smallest_gain"], {"nll": math.inf}, ["smallest_gain.nll: inf"]),
         (["domains", 0, "label"], "a" * 300, ["domains.0.label", "at most 100 characters"]),
         (["methods", 0, "label"], "a" * 300, ["methods.0.label", "at most 100 characters"]),
-        (["assets"], "x", ["assets: 'x' is not valid", "dictionary"]),
-        (["model_catalogue"], [1], ["model_catalogue: [1] is not valid", "dictionary"]),
+        (["assets"], "x", ["assets: 'x' is not a mapping; write 'key: value' lines below it"]),
+        (["model_catalogue"], [1], ["model_catalogue: [1] is not a mapping"]),
+        (["training"], None, ["training: null is not a mapping; write", ", or remove it"]),
+        (["domains"], "esci", ["domains: 'esci' is not a list; write [{name: esci}]"]),
+        (["domains"], {"name": "esci"}, ["domains: {'name': 'esci'} is not a list; begin the"]),
+        (["methods"], "sft", ["methods: 'sft' is not a list; write [{name: sft}]"]),
+        (["methods"], ["sft"], ["methods.0: 'sft' is not a mapping; write {name: sft}"]),
+        (["models"], "quick", ["models: 'quick' is not a list; write ['quick']"]),
+        (["seeds"], 3, ["seeds: 3 is not a list; write [3]"]),
+        (["study"], 7, ["study: 7 is not text; put it in quotes"]),
+        (
+            ["domains", 0],
+            {"name": "medcal", "n_trian": 3, "n_test": 5},
+            ["domains.0.name: unknown 'medcal'", "domains.0.n_trian: unknown key; did you mean"],
+        ),
+        (
+            ["seeds"],
+            ["a"] * 20,
+            ["  seeds.0, seeds.1, seeds.2, seeds.3, seeds.4, and 15 more: 'a' is not valid"],
+        ),
+        (["evaluation", "tasks"], {"piqa": 10**12}, ["task 'piqa': limit 1000000000000 must be"]),
+        (["training", "weight_decay"], 1e5, ["training.weight_decay: 100000 times the learning"]),
+        (["training", "epsilon"], 1e-320, ["training.epsilon: 1e-320", "[1e-30, 1]"]),
+        (["training", "max_grad_norm"], 1e-20, ["training.max_grad_norm: 1e-20", "[1e-06, ∞)"]),
+        (["learning_rates", "full"], [1e-30], ["learning_rates.full.0: 1e-30", "1e-12"]),
+        (["domains", 0, "calculators"], [2], ["domains.0.calculators: 2 is not one of the supp"]),
+        (["domains", 0, "label"], "ab" * 25, ["domains.0.label: 'abab", "repetitions of 'ab'"]),
+        (["models"], ["m" * 30], ["models.0: 'mmm", "repetitions of 'm'"]),
+        (["seeds"], list(range(5000)), ["40,000 runs, more than 10,000"]),
+        (
+            ["methods"],
+            [{"name": "talr", "grid": {k: [0.1] * 999 for k in ("floor", "tau", "top_k")}}],
+            ["runs, more than 10,000"],
+        ),
+        (
+            ["model_catalogue"],
+            {"mine": {"format": "random", "expected": {"piqa.acc": [0.7, 0.6]}}},
+            ["model_catalogue.mine: expected: 'piqa.acc': 0.7 is above 0.6; swap them"],
+        ),
     ],
 )
 def test_error_names_file_key_value_and_fix(path, value, words):
@@ -208,7 +252,7 @@ def test_numbers_are_read_however_yaml_gives_them(path, value, read):
 
 def test_run_names_that_no_folder_can_have_are_refused():
     """Each name is short enough; together they have more than 220 characters."""
-    study = changed(["domains", 0, "label"], "d" * 99)
+    study = changed(["domains", 0, "label"], "d" * 99 + "x")
     study["methods"] = [{"name": "sft", "label": "m" * 99}]
     with pytest.raises(
         ConfigError, match=r"has 2\d\d characters, more than 220.*'label' for domain"
@@ -233,6 +277,17 @@ def test_error_names_the_file(tmp_path):
         load_study(tmp_path / "absent.yaml")
     path.write_text("a: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
+        load_study(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "it is empty"), ("- a\n", r"this is \['a'\]"), ("a\n", "this is 'a'")]
+)
+def test_what_is_no_study_is_refused(tmp_path, text, found):
+    path = tmp_path / "my.yaml"
+    path.write_text(text)
+    words = f"a study is made of 'key: value' lines, but {found}; begin with a copy of config/"
+    with pytest.raises(ConfigError, match=words):
         load_study(path)
 
 

@@ -6,14 +6,21 @@ import hashlib
 import json
 import math
 import os
+import resource
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
+from sft_tradeoff.models.folder import staged_folder
+from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import (
     DamagedFileError,
     atomic_path,
@@ -184,3 +191,44 @@ def test_an_error_while_writing_keeps_file_and_seal(tmp_path: Path) -> None:
         raise RuntimeError
     verify_checksum(path)
     assert sorted(os.listdir(tmp_path)) == [".a.txt.sha256", "a.txt"]
+
+
+# --- no more can be written -----------------------------------------------------------------------
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "torch": lambda path: torch.save({"a": torch.zeros(250_000)}, path),
+    "safetensors": lambda path: save_file({"a": torch.zeros(250_000)}, path),
+    "numpy": lambda path: np.savez(path, a=np.zeros(250_000)),
+}
+
+
+@pytest.mark.parametrize("limit", [100_000, 900_000])
+@pytest.mark.parametrize("library", WRITERS)
+def test_a_limit_on_the_size_of_files_is_named(
+    tmp_path: Path, library: str, limit: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ``ulimit -f`` sets it, less than the 1 MB of the file; it is no limit on the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(SystemExit), run_main("a"), atomic_path(tmp_path / "a.npz") as path:
+            WRITERS[library](path)
+        with pytest.raises(SystemExit), run_main("b"), staged_folder(tmp_path / "b") as folder:
+            (folder / "small.json").write_text("{}")
+            WRITERS[library](folder / "a.npz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    for line in errors:
+        assert "File too large; raise the limit on the size of files (ulimit -f" in line
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_the_library_itself_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="not a disk"), atomic_path(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("not a disk")
+    with pytest.raises(RuntimeError, match="not a disk"), atomic_path(tmp_path / "a"):
+        raise RuntimeError("not a disk")
+    assert os.listdir(tmp_path) == []

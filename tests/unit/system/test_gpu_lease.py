@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import select
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from sft_tradeoff.system import gpu_lease
 from sft_tradeoff.system.gpu_lease import (
     Device,
     LeaseError,
+    driver_listing,
     n_visible,
     take,
     visible_devices,
@@ -234,6 +237,38 @@ def test_without_a_gpu_the_command_simply_runs(start: Start) -> None:
     job = start(2, "import os, sys; print(os.getpid()); sys.exit(7)", CUDA_VISIBLE_DEVICES="")
     assert says(job) == str(job.pid)
     assert job.wait(DEADLINE_S) == 7
+
+
+@pytest.fixture
+def fake_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only program in PATH that is called ``nvidia-smi``."""
+    program = tmp_path / "driver/nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec /bin/sleep 30\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    return program
+
+
+def test_a_driver_program_that_may_not_be_run_is_none(fake_driver: Path) -> None:
+    fake_driver.chmod(0o644)
+    assert driver_listing() == ""
+
+
+def test_a_driver_that_hangs_is_named_with_what_helps(
+    fake_driver: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who hides all GPUs need not ask it."""
+    monkeypatch.setattr(gpu_lease, "DRIVER_TIMEOUT_S", 0.2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    words = r"nvidia-smi -L does not answer \(.*timed out after 0.2 seconds\); run it by hand"
+    with pytest.raises(LeaseError, match=words):
+        driver_listing()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    executed: list[object] = []
+    monkeypatch.setattr(os, "execvp", lambda program, command: executed.append(command))
+    gpu_lease.main(argparse.Namespace(gpus=1, command=["true"]))
+    assert executed == [["true"]]
 
 
 def test_too_many_gpus_end_in_one_line(start: Start) -> None:

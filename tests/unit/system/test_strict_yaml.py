@@ -1,5 +1,7 @@
 """What YAML would drop or misread is refused, with file and line."""
 
+import os
+
 import pytest
 import yaml
 from hypothesis import given
@@ -24,7 +26,22 @@ from sft_tradeoff.system.validation import ConfigError
         ("a: " + "[" * 3000 + "]" * 3000, "nested too deeply"),
         ("a: [", "not valid YAML"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
-        ("a: 2026-02-30\n", "not valid YAML"),
+        (
+            "b: 1\na: 2026-02-30\n",
+            "line 2: '2026-02-30' is not valid (day is out of range for month",
+        ),
+        ("b: 1\na: \x1b\n", "line 2: the text has the character '\\x1b'; remove it"),
+        ("a: 1\n\tb: 2\n", "line 2: not valid YAML: while scanning for the next token found"),
+        ("a: 1\n\tb: 2\n", "; indent with spaces"),
+        ("a: !!bool maybe\n", "line 1: 'maybe' is not valid"),
+        ("a: !!timestamp soon\n", "line 1: 'soon' is not valid"),
+        ("a: !!float ''\n", "line 1: '' is not valid"),
+        ("? [a]\n: b\n", "line 1: not valid YAML: while constructing a mapping found unhashable"),
+        ("a: &a [*a]\n", "more than 100,000 values"),
+        ("a: " + "9" * 5000, "line 1: a number of 5000 characters"),
+        ("a: 0x" + "f" * 5000, "line 1: a number of 5002 characters"),
+        ('a: "\\e[31m"\n', "line 1: the text has the character '\\x1b'; remove it"),
+        ('"\\ud800": 1\n', "line 1: the text has the character '\\ud800'; remove it"),
         ("a: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
     ],
 )
@@ -32,6 +49,24 @@ def test_surprises_are_refused_with_file_and_line(text, words):
     with pytest.raises(ConfigError) as caught:
         parse_yaml(text, "my.yaml")
     assert str(caught.value).startswith("my.yaml: ") and words in str(caught.value)
+
+
+def test_anchors_that_multiply_are_refused_at_once():
+    """40 lines stand for 4**40 values."""
+    lines = ["a0: &a0 [1, 1]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 4)}]" for n in range(1, 41)]
+    with pytest.raises(ConfigError, match=r"my\.yaml: more than 100,000 values, anchors counted"):
+        parse_yaml("\n".join(lines), "my.yaml")
+
+
+def test_what_is_no_file_of_settings_is_not_read(tmp_path):
+    """A pipe would be waited for, and gigabytes of data parsed as YAML."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "data.yaml").write_bytes(b"- 1\n" * 300_000)
+    with pytest.raises(ConfigError, match=r"pipe\.yaml: cannot be read: not a file"):
+        read_yaml(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match=r"data\.yaml: has 1,200,000 bytes, more than 1,000,000"):
+        read_yaml(tmp_path / "data.yaml")
 
 
 def test_merge_keys_and_anchors_work():
@@ -54,9 +89,12 @@ def test_numbers_as_they_are_written():
     assert parse_yaml(text, "my.yaml") == yaml.safe_load(text)
 
 
+texts = st.text(
+    st.characters(exclude_categories=("Cc", "Cs"), include_characters="\t\n"), max_size=8
+)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner),
     max_leaves=12,
 )
 

@@ -199,7 +199,7 @@ def test_accelerate_launch_writes_a_plain_model(random_model, data, tmp_path):
 
 def test_a_wrong_number_of_processes_is_refused_before_anything_is_loaded(tmp_path, monkeypatch):
     nowhere = tmp_path / "nowhere"
-    with pytest.raises(UserError, match="is 2, but 1 run; start with 'accelerate launch"):
+    with pytest.raises(UserError, match="is 2, but 1 run; start with 'torchrun"):
         train(run_config(**FSDP), nowhere, nowhere, nowhere)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UserError, match="processes is 1, but 3 run"):

@@ -9,6 +9,12 @@ from pydantic import Field, field_validator
 
 from sft_tradeoff.domains.spec import DomainSpec
 
+# Of generated.CALCULATORS, whose import would make every domain's digest depend on them.
+CALCULATOR_IDS = (
+    *(3, 5, 6, 7, 9, 10, 11, 13, 15, 17, 19, 20, 21, 22, 24, 26, 31, 33, 38, 39, 40, 44, 49, 58),
+    *(59, 60, 62, 63, 65, 68, 69),
+)
+
 
 class MedcalcSpec(DomainSpec):
     """Generated patient notes."""
@@ -25,9 +31,13 @@ class MedcalcSpec(DomainSpec):
 
     @field_validator("calculators")
     @classmethod
-    def _distinct(cls, ids: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    def _known(cls, ids: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if ids and len(set(ids)) < len(ids):
             raise ValueError(f"{list(ids)} names one twice; remove it")
+        for unknown in set(ids or ()).difference(CALCULATOR_IDS):
+            raise ValueError(
+                f"{unknown} is not one of the supported ids {list(CALCULATOR_IDS)}; remove it"
+            )
         return ids
 
     def card_lines(self) -> Iterable[tuple[str, str]]:

@@ -78,12 +78,13 @@ class Line:
     @functools.cached_property
     def key(self) -> str:
         """Key that is equal for lines with the same question."""
-        return question_key(self.prompt, self.system)
+        return question_key(self.prompt, self.system, self.history)
 
     @property
     def texts(self) -> tuple[str, ...]:
         """All texts that the model reads or writes."""
-        return self.prompt, self.response, self.system or ""
+        earlier = (turn["content"] for turn in self.history)
+        return self.prompt, self.response, self.system or "", *earlier
 
 
 class _Number(str):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.system.text import shown
 
 Metric = Literal["exact_match", "numeric", "choice"]
 
@@ -32,7 +33,7 @@ class OwnSpec(DomainSpec):
     @classmethod
     def _has_no_variants(cls, variant: Any) -> Any:
         if variant != "response":
-            raise ValueError(f"{variant!r}: domain 'own' has no variants; remove it")
+            raise ValueError(f"{shown(variant)}: domain 'own' has no variants; remove it")
         return variant
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from sft_tradeoff.domains.medcalc.calculators import Calculator
 from sft_tradeoff.domains.medcalc.generated import CALCULATORS, generate
 from sft_tradeoff.domains.medcalc.grading import score
 from sft_tradeoff.domains.medcalc.patients import Case, Patient
+from sft_tradeoff.domains.medcalc.spec import CALCULATOR_IDS
 from sft_tradeoff.domains.registry import domain_spec, get_domain
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.grading.text import normalize
@@ -151,5 +152,6 @@ def test_a_study_can_choose_calculators():
     generate = get_domain("medcalc").generate
     found = {e.meta["calculator_id"] for split in generate(spec).values() for e in split}
     assert found == {5, 69}
-    with pytest.raises(ValueError, match=r"calculators: 4 is not one of .* remove it"):
-        generate(spec.model_copy(update={"calculators": (5, 4)}))
+    with pytest.raises(ValueError, match=r"4 is not one of the supported ids .* remove it"):
+        domain_spec(name="medcalc", calculators=(5, 4))
+    assert list(CALCULATOR_IDS) == sorted(calculator.id for calculator in CALCULATORS)
