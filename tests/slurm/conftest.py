@@ -19,8 +19,8 @@ PROFILE = "workflow/profiles/slurm"
 STUDY = "smoke.yaml"
 # What a user fills in at the top of the profile.
 FILLED_IN = {"partition: null": "partition: short", "gpu_partition: null": "gpu_partition: gpu"}
-# Without accounting, and with polls as frequent as a test needs.
-HERE = ("--slurm-status-command=squeue", "--slurm-init-seconds-before-status-checks=8")
+SOONER = "--slurm-init-seconds-before-status-checks=8"  # than the 40 s between two polls
+AWAY_S = 80  # for squeue five times 10 s and a pause: the plugin's defaults would lose all jobs
 SFT = "random-2layer.esci-label_only.sft.lr1e-2.seed0"  # gets too little memory
 TALR = "random-2layer.esci-label_only.talr.lr1e-2.seed0"  # is interrupted after some steps
 LIMIT_MB = 400  # Snakemake's own processes fit into it, PyTorch does not
@@ -68,9 +68,13 @@ def finished(slurm, cache, tmp_path_factory):
     workflow = start_on_slurm(slurm, there, cache)
     try:
         with_too_little_memory(slurm, workflow, SFT)
+        # θ0's evaluation and statistics and the first run wait: nothing else can be submitted now.
+        wait(workflow, lambda: len(waiting_for_gpus(slurm)) == 3)
+        with slurm.controller_away():
+            time.sleep(AWAY_S)
         slurm.run("scontrol", "update", "PartitionName=gpu", "State=UP")
         requeued_after_some_steps(slurm, workflow, TALR, there / "results/smoke/state")
-        output, _ = workflow.communicate(timeout=400)
+        output, _ = workflow.communicate(timeout=600)
     finally:
         workflow.kill()
     jobs = slurm.jobs()
@@ -106,13 +110,18 @@ def start_on_slurm(slurm, folder, cache):
     variables = {"PATH": path, "SFT_TRADEOFF_CACHE": str(cache)}
     study = ("--workflow-profile", PROFILE, "--configfile", STUDY, "--latency-wait=5")
     return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *study, *HERE],
+        [sys.executable, "-m", "snakemake", *study, SOONER],
         cwd=folder,
         env=os.environ | variables,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+def waiting_for_gpus(slurm):
+    jobs = slurm.jobs()
+    return [job for job in jobs if (job["Partition"], job["JobState"]) == ("gpu", "PENDING")]
 
 
 def with_too_little_memory(slurm, workflow, run):
@@ -141,7 +150,7 @@ def wait_for_job(slurm, workflow, run, state):
     return wait(workflow, found)[-1]
 
 
-def wait(workflow, found, timeout_s=120):
+def wait(workflow, found, timeout_s=300):
     """Return the result of ``found`` as soon as there is one."""
     end = time.monotonic() + timeout_s
     while not (value := found()):

@@ -6,14 +6,16 @@ Slurm that the machine already has goes on undisturbed.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
@@ -112,6 +114,16 @@ class PrivateSlurm:
         finally:
             for daemon in reversed(self.daemons):
                 end(daemon)
+
+    @contextlib.contextmanager
+    def controller_away(self) -> Iterator[None]:
+        """Stop the controller meanwhile; commands get no answer."""
+        _, controller, _ = self.daemons
+        controller.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            controller.send_signal(signal.SIGCONT)
 
     def run(self, command: str, *arguments: str, check: bool = True) -> str:
         """Return what one of the cluster's commands prints."""

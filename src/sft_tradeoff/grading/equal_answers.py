@@ -9,7 +9,8 @@ from typing import NamedTuple
 from sft_tradeoff.system.text import listing
 
 SAMPLE = 80  # different answers, so at most 3,160 pairs
-_LONGEST = 40  # characters of an answer in a message
+LONGEST = 10_000  # characters of an answer; grading longer ones so often would take minutes
+_QUOTED = 40  # characters of an answer in a message
 
 
 class EqualAnswers(NamedTuple):
@@ -28,10 +29,10 @@ class EqualAnswers(NamedTuple):
         """Whether more than half of the pairs are equal, so that the metric is meaningless."""
         return 2 * len(self.pairs) > self.n_compared
 
-    def describe(self, line_of: Mapping[str, int]) -> str:
+    def describe(self, line_of: Mapping[str, int], noun: str = "line") -> str:
         """List some of the pairs with their texts and lines."""
         texts = (
-            " and ".join(f"{quoted(text)} (line {line_of[text]})" for text in pair)
+            " and ".join(f"{quoted(text)} ({noun} {line_of[text]})" for text in pair)
             for pair in self.pairs
         )
         pairs = listing(texts, limit=3, separator="; ")
@@ -46,11 +47,12 @@ def find_equal_answers(
     """Grade each answer against the others.
 
     Args:
-        answers: Gold answers. Of more than :data:`SAMPLE` different ones, every n-th is used.
+        answers: Gold answers. Of more than :data:`SAMPLE` different ones, every n-th is used; of
+            those longer than :data:`LONGEST` none.
         counts_as: Whether the second answer, as a response, is right for the first as gold.
         meaning: Key shared by spellings of the same answer, which are not compared.
     """
-    different = list(dict.fromkeys(answers))
+    different = list(dict.fromkeys(answer for answer in answers if len(answer) <= LONGEST))
     step = -(-len(different) // SAMPLE) or 1
     sample = {meaning(answer): answer for answer in reversed(different[::step])}
     compared = list(itertools.combinations(reversed(sample.values()), 2))
@@ -60,4 +62,4 @@ def find_equal_answers(
 
 def quoted(text: str) -> str:
     """Quote an answer in a message; a long one is shortened in the middle."""
-    return repr(text if len(text) <= _LONGEST else f"{text[:18]}...{text[-19:]}")
+    return repr(text if len(text) <= _QUOTED else f"{text[:18]}...{text[-19:]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from fractions import Fraction
 
 from sft_tradeoff.grading.numbers import Number, find_number_words, find_runs, plain_text
 
@@ -25,6 +26,7 @@ _SYMBOLS = frozenset("%‰$€£¥₹₽₩₺₫฿°")
 _OPENING = ("(", "[", "{")
 _UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k)
 _CHANGING_SYMBOLS = re.compile(r"[+<>±≈~^√∞π×÷≤≥!?|…]|-(?!\w)|(?<!\w)-|/(?!\s?[^\W\d])")
+_SHORT = 100  # characters
 _LATEX_COMMAND = re.compile(
     r"\\(?!(?:boxed|fbox|text|textbf|mathrm|mathbf|left|right|displaystyle)(?![a-zA-Z]))[a-zA-Z]+"
 )
@@ -48,8 +50,10 @@ def around_gold(text: str) -> str:
     return _read(text)[1]
 
 
-@functools.lru_cache(maxsize=1 << 16)
+@functools.lru_cache(maxsize=1 << 12)
 def _read(text: str) -> tuple[Number, str]:
+    if text.isdecimal() and text.isascii() and len(text) < _SHORT:
+        return Number(Fraction(int(text))), ""
     plain = plain_text(text)
     runs = list(find_runs(plain))
     numbers = [number for run in runs for number in run.numbers]
@@ -64,7 +68,7 @@ def _read(text: str) -> tuple[Number, str]:
     if numbers[0].has_decimal_comma and before.endswith(_OPENING):
         raise ValueError("may be several numbers, with a comma between them")
     if change := _change(before, after):
-        raise ValueError(f"has {change!r} next to the number, which may change its value")
+        raise ValueError(f"has {change[:_SHORT]!r} next to the number, which may change its value")
     around = re.sub(r"\\[a-zA-Z]+", "", f"{before} {after}").casefold()
     if before.endswith("(") and not before.endswith("\\("):
         around += "negative"  # as accountants write it

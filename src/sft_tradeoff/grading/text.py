@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 # Soft hyphens, zero-width spaces and direction marks, as a table for ``str.translate``.
 INVISIBLE = dict.fromkeys(
@@ -13,6 +15,7 @@ INVISIBLE = dict.fromkeys(
         "\u00ad\u200b\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff",
     )
 )
+_LONG = 10_000  # characters
 _FINAL_ANSWER = re.compile(r"final answer[\s*_`]*:(.*)", re.IGNORECASE)
 
 
@@ -23,13 +26,30 @@ def normalize(text: str) -> str:
     tokenizers compose them. Soft hyphens, zero-width spaces and direction marks are dropped.
     Compatibility forms are kept: folding them (NFKC) would make ``10²`` equal to ``102``.
     """
-    folded = unicodedata.normalize("NFD", text.translate(INVISIBLE)).casefold()
+    if text.isascii():
+        return " ".join(text.lower().split())
+    folded = normal_form("NFD", text.translate(INVISIBLE)).casefold()
     return " ".join(composed(folded).split())
 
 
 def composed(text: str) -> str:
     """Compose letters and accents into single characters where these exist (NFC)."""
-    return unicodedata.normalize("NFC", text)
+    return normal_form("NFC", text)
+
+
+def normal_form(form: Literal["NFC", "NFD", "NFKC"], text: str) -> str:
+    """Return a text in a normal form of Unicode, in a time that is linear in its length.
+
+    Python takes hours to sort a million combining marks that are not in their order, so those of a
+    long text are sorted before.
+    """
+    if len(text) > _LONG and not text.isascii():
+        runs = itertools.groupby(text, lambda c: unicodedata.combining(c) > 0)
+        text = "".join(
+            "".join(sorted(run, key=unicodedata.combining) if are_marks else run)
+            for are_marks, run in runs
+        )
+    return unicodedata.normalize(form, text)
 
 
 def question_key(

@@ -7,7 +7,6 @@ sees the same prompt tokens as evaluation.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,8 @@ from sft_tradeoff.chat import (
     turns_of,
     where_they_part,
 )
+from sft_tradeoff.grading.text import normal_form
+from sft_tradeoff.models.token_bound import beginning, fewest_tokens
 from sft_tradeoff.models.tokenized import TokenizationError, TokenizedExample
 from sft_tradeoff.models.tokenizer_template import template_fix, template_place
 
@@ -50,6 +51,7 @@ def tokenize_example(
         raise TokenizationError(
             f"{example_name(record)}: the response is empty; nothing can be learned"
         )
+    record = record | {"response": beginning(tokenizer, record["response"], max_length)}
     try:
         rendered = render_turns(tokenizer, record)
         end = chat_format(tokenizer)
@@ -57,6 +59,8 @@ def tokenize_example(
         fix = template_fix(template_place(Path(tokenizer.name_or_path)))
         raise TokenizationError(f"{example_name(record)}: {error}; {fix}") from error
     _refuse_control_tokens(tokenizer, record)
+    if (n_tokens := fewest_tokens(tokenizer, rendered.prompt)) >= max_length:
+        raise _too_long(record, f"at least {n_tokens}", max_length)
     prompt_ids = encode_rendered(tokenizer, rendered.prompt)
     response_ids = _continuation(tokenizer, rendered, prompt_ids)
     _refuse_lost_text(tokenizer, record, rendered, prompt_ids + response_ids)
@@ -64,18 +68,22 @@ def tokenize_example(
         response_ids.append(end.end_of_turn)
     answer_length = max_length - len(prompt_ids)
     if answer_length < 1:
-        asked = "prompt and the turns before it have" if record.get("history") else "prompt has"
-        raise TokenizationError(
-            f"{example_name(record)}: the {asked} {len(prompt_ids)} tokens, so no response fits "
-            f"into training.max_length {max_length}; shorten or remove the example, or raise "
-            "training.max_length and evaluation.max_length in the study file"
-        )
+        raise _too_long(record, str(len(prompt_ids)), max_length)
     kept = response_ids[:answer_length]
     return TokenizedExample(
         id=record["id"],
         input_ids=prompt_ids + kept,
         response_mask=[False] * len(prompt_ids) + [True] * len(kept),
         truncated=len(kept) < len(response_ids),
+    )
+
+
+def _too_long(record: Mapping[str, Any], n_tokens: str, max_length: int) -> TokenizationError:
+    asked = "prompt and the turns before it have" if record.get("history") else "prompt has"
+    return TokenizationError(
+        f"{example_name(record)}: the {asked} {n_tokens} tokens, so no response fits "
+        f"into training.max_length {max_length}; shorten or remove the example, or raise "
+        "training.max_length and evaluation.max_length in the study file"
     )
 
 
@@ -123,7 +131,7 @@ def _refuse_lost_text(
 
 def _letters(text: str) -> str:
     """A text without what tokenizers may change: white space, case and Unicode normal form."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return "".join(normal_form("NFKC", text).casefold().split())
 
 
 def _continuation(

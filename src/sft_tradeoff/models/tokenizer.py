@@ -80,6 +80,11 @@ def check_chat(
 ) -> PreTrainedTokenizerBase:
     """Load a folder's tokenizer, render and tokenize an example, and compare tokens with rows.
 
+    Args:
+        folder: A model folder.
+        variables: Values of the template's variables, by name.
+        place: As for :func:`load_tokenizer`.
+
     Raises:
         ModelError: As :func:`load_tokenizer`, or if a token has no embedding.
     """

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from sft_tradeoff.analysis.comparison import parse_smallest_gain
 from sft_tradeoff.analysis.tolerance import parse_tolerance
+from sft_tradeoff.domains.own.lines import shown
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own_data import check_data
 from sft_tradeoff.planning.own_model import find_model, fit_window, template_variables
@@ -84,8 +85,9 @@ def own_study(
     }
     study |= {key: template.get(key, {}) | value for key, value in theta_0.entries.items()}
     study = fit_window(study, theta_0.window)
-    source = f"{study['study']}.yaml"
-    check_files(parse_study(study, source), source, BENCHMARKS)
+    source = own_file.TEMPLATE  # what can still be wrong stands there
+    filled = parse_study(study | {"study": source.stem}, str(source))
+    check_files(filled, str(source), BENCHMARKS)
     return study
 
 
@@ -113,7 +115,8 @@ def _check_name(name: str | None) -> None:
         return
     if not re.fullmatch(NAME_PATTERN, name) or len(name) > LONGEST_NAME:
         raise UserError(
-            f"name: {name!r} is not valid; use letters, digits, '-' and '_', at most {LONGEST_NAME}"
+            f"name: {shown(name)} is not valid; use letters, digits, '-' and '_', at most "
+            f"{LONGEST_NAME}"
         )
 
 

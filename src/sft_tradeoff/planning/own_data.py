@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,17 @@ from pydantic import ValidationError
 from sft_tradeoff.domains.base import only_answer
 from sft_tradeoff.domains.own.domain import check, divide
 from sft_tradeoff.domains.own.lines import Line
-from sft_tradeoff.domains.own.read import read_file
+from sft_tradeoff.domains.own.read import OwnData, read_file
 from sft_tradeoff.domains.own.spec import OwnSpec
-from sft_tradeoff.domains.own.splits import MIN_TEST
+from sft_tradeoff.domains.own.splits import MIN_TEST, same_prompts
 from sft_tradeoff.grading.text import normalize
+from sft_tradeoff.study.config import TEMPLATE_PATH
 from sft_tradeoff.study.names import slug
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.text import listing
 from sft_tradeoff.system.validation import explain
 
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 logger = logging.getLogger(__name__)
 TEST_SHARE = 5  # one prompt in five
 EVERYTHING = 10**9
@@ -36,6 +39,11 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: Listing all problems of the file.
     """
+    if _UNUSABLE.search(str(data)):
+        raise ValueError(
+            f"path: {str(data)!a} has a character that not every program can read in a path "
+            "(a control character, a line break, or not UTF-8); rename it"
+        )
     label = f"own-{slug(data.stem)}"
     entry = settings | {"path": str(data), "label": label, "n_validation": 0}
     _spec(entry)
@@ -45,7 +53,8 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     # Splits that the file marks are truncated to these sizes; otherwise the test gets the minimum.
     sizes = {"n_train": EVERYTHING, "n_test": EVERYTHING if marked else MIN_TEST}
     meta = check(content, _spec(entry | sizes))
-    n_prompts = len({line.key for line in lines})
+    prompts = same_prompts(content, _spec(entry).seed)
+    n_prompts = len(prompts)
     n_test = marked["test"] if marked else n_prompts // TEST_SHARE
     if n_test < MIN_TEST:
         raise ValueError(_too_few(data, n_prompts))
@@ -58,23 +67,25 @@ def check_data(data: Path, settings: dict[str, Any]) -> dict[str, Any]:
     logger.info(text, data, *used, len(lines) - sum(used), why)
     if (only := only_answer(splits["test"])) is not None:
         logger.warning("warning: %s: %s", data, only)
-    _warn_of_contradictions(data, [line for line in lines if line.split != "validation"])
+    _warn_of_contradictions(content, prompts)
     return entry
 
 
-def _warn_of_contradictions(data: Path, lines: list[Line]) -> None:
+def _warn_of_contradictions(data: OwnData, prompts: list[list[Line]]) -> None:
     """Warn of prompts with several answers; not an error, because all may be intended."""
-    groups: defaultdict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        groups[line.key].append(line)
-    differing = [g for g in groups.values() if len({normalize(e.answer) for e in g}) > 1]
+    several = [[line for line in g if line.split != "validation"] for g in prompts if len(g) > 1]
+    differing = [g for g in several if len({normalize(line.answer) for line in g}) > 1]
     if differing:
-        numbers = (" and ".join(str(e.number) for e in g) for g in differing)
+        numbers = (
+            listing((line.number for line in group), limit=3, separator=" and ")
+            for group in sorted(differing, key=lambda group: group[0].number)
+        )
         text = (
-            "warning: %s: %d prompts have different answers (lines %s); a model gives one of them, "
+            "warning: %s: %d prompts have different answers (%ss %s); a model gives one of them, "
             "and the others count as wrong: keep one, unless all are intended"
         )
-        logger.warning(text, data, len(differing), listing(numbers, separator="; "))
+        listed = listing(numbers, separator="; ")
+        logger.warning(text, data.path, len(differing), data.noun, listed)
 
 
 def _too_few(data: Path, n_prompts: int) -> str:
@@ -89,4 +100,5 @@ def _spec(entry: dict[str, Any]) -> OwnSpec:
     try:
         return OwnSpec.model_validate(entry)
     except ValidationError as error:
-        raise UserError(explain(error, OwnSpec.model_json_schema())) from None
+        problems = explain(error, OwnSpec.model_json_schema())
+        raise UserError(f"{TEMPLATE_PATH} or an option:\n  {problems}") from None

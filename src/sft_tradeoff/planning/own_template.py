@@ -20,6 +20,7 @@ from sft_tradeoff.models.folder import weight_files
 from sft_tradeoff.planning.own_model import check_models, full_windows
 from sft_tradeoff.planning.own_tokens import check_tokens
 from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
+from sft_tradeoff.study.names import HASH_DIGITS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_text, sha256_of
 from sft_tradeoff.system.strict_yaml import parse_yaml, read_yaml
@@ -60,12 +61,12 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
     """
     path = folder / f"{study['study']}.yaml"
     if not path.exists():
-        _check(parse_study(study, str(path)), TEMPLATE)
+        _check(parse_study(study, str(TEMPLATE)), TEMPLATE)
         atomic_write_text(path, _as_yaml(study))
         logger.info("%s written", path)
         return path
     existing = load_study(path)
-    if not _same_question(existing, parse_study(study, str(path))):
+    if not _same_question(existing, parse_study(study, str(TEMPLATE))):
         raise UserError(
             f"name: {study['study']!r} is taken: {path} names other data, another model or another "
             f"grading ({existing.description or 'no description'!r}), or their files have changed "
@@ -91,17 +92,22 @@ def _check(study: Study, source: Path) -> None:
 def _same_question(kept: Study, asked: Study) -> bool:
     """Return whether two studies read files of the same content and grade them in the same way.
 
-    The files may be in different places, and metric and numeric tolerance of the kept study may
-    have been changed on purpose.
+    The files may be in different places, under other names, and metric and numeric tolerance of
+    the kept study may have been changed on purpose.
     """
 
     def content(study: Study) -> tuple[object, ...]:
         data = [_digest(Path(d.path)) for d in study.domains if isinstance(d, OwnSpec)]
-        used = [study.assets.get(str(study.model_catalogue[m].asset)) for m in study.models]
-        local = [Path(asset.path).expanduser() for asset in used if isinstance(asset, LocalAsset)]
-        files = [[path] if path.is_file() else weight_files(path) for path in local]
-        weights = [[_digest(path) for path in paths] for paths in files]
-        return data, weights, study.models
+        models: list[object] = []
+        for name in study.models:
+            asset = study.assets.get(str(study.model_catalogue[name].asset))
+            if isinstance(asset, LocalAsset):  # its name is the folder's, with a hash of the files
+                path = Path(asset.path).expanduser()
+                files = [path] if path.is_file() else weight_files(path)
+                models.append((name[-HASH_DIGITS:], *map(_digest, files)))
+            else:
+                models.append(name)
+        return data, models
 
     rules = [
         [(d.metric, d.tolerance) for d in study.domains if isinstance(d, OwnSpec)]

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.own.domain import generate
+from sft_tradeoff.domains.own.problems import group_by_problem, with_example
 from sft_tradeoff.domains.own.read import report
 from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.token_bound import beginning, fewest_tokens
 from sft_tradeoff.models.tokenization import example_name, tokenize_example
 from sft_tradeoff.models.tokenized import TokenizationError
 from sft_tradeoff.models.tokenizer import load_tokenizer
@@ -30,16 +32,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 UNLIMITED = 10**9
+_LONG_PROMPT = "the prompt has more than {} tokens, which leaves none for a response ({{}})"
 MOST_TRUNCATED = 0.5  # of a split's responses; with more, too few ends are learned
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """Line of an example, and tokens of its prompt and of its whole response."""
+    """Line of an example, and tokens of its prompt and of its whole response.
+
+    Args:
+        is_huge: Whether the response is so long that ``n_response`` is a lower bound.
+    """
 
     line: int
     n_prompt: int
     n_response: int
+    is_huge: bool
 
 
 def check_tokens(study: Study, source: Path) -> None:
@@ -85,9 +93,10 @@ def _check_domain(
     splits: Mapping[str, Sequence[Example]],
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    problems: list[tuple[int, str]] = []
+    problems: list[tuple[int, str, str]] = []
+    longest = max(study.training.max_length, study.evaluation.max_length)
     measured = {
-        split: list(_measure(splits[split], tokenizer, problems))
+        split: list(_measure(splits[split], tokenizer, longest, problems))
         for split in ("train", "test")
         if split in splits
     }
@@ -104,32 +113,43 @@ def _check_domain(
         _check_ends(split, examples, study.training.max_length, source)
 
 
-def _refuse(domain: DomainSpec, problems: Iterable[tuple[int, str]], fix: str) -> None:
-    """Raise an error that lists problems by line, if there are any."""
-    if lines := [f"line {number}: {what}" for number, what in sorted(problems)]:
+def _refuse(domain: DomainSpec, problems: Iterable[tuple[int, str, str]], fix: str) -> None:
+    """Raise an error that lists problems with their lines, if there are any."""
+    if lines := group_by_problem(with_example(sorted(problems))):
         raise UserError(f"{report(Path(str(domain.data_file)), lines)}\n  {fix}")
 
 
 def _measure(
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
-    problems: list[tuple[int, str]],
+    longest: int,
+    problems: list[tuple[int, str, str]],
 ) -> Iterator[_Measured]:
-    """Count tokens; an example that cannot be tokenized becomes a problem of its line."""
+    """Count tokens; an example that cannot be tokenized becomes a problem of its line.
+
+    Of texts that have more than ``longest`` tokens for certain, no more than needed is tokenized.
+    """
     for example in examples:
         line, record = int(example.meta["line"]), example.to_dict()
+        texts = [example.prompt, example.system or "", *(t["content"] for t in example.history)]
+        if (n_prompt := sum(fewest_tokens(tokenizer, text) for text in texts)) > longest:
+            problems.append((line, _LONG_PROMPT.format(longest), f"at least {n_prompt} tokens"))
+            continue
+        n_response = fewest_tokens(tokenizer, example.response)
+        record["response"] = beginning(tokenizer, example.response, longest)
         try:
             whole = tokenize_example(tokenizer, record, UNLIMITED)
         except TokenizationError as error:
-            problems.append((line, str(error).removeprefix(f"{example_name(record)}: ")))
+            problems.append((line, str(error).removeprefix(f"{example_name(record)}: "), ""))
         else:
-            n_response = sum(whole.response_mask)
-            yield _Measured(line, len(whole.input_ids) - n_response, n_response)
+            n_learned = sum(whole.response_mask)
+            n_prompt = len(whole.input_ids) - n_learned
+            yield _Measured(line, n_prompt, max(n_learned, n_response), n_response > longest)
 
 
 def _too_long(
     measured: Mapping[str, Sequence[_Measured]], domain: DomainSpec, study: Study
-) -> Iterator[tuple[int, str]]:
+) -> Iterator[tuple[int, str, str]]:
     """Yield prompts that leave no tokens for a response, and test responses that are too long."""
     most = study.training.max_length - 1
     test = measured.get("test", ())
@@ -139,12 +159,11 @@ def _too_long(
     for split, examples in measured.items():
         for example in examples:
             if example.n_prompt > limits[split]:
-                what = f"the prompt has {example.n_prompt} tokens, and more than {limits[split]}"
-                yield example.line, f"{what} leave none for a response"
+                yield example.line, _LONG_PROMPT.format(limits[split]), f"{example.n_prompt} tokens"
     for example, n_kept in zip(test, kept, strict=True):
         if n_kept > n_new:
-            what = f"the response has {example.n_response} tokens, max_new_tokens is {n_new}"
-            yield example.line, what
+            what = f"the response has more tokens than max_new_tokens, {n_new} ({{}})"
+            yield example.line, what, f"{example.n_response} tokens"
 
 
 def _check_ends(split: str, examples: Sequence[_Measured], max_length: int, source: Path) -> None:
@@ -153,12 +172,14 @@ def _check_ends(split: str, examples: Sequence[_Measured], max_length: int, sour
     if not truncated:
         return
     needed = max(e.n_prompt + e.n_response for e in examples)
+    is_huge = any(e.is_huge for e in examples)
+    enough = f"more than {needed} would be needed" if is_huge else f"{needed} would suffice"
     text = (
         f"{len(truncated)} of {len(examples)} {split} responses "
         f"({len(truncated) / len(examples):.0%}) are truncated at training.max_length "
         f"({max_length} tokens), so their ends are not "
         f"{'learned' if split == 'train' else 'scored'} (lines {listing(truncated)}); "
-        f"{needed} would suffice for all: raise it and evaluation.max_length in {source}, "
+        f"{enough} for all: raise it and evaluation.max_length in {source}, "
         "or shorten the responses"
     )
     if len(truncated) >= MOST_TRUNCATED * len(examples):

@@ -116,7 +116,7 @@ def _unknown_kind(
         else f"unknown {shown(str(tag))}; {closest(str(tag), members)}",
     )
     known = {k for member in members for k in _child(node, schema, member).get("properties", {})}
-    for other in value.keys() - known:
+    for other in [k for k in value if k not in known]:
         place = ".".join(filter(None, [key, _part(other)]))
         yield place, f"unknown key; {closest(str(other), known)}"
 

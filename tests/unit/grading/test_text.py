@@ -1,10 +1,16 @@
-"""Finding the final answer in a text."""
+"""Normal forms, and finding the final answer in a text."""
 
 from __future__ import annotations
 
-import pytest
+import time
+import unicodedata
+from typing import Literal
 
-from sft_tradeoff.grading.text import final_answer
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_tradeoff.grading.text import final_answer, normal_form, normalize
 
 
 @pytest.mark.parametrize(
@@ -22,3 +28,21 @@ from sft_tradeoff.grading.text import final_answer
 )
 def test_final_answer(text: str, answer: str | None) -> None:
     assert final_answer(text) == answer
+
+
+MARKS = st.text(
+    st.sampled_from("ae\u0301\u0316\u0323\u0344\u0f71\u0f72\u0f73\u3099か한é…"), max_size=9
+)
+
+
+@given(MARKS, st.sampled_from(["NFC", "NFD", "NFKC"]))
+def test_a_long_text_has_its_normal_form(text: str, form: Literal["NFC", "NFD", "NFKC"]) -> None:
+    long = "é" * 10_000 + text
+    assert normal_form(form, long) == unicodedata.normalize(form, long)
+
+
+def test_many_combining_marks_are_normalized_in_linear_time() -> None:
+    """Python alone would take half a minute."""
+    start = time.process_time()
+    assert len(normalize("e" + "\u0301\u0316" * 100_000)) == 200_000
+    assert time.process_time() - start < 5

@@ -329,10 +329,7 @@ FOLDERS = [
     (to_dangling, r"model\.safetensors is a link to a file that is not there; copy or download"),
     (to_folder, r"the folder has model\.safetensors|model\.safetensors is missing"),
     (to_no_tokenizer, r"has no tokenizer; copy tokenizer\.json, .* from the model that it was"),
-    (
-        to_no_template,
-        r"no chat template; put one \(Jinja\), .*, into /\S+/net/chat_template\.jinja",
-    ),
+    (to_no_template, r"no chat template; put one \(Jinja\), such as"),
     (to_damaged("tokenizer_config.json"), r"tokenizer_config\.json is not JSON"),
     (to_damaged("generation_config.json"), r"generation_config\.json is not JSON"),
     (to_config(num_attention_heads=5), r"config\.json: Transformers cannot read it|shape"),
@@ -469,7 +466,9 @@ def test_a_template_that_cannot_be_rendered(template: str, folder: Path) -> None
     (folder / "chat_template.jinja").write_text(template)
     text = refusal(folder)
     assert TEMPLATES[template] in text and "\n" not in text
-    assert f"put a corrected one into {folder}/chat_template.jinja" in text
+    assert (
+        str(folder) in text and f"put a corrected one into {folder / 'chat_template.jinja'}" in text
+    )
 
 
 def test_a_token_without_a_row(folder: Path) -> None:

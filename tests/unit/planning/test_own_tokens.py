@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ def test_responses_longer_than_the_cap_are_refused_by_line(check: Check) -> None
     lines[13]["response"] = "y" * 10
     lines[2]["response"] = "y" * 30  # learned, not asked for
     assert problems_of(check, lines, max_new_tokens=10) == [
-        "line 14: the response has 11 tokens, max_new_tokens is 10"
+        "line 14: the response has more tokens than max_new_tokens, 10 (line 14: 11 tokens)"
     ]
     check(lines, max_new_tokens=11)
     check(lines)
@@ -101,3 +102,20 @@ def test_a_system_text_takes_its_place(check: Check) -> None:
     line = {"prompt": "x", "response": "y", "system": "z" * 760}
     (problem,) = problems_of(check, [*questions(10), line])
     assert problem.startswith("line 11: the prompt has ")
+
+
+def test_huge_texts_are_not_tokenized(check: Check, caplog: pytest.LogCaptureFixture) -> None:
+    """The random model's longest token has 5 characters; a normal form merges at most 4.
+
+    The prompt x has 18 tokens.
+    """
+    huge = "ab " * 1_000_000
+    start = time.process_time()
+    assert problems_of(check, [*questions(20), {"prompt": huge, "response": "y"}]) == [
+        "line 21: the prompt has more than 1024 tokens, which leaves none for a response (line 21: "
+        f"at least {2_000_000 // 20} tokens)"
+    ]
+    check([*questions(20), {"prompt": "x", "response": huge}])
+    (warning,) = (text for text in caplog.messages if "truncated" in text)
+    assert f"(lines 21); more than {18 + 2_000_000 // 20} would be needed for all" in warning
+    assert time.process_time() - start < 10

@@ -9,6 +9,7 @@ file in another format is one problem, with a command that converts it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,24 +45,34 @@ def check(data: OwnData, spec: OwnSpec) -> dict[str, Any]:
     Raises:
         ValueError: With all problems of the file.
     """
-    labels = sorted({line.answer for line in data.lines}) if spec.metric == "choice" else []
-    meta = {"metric": spec.metric, "tolerance": spec.tolerance, "labels": labels}
     problems = list(data.problems)
-    splits = assign(data.lines, spec, problems)
-    problems += ungradable(data.lines, meta)
+    splits = assign(data, spec, problems)
+    meta, misfits = _grading(data, spec.metric, spec.tolerance)
+    problems += misfits
     if not problems:
         problems += too_few_to_test(splits["test"][: spec.n_test], spec)
-    equal, are_most = equal_answers(data.lines, meta) if not problems else ("", False)
-    problems += [equal] * are_most
     if problems:
         raise ValueError(report(data.path, problems))
-    remarks.tell(data.path, data.lines, [equal] * bool(equal))
     return meta
+
+
+@functools.lru_cache(maxsize=1)
+def _grading(data: OwnData, metric: str, tolerance: float) -> tuple[dict[str, Any], list[str]]:
+    """``meta`` of the examples, and what the metric does not fit; remarks are logged."""
+    labels = sorted({line.answer for line in data.lines}) if metric == "choice" else []
+    meta = {"metric": metric, "tolerance": tolerance, "labels": labels}
+    if misfits := ungradable(data.lines, meta, data.noun):
+        return meta, misfits
+    equal, are_most = equal_answers(data.lines, meta, data.noun)
+    if are_most:
+        return meta, [equal]
+    remarks.tell(data, [equal] * bool(equal))
+    return meta, []
 
 
 def divide(data: OwnData, spec: OwnSpec, meta: Mapping[str, Any]) -> dict[str, list[Example]]:
     """Divide checked lines into splits of at most the sizes of ``spec``."""
-    splits = assign(data.lines, spec, [])
+    splits = assign(data, spec, [])
     sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
     return {
         split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]

@@ -6,7 +6,6 @@ probably a note (an id, a source), counted as not read.
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import unicodedata
@@ -51,7 +50,7 @@ _SWALLOWED = re.compile(
 _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # spaces, controls, zero-width characters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """One usable line.
 
@@ -75,7 +74,7 @@ class Line:
     unread: tuple[str, ...]
     history: tuple[Mapping[str, str], ...] = ()
 
-    @functools.cached_property
+    @property
     def key(self) -> str:
         """Key that is equal for lines with the same question."""
         return question_key(self.prompt, self.system, self.history)

@@ -17,7 +17,7 @@ from sft_tradeoff.system.text import listing
 MAX_LISTED = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OwnData:
     """A file of the user.
 
@@ -25,11 +25,13 @@ class OwnData:
         path: The file.
         lines: All usable lines, in the file's order.
         problems: What is wrong with the others.
+        noun: What the lines are: ``line``, ``row`` (of a table) or ``item`` (of a list).
     """
 
     path: Path
     lines: tuple[Line, ...]
     problems: tuple[str, ...]
+    noun: str = "line"
 
 
 def read_file(path: Path) -> OwnData:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
-from sft_tradeoff.domains.own.lines import Line
+from sft_tradeoff.domains.own.read import OwnData
 from sft_tradeoff.system.text import listing
 
 logger = logging.getLogger(__name__)
@@ -23,6 +21,8 @@ _MARKUP = re.compile(
 
 
 def _is_decoded_twice(text: str) -> bool:
+    if text.isascii():
+        return False
     try:
         return text.encode("cp1252").decode("utf-8") != text
     except UnicodeError:
@@ -41,26 +41,18 @@ _SIGNS: tuple[tuple[str, Callable[[str], object]], ...] = (
 )
 
 
-def tell(path: Path, lines: Sequence[Line], remarks: Sequence[str] = ()) -> None:
+def tell(data: OwnData, remarks: Sequence[str] = ()) -> None:
     """Log remarks, keys that are not read, and signs of damage in a file's texts."""
-    _tell_once(path, (*remarks, *_remarks(lines)))
+    for remark in (*remarks, *_remarks(data)):
+        logger.warning("warning: %s: %s", data.path, remark)
 
 
-def _remarks(lines: Sequence[Line]) -> list[str]:
-    remarks = []
-    unread = Counter(name for line in lines for name in line.unread)
+def _remarks(data: OwnData) -> Iterator[str]:
+    unread = Counter(name for line in data.lines for name in line.unread)
     if unread:
         names = listing(f"{name} ({n})" for name, n in unread.most_common())
-        remarks.append(f"keys that are not read, with the number of lines: {names}")
+        yield f"keys that are not read, with the number of {data.noun}s: {names}"
     for what, is_sign in _SIGNS:
-        found = [line.number for line in lines if any(map(is_sign, line.texts))]
+        found = [line.number for line in data.lines if any(map(is_sign, line.texts))]
         if found:
-            remarks.append(f"lines with {what}: {len(found)} (line {found[0]} first)")
-    return remarks
-
-
-@functools.cache
-def _tell_once(path: Path, remarks: tuple[str, ...]) -> None:
-    """Log once: `make own` reads a file several times."""
-    for remark in remarks:
-        logger.warning("warning: %s: %s", path, remark)
+            yield f"{data.noun}s with {what}: {len(found)} ({data.noun} {found[0]} first)"

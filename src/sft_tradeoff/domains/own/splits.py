@@ -8,14 +8,16 @@ limits if the file gives the splits. ``n_train`` is always an upper limit.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sft_tradeoff.domains.base import SPLITS
 from sft_tradeoff.domains.own.lines import Line
+from sft_tradeoff.domains.own.problems import group_by_problem, with_example
+from sft_tradeoff.domains.own.read import OwnData
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.own.spec import OwnSpec
@@ -25,32 +27,34 @@ MIN_TEST = 2  # a single example has no standard error
 _FEW = "at least {} are needed: one to train on and two to test on, as one has no interval"
 
 
-def assign(lines: Sequence[Line], spec: OwnSpec, problems: list[str]) -> Mapping[str, list[Line]]:
+def assign(data: OwnData, spec: OwnSpec, problems: list[str]) -> Mapping[str, list[Line]]:
     """Return the lines of each split, in the order of their hashes; problems are appended."""
-    copies: defaultdict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        copies[line.key].append(line)
-    groups = [copies[prompt] for prompt in sorted(copies, key=lambda p: _digest(spec.seed, p))]
+    groups, lines = same_prompts(data, spec.seed), data.lines
     given = {line.split is not None for line in lines}
     if given == {True, False}:
-        without = next(line.number for line in lines if line.split is None)
-        problems.append(f"line {without}: 'split' is missing; give it on all lines or on none")
+        without = ((line.number, "'split' is missing") for line in lines if line.split is None)
+        (problem,) = group_by_problem(without, data.noun)
+        problems.append(f"{problem}; give it on all {data.noun}s or on none")
     elif len(lines) < MIN_EXAMPLES:
         problems.append(f"{len(lines)} usable examples; {_FEW.format(MIN_EXAMPLES)}")
     elif given == {True}:
-        problems += _leaks(groups)
+        problems += group_by_problem(with_example(_leaks(groups, data.noun), data.noun), data.noun)
         splits = _by_given_split(groups)
-        problems += _empty_splits(splits, spec)
+        problems += _empty_splits(splits, spec, data.noun)
         return splits
-    elif len(groups) < MIN_EXAMPLES:
-        problems.append(f"different prompts: {len(groups)}; {_FEW.format(MIN_EXAMPLES)}")
-    elif problem := _too_few(len(groups), spec):
-        problems.append(problem)
+    elif few := _too_few(len(groups), spec):
+        problems.append(few)
     return _by_hash(groups, spec)
 
 
-def _digest(seed: int, prompt: str) -> str:
-    return hashlib.sha256(f"{seed}\n{prompt}".encode()).hexdigest()
+@functools.lru_cache(maxsize=1)
+def same_prompts(data: OwnData, seed: int) -> list[list[Line]]:
+    """The lines of each prompt, in the order of the prompts' hashes."""
+    lines = data.lines
+    digests = [hashlib.sha256(f"{seed}\n{line.key}".encode()).digest() for line in lines]
+    in_order = sorted(range(len(lines)), key=digests.__getitem__)
+    groups = itertools.groupby(in_order, digests.__getitem__)
+    return [[lines[index] for index in group] for _, group in groups]
 
 
 def _by_given_split(groups: list[list[Line]]) -> dict[str, list[Line]]:
@@ -65,29 +69,38 @@ def _by_hash(groups: list[list[Line]], spec: OwnSpec) -> dict[str, list[Line]]:
     return {"train": list(itertools.chain(*remaining)), "validation": validation, "test": test}
 
 
-def _leaks(groups: list[list[Line]]) -> Iterator[str]:
+def _leaks(groups: list[list[Line]], noun: str) -> Iterator[tuple[int, str, str]]:
     for group in groups:
         first = group[0]
         for line in group[1:]:
             if line.split != first.split:
                 yield (
-                    f"line {line.number}: same prompt in {line.split} as on line {first.number} "
-                    f"in {first.split}; keep it in one split"
+                    line.number,
+                    f"same prompt in {line.split} as in {first.split} ({{}}); keep each prompt in "
+                    "one split",
+                    f"as {noun} {first.number}",
                 )
 
 
-def _empty_splits(splits: Mapping[str, list[Line]], spec: OwnSpec) -> Iterator[str]:
+def _empty_splits(splits: Mapping[str, list[Line]], spec: OwnSpec, noun: str) -> Iterator[str]:
     for split in SPLITS:
         if getattr(spec, f"n_{split}") and not splits[split]:
             unread = ", set n_validation: 0" if split == "validation" else ""
             yield (
-                f"no line has 'split': {split!r}; add it to some lines{unread}, or remove "
-                "'split' from all lines to have them divided"
+                f"no {noun} has 'split': {split!r}; add it to some {noun}s{unread}, or remove "
+                f"'split' from all {noun}s to have them divided"
             )
 
 
 def _too_few(n_prompts: int, spec: OwnSpec) -> str | None:
     needed = spec.n_test + spec.n_validation + 1
+    if n_prompts == 1:
+        return (
+            "all prompts are the same, so there is nothing to test on; put what differs (the "
+            "question, the text) into 'prompt'"
+        )
+    if n_prompts < MIN_EXAMPLES:
+        return f"different prompts: {n_prompts}; {_FEW.format(MIN_EXAMPLES)}"
     if n_prompts >= needed:
         return None
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,10 @@ AT_LEAST_THREE = "at least 3 are needed: one to train on and two to test on, as 
         ({"prompt": "a", "response": True}, "line 5: 'response' must be a text, got boolean"),
         ('{"prompt": "\\ud800", "response": "b"}', "line 5: 'prompt' contains half of a surrogate"),
         (question(9, split="dev"), "line 5: split: 'dev' is unknown; use one of train, validat"),
-        (question(9, split="test"), "line 1: 'split' is missing; give it on all lines or on none"),
+        (
+            question(9, split="test"),
+            "lines 1, 2, 3, 4: 'split' is missing; give it on all lines or on none",
+        ),
         ({"messages": TWO_TURNS}, "line 5: 'messages' has the roles 'user', 'assistant', 'user'"),
         (
             {"messages": TWO_TURNS[:1]},
@@ -146,7 +150,7 @@ def test_same_prompt_in_two_splits(file: Path) -> None:
     lines = [question(i, split="train") for i in range(3)]
     lines += [{"prompt": " question  1? ", "response": "x", "split": "test"}]
     assert problems_of(write(file, lines)) == [
-        "line 4: same prompt in test as on line 2 in train; keep it in one split"
+        "line 4: same prompt in test as in train (line 4: as line 2); keep each prompt in one split"
     ]
 
 
@@ -155,7 +159,7 @@ def test_same_prompt_in_another_normal_form_or_under_another_system_text(file: P
     asked = [question(i, split="test") for i in range(2)]
     composed = {"prompt": "Café 1?", "response": "x", "split": "test"}
     assert problems_of(write(file, [*lines, *asked, composed])) == [
-        "line 6: same prompt in test as on line 2 in train; keep it in one split"
+        "line 6: same prompt in test as in train (line 6: as line 2); keep each prompt in one split"
     ]
     write(file, [*lines, *asked, composed | {"system": "Be brief."}])
     assert len(generate(spec(file, n_test=9))["test"]) == 3
@@ -274,6 +278,20 @@ def test_the_card_says_how_answers_are_graded(
     write(file, [question(i, response=str(10**i)) for i in range(4)])
     write_domain(spec(file, **settings), tmp_path / "out")
     assert f"- **Grading:** {grading}\n" in (tmp_path / "out/card.md").read_text()
+
+
+def test_the_time_of_checks_grows_with_the_lines(tmp_path: Path) -> None:
+    """Eight times as many lines: 64 times the time if it were quadratic."""
+
+    def seconds(n: int) -> float:
+        lines = [question(i, response=str(i % 40)) for i in range(n)]
+        file = write(tmp_path / f"{n}.jsonl", lines)
+        start = time.process_time()
+        for metric in ("exact_match", "numeric", "choice"):
+            assert generate(spec(file, metric=metric))
+        return time.process_time() - start
+
+    assert seconds(8000) < 24 * seconds(1000)
 
 
 def test_domain_is_found_by_name() -> None:
