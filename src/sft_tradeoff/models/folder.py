@@ -129,6 +129,7 @@ def tensor_shapes(folder: Path) -> dict[str, list[int]]:
 
     shapes: dict[str, list[int]] = {}
     for path in weight_files(folder):
+        path.open("rb").close()  # safetensors calls a file without permission missing
         try:
             with safe_open(path, framework="numpy") as tensors:
                 shapes |= {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
