@@ -15,7 +15,7 @@ FIX = re.compile(
     r"\b(?:add|change|check|choose|convert|copy|correct|decompress|delete|did you mean|divide|"
     r"download|export|extract|fetch|find|give|install|join|keep|load|lower|make|merge|must be|name|"
     r"needed|needs|pass|put|raise|remove|rename|replace|restore|run|save|set|shorten|should be|"
-    r"should have|should match|spell|split|unpack|use|write)\b|line \d+, column \d+"
+    r"should have|should match|spell|split|unpack|use|write)\b|line \d+: not valid YAML"
 )
 # What differs between faults of one cause: quoted texts, paths, places in a study, numbers.
 _VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|/\S+|\w+(?:\.[\w-]+)+|\d+")
