@@ -12,10 +12,10 @@ RAW = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 FIX = re.compile(
-    r"\b(?:add|change|check|choose|convert|copy|correct|decompress|delete|did you mean|divide|"
-    r"download|export|extract|fetch|find|give|install|join|keep|load|lower|make|merge|must be|name|"
-    r"needed|needs|pass|put|raise|remove|rename|replace|restore|run|save|set|shorten|should be|"
-    r"should have|should match|spell|split|unpack|use|write)\b|line \d+: not valid YAML"
+    r"\b(?:add|begin|change|check|choose|convert|copy|correct|decompress|delete|did you mean|"
+    r"divide|download|export|extract|fetch|find|give|install|join|keep|load|lower|make|merge|"
+    r"must be|name|needed|needs|pass|put|raise|remove|rename|replace|restore|run|save|set|shorten|"
+    r"should be|should have|should match|spell|split|unpack|use|write)\b|line \d+: not valid YAML"
 )
 # What differs between faults of one cause: quoted texts, paths, places in a study, numbers.
 _VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|/\S+|\w+(?:\.[\w-]+)+|\d+")

@@ -235,7 +235,7 @@ def make(folder: Path, seed: int, i: int, studies: Sequence[dict[str, Any]]) -> 
     place, expected, how, value = change(study, rng)
     path.write_text(yaml.safe_dump(study, sort_keys=False, allow_unicode=True), encoding="utf-8")
     key = next((key for key in reversed(place) if isinstance(key, str)), "")
-    named = shown(key), ".".join(map(str, place[:-1])) or path.name
+    named = shown(key), ".".join(map(str, place[:-1])) or path.name, f"{path.name}: line "
     name = f"{stem}: {'.'.join(map(str, place))[:60]} {how}"
     return StudyInput(name, path, named, expected, place, value)
 
