@@ -12,7 +12,7 @@ $(foreach name,$(GIVEN),$(if $(filter command,$(firstword $(origin $(name)))),$(
 export $(GIVEN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study cost own partial publish figures test test-faults test-gpu test-slurm bench lint schema lock clean
+.PHONY: help setup reproduce study cost own partial publish figures test test-faults test-odd test-gpu test-slurm bench lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -52,6 +52,9 @@ test: setup lint  ## Lint, unit tests and workflow tests
 
 test-faults: setup  ## Kill processes, fill disks, damage files, many times (an hour; SEED=: repeat a report's)
 	HF_HUB_OFFLINE=1 python -m tests.faults --out results/faults.json $(if $(value SEED),--seed="$$SEED")
+
+test-odd: setup  ## Try hundreds of odd data files, studies and model folders (30 min; SEED=: repeat a report's)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m tests.odd_inputs --out results/odd_inputs $(if $(SEED),--seed="$$SEED")
 
 test-gpu: setup  ## GPU tests
 	HF_HUB_OFFLINE=1 python -m pytest -m gpu
