@@ -41,7 +41,7 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     for run in RUNS.values():
         assert (results / "runs" / run / "eval.json").exists(), done.stderr
     assert not (results / "tables").exists()
-    assert not list(results.glob("data/jsonl-response/*.jsonl"))
+    assert not list(results.glob("data/own-response/*.jsonl"))
 
     done = snakemake(*smoke, cache=new_cache, cwd=checkout)
     assert "(Rule: train)" not in done.stderr and "(Rule: aggregate)" in done.stderr
@@ -56,7 +56,7 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     assert jobs["merge"] == "2" and "reference" not in jobs
 
     (results / "runs" / RUNS["psft"] / "items.parquet").unlink()
-    done = snakemake(*smoke, "-n", cache=cache, cwd=checkout)
+    done = snakemake(*smoke, "-n", cache=new_cache, cwd=checkout)
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     made_again = {name: jobs.get(name) for name in ("train", "evaluate", "aggregate", "tables")}
     assert set(made_again.values()) == {"1"}, "a damaged file that was deleted is made again"
@@ -109,7 +109,7 @@ def check_results(results):
     ],
 )
 def test_a_wrong_study_stops_before_any_job(checkout, cache, arguments, words):
-    done = snakemake(*arguments, cache=cache, cwd=checkout, check=False)
+    done = snakemake(*arguments, cache=new_cache, cwd=checkout, check=False)
     assert done.returncode != 0
     for word in words:
         assert word in done.stdout + done.stderr
@@ -122,7 +122,7 @@ def test_doubled_keys_stop_before_any_job(checkout, cache, published):
     (checkout / "more.yaml").write_text("seeds: [0]\nkeep_models: false\nseeds: [1]\n")
     files = ["--configfile", "more.yaml", "config/studies/smoke.yaml", "-n"]
     mode = ["--config", "results_source=published"] if published else []
-    done = snakemake(*files, *mode, cache=cache, cwd=checkout, check=False)
+    done = snakemake(*files, *mode, cache=new_cache, cwd=checkout, check=False)
     assert done.returncode != 0
     words = "more.yaml: line 3: key 'seeds' is given twice (first in line 1)"
     assert words in done.stdout + done.stderr

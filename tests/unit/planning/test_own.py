@@ -120,8 +120,8 @@ def test_columns_are_an_option_of_their_own(tmp_path: Path) -> None:
     write_study(other, tmp_path / "studies")
     with pytest.raises(UserError, match="is taken"):
         write_study(named, tmp_path / "studies")
-    text = problems_of(data, columns="promt=a", model="none", metric="numeric")
-    assert text.startswith("data columns: 'promt=a' cannot be read; write name=key")
+    text = problems_of(data, columns="promptt=a", model="none", metric="numeric")
+    assert text.startswith("data columns: 'promptt=a' cannot be read; write name=key")
     assert "'columns' names prompt: it must name" in problems_of(data, columns="prompt=a")
 
 

@@ -205,7 +205,8 @@ def test_a_column_that_the_file_has_not(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["prompt", "prompt=", "promt=a response=b", "prompt=a prompt=b response=c", '"prompt=a']
+    "text",
+    ["prompt", "prompt=", "promptt=a response=b", "prompt=a prompt=b response=c", '"prompt=a'],
 )
 def test_columns_that_cannot_be_read(text: str) -> None:
     with pytest.raises(
