@@ -17,7 +17,7 @@ from sft_tradeoff.study.config import load_study
 from tests.odd_inputs import files, front_door
 from tests.odd_inputs.layouts import LAYOUTS, Layout, Record
 from tests.odd_inputs.learn import learn as learn_study
-from tests.odd_inputs.outcome import RAW, Expected, Outcome, fault, refusal, verdict
+from tests.odd_inputs.outcome import Expected, Outcome, fault, verdict
 from tests.odd_inputs.texts import TEXTS, Text
 
 MODEL = "random-2layer"
@@ -198,11 +198,9 @@ def _write(records: list[Record], layout: Layout, form: str, folder: Path) -> tu
 def judge(one: DataInput) -> Outcome:
     """Ask for a study of this file: refused clearly, or its examples are what the file says."""
     with front_door.project():
-        said = front_door.ask(one.path, MODEL, one.metric)
-        if said.code:
-            return refusal(said.error, ["path:"], one.expected)
-        if found := RAW.search(said.text):
-            return fault(f"the terminal gets a raw U+{ord(found[0]):04X}: {said.text!r}")
+        outcome = front_door.ask(one.path, MODEL, one.metric, ["path:"], one.expected)
+        if outcome.kind != "accepted":
+            return outcome
         (spec,) = load_study(front_door.written_study()).domains
         assert isinstance(spec, OwnSpec)
         return verdict(_compare(one, spec), one.expected)
