@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from sft_tradeoff.analysis.comparison import parse_smallest_gain
 from sft_tradeoff.analysis.tolerance import parse_tolerance
-from sft_tradeoff.domains.own.lines import shown
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own_data import check_data
 from sft_tradeoff.planning.own_model import find_model, fit_window, template_variables
@@ -31,6 +30,7 @@ from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import sha256_of
 from sft_tradeoff.system.strict import LONGEST_NAME, NAME_PATTERN
+from sft_tradeoff.system.text import shown
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ def own_study(
         "domains": [domain],
     }
     study |= {key: template.get(key, {}) | value for key, value in theta_0.entries.items()}
-    study = fit_window(study, theta_0.window)
     source = own_file.TEMPLATE  # what can still be wrong stands there
+    study = fit_window(study, theta_0.window, source)
     filled = parse_study(study | {"study": source.stem}, str(source))
     check_files(filled, str(source), BENCHMARKS)
     return study

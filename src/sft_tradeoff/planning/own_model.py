@@ -186,14 +186,15 @@ def _unknown(model: str) -> str:
     )
 
 
-def fit_window(study: dict[str, Any], most: int | None) -> dict[str, Any]:
+def fit_window(study: dict[str, Any], most: int | None, source: Path) -> dict[str, Any]:
     """Lower the limits of a new study to the window of its model.
 
     Args:
         study: Content of a study file.
         most: Tokens that the model reads; None: any number.
+        source: The file in which its settings stand.
     """
-    parsed = parse_study(study, f"{study['study']}.yaml")
+    parsed = parse_study(study, str(source))
     limits = {part: getattr(parsed, part).max_length for part in ("training", "evaluation")}
     wider = {part: n for part, n in limits.items() if most is not None and n > most}
     if wider:
