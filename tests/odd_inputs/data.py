@@ -75,20 +75,12 @@ ROWS = {  # name -> change, expected, whether all records are used
     "three splits": (lambda r: _marked(r, "train test validation"), "accepted", True),
     "no test": (lambda r: _marked(r, "train validation"), "refused", True),
     "no training": (lambda r: _marked(r, "test"), "refused", True),
-    "unknown split": (
-        lambda r: [replace(x, split="dev2") for x in r],
-        "refused",
-        True,
-    ),
+    "unknown split": (lambda r: [replace(x, split="dev2") for x in r], "refused", True),
     "split of some": (_some_unmarked, "refused", True),
     "leak": (_leak, "refused", True),
     "duplicates": (lambda r: [*r, *r[:5]], "accepted", False),
     "contradiction": (_contradiction, "accepted", False),
-    "one prompt": (
-        lambda r: [replace(x, prompt=r[0].prompt) for x in r],
-        "refused",
-        False,
-    ),
+    "one prompt": (lambda r: [replace(x, prompt=r[0].prompt) for x in r], "refused", False),
     "few": (lambda r: r[:6], "refused", True),
     "one": (lambda r: r[:1], "refused", True),
 }

@@ -98,7 +98,7 @@ def make(folder: Path, i: int, data: Path) -> FolderInput:
         return FolderInput(names[i], path, data, ARCHITECTURES[names[i]][1])
     n = i - len(names)
     damage = list(DAMAGE)[n % len(DAMAGE)]
-    architecture = COPIED[n // len(DAMAGE) % len(COPIED)]
+    architecture = COPIED[(n + n // len(DAMAGE)) % len(COPIED)]
     shutil.copytree(folder / "whole" / architecture, path)
     change, expected = DAMAGE[damage]
     changed = change(path)

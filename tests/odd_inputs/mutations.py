@@ -131,7 +131,9 @@ def _data(one: Mutation, rng: random.Random) -> Outcome:
                 return fault(f"its own answer is graded wrong: {example}")
             line = raw.split(b"\n")[example.meta["line"] - 1]
             said = json.loads(line, parse_int=str, parse_float=str)  # numbers as written
-            if not {example.prompt, example.response, example.answer} <= set(_texts(said)):
+            texts = set(_texts(said))
+            answers = {text.strip() for text in texts}
+            if not {example.prompt, example.response} <= texts or example.answer not in answers:
                 return fault(f"another text than the line's: {example}")
     return Outcome("accepted")
 
