@@ -259,7 +259,7 @@ def judge(one: StudyInput) -> Outcome:
             outcome = front_door.say(*command, named=one.named, expected=one.expected)
             if outcome.kind != "accepted":
                 return outcome
-        if one.value is not None and (other := misread(one)):
+        if one.value not in (None, {}) and (other := misread(one)):  # {}: defaults
             return fault(f"accepted wrongly: {one.value!r:.50} is read as {other:.50}")
         return verdict(outcome, one.expected)
 
@@ -271,5 +271,5 @@ def misread(one: StudyInput) -> str | None:
     except (LookupError, TypeError):  # derived or left out
         return None
     is_number = isinstance(found, int | float) and not isinstance(one.value, list | dict)
-    same = found in (None, one.value) or str(found) == str(one.value)
+    same = found in (None, one.value) or str(found).lower() == str(one.value).lower()
     return None if same or (is_number and found == float(one.value)) else repr(found)
