@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,16 @@ def _own_bytes(path: Path) -> int:
     except OSError:
         return 0
     return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else -1
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove the temporary folders that killed processes left while they wrote a folder.
+
+    ``tempfile`` appends eight characters to the prefix ``.<name>-``; a longer name belongs to a
+    folder such as ``<name>-2``, which may be being written.
+    """
+    for leftover in out.parent.glob(f".{out.name}-{'?' * 8}"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def checksum_path(path: str | Path) -> Path:
