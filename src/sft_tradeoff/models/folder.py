@@ -220,8 +220,8 @@ def refuse_deleted(folder: Path) -> None:
 
 def advice(folder: Path) -> str:
     """Return what to do about a damaged folder: ours can be made again, a user's own cannot."""
-    path = folder.resolve()
-    if any(path.is_relative_to(ours.resolve()) for ours in (cache_dir(), Path("results"))):
+    ours = (cache_dir() / "assets", cache_dir() / "models", Path("results"))
+    if any(folder.resolve().is_relative_to(parent.resolve()) for parent in ours):
         return f"delete the folder {folder} and run the same command again"
     return "copy or download the model again, or save it again with save_pretrained"
 
