@@ -214,8 +214,8 @@ def refuse_deleted(folder: Path) -> None:
 
 def advice(folder: Path) -> str:
     """Return what to do about a damaged folder: ours can be made again, a user's own cannot."""
-    path = folder.resolve()
-    if any(path.is_relative_to(ours.resolve()) for ours in (cache_dir(), Path("results"))):
+    is_of_a_run = (folder.parent / "train.json").is_file()
+    if is_of_a_run or folder.resolve().is_relative_to(cache_dir().resolve()):
         return f"delete the folder {folder} and run the same command again"
     return "copy or download the model again, or save it again with save_pretrained"
 
