@@ -220,8 +220,9 @@ def refuse_deleted(folder: Path) -> None:
 
 def advice(folder: Path) -> str:
     """Return what to do about a damaged folder: ours can be made again, a user's own cannot."""
-    ours = (cache_dir() / "assets", cache_dir() / "models", Path("results"))
-    if any(folder.resolve().is_relative_to(parent.resolve()) for parent in ours):
+    made = [(cache_dir() / name).resolve() for name in ("assets", "models")]
+    is_of_a_run = (folder.parent / "train.json").is_file()
+    if is_of_a_run or any(map(folder.resolve().is_relative_to, made)):
         return f"delete the folder {folder} and run the same command again"
     return "copy or download the model again, or save it again with save_pretrained"
 
