@@ -212,7 +212,7 @@ def _prompt(row: Row, layout: Layout) -> str:
 
 def _has_chat(row: Row, layout: Layout) -> bool:
     """Whether prompt or response is a list of turns."""
-    return any(_is_chat(row.get(key)) for key in (*layout.prompt[:1], layout.response))
+    return _is_chat(row.get(layout.response)) or _is_chat(row.get(layout.prompt[0]))
 
 
 def _is_chat(value: object) -> bool:
