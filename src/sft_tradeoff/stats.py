@@ -121,6 +121,11 @@ def confidence_interval(estimate: Estimate, level: float = 0.95) -> tuple[float,
     return estimate.value - half, estimate.value + half
 
 
+def within(low: float, high: float, least: float, most: float) -> tuple[float, float]:
+    """Bounds of an interval without what lies outside the values that can be; NaN stays."""
+    return float(np.clip(low, least, most)), float(np.clip(high, least, most))
+
+
 def half_width(estimate: Estimate, level: float = 0.95) -> float:
     """Half the width of Student's interval, t·se."""
     return quantile_of_level(level, estimate.df) * estimate.stderr

@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from sft_tradeoff.analysis.run_records import Key, training_record
@@ -26,6 +25,7 @@ from sft_tradeoff.analysis.tables import (
     PARTS,
     PLAIN,
     QUANTITIES,
+    RANGES,
     SETTING,
     TRADEOFF_COLUMNS,
     Row,
@@ -128,7 +128,8 @@ def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
     """Average the seeds of each setting; see :func:`~.stats.mean_over_seeds` for the errors.
 
     The bounds are combined like the standard errors, each side separately, so a single seed keeps
-    its interval. A setting with a missing seed is NaN: the remaining seeds are not a fair sample.
+    its interval; then they are cut off at the ends of :data:`~.tables.RANGES`. A setting with a
+    missing seed is NaN: the remaining seeds are not a fair sample.
 
     Args:
         tradeoff: What :func:`tradeoff_table` returned, one row per setting and seed.
@@ -141,7 +142,7 @@ def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
         for quantity in QUANTITIES:
             row |= _columns(quantity, *_combine_seeds(group, quantity))
         rows.append(row)
-    return pd.DataFrame(rows, columns=OVER_SEEDS_COLUMNS)
+    return within_ranges(pd.DataFrame(rows, columns=OVER_SEEDS_COLUMNS))
 
 
 def _combine_reasons(group: pd.DataFrame) -> str:
@@ -166,10 +167,15 @@ def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, fl
     mean, stderr, *_ = mean_of(group[f"{quantity}_stderr"])
     below = half_width(values - group[f"{quantity}_low"])
     above = half_width(group[f"{quantity}_high"] - values)
-    bounds = np.array([mean - below, mean + above])
-    if quantity == "domain_score":
-        bounds = bounds.clip(0, 1)
-    return mean, stderr, *bounds
+    return mean, stderr, mean - below, mean + above
+
+
+def within_ranges(table: pd.DataFrame) -> pd.DataFrame:
+    """A trade-off whose bounds lie within the range of each quantity (:data:`~.tables.RANGES`)."""
+    columns = [
+        (f"{name}{side}", ends) for name, ends in RANGES.items() for side in ("_low", "_high")
+    ]
+    return table.assign(**{column: table[column].clip(*ends) for column, ends in columns})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -190,5 +196,6 @@ def main(args: argparse.Namespace) -> None:
         scores = score_table(runs, args.runs)
         tradeoff = tradeoff_table(scores, runs, args.runs)
         paths = args.scores, args.tradeoff, args.over_seeds
-        for path, table in zip(paths, (scores, tradeoff, over_seeds(tradeoff)), strict=True):
+        tables = scores, within_ranges(tradeoff), over_seeds(tradeoff)
+        for path, table in zip(paths, tables, strict=True):
             atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"), checksum=True)

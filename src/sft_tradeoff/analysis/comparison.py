@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from sft_tradeoff.analysis.evidence import Setting
 from sft_tradeoff.analysis.run_records import Items
-from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL
+from sft_tradeoff.analysis.tables import CODE_LENGTH, DIFFERENCE, LEVEL, UNBOUNDED
 from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     is_degenerate,
@@ -22,7 +22,7 @@ from sft_tradeoff.analysis.tolerance import (
     no_change_bound,
     read_measures,
 )
-from sft_tradeoff.stats import Estimate, half_width, mean_over_seeds, paired_difference
+from sft_tradeoff.stats import Estimate, half_width, mean_over_seeds, paired_difference, within
 
 NLL = "nll"
 AllItems = Mapping[Setting, Sequence[Items]]
@@ -46,7 +46,7 @@ class Difference:
     Args:
         value: The difference, as a fraction of correct answers or in nats per token.
         low: Lower bound of its interval; NaN if the items give none.
-        high: Upper bound.
+        high: Upper bound; both are within [−1, 1] for accuracies.
         smallest: Smallest difference worth having, ≥ 0.
         n_items: Number of items.
         n_items_needed: About how many items could tell, if the difference stayed the same; None if
@@ -148,4 +148,5 @@ def _difference(estimate: Estimate, smallest: float, level: float, discrete: boo
     # The interval has to exclude 0, or to become narrower than the smallest difference.
     distance = abs(value) if abs(value) > smallest else smallest - abs(value)
     needed = items_needed(estimate.n, noise, bound, distance)
-    return Difference(value, value - half, value + half, smallest, estimate.n, needed)
+    low, high = within(value - half, value + half, *(DIFFERENCE if discrete else UNBOUNDED))
+    return Difference(value, low, high, smallest, estimate.n, needed)

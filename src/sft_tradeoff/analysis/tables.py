@@ -42,6 +42,13 @@ QUANTITIES = (
     "general_bits_per_byte_difference",
 )
 PARTS = ("", "_stderr", "_low", "_high")
+# What the bounds of quantities made of accuracies are cut off at; tests of few items go beyond.
+DIFFERENCE, UNBOUNDED = (-1.0, 1.0), (-np.inf, np.inf)
+RANGES = {
+    "domain_score": (0.0, 1.0),
+    "general_score": (0.0, 1.0),
+    "general_score_difference": DIFFERENCE,
+}
 MEASURED = [f"{quantity}{part}" for quantity in QUANTITIES for part in PARTS]
 PLAIN = ("format_failure", "tokens_per_s", "time_s")  # without an interval
 # Degrees of freedom of the intervals. Only combining the seeds needs them.

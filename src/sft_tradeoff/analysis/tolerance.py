@@ -14,7 +14,8 @@ from enum import StrEnum
 
 import pandas as pd
 
-from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, Row
+from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, RANGES, UNBOUNDED, Row
+from sft_tradeoff.stats import within
 from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.console import UserError
 
@@ -44,7 +45,7 @@ class Loss:
 
     Args:
         value: The loss: increase in bits per byte, or decrease in accuracy (a fraction).
-        low: Lower bound of its 95 % interval.
+        low: Lower bound of its 95 % interval; that of an accuracy lies within [−1, 1].
         high: Upper bound.
         allowed: The tolerance; infinite for a measure that has none.
         verdict: What the interval says.
@@ -168,13 +169,16 @@ def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Los
         sizes: Number of items of each benchmark in the measure, not empty.
     """
     column, sign = GENERAL[measure]
-    value, noise = sign * row[column], (row[f"{column}_high"] - row[f"{column}_low"]) / 2
+    value = sign * row[column]
+    # The table's bounds lie within the range of the measure, but seldom are both cut off.
+    noise = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
     # In the mean of accuracies the smallest benchmark weighs as much as the largest.
     smallest = len(sizes) * min(sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     if measure != ACCURACY and is_degenerate(value, noise):
         noise = math.nan
-    low, high = value - max(noise, bound), value + max(noise, bound)
+    half = max(noise, bound)
+    low, high = within(value - half, value + half, *RANGES.get(column, UNBOUNDED))
     n, distance = sum(sizes), abs(allowed - value)
     needed = items_needed(n, noise, bound, distance)
     return Loss(value, low, high, allowed, judge(low, high, allowed), n, needed)

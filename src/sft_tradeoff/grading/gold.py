@@ -26,6 +26,7 @@ _SYMBOLS = frozenset("%‰$€£¥₹₽₩₺₫฿°")
 _OPENING = ("(", "[", "{")
 _UNIT_LETTERS = frozenset("mgshdlLtVAWNJCF")  # others are variables (3x) or multiples (5k)
 _CHANGING_SYMBOLS = re.compile(r"[+<>±≈~^√∞π×÷≤≥!?|…]|-(?!\w)|(?<!\w)-|/(?!\s?[^\W\d])")
+_DIGIT, _COMMAND = re.compile(r"\d"), re.compile(r"\\[a-zA-Z]+")
 _SHORT = 100  # characters
 _LATEX_COMMAND = re.compile(
     r"\\(?!(?:boxed|fbox|text|textbf|mathrm|mathbf|left|right|displaystyle)(?![a-zA-Z]))[a-zA-Z]+"
@@ -47,13 +48,21 @@ def around_gold(text: str) -> str:
     Raises:
         ValueError: As :func:`read_gold`.
     """
-    return _read(text)[1]
+    _, before, after = _read(text)
+    around = _COMMAND.sub("", f"{before} {after}").casefold()
+    if before.endswith("(") and not before.endswith("\\("):
+        around += "negative"  # as accountants write it
+    plain = plain_text(text)
+    is_math = plain.count("$") % 2 == 0  # $5$, not $5
+    signs = [c for c in plain if c in _SYMBOLS and not (c == "$" and is_math)]
+    return "".join([c for c in around if c.isalpha()] + signs)
 
 
 @functools.lru_cache(maxsize=1 << 12)
-def _read(text: str) -> tuple[Number, str]:
+def _read(text: str) -> tuple[Number, str, str]:
+    """A number, and what stands before and after it."""
     if text.isdecimal() and text.isascii() and len(text) < _SHORT:
-        return Number(Fraction(int(text))), ""
+        return Number(Fraction(int(text))), "", ""
     plain = plain_text(text)
     runs = list(find_runs(plain))
     numbers = [number for run in runs for number in run.numbers]
@@ -63,18 +72,13 @@ def _read(text: str) -> tuple[Number, str]:
         raise ValueError("has digits that are not one number" if runs else "is not a number")
     run = next(run for run in runs if run.numbers)
     before, after = plain[: run.start], plain[run.end :]
-    if re.search(r"\d", before + after):
+    if _DIGIT.search(before) or _DIGIT.search(after):
         raise ValueError("has other digits next to the number")
     if numbers[0].has_decimal_comma and before.endswith(_OPENING):
         raise ValueError("may be several numbers, with a comma between them")
     if change := _change(before, after):
         raise ValueError(f"has {change[:_SHORT]!r} next to the number, which may change its value")
-    around = re.sub(r"\\[a-zA-Z]+", "", f"{before} {after}").casefold()
-    if before.endswith("(") and not before.endswith("\\("):
-        around += "negative"  # as accountants write it
-    is_math = plain.count("$") % 2 == 0  # $5$, not $5
-    signs = [c for c in plain if c in _SYMBOLS and not (c == "$" and is_math)]
-    return numbers[0], "".join([c for c in around if c.isalpha()] + signs)
+    return numbers[0], before, after
 
 
 def is_ambiguous(text: str) -> bool:
@@ -85,6 +89,7 @@ def is_ambiguous(text: str) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=1 << 8)
 def _change(before: str, after: str) -> str | None:
     """Return what next to a number may change its value; None if nothing does."""
     around = f"{before.rstrip()} {after.lstrip()}"

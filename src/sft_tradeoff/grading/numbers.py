@@ -24,7 +24,7 @@ from typing import NamedTuple
 # Anything longer or larger is not an answer, and Python refuses to read thousands of digits.
 _LONGEST = 400
 _LONGEST_LIST = 10_000
-_LARGEST = Fraction(10) ** 308
+_DIGITS = 308  # before the decimal mark, about
 
 _LATEX = re.compile(
     r"""(?P<group>\{,\}|,\\!)                                       # 70{,}000 and 70,\!000
@@ -165,6 +165,8 @@ def _is_other(run: str, text: str, end: int) -> bool:
 
 def _read(run: str) -> list[Number]:
     """The numbers of a run: the whole run is one, or its parts are."""
+    if run.isdecimal() and len(run) <= _DIGITS:
+        return [Number(Fraction(int(run)))]
     if len(run) <= _LONGEST and (match := _NUMBER.fullmatch(run)):
         number = _number(match)
         return [number] if number else []
@@ -192,7 +194,7 @@ def _number(match: re.Match[str]) -> Number | None:
             return None
         value = value / denominator + int(match["whole"] or 0)
         return Number(value)
-    if value > _LARGEST:
+    if (exponent or len(digits) > _DIGITS) and value > 10**_DIGITS:
         return None
     n_decimals = max(0, len(digits.partition(".")[2]) - exponent)
     return Number(value, n_decimals, "," in (match["comma"] or ""))

@@ -80,11 +80,13 @@ def _warn_of_contradictions(data: OwnData, prompts: list[list[Line]]) -> None:
             for group in sorted(differing, key=lambda group: group[0].number)
         )
         text = (
-            "warning: %s: %d prompts have different answers (%ss %s); a model gives one of them, "
-            "and the others count as wrong: keep one, unless all are intended"
+            "warning: %s: %s different answers (%ss %s); a model gives one of them, and the others "
+            "count as wrong: keep one, unless all are intended"
         )
         listed = listing(numbers, separator="; ")
-        logger.warning(text, data.path, len(differing), data.noun, listed)
+        n = len(differing)
+        have = "1 prompt has" if n == 1 else f"{n} prompts have"
+        logger.warning(text, data.path, have, data.noun, listed)
 
 
 def _too_few(data: Path, n_prompts: int) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,15 +233,6 @@ def check_models(study: Study, source: Path) -> None:
                 )
         for method in {method.name: method for method in study.methods}.values():
             _check_adapters(method, config, name, source)
-
-
-def full_windows(study: Study) -> Iterator[str]:
-    """Say of each model if a limit of the study cannot be raised because of its window."""
-    longest = max(study.training.max_length, study.evaluation.max_length)
-    for name in study.models:
-        folder = folder_of(study, name)
-        if folder and longest == (most := window(load_config(folder))):
-            yield f"{name} reads {most} tokens at most, so no max_length can exceed this number"
 
 
 def _check_adapters(method: MethodSpec, config: PretrainedConfig, model: str, source: Path) -> None:

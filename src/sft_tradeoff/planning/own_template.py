@@ -18,10 +18,12 @@ from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.models.folder import weight_files
 from sft_tradeoff.planning.jobs import own_data_digest
-from sft_tradeoff.planning.own_model import check_models, full_windows
+from sft_tradeoff.planning.own_model import check_models
 from sft_tradeoff.planning.own_tokens import check_tokens
+from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import TEMPLATE_PATH, Study, load_study, parse_study
 from sft_tradeoff.study.names import HASH_DIGITS
+from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_text, sha256_of
 from sft_tradeoff.system.strict_yaml import parse_yaml, read_yaml
@@ -73,6 +75,7 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
             f"grading ({existing.description or 'no description'!r}), or their files have changed "
             "or are missing; choose another name (NAME=), or correct the paths there"
         )
+    check_files(existing, str(path), BENCHMARKS)
     _check(existing, path)
     logger.info(
         "%s exists for these data and this model, and is kept: change settings there; TOLERANCE "
@@ -84,10 +87,7 @@ def write_study(study: dict[str, Any], folder: Path) -> Path:
 
 def _check(study: Study, source: Path) -> None:
     check_models(study, source)
-    try:
-        check_tokens(study, source)
-    except UserError as error:
-        raise UserError("\n  ".join([str(error), *full_windows(study)])) from error
+    check_tokens(study, source)
 
 
 def _same_question(kept: Study, asked: Study) -> bool:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from sft_tradeoff.domains.base import Example
 from sft_tradeoff.domains.own.domain import generate
 from sft_tradeoff.domains.own.problems import group_by_problem, with_example
-from sft_tradeoff.domains.own.read import report
+from sft_tradeoff.domains.own.read import read_file, report
 from sft_tradeoff.domains.own.spec import OwnSpec
-from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.supported import load_config, window
 from sft_tradeoff.models.token_bound import beginning, fewest_tokens
 from sft_tradeoff.models.tokenization import example_name, tokenize_example
 from sft_tradeoff.models.tokenized import TokenizationError
@@ -41,7 +41,7 @@ class _Measured:
     """Line of an example, and tokens of its prompt and of its whole response.
 
     Args:
-        is_huge: Whether the response is so long that ``n_response`` is a lower bound.
+        is_huge: Whether a text is so long that its number is a lower bound.
     """
 
     line: int
@@ -61,62 +61,82 @@ def check_tokens(study: Study, source: Path) -> None:
         UserError: Listing the lines.
     """
     for domain in study.domains:
-        n_new, window = domain.max_new_tokens, study.evaluation.max_length
-        if n_new is not None and n_new >= window:
-            raise UserError(
-                f"{source}: max_new_tokens ({n_new}) leaves no tokens for a prompt within "
-                f"evaluation.max_length ({window}); lower max_new_tokens, or raise max_length"
-            )
+        if not isinstance(domain, OwnSpec):
+            continue
         splits = _generate(domain, source)
-        for tokenizer in filter(None, (_tokenizer(study, model) for model in study.models)):
-            _check_domain(study, domain, source, splits, tokenizer)
+        for model in study.models:
+            if folder := folder_of(study, model):
+                _check_domain(study, domain, source, splits, model, folder)
 
 
-def _generate(domain: DomainSpec, source: Path) -> dict[str, list[Example]]:
+def _generate(domain: OwnSpec, source: Path) -> dict[str, list[Example]]:
     try:
-        return generate(domain) if isinstance(domain, OwnSpec) else {}
+        return generate(domain)
     except ValueError as error:
         raise UserError(f"{source}: {error}") from error
 
 
-def _tokenizer(study: Study, model: str) -> PreTrainedTokenizerBase | None:
-    """Return the tokenizer from the cache or the user's folder; None if it is not fetched yet."""
-    found = folder_of(study, model)
-    variables = study.model_catalogue[model].chat_template_args
-    return load_tokenizer(found, variables) if found else None
-
-
 def _check_domain(
     study: Study,
-    domain: DomainSpec,
+    domain: OwnSpec,
     source: Path,
     splits: Mapping[str, Sequence[Example]],
-    tokenizer: PreTrainedTokenizerBase,
+    model: str,
+    folder: Path,
 ) -> None:
+    tokenizer = load_tokenizer(folder, study.model_catalogue[model].chat_template_args)
+    noun = read_file(Path(domain.path), domain.columns).noun
     problems: list[tuple[int, str, str]] = []
     longest = max(study.training.max_length, study.evaluation.max_length)
     measured = {
         split: list(_measure(splits[split], tokenizer, longest, problems))
         for split in ("train", "test")
-        if split in splits
     }
-    _refuse(domain, problems, "change or remove these lines")
-    n_new = domain.max_new_tokens or "as many as the longest response needs"
-    _refuse(
-        domain,
-        _too_long(measured, domain, study),
-        f"shorten or remove these lines, or raise training.max_length "
-        f"({study.training.max_length}) and evaluation.max_length ({study.evaluation.max_length}, "
-        f"of which max_new_tokens takes {n_new}) in {source}",
-    )
+    _refuse(domain, problems, noun, f"change or remove these {noun}s")
+    longer = _longer(measured, domain, study, source, window(load_config(folder)))
+    too_long = _too_long(measured, domain, study)
+    _refuse(domain, too_long, noun, f"shorten or remove these {noun}s, or {longer}")
     for split, examples in measured.items():
-        _check_ends(split, examples, study.training.max_length, source)
+        _check_ends(split, examples, study.training.max_length, noun, longer)
 
 
-def _refuse(domain: DomainSpec, problems: Iterable[tuple[int, str, str]], fix: str) -> None:
+def _refuse(domain: OwnSpec, problems: Iterable[tuple[int, str, str]], noun: str, fix: str) -> None:
     """Raise an error that lists problems with their lines, if there are any."""
-    if lines := group_by_problem(with_example(sorted(problems))):
-        raise UserError(f"{report(Path(str(domain.data_file)), lines)}\n  {fix}")
+    if lines := group_by_problem(with_example(sorted(problems), noun), noun):
+        raise UserError(f"{report(Path(domain.path), lines)}\n  {fix}")
+
+
+def _longer(
+    measured: Mapping[str, Sequence[_Measured]],
+    domain: OwnSpec,
+    study: Study,
+    source: Path,
+    most: int | None,
+) -> str:
+    """Advice that names the limits with which all fit, if the model reads so many tokens."""
+    train, test = measured["train"], measured["test"]
+    n_new = max([domain.max_new_tokens or 0, *(e.n_response for e in test)])
+    limits = {
+        "training.max_length": (
+            study.training.max_length,
+            max(e.n_prompt + e.n_response for e in (*train, *test)),
+        ),
+        "evaluation.max_length": (
+            study.evaluation.max_length,
+            max(e.n_prompt for e in test) + n_new,
+        ),
+        "max_new_tokens": (domain.max_new_tokens or n_new, n_new),
+    }
+    least = "at least " if any(e.is_huge for e in (*train, *test)) else ""
+    longest = max(needed for _, needed in limits.values())
+    if most is not None and longest > most:
+        return f"take a model that reads {least}{longest} tokens (this one reads {most})"
+    raised = [
+        f"{name} ({given}) to {least}{needed}"
+        for name, (given, needed) in limits.items()
+        if needed > given
+    ]
+    return f"raise {' and '.join(raised)} in {source}"
 
 
 def _measure(
@@ -132,10 +152,10 @@ def _measure(
     for example in examples:
         line, record = int(example.meta["line"]), example.to_dict()
         texts = [example.prompt, example.system or "", *(t["content"] for t in example.history)]
-        if (n_prompt := sum(fewest_tokens(tokenizer, text) for text in texts)) > longest:
-            problems.append((line, _LONG_PROMPT.format(longest), f"at least {n_prompt} tokens"))
-            continue
         n_response = fewest_tokens(tokenizer, example.response)
+        if (n_prompt := sum(fewest_tokens(tokenizer, text) for text in texts)) > longest:
+            yield _Measured(line, n_prompt, n_response, is_huge=True)
+            continue
         record["response"] = beginning(tokenizer, example.response, longest)
         try:
             whole = tokenize_example(tokenizer, record, UNLIMITED)
@@ -148,39 +168,38 @@ def _measure(
 
 
 def _too_long(
-    measured: Mapping[str, Sequence[_Measured]], domain: DomainSpec, study: Study
+    measured: Mapping[str, Sequence[_Measured]], domain: OwnSpec, study: Study
 ) -> Iterator[tuple[int, str, str]]:
     """Yield prompts that leave no tokens for a response, and test responses that are too long."""
     most = study.training.max_length - 1
-    test = measured.get("test", ())
+    test = measured["test"]
     kept = [min(e.n_response, study.training.max_length - e.n_prompt) for e in test]
     n_new = domain.max_new_tokens or max(kept, default=0)
     limits = {"train": most, "test": min(most, study.evaluation.max_length - n_new)}
     for split, examples in measured.items():
         for example in examples:
             if example.n_prompt > limits[split]:
-                yield example.line, _LONG_PROMPT.format(limits[split]), f"{example.n_prompt} tokens"
+                found = f"{'at least ' * example.is_huge}{example.n_prompt} tokens"
+                yield example.line, _LONG_PROMPT.format(limits[split]), found
     for example, n_kept in zip(test, kept, strict=True):
         if n_kept > n_new:
             what = f"the response has more tokens than max_new_tokens, {n_new} ({{}})"
             yield example.line, what, f"{example.n_response} tokens"
 
 
-def _check_ends(split: str, examples: Sequence[_Measured], max_length: int, source: Path) -> None:
+def _check_ends(
+    split: str, examples: Sequence[_Measured], max_length: int, noun: str, longer: str
+) -> None:
     """Warn of responses that are truncated; refuse if most are."""
     truncated = sorted(e.line for e in examples if e.n_prompt + e.n_response > max_length)
     if not truncated:
         return
-    needed = max(e.n_prompt + e.n_response for e in examples)
-    is_huge = any(e.is_huge for e in examples)
-    enough = f"more than {needed} would be needed" if is_huge else f"{needed} would suffice"
     text = (
         f"{len(truncated)} of {len(examples)} {split} responses "
         f"({len(truncated) / len(examples):.0%}) are truncated at training.max_length "
         f"({max_length} tokens), so their ends are not "
-        f"{'learned' if split == 'train' else 'scored'} (lines {listing(truncated)}); "
-        f"{enough} for all: raise it and evaluation.max_length in {source}, "
-        "or shorten the responses"
+        f"{'learned' if split == 'train' else 'scored'} ({noun}s {listing(truncated)}); "
+        f"to keep all whole, {longer}, or shorten the responses"
     )
     if len(truncated) >= MOST_TRUNCATED * len(examples):
         raise UserError(text)

@@ -25,7 +25,7 @@ DEFINITIONS = (
     "θ₀ is the model before training. NLL is the mean loss of the correct answers, in nats per "
     "token. Bits per byte is how long a text is when the model compresses it. Lower is better for "
     "both. Intervals are 95 % intervals; that of an accuracy extends at least −ln(0.025) / n to "
-    "each side: a change that n unchanged items cannot rule out."
+    "each side, up to ±1: a change that n unchanged items cannot rule out."
 )
 MEANING = {
     CODE_LENGTH: "code length grows by at most {} bits per byte",

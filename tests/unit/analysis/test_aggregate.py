@@ -11,7 +11,7 @@ from scipy.stats import t
 
 from sft_tradeoff import cli
 from sft_tradeoff.analysis import tables as columns
-from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table, within_ranges
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import (
     SCORE_COLUMNS,
@@ -168,9 +168,9 @@ def test_seeds_are_averaged_with_both_noises(runs: pd.DataFrame, folder: Path) -
     assert row["domain_score"] == 0.5
     # item noise 1/16 stays, seed noise s² = 1/8 halves
     assert row["domain_score_stderr"] == pytest.approx(math.sqrt(1 / 16 + 1 / 16))
-    # the interval would leave [0, 1]; the other quantities are equal in both seeds
-    assert row["domain_score_low"] == 0
-    assert row["general_score_low"] == pytest.approx(tradeoff.iloc[1]["general_score_low"])
+    # the intervals would leave [0, 1]; the other quantities are equal in both seeds
+    assert row["domain_score_low"] == row["general_score_low"] == 0
+    assert row["domain_nll_low"] == pytest.approx(tradeoff.iloc[1]["domain_nll_low"])
     assert row["tokens_per_s"] == 200
 
 
@@ -187,6 +187,20 @@ def test_bounds_over_seeds_combine_each_side(runs: pd.DataFrame, folder: Path) -
 
     assert row["domain_score_low"] == pytest.approx(0.55 - half_width(0.1))
     assert row["domain_score_high"] == pytest.approx(0.55 + half_width(0.2))
+
+
+def test_bounds_lie_within_the_range_of_accuracies(runs: pd.DataFrame, folder: Path) -> None:
+    """Two items of which one changed: 0.5 ± 12.7 · 0.5. NLL has no such range."""
+    tradeoff = tradeoff_of(runs, folder)
+    for name, (least, most) in columns.RANGES.items():
+        wide = tradeoff.assign(**{name: 0.5, f"{name}_low": -6.0, f"{name}_high": 7.0})
+        cut = within_ranges(wide)
+        assert set(cut[f"{name}_low"]) == {least} and set(cut[f"{name}_high"]) == {most}
+        over = over_seeds(wide).iloc[0]
+        assert (over[f"{name}_low"], over[f"{name}_high"]) == (least, most)
+    free = tradeoff.assign(domain_nll_low=-6.0, general_score_low=NAN)
+    assert set(within_ranges(free)["domain_nll_low"]) == {-6.0}
+    assert within_ranges(free)["general_score_low"].isna().all()
 
 
 def test_setting_with_a_missing_seed_is_nan(runs: pd.DataFrame, folder: Path) -> None:
@@ -212,7 +226,7 @@ def test_command_line_writes_all_tables(
     command = f"aggregate --run-table {tmp_path}/run_table.csv --runs {folder}"
     command += f" --scores {out}/scores.csv --tradeoff {out}/tradeoff.csv --over-seeds {out}/os.csv"
     cli.main(command.split())
-    tradeoff = tradeoff_of(runs, folder)
+    tradeoff = within_ranges(tradeoff_of(runs, folder))
     written = read_table(out / "tradeoff.csv", columns.TRADEOFF_COLUMNS, "aggregate")
     pd.testing.assert_frame_equal(written, tradeoff, check_dtype=False)
     assert list(pd.read_csv(out / "scores.csv")) == SCORE_COLUMNS

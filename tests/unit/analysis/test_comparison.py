@@ -55,7 +55,8 @@ def test_paired_differences_by_hand() -> None:
     assert (found["nll"].low, found["nll"].high) == pytest.approx((0.4457, 4.5543), abs=1e-4)
     assert found["nll"].outcome is BETTER
     assert (found["accuracy"].value, found["accuracy"].n_items) == (0.5, 4)
-    assert found["accuracy"].high == pytest.approx(0.5 + 0.92222, abs=1e-5)
+    assert found["accuracy"].low == pytest.approx(0.5 - 0.92222, abs=1e-5)
+    assert found["accuracy"].high == 1  # not 0.5 + 0.92222: no accuracy rises by more
     # noise: 4 (0.9187 / 0.5)² = 13.5; bound: 4 · 0.9222 / 0.5 = 7.4
     assert found["accuracy"].n_items_needed == 14
     back = compare({A: [ours], B: [theirs]}, B, A, GAIN)

@@ -136,6 +136,22 @@ def test_an_accuracy_that_did_not_change_is_not_known_exactly() -> None:
     assert loss_of(row(CODE, 0.0, 0.0), "bits_per_byte", 0.01, [24, 56]).verdict is WITHIN
 
 
+def test_no_accuracy_falls_by_more_than_1() -> None:
+    """Two items cannot show less than ± ln(40) / 2 = ± 1.84; bits per byte have no such end."""
+    loss = loss_of(row(ACCURACY, -0.5, 0.0), "accuracy", 1.0, [2])
+    assert (loss.value, loss.low, loss.high, loss.verdict) == (0.5, -1, 1, WITHIN)
+    assert loss_of(row(ACCURACY, -0.5, 0.0), "accuracy", 0.9, [2]).verdict is CANNOT_TELL
+    code = loss_of(row(CODE, 0.5, 1.84), "bits_per_byte", 1.0, [2])
+    assert (code.low, code.high) == pytest.approx((-1.34, 2.34))
+
+
+def test_the_noise_of_a_bound_that_is_cut_off_is_that_of_the_other() -> None:
+    """0.8 ± 0.4 stands in the table as [0.4, 1]."""
+    cut = row(ACCURACY, 0.8, 0.4) | {f"{ACCURACY}_high": 1.0}
+    loss = loss_of(cut, "accuracy", 0.0, [1000])
+    assert (loss.low, loss.high) == pytest.approx((-1, -0.4))
+
+
 def test_a_missing_score_cannot_tell() -> None:
     loss = loss_of(row(CODE, NAN, NAN), "bits_per_byte", 0.01, [8])
     assert (loss.verdict, loss.n_items_needed) == (CANNOT_TELL, None)

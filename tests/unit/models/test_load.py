@@ -111,15 +111,17 @@ def test_largest_finite_weights_are_no_infinity(random_model: Path, tmp_path: Pa
 def test_a_flipped_bit_is_refused(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What lies in the cache can be made again; a user's own folder is never to be deleted."""
-    folder = tmp_path / "model"
+    """What the cache holds can be made again; a user's own folder, even if it lies there, not."""
+    folder = tmp_path / "models/model"
     shutil.copytree(random_model, folder)
     path = folder / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ModelError, match=r"since it was written; copy or download the model"):
-        load_model(folder, torch.float32)
+    for cache in ("other", "models"):
+        monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / cache))
+        with pytest.raises(ModelError, match=r"since it was written; copy or download the model"):
+            load_model(folder, torch.float32)
     monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"written; delete the folder \S+/model and run the same"):
         load_model(folder, torch.float32)

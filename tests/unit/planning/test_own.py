@@ -122,7 +122,9 @@ def test_columns_are_an_option_of_their_own(tmp_path: Path) -> None:
         write_study(named, tmp_path / "studies")
     text = problems_of(data, columns="promptt=a", model="none", metric="numeric")
     assert text.startswith("data columns: 'promptt=a' cannot be read; write name=key")
-    assert "'columns' names prompt: it must name" in problems_of(data, columns="prompt=a")
+    assert "DATA_COLUMNS (in a study file, columns) names prompt: it" in problems_of(
+        data, columns="prompt=a"
+    )
 
 
 def test_a_folder_of_splits_is_data_too(tmp_path: Path) -> None:
@@ -179,7 +181,8 @@ def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_a_split_that_no_line_has(tmp_path: Path) -> None:
-    problem = problems_of(write(tmp_path / "d.jsonl", questions(20, split="train")))
+    lines = [*questions(10, split="train"), *questions(20, split="validation")[10:]]
+    problem = problems_of(write(tmp_path / "d.jsonl", lines))
     assert problem.endswith(
         "  no line has 'split': 'test'; add it to some lines, or remove 'split' from all lines to "
         "have them divided"
@@ -218,7 +221,7 @@ def test_contradictory_answers_are_a_warning(
     caplog.clear()
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), again[0]]))
     (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
-    assert "1 prompts have different answers (lines 1 and 21); a model" in warning
+    assert "1 prompt has different answers (lines 1 and 21); a model" in warning
 
 
 def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
@@ -257,9 +260,8 @@ def test_prompts_that_leave_no_room_are_refused_by_their_lines(
         f"path: {str(long_data)!r} cannot be used:\n"
         "  lines 22, 23: the prompt has more than 767 tokens, which leaves none for a response "
         "(line 22: 768 tokens)\n"
-        "  shorten or remove these lines, or raise training.max_length (768) and "
-        "evaluation.max_length (1024, of which max_new_tokens takes as many as the longest "
-        "response needs) in config/studies/own.yaml"
+        "  shorten or remove these lines, or raise training.max_length (768) to 2019 in "
+        "config/studies/own.yaml"
     )
 
 
@@ -507,10 +509,11 @@ def test_a_name_that_yaml_cannot_hold_is_refused(
 
 
 def test_answers_that_fill_the_window_are_not_the_datas_fault(data: Path, tmp_path: Path) -> None:
-    study = own_study(data, MODEL)
-    study["domains"][0]["max_new_tokens"] = 1024
-    with pytest.raises(UserError, match=r"max_new_tokens \(1024\) leaves no tokens for a prompt"):
-        write_study(study, tmp_path)
+    path = write_study(own_study(data, MODEL), tmp_path)
+    text = path.read_text().replace("max_new_tokens: null", "max_new_tokens: 1024")
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"max_new_tokens: 1024 leaves no tokens for a prompt"):
+        write_study(own_study(data, MODEL), tmp_path)
 
 
 def test_a_name_that_is_taken_is_refused(data: Path, tmp_path: Path) -> None:

@@ -98,8 +98,11 @@ def test_variables_that_are_not_understood(text: str) -> None:
         template_variables(text)
 
 
-def test_variables_make_another_model(data: Path, folder: Path, tmp_path: Path) -> None:
+def test_variables_make_another_model(
+    data: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are in the study file and in the built model, and change its name."""
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path))
     template = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").write_text("{{ 'Be ' + mood }} " + template)
     study = own_study(data, str(folder), chat_template_args="mood=kind")
@@ -107,10 +110,10 @@ def test_variables_make_another_model(data: Path, folder: Path, tmp_path: Path) 
     entry = study["model_catalogue"][name]
     assert entry["chat_template_args"] == {"mood": "kind"}
     assert find_model(str(folder), {"mood": "cross"}).name != name
-    build_model(name, ModelSpec(**entry), folder, tmp_path / name)
-    assert render_prompt(load_tokenizer(tmp_path / name), {"prompt": "Hi"}).startswith(
-        "Be kind <s>[USER] Hi"
-    )
+    built = tmp_path / "models" / name
+    build_model(name, ModelSpec(**entry), folder, built)
+    assert render_prompt(load_tokenizer(built), {"prompt": "Hi"}).startswith("Be kind <s>[USER] Hi")
+    assert write_study(study, tmp_path).is_file(), "the same command continues"
     assert "does not read the variable 'modo'" in refusal(folder, variables={"modo": "x"})
     # a word of its texts; and what each rendering gives it
     assert "does not read the variable 'Be'" in refusal(folder, variables={"Be": "x"})
@@ -524,10 +527,12 @@ def test_limits_beyond_the_window_are_refused(data: Path, narrow: Path, tmp_path
 
 
 def test_data_that_exceed_the_window(narrow: Path, tmp_path: Path) -> None:
-    """The advice to raise a limit is followed by how far that is possible."""
+    """No limit can be raised then."""
     lines = [{"prompt": f"{i} {'x' * 600}", "response": "y"} for i in range(20)]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(UserError, match=r"(?s)or raise .*\n  net-\S+ reads 512 tokens at most, so"):
+    with pytest.raises(
+        UserError, match=r"or take a model that reads 6\d\d tokens \(this one reads 512\)"
+    ):
         write_study(own_study(tmp_path / "d.jsonl", str(narrow)), tmp_path / "studies")
 
 

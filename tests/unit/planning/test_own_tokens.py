@@ -90,10 +90,13 @@ def test_some_cut_responses_are_told_and_most_are_refused(
     (warning,) = (r.getMessage() for r in caplog.records if r.levelno == logging.WARNING)
     assert warning.startswith(
         "warning: 3 of 8 train responses (38%) are truncated at training.max_length (768 tokens), "
-        "so their ends are not learned (lines 1, 2, 3); 769 would suffice for all: raise it"
+        "so their ends are not learned (lines 1, 2, 3); to keep all whole, raise "
+        "training.max_length (768) to 769 in "
     )
     lines[3]["response"] = "y" * 2000
-    with pytest.raises(UserError, match=r"4 of 8 train .*\(lines 1, 2, 3, 4\); 2029 would suffice"):
+    with pytest.raises(
+        UserError, match=r"4 of 8 train .*\(lines 1, 2, 3, 4\).* \(768\) to 2029 in"
+    ):
         check(lines)
 
 
@@ -112,10 +115,11 @@ def test_huge_texts_are_not_tokenized(check: Check, caplog: pytest.LogCaptureFix
     huge = "ab " * 1_000_000
     start = time.process_time()
     assert problems_of(check, [*questions(20), {"prompt": huge, "response": "y"}]) == [
-        "line 21: the prompt has more than 1024 tokens, which leaves none for a response (line 21: "
+        "line 21: the prompt has more than 767 tokens, which leaves none for a response (line 21: "
         f"at least {2_000_000 // 20} tokens)"
     ]
     check([*questions(20), {"prompt": "x", "response": huge}])
     (warning,) = (text for text in caplog.messages if "truncated" in text)
-    assert f"(lines 21); more than {18 + 2_000_000 // 20} would be needed for all" in warning
+    needed = 18 + 2_000_000 // 20
+    assert f"(lines 21); to keep all whole, take a model that reads at least {needed} t" in warning
     assert time.process_time() - start < 10

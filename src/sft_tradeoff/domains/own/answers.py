@@ -160,6 +160,8 @@ def _wrong_texts(
     lines: Sequence[Answered], meta: Mapping[str, Any]
 ) -> Iterator[tuple[int, str, str]]:
     for line in lines:
+        if line.response.strip() == line.answer:
+            continue  # right under every metric: the gold answer has one number, or is a label
         grade = score({"answer": line.answer, "meta": meta}, line.response)
         if not grade.correct:
             read = f"answer {quoted(line.answer)}, read {quoted(str(grade.parsed))}"

@@ -1,7 +1,8 @@
 """Read the rows of a data file: JSON, CSV, Parquet or Arrow, each also compressed.
 
-The format is recognized from the content, not from the file's name. Columns are not interpreted;
-numbers keep their digits, and nulls are dropped.
+The format is recognized from the content, not from the file's name, which decides only on a text
+that begins like JSON and is not. Columns are not interpreted; numbers keep their digits, and nulls
+are dropped.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sft_tradeoff.domains.own.json_rows import Table, read_json
+from sft_tradeoff.domains.own.json_rows import NotJsonError, Table, read_json
 from sft_tradeoff.domains.own.kinds import other_encoding, other_kind
 from sft_tradeoff.domains.own.lines import Number, listed
 from sft_tradeoff.system.text import shown
@@ -34,6 +35,10 @@ MOST_BYTES = 2 * GIB
 _AGAIN = "copy or download it again"
 _DELIMITERS = ",;\t|"
 _SNIFFED_ROWS = 20
+_HEADER = (
+    "; line 1 is read as the header of a {} file: if it is data, put a header line that names the "
+    "columns, such as label{}text, on top"
+)
 
 
 def read_table(path: Path) -> Table:
@@ -56,9 +61,19 @@ def read_table(path: Path) -> Table:
     if kind := other_kind(path, raw, unpack):
         raise ValueError(kind)
     try:
-        return read_json(raw) if _is_json(raw) else read_csv(raw.decode())
+        return _read_text(raw, {suffix.lower() for suffix in path.suffixes})
     except UnicodeDecodeError:
         raise ValueError(other_encoding(path, raw, unpack)) from None
+
+
+def _read_text(raw: bytes, suffixes: set[str]) -> Table:
+    if _is_json(raw):
+        try:
+            return read_json(raw)
+        except NotJsonError:
+            if not suffixes & {".csv", ".tsv"}:
+                raise
+    return read_csv(raw.decode(), prefer="\t" if ".tsv" in suffixes else "")
 
 
 def _open_zstd(path: Path) -> Any:
@@ -199,17 +214,21 @@ def _as_json(value: Any) -> Any:
 # --- CSV -----------------------------------------------------------------------------------------
 
 
-def read_csv(text: str) -> Table:
+def read_csv(text: str, prefer: str = "") -> Table:
     """Rows of a text with one header and cells between commas, semicolons, tabs or bars.
 
     Cells are taken as written. Numbers are those of the lines where rows end.
+
+    Args:
+        text: The whole file.
+        prefer: The delimiter to take if it divides the rows; empty: the one that divides them best.
 
     Raises:
         ValueError: If it has no header of at least two columns.
     """
     csv.field_size_limit(sys.maxsize)
     skipped = 1 if re.match(r"sep=.\r?\n", text) else 0  # a line for Excel
-    delimiter = text[4] if skipped else _delimiter(text)
+    delimiter = text[4] if skipped else _delimiter(text, prefer) or _delimiter(text)
     start = text.split("\n", 1)[0]
     if delimiter is None:
         raise ValueError(
@@ -220,7 +239,7 @@ def read_csv(text: str) -> Table:
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=spaced
     )
-    table = Table(note="; line 1 is read as the header of a CSV file")
+    table = Table(note=_HEADER.format("TSV" if delimiter == "\t" else "CSV", delimiter))
     header: list[str] = []
     for row in _csv_rows(reader, table):
         if skipped:
@@ -259,10 +278,10 @@ def _header(row: list[str]) -> list[str]:
     return names
 
 
-def _delimiter(text: str) -> str | None:
+def _delimiter(text: str, among: str = _DELIMITERS) -> str | None:
     """The delimiter that divides the first rows into equally many cells, at least two."""
     found: list[tuple[int, int, str]] = []
-    for order, delimiter in enumerate(_DELIMITERS):
+    for order, delimiter in enumerate(among):
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
             rows = [row for row, _ in zip(reader, range(_SNIFFED_ROWS), strict=False) if row]

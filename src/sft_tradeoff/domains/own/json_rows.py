@@ -21,6 +21,10 @@ SPLIT_NAMES = {
 }
 
 
+class NotJsonError(ValueError):
+    """A line, or the whole text, is not JSON."""
+
+
 @dataclass
 class Table:
     """The rows of one file.
@@ -54,23 +58,20 @@ def read_json(raw: bytes) -> Table:
         raw: UTF-8 whose first visible character is a bracket, or that has a line beginning so.
 
     Raises:
-        ValueError: If it is no JSON at all, or its one object has no list of rows.
+        NotJsonError: If it is no JSON at all.
+        ValueError: If its one object has several lists of rows, or a key appears twice.
         UnicodeDecodeError: If it is not UTF-8.
     """
     first, *more = _head(raw)
     if not first.startswith(b"{") or not _is_object(first):
         try:
             return _from_values(raw.decode())
-        except _Unusable as error:
+        except NotJsonError:
             if not any(line.startswith(b"{") and _is_object(line) for line in _lines(raw)):
-                raise ValueError(str(error)) from None
+                raise
     elif not more:
         return _from_values(raw.decode())
     return _from_lines(raw)
-
-
-class _Unusable(ValueError):
-    """The text is not a sequence of JSON values."""
 
 
 def _lines(raw: bytes) -> Iterator[bytes]:
@@ -134,11 +135,13 @@ def _from_values(text: str) -> Table:
             place = f"at line {error.lineno} character {error.colno}"
             if values and text[error.pos : error.pos + 1] == ",":
                 fix = "objects are separated by commas; remove these, or put [ and ] around all"
-                raise _Unusable(f"not valid JSON: {place} {fix}") from None
+                raise NotJsonError(f"not valid JSON: {place} {fix}") from None
             fix = "correct it there, or get the file again"
-            raise _Unusable(f"not valid JSON: {error.msg} {place}; {fix}") from None
+            raise NotJsonError(f"not valid JSON: {error.msg} {place}; {fix}") from None
         except RecursionError:
-            raise _Unusable(f"line {number}: not valid JSON: nested too deeply; {MEND}") from None
+            raise NotJsonError(
+                f"line {number}: not valid JSON: nested too deeply; {MEND}"
+            ) from None
         except ValueError as error:
             raise ValueError(f"near line {number}: {error}") from None
         values.append((number, end, value))
@@ -190,10 +193,6 @@ def _holds_rows(value: object) -> bool:
     """Whether a value is a list of objects that are not the turns of one conversation."""
     first = value[0] if isinstance(value, list) and value else None
     return isinstance(first, dict) and not first.keys() & {"role", "from"}
-
-
-class NotJsonError(ValueError):
-    """A line is not JSON."""
 
 
 def parse(text: str) -> Any:

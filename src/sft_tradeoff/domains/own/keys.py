@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sft_tradeoff.grading.text import normalize
-from sft_tradeoff.system.text import shown
+from sft_tradeoff.system.text import listing, shown
 
 # Keys with which other tools weight or mask the loss.
 _WEIGHT_KEYS = "weight weights sample_weight loss loss_weight train training trainable"
 WEIGHTS = frozenset(_WEIGHT_KEYS.split())
 # Keys without which a line would teach something else.
 _UNSUPPORTED_KEYS = """
-tools tool_calls tool_call_id functions function_call
 image images audio audios video videos
 reasoning reasoning_content thinking thought thoughts
-chosen rejected rejected_response rejected_messages
 history mask loss_mask train_detail
-context input instruction instructions passage document documents
 system_prompt system_message system_content
 choices options
 """
-UNSUPPORTED = frozenset(_UNSUPPORTED_KEYS.split())
+TOOLS = frozenset(["tools", "tool_calls", "tool_call_id", "functions", "function_call"])
+# Texts of a prompt or a response, which a conversation may hold again.
+_TEXT_KEYS = """
+chosen rejected rejected_response rejected_messages
+context input instruction instructions passage document documents
+"""
+_TEXTS = frozenset(_TEXT_KEYS.split())
+UNSUPPORTED = frozenset(_UNSUPPORTED_KEYS.split()) | TOOLS | _TEXTS
+NO_CALLS = (
+    "function calls cannot be learned as such; instead, write the tools into the system text, "
+    "the calls into the assistant's text and the results into the user's, or remove the line"
+)
 # Keys that put a line into another split, or into none.
 MARKS = {
     **dict.fromkeys(("subset", "fold", "partition", "is_test", "is_train"), "'split'"),
@@ -58,6 +67,8 @@ def refuse_unsupported(data: Mapping[str, Any], keys: Iterable[str], fix: str = 
     """
     for key in keys:
         name, value = name_of(key), data.get(key)
+        if name in TOOLS and is_set(value, _NOTHING):
+            raise ValueError(f"{shown(key)}: {NO_CALLS}")
         if name in UNSUPPORTED and is_set(value, _NOTHING):
             raise ValueError(
                 f"{shown(key)} is not supported, and without it the line would teach something "
@@ -68,6 +79,22 @@ def refuse_unsupported(data: Mapping[str, Any], keys: Iterable[str], fix: str = 
                 f"{shown(key)} is not read, and the line would be used anyway; write "
                 f"{MARKS[name]}, or remove the key{fix}"
             )
+
+
+def refuse_beside_turns(data: Mapping[str, Any], turns: str, keys: Iterable[str]) -> None:
+    """Refuse texts beside a conversation, of which it is not clear what they are to it.
+
+    Args:
+        data: The row.
+        turns: Its key of the conversation.
+        keys: Those of its keys to check.
+    """
+    texts = [key for key in keys if name_of(key) in _TEXTS and is_set(data.get(key), _NOTHING)]
+    if texts:
+        raise ValueError(
+            f"the row has {shown(turns)} and also {listing(map(shown, texts))}; to read the turns "
+            f'alone, give DATA_COLUMNS="messages={shlex.quote(turns)}"'
+        )
 
 
 def is_set(value: object, nothing: Iterable[str] = _NO) -> bool:
@@ -85,8 +112,8 @@ def check_weight(data: Mapping[str, Any], keys: Iterable[str], learned: bool) ->
             what = "says that the response is not to be learned; remove the line, or the key"
             raise ValueError(f"{shown(key)}: {shown(data[key])} {what}")
         raise ValueError(
-            f"{shown(key)} must be {int(learned)} here: the last response is learned with weight "
-            "1, and nothing else; remove the line, or the key if this is what you want"
+            f"{shown(key)}: {shown(data[key])} is not supported: only the last response is "
+            f"learned, with weight 1; write {int(learned)}, or remove the key or the line"
         )
 
 

@@ -5,9 +5,11 @@ The data is read once; what `make own` asks of it (sizes, splits, remarks) works
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +56,20 @@ def read_file(path: Path, columns: Mapping[Column, str] | None = None) -> OwnDat
     return _read(path, state(path), tuple(sorted((columns or {}).items())))
 
 
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Pause Python's search for cycles: reading makes none, and the search visits every row."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @functools.lru_cache(maxsize=1)
+@_without_collection()
 def _read(
     path: Path, files: tuple[tuple[str, int, int], ...], columns: tuple[tuple[Column, str], ...]
 ) -> OwnData:

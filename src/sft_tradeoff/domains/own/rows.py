@@ -16,6 +16,7 @@ from sft_tradeoff.domains.own.json_rows import Row, Table
 from sft_tradeoff.domains.own.keys import (
     OR_COLUMNS,
     check_weight,
+    refuse_beside_turns,
     refuse_unsupported,
     says,
 )
@@ -70,6 +71,9 @@ def read_rows(
     if lines and not layouts.have_answers and all(_gold(line.response) for line in lines):
         lines = [replace(line, answer=_gold(line.response)) for line in lines]
         told.append("answers are what follows #### (as in GSM8K): grade them with METRIC=numeric")
+    if lines and all(line.split == "train" for line in lines):
+        lines = [replace(line, split=None) for line in lines]
+        told.append(f"all {table.noun}s have 'split': 'train': they are divided, as if without it")
     return lines, sorted(problems, key=lambda problem: problem[0]), told
 
 
@@ -154,6 +158,8 @@ def to_line(number: int, row: Row, layout: Layout) -> Line:
     Raises:
         ValueError: With the problem and the fix.
     """
+    if layout.has_turns:
+        refuse_beside_turns(row, layout.response, layout.refused)
     refuse_unsupported(row, layout.refused, OR_COLUMNS)
     check_weight(row, layout.weights, learned=True)
     if layout.label and str(row.get(layout.label)).strip().lower() == "false":
@@ -206,7 +212,7 @@ def _prompt(row: Row, layout: Layout) -> str:
 
 def _has_chat(row: Row, layout: Layout) -> bool:
     """Whether prompt or response is a list of turns."""
-    return any(_is_chat(row.get(key)) for key in (*layout.prompt[:1], layout.response))
+    return _is_chat(row.get(layout.response)) or _is_chat(row.get(layout.prompt[0]))
 
 
 def _is_chat(value: object) -> bool:

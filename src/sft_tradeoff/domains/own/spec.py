@@ -13,6 +13,7 @@ from sft_tradeoff.system.text import shown
 
 Metric = Literal["exact_match", "numeric", "choice"]
 Column = Literal["prompt", "response", "messages", "system", "history", "answer", "split"]
+_COLUMNS = "DATA_COLUMNS (in a study file, columns)"
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -78,14 +79,21 @@ class OwnSpec(DomainSpec):
         given = self.columns.keys()
         if given and not ("messages" in given or {"prompt", "response"} <= given):
             raise ValueError(
-                f"'columns' names {', '.join(given)}: it must name 'messages', or 'prompt' and "
-                "'response'; add what is missing"
+                f"{_COLUMNS} names {', '.join(given)}: it must name messages, or prompt and "
+                "response; add what is missing"
             )
         if {"messages", "response"} <= given:
             raise ValueError(
-                "'columns' names 'messages' and 'response'; remove one: messages end with the "
+                f"{_COLUMNS} names messages and response; remove one: messages end with the "
                 "response"
             )
+        of_key: dict[str, str] = {}
+        for name, key in self.columns.items():
+            if (other := of_key.setdefault(key, name)) != name:
+                raise ValueError(
+                    f"{_COLUMNS} reads {shown(key)} as {other} and as {name}; name another key for "
+                    "one of them"
+                )
         return self
 
     @property

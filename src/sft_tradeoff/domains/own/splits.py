@@ -36,7 +36,8 @@ def assign(data: OwnData, spec: OwnSpec, problems: list[str]) -> Mapping[str, li
         (problem,) = group_by_problem(without, data.noun)
         problems.append(f"{problem}; give it on all {data.noun}s or on none")
     elif len(lines) < MIN_EXAMPLES:
-        problems.append(f"{len(lines)} usable examples; {_FEW.format(MIN_EXAMPLES)}")
+        if lines or not problems:
+            problems.append(f"{len(lines)} usable examples; {_FEW.format(MIN_EXAMPLES)}")
     elif given == {True}:
         problems += group_by_problem(with_example(_leaks(groups, data.noun), data.noun), data.noun)
         splits = _by_given_split(groups)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sft_tradeoff.domains.own.json_rows import NotJsonError, parse
 from sft_tradeoff.domains.own.keys import (
+    NO_CALLS,
     UNSUPPORTED,
     WEIGHTS,
     check_weight,
@@ -121,10 +122,7 @@ def _role(turn: Mapping[str, Any], key: str) -> str:
     if role:
         return role
     if isinstance(name, str) and name.lower() in _OTHERS:
-        raise ValueError(
-            f"a turn has the role {shown(name)}: tools are not supported; remove the line, or the "
-            "turns of tools with what calls them"
-        )
+        raise ValueError(f"a turn has the role {shown(name)}: {NO_CALLS}")
     raise ValueError(
         f"the role {shown(name)} is unknown; write 'system', 'user' or 'assistant' instead"
     )

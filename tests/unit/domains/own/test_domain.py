@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from pathlib import Path
@@ -184,6 +185,11 @@ def test_a_single_test_item_is_refused(file: Path) -> None:
     ]
 
 
+def test_no_usable_example_is_no_second_problem(file: Path) -> None:
+    problems = problems_of(write(file, [{"prompt": "a", "response": ""}] * 4))
+    assert problems == ["lines 1, 2, 3, 4: 'response' is empty; correct or remove the line"]
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_examples(file: Path, n: int) -> None:
     problems = problems_of(write(file, GOOD[:n]))
@@ -200,13 +206,31 @@ def test_too_few_for_the_sizes(file: Path) -> None:
 
 
 def test_splits_that_are_given_must_not_be_empty(file: Path) -> None:
-    write(file, [question(i, split="train") for i in range(5)])
+    write(file, [question(0, split="test"), *(question(i, split="train") for i in range(1, 5))])
     assert problems_of(file, n_validation=2) == [
         "no line has 'split': 'validation'; add it to some lines, set n_validation: 0, or remove "
         "'split' from all lines to have them divided",
+    ]
+    write(file, [question(i, split="validation") for i in range(5)])
+    assert problems_of(file) == [
+        "no line has 'split': 'train'; add it to some lines, or remove 'split' from all lines to "
+        "have them divided",
         "no line has 'split': 'test'; add it to some lines, or remove 'split' from all lines to "
         "have them divided",
     ]
+
+
+def test_lines_that_are_all_for_training_are_divided(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a folder with only train.jsonl: many public files mark themselves so."""
+    caplog.set_level(logging.INFO, "sft_tradeoff")
+    write(file, [question(i) for i in range(9)])
+    unmarked = {split: prompts(lines) for split, lines in generate(spec(file)).items()}
+    write(file, [question(i, split="train") for i in range(9)])
+    marked = {split: prompts(lines) for split, lines in generate(spec(file)).items()}
+    assert marked == unmarked
+    assert "all lines have 'split': 'train': they are divided, as if without it" in caplog.text
 
 
 def test_no_file(tmp_path: Path) -> None:

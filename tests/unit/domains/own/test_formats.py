@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sft_tradeoff.domains.own import formats
+from sft_tradeoff.domains.own.domain import generate
 from sft_tradeoff.domains.own.formats import read_csv, read_table
-from tests.unit.domains.own.files import GOOD, problems_of
+from tests.unit.domains.own.files import GOOD, problems_of, spec
 
 ROWS = [
     {"prompt": 'Say "é", a\nb, c; d\te | f?', "response": " 19.90 ", "note": "None"},
@@ -221,10 +222,30 @@ def test_a_cell_may_hold_lines_of_json(tmp_path: Path) -> None:
 
 
 def test_a_header_may_be_missing(file: Path) -> None:
+    """The name tells tabs from the commas in cells."""
     file.write_text("What is 1+1?,2\nWhat is 1+2?,3\n")
     (problem,) = problems_of(file)
     assert "the keys are 'What is 1+1?', '2': no layout is known" in problem
-    assert problem.endswith("; line 1 is read as the header of a CSV file")
+    advice = "if it is data, put a header line that names the columns, such as label{}text, on top"
+    assert problem.endswith(f"; line 1 is read as the header of a CSV file: {advice.format(',')}")
+    named = file.with_suffix(".tsv")
+    lines = [f"[a, b]\tText {i}\n" for i in range(10)]
+    named.write_text("".join(lines))
+    (problem,) = problems_of(named)
+    tab = advice.format("\t")
+    assert problem.startswith("the keys are '[a, b]', 'Text 0': no layout is known")
+    assert problem.endswith(f"; line 1 is read as the header of a TSV file: {tab}")
+    named.write_text("label\ttext\n" + "".join(lines))
+    assert len(generate(spec(named))["train"]) == 8
+
+
+def test_the_name_decides_only_on_what_is_not_json(tmp_path: Path) -> None:
+    """JSON lines in a file named .csv are JSON lines."""
+    (tmp_path / "d.csv").write_text("".join(f"{json.dumps(row)}\n" for row in GOOD))
+    assert len(generate(spec(tmp_path / "d.csv"))["train"]) == 2
+    (tmp_path / "d.json").write_text('[1, 2"')
+    (problem,) = problems_of(tmp_path / "d.json")
+    assert problem.startswith("not valid JSON: Expecting ',' delimiter at line 1 character 6")
 
 
 def test_rows_that_do_not_fit_the_header() -> None:

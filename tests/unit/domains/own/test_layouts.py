@@ -220,5 +220,10 @@ def test_columns_that_cannot_be_read(text: str) -> None:
     [{"prompt": "a"}, {"response": "a"}, {"system": "a"}, {"messages": "a", "response": "b"}],
 )
 def test_columns_must_be_complete(file: Path, columns: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="'columns' names"):
+    with pytest.raises(ValueError, match=r"DATA_COLUMNS \(in a study file, columns\) names"):
         spec(file, columns=columns)
+
+
+def test_a_column_is_read_once(file: Path) -> None:
+    with pytest.raises(ValueError, match="reads 'text' as prompt and as response; name another"):
+        spec(file, columns={"prompt": "text", "response": "text"})

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sft_tradeoff.domains.own.domain import generate
-from sft_tradeoff.domains.own.lines import listed
+from sft_tradeoff.domains.own.keys import NO_CALLS
+from sft_tradeoff.domains.own.lines import Number, listed
 from sft_tradeoff.domains.registry import domain_spec
 from tests.unit.domains.own.files import PLAIN, Json, chat, parse, problem_of, with_answer
 
@@ -26,7 +27,10 @@ def test_a_response_that_is_not_to_be_learned_is_refused(key: str, zero: Any) ->
 
 @pytest.mark.parametrize("weight", [0.5, 2, "2", "often", [1]])
 def test_other_weights_are_refused(weight: Any) -> None:
-    assert problem_of(with_answer(weight=weight)).startswith("'weight' must be 1 here: the last")
+    assert problem_of(with_answer(weight=weight)) == (
+        f"'weight': {[Number(1)] if weight == [1] else weight!r} is not supported: only the "
+        "last response is learned, with weight 1; write 1, or remove the key or the line"
+    )
 
 
 def test_weights_and_marks_of_a_table_are_texts() -> None:
@@ -42,7 +46,7 @@ def test_weights_that_are_used_are_accepted() -> None:
         assert parse(with_answer(weight=weight)).unread == ()
     turns = chat()["messages"]
     assert parse({"messages": [turns[0] | {"weight": 0}, turns[1] | {"weight": 1}]}).unread == ()
-    assert "'weight' must be 0 here: " in problem_of(
+    assert "with weight 1; write 0, or remove the key or the line" in problem_of(
         {"messages": [turns[0] | {"weight": 1}, turns[1]]}
     )
 
@@ -50,16 +54,10 @@ def test_weights_that_are_used_are_accepted() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "tools",
-        "functions",
         "images",
         "reasoning_content",
         "thinking",
-        "rejected",
-        "chosen",
-        "input",
         "choices",
-        "context",
     ],
 )
 def test_keys_that_would_change_the_meaning_are_refused(key: str) -> None:
@@ -67,6 +65,38 @@ def test_keys_that_would_change_the_meaning_are_refused(key: str) -> None:
         assert problem_of(line).startswith(f"{key!r} is not supported, and without it")
     for nothing in (None, [], ""):
         assert parse({**PLAIN, key: nothing}).unread == ()
+
+
+@pytest.mark.parametrize("key", ["rejected", "chosen", "input", "context"])
+def test_texts_beside_the_prompt_or_the_turns_are_refused(key: str) -> None:
+    for line in ({**PLAIN, key: "x"}, with_answer(**{key: "x"})):
+        assert problem_of(line).startswith(f"{key!r} is not supported, and without it")
+    assert problem_of(chat(**{key: "x"}, note="x")) == (
+        f"the row has 'messages' and also {key!r}; to read the turns alone, give "
+        'DATA_COLUMNS="messages=messages"'
+    )
+    for nothing in (None, [], ""):
+        assert parse(chat(**{key: nothing})).unread == ()
+
+
+@pytest.mark.parametrize("key", ["tools", "tool_calls", "functions", "function_call"])
+def test_function_calls_are_written_as_text(key: str) -> None:
+    """The advice holds wherever the call stands, and what it says can be learned."""
+    call = {"name": "add", "arguments": {"a": 1}}
+    results = [problem_of(line) for line in ({**PLAIN, key: [call]}, chat(**{key: [call]}))] + [
+        problem_of(with_answer(**{key: [call]}))
+    ]
+    assert set(results) == {f"{key!r}: {NO_CALLS}"}
+    asked, answer = chat()["messages"]
+    result = {"role": "tool", "content": "3"}
+    problem = problem_of({"messages": [asked, answer, result, answer]})
+    assert problem == f"a turn has the role 'tool': {NO_CALLS}"
+    system = {"role": "system", "content": "Tools: add(a)"}
+    written = answer | {"content": json.dumps(call)}
+    line = parse({"messages": [system, asked, written, result | {"role": "user"}, answer]})
+    assert line.system == "Tools: add(a)"
+    assert [turn["content"] for turn in line.history] == ["p", json.dumps(call)]
+    assert (line.prompt, line.response) == ("3", "r")
 
 
 @pytest.mark.parametrize("key", ["subset", "fold", "is_test", "skip", "deleted"])
@@ -101,8 +131,7 @@ def test_weights_and_keys_of_parts() -> None:
     assert (line.response, line.unread) == ("r", ("content: 'cache_control'",))
 
 
-def test_tool_calls_and_unwanted_responses() -> None:
-    assert "'tool_calls' is not supported" in problem_of(with_answer(tool_calls=[{"id": "c"}]))
+def test_unwanted_responses() -> None:
     assert "'label': false marks an unwanted response" in problem_of({**PLAIN, "label": False})
     assert parse({**PLAIN, "label": 0}).unread == ("'label'",)
     assert parse({**PLAIN, "is_correct": False, "note": []}).unread == ("'is_correct'",)

@@ -109,8 +109,8 @@ def test_developer_is_the_system() -> None:
         ({"content": "p"}, "a turn has no 'role' (keys: 'content'); write 'system', 'user' or"),
         ({"role": ["user"], "content": "p"}, "the role ['user'] is unknown; write 'system', 'us"),
         ({"role": "narrator", "content": "p"}, "the role 'narrator' is unknown; write 'system',"),
-        ({"role": "tool", "content": "p"}, "a turn has the role 'tool': tools are not supported"),
-        ({"from": "observation", "value": "p"}, "a turn has the role 'observation': tools are n"),
+        ({"role": "tool", "content": "p"}, "a turn has the role 'tool': function calls cannot"),
+        ({"from": "observation", "value": "p"}, "a turn has the role 'observation': function ca"),
         ({"role": "user"}, "'content' is missing (keys: 'role'); add it, or remove the line"),
         ({"role": "user", "content": ""}, "'content' is empty; correct or remove the line"),
         ({"role": "user", "content": 7.5}, None),
@@ -139,6 +139,6 @@ def test_only_the_last_response_has_a_weight() -> None:
     """Elsewhere the earlier response would be learned, too."""
     messages = turns("uaua")["messages"]
     messages[1]["weight"] = 1
-    assert problem_of({"messages": messages}).startswith("'weight' must be 0 here: the last res")
+    assert problem_of({"messages": messages}).startswith("'weight': 1 is not supported")
     messages[1]["weight"] = 0
     assert parse({"messages": messages}).response == "a3"
