@@ -76,6 +76,8 @@ def _no_weights(folder: Path, name: str) -> str:
     others = sorted(p.name for p in folder.glob("*.safetensors"))
     if (folder / name).is_symlink():
         return f"{folder / name} is a link to a file that is not there; {advice(folder)}"
+    if (folder / name).exists():
+        return f"{folder / name} is a folder, a pipe or a device, not a file; {advice(folder)}"
     if (folder / ADAPTER_WEIGHTS).is_file() and name == WEIGHTS_NAME:
         return only_adapter(folder)
     if pickled:

@@ -54,6 +54,16 @@ def test_code_in_the_folder_never_runs(copied: Path) -> None:
         load_model(copied, torch.float32)
 
 
+def test_nothing_is_said_about_progress(
+    random_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Transformers' bars last a moment each, and would fill a study's terminal."""
+    model = load_model(random_model, torch.float32)
+    save_model(model, dict(model.named_parameters()), random_model, tmp_path / "saved")
+    assert capfd.readouterr() == ("", "")
+    assert transformers.utils.logging.is_progress_bar_enabled()
+
+
 def test_saved_model_keeps_the_masters_exactly(random_model: Path, tmp_path: Path) -> None:
     model = load_model(random_model, torch.float32)
     masters = {n: p.detach() + 1e-6 for n, p in model.named_parameters()}
