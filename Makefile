@@ -7,7 +7,7 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 # Recipes read these from the environment, as they were given: neither make nor a shell evaluates them.
-GIVEN := STUDY CORES COST REPLACE SEED DATA MODEL NAME METRIC NUMERIC_TOLERANCE TOLERANCE SMALLEST_GAIN CHAT_TEMPLATE_ARGS
+GIVEN := STUDY CORES COST REPLACE SEED DATA MODEL NAME METRIC DATA_COLUMNS NUMERIC_TOLERANCE TOLERANCE SMALLEST_GAIN CHAT_TEMPLATE_ARGS
 $(foreach name,$(GIVEN),$(if $(filter command,$(firstword $(origin $(name)))),$(eval override $(name) := $$(value $(name)))))
 export $(GIVEN)
 
@@ -54,7 +54,7 @@ test-faults: setup  ## Kill processes, fill disks, damage files, many times (an 
 	HF_HUB_OFFLINE=1 python -m tests.faults --out results/faults.json $(if $(value SEED),--seed="$$SEED")
 
 test-odd: setup  ## Try hundreds of odd data files, studies and model folders (30 min; SEED=: repeat a report's)
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m tests.odd_inputs --out results/odd_inputs $(if $(SEED),--seed="$$SEED")
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m tests.odd_inputs --out results/odd_inputs $(if $(value SEED),--seed="$$SEED")
 
 test-gpu: setup  ## GPU tests
 	HF_HUB_OFFLINE=1 python -m pytest -m gpu

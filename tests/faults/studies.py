@@ -118,7 +118,7 @@ def _other_data(lab: Laboratory) -> Outcome:
             for line in study.read_text().splitlines()
         )
     )
-    target = "results/faults/data/jsonl-response/train.jsonl"
+    target = "results/faults/data/own-response/train.jsonl"
     now = time.time()
     for text, moment in (("old", now), ("new", now - DAY_S), ("newer", now + DAY_S)):
         data.write_text("".join(f'{{"prompt": "{i}?", "response": "{text}"}}\n' for i in range(8)))

@@ -34,7 +34,7 @@ class Generator(NamedTuple):
         learn: Trains and evaluates on an accepted one; None: nothing can be trained.
         n_small: How many are tried with the other tests.
         n_large: How many ``make test-odd`` tries.
-        batch: Inputs per process.
+        batch: Inputs per process; after a fault the next process takes the rest.
     """
 
     inputs: Callable[[Path, int, Iterable[int]], Iterable[Any]]
@@ -42,13 +42,13 @@ class Generator(NamedTuple):
     learn: Judge | None
     n_small: int
     n_large: int
-    batch: int = 1
+    batch: int
 
 
 GENERATORS = {
-    "data files": Generator(data.inputs, data.judge, data.learn, 28, 360),
+    "data files": Generator(data.inputs, data.judge, data.learn, 28, 360, batch=10),
     "studies": Generator(studies.inputs, studies.judge, None, 30, 360, batch=20),
-    "model folders": Generator(folders.inputs, folders.judge, folders.learn, 12, 150),
+    "model folders": Generator(folders.inputs, folders.judge, folders.learn, 12, 150, batch=5),
     "mutations": Generator(mutations.inputs, mutations.judge, None, 400, 10_200, batch=200),
 }
 
@@ -72,7 +72,7 @@ def try_all(name: str, folder: Path, seed: int, numbers: Sequence[int]) -> dict[
     accepted = [one for one, end in zip(inputs, outcomes, strict=True) if end.kind == "accepted"]
     n_trained = 0
     if generator.learn is not None:
-        learned = judge_all(accepted, generator.learn, LEARN_S)
+        learned = judge_all(accepted, generator.learn, LEARN_S, generator.batch)
         failed = [pair for pair in zip(accepted, learned, strict=True) if pair[1].kind == "fault"]
         n_trained = sum(end.kind == "accepted" for end in learned)
         faults += failed

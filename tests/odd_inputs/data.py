@@ -17,7 +17,7 @@ from sft_tradeoff.study.config import load_study
 from tests.odd_inputs import files, front_door
 from tests.odd_inputs.layouts import LAYOUTS, Layout, Record
 from tests.odd_inputs.learn import learn as learn_study
-from tests.odd_inputs.outcome import RAW, Expected, Outcome, fault, refusal, verdict
+from tests.odd_inputs.outcome import Expected, Outcome, fault, verdict
 from tests.odd_inputs.texts import TEXTS, Text
 
 MODEL = "random-2layer"
@@ -75,20 +75,12 @@ ROWS = {  # name -> change, expected, whether all records are used
     "three splits": (lambda r: _marked(r, "train test validation"), "accepted", True),
     "no test": (lambda r: _marked(r, "train validation"), "refused", True),
     "no training": (lambda r: _marked(r, "test"), "refused", True),
-    "unknown split": (
-        lambda r: [replace(x, split="dev2") for x in r],
-        "refused",
-        True,
-    ),
+    "unknown split": (lambda r: [replace(x, split="dev2") for x in r], "refused", True),
     "split of some": (_some_unmarked, "refused", True),
     "leak": (_leak, "refused", True),
     "duplicates": (lambda r: [*r, *r[:5]], "accepted", False),
     "contradiction": (_contradiction, "accepted", False),
-    "one prompt": (
-        lambda r: [replace(x, prompt=r[0].prompt) for x in r],
-        "refused",
-        False,
-    ),
+    "one prompt": (lambda r: [replace(x, prompt=r[0].prompt) for x in r], "refused", False),
     "few": (lambda r: r[:6], "refused", True),
     "one": (lambda r: r[:1], "refused", True),
 }
@@ -198,11 +190,9 @@ def _write(records: list[Record], layout: Layout, form: str, folder: Path) -> tu
 def judge(one: DataInput) -> Outcome:
     """Ask for a study of this file: refused clearly, or its examples are what the file says."""
     with front_door.project():
-        said = front_door.ask(one.path, MODEL, one.metric)
-        if said.code:
-            return refusal(said.error, ["path:"], one.expected)
-        if found := RAW.search(said.text):
-            return fault(f"the terminal gets a raw U+{ord(found[0]):04X}: {said.text!r}")
+        outcome = front_door.ask(one.path, MODEL, one.metric, ["path:"], one.expected)
+        if outcome.kind != "accepted":
+            return outcome
         (spec,) = load_study(front_door.written_study()).domains
         assert isinstance(spec, OwnSpec)
         return verdict(_compare(one, spec), one.expected)

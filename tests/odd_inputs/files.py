@@ -21,11 +21,8 @@ import pyarrow.parquet as pq
 from tests.odd_inputs.layouts import Row
 from tests.odd_inputs.outcome import Expected
 
-LINES, JSON, TABLES = (
-    ("jsonl",),
-    ("list", "pretty list", "pretty lines"),
-    ("csv", "tsv", "semicolons"),
-)
+LINES, JSON = ("jsonl",), ("list", "pretty list", "pretty lines")
+TABLES = ("csv", "tsv", "semicolons")
 TEXTUAL = (*LINES, *JSON, *TABLES)
 
 
@@ -187,83 +184,80 @@ def _encoded(name: str) -> Damage:
 
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d7a" * 16 + b"\nsize 12345\n"
+WRONG_LINES = {
+    "key twice": b'{"prompt": "a", "prompt": "b", "response": "c"}',
+    "comment": b"// a comment",
+    "Python's spelling": b"{'prompt': 'a', 'response': None}",
+    "NaN": b'{"prompt": NaN, "response": "c"}',
+    "list among objects": b'["a", "b"]',
+    "null among objects": b"null",
+    "deep nesting": b'{"a": ' + b"[" * 2000 + b"]" * 2000 + b"}",
+    "zero byte": b'{"prompt": "a\x00", "response": "c"}',
+    "raw line break in a text": b'{"prompt": "a\nb", "response": "c"}',
+    "merge conflict": b"<<<<<<< HEAD",
+    "Latin-1 among UTF-8": b'{"prompt": "\xe9", "response": "c"}',
+}
+OTHER_CONTENT = {
+    "empty": (FORMATS, b""),
+    "white space": (TEXTUAL, b" \n\n \n"),
+    "LFS pointer": (FORMATS, LFS),
+    "HTML page": (FORMATS, b"<!DOCTYPE html>\n<html><body>404</body></html>\n" * 9),
+    "error as JSON": (TEXTUAL, b'{"error": "Repository not found"}'),
+    "number": (TEXTUAL, b"42\n"),
+    "zip archive": (FORMATS, b"PK\x03\x04" + bytes(range(256))),
+    "pickle": (FORMATS, b"\x80\x04\x95" + bytes(range(99))),
+    "image": (FORMATS, b"\x89PNG\r\n\x1a\n" + bytes(range(200))),
+    "PDF": (FORMATS, b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n"),
+    "plain text": (TEXTUAL, b"Dear all,\nplease find attached\n" * 9),
+    "gzip of nothing": (("jsonl.gz", "csv.gz"), gzip.compress(b"")),
+}
+PACKED = ("parquet", "feather", "jsonl.gz", "jsonl.xz", "jsonl.zst")
+REFUSED: dict[str, tuple[tuple[str, ...], Damage]] = {
+    **{name: (LINES, _one_wrong(line)) for name, line in WRONG_LINES.items()},
+    **{name: (forms, _content(content)) for name, (forms, content) in OTHER_CONTENT.items()},
+    "cut": (("jsonl", *JSON), _bytes(_cut)),
+    "cut binary": (PACKED, _bytes(_cut)),
+    "UTF-16": (("jsonl", "csv"), _encoded("utf-16")),
+    "UTF-32": (LINES, _encoded("utf-32")),
+    "UTF-16 without mark": (LINES, _encoded("utf-16-le")),
+    "random bytes": (FORMATS, _bytes(lambda d, r: r.randbytes(500))),
+    "FIFO": (LINES, _instead(os.mkfifo)),
+    "empty folder": (LINES, _instead(Path.mkdir)),
+    "missing": (LINES, lambda p, r: p.unlink()),
+    "dangling link": (LINES, _instead(lambda p: p.symlink_to("elsewhere"))),
+    "link to itself": (LINES, _instead(lambda p: p.symlink_to(p.name))),
+    "endless device": (LINES, _instead(lambda p: p.symlink_to("/dev/zero"))),
+    "empty device": (LINES, _instead(lambda p: p.symlink_to("/dev/null"))),
+    "folder below a file": (LINES, lambda p, r: p / "data.jsonl"),
+    "long name": (LINES, lambda p, r: p.with_name("x" * 300 + ".jsonl")),
+    "name that is not UTF-8": (LINES, _named("a\udcff")),
+}
+ACCEPTED: dict[str, tuple[tuple[str, ...], Damage]] = {
+    "byte order mark": (TEXTUAL, _bytes(lambda d, r: b"\xef\xbb\xbf" + d)),
+    "Windows line ends": (("jsonl", *JSON), _bytes(lambda d, r: d.replace(b"\n", b"\r\n"))),
+    "old Mac line ends": (LINES, _bytes(lambda d, r: d.replace(b"\n", b"\r"))),
+    "empty lines": (LINES, _bytes(lambda d, r: b"\n" + d.replace(b"\n", b"\n \n"))),
+    "no last line end": (LINES + TABLES, _bytes(lambda d, r: d.rstrip(b"\n"))),
+    "no suffix": (LINES, lambda p, r: p.rename(p.with_name("data"))),
+    "link": (FILES, lambda p, r: _linked(p)),
+    "name with blanks": (FILES, _named("my own  data")),
+    "name with letters": (FILES, _named("дані-é-数据")),
+    "name with quotes": (LINES, _named('it\'s $HOME "q" `x` \\ #1: {a}')),
+    "name with an option": (LINES, _named("--help")),
+    "long name of one letter": (LINES, _named("x" * 200)),
+}
+EITHER: dict[str, tuple[tuple[str, ...], Damage]] = {
+    "Latin-1": (("csv", "pretty list"), _bytes(lambda d, r: d.replace(b"N", b"\xe9"))),
+    "gzip twice": (("jsonl.gz",), _bytes(lambda d, r: gzip.compress(d))),
+    "wrong suffix": (FILES, lambda p, r: p.rename(p.with_name("data.txt"))),
+    "name with a line break": (LINES, _named("a\nb")),
+    "name with a terminal code": (LINES, _named("a\x1b[31mb")),
+    "name without letters": (LINES, _named("数")),
+}
 DAMAGE: dict[str, tuple[tuple[str, ...], Damage, Expected]] = {
-    "byte order mark": (TEXTUAL, _bytes(lambda d, r: b"\xef\xbb\xbf" + d), "accepted"),
-    "Windows line ends": (
-        ("jsonl", *JSON),
-        _bytes(lambda d, r: d.replace(b"\n", b"\r\n")),
-        "accepted",
-    ),
-    "old Mac line ends": (("jsonl",), _bytes(lambda d, r: d.replace(b"\n", b"\r")), "accepted"),
-    "empty lines": (
-        ("jsonl",),
-        _bytes(lambda d, r: b"\n" + d.replace(b"\n", b"\n \n")),
-        "accepted",
-    ),
-    "no last line end": (LINES + TABLES, _bytes(lambda d, r: d.rstrip(b"\n")), "accepted"),
-    "cut": (("jsonl", *JSON), _bytes(_cut), "refused"),
-    "cut binary": (
-        ("parquet", "feather", "jsonl.gz", "jsonl.xz", "jsonl.zst"),
-        _bytes(_cut),
-        "refused",
-    ),
-    "key twice": (LINES, _one_wrong(b'{"prompt": "a", "prompt": "b", "response": "c"}'), "refused"),
-    "comment": (LINES, _one_wrong(b"// a comment"), "refused"),
-    "Python's spelling": (LINES, _one_wrong(b"{'prompt': 'a', 'response': None}"), "refused"),
-    "NaN": (LINES, _one_wrong(b'{"prompt": NaN, "response": "c"}'), "refused"),
-    "list among objects": (LINES, _one_wrong(b'["a", "b"]'), "refused"),
-    "null among objects": (LINES, _one_wrong(b"null"), "refused"),
-    "deep nesting": (LINES, _one_wrong(b'{"a": ' + b"[" * 2000 + b"]" * 2000 + b"}"), "refused"),
-    "zero byte": (LINES, _one_wrong(b'{"prompt": "a\x00", "response": "c"}'), "refused"),
-    "raw line break in a text": (
-        LINES,
-        _one_wrong(b'{"prompt": "a\nb", "response": "c"}'),
-        "refused",
-    ),
-    "merge conflict": (LINES, _one_wrong(b"<<<<<<< HEAD"), "refused"),
-    "Latin-1 among UTF-8": (LINES, _one_wrong(b'{"prompt": "\xe9", "response": "c"}'), "refused"),
-    "Latin-1": (("csv", "pretty list"), _bytes(lambda d, r: d.replace(b"N", b"\xe9")), None),
-    "UTF-16": (("jsonl", "csv"), _encoded("utf-16"), "refused"),
-    "UTF-32": (("jsonl",), _encoded("utf-32"), "refused"),
-    "UTF-16 without mark": (("jsonl",), _encoded("utf-16-le"), "refused"),
-    "empty": (FORMATS, _content(b""), "refused"),
-    "white space": (TEXTUAL, _content(b" \n\n \n"), "refused"),
-    "LFS pointer": (FORMATS, _content(LFS), "refused"),
-    "HTML page": (
-        FORMATS,
-        _content(b"<!DOCTYPE html>\n<html><body>404</body></html>\n" * 9),
-        "refused",
-    ),
-    "error as JSON": (TEXTUAL, _content(b'{"error": "Repository not found"}'), "refused"),
-    "number": (TEXTUAL, _content(b"42\n"), "refused"),
-    "zip archive": (FORMATS, _content(b"PK\x03\x04" + bytes(range(256))), "refused"),
-    "pickle": (FORMATS, _content(b"\x80\x04\x95" + bytes(range(99))), "refused"),
-    "image": (FORMATS, _content(b"\x89PNG\r\n\x1a\n" + bytes(range(200))), "refused"),
-    "PDF": (FORMATS, _content(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n"), "refused"),
-    "random bytes": (FORMATS, _bytes(lambda d, r: r.randbytes(500)), "refused"),
-    "plain text": (TEXTUAL, _content(b"Dear all,\nplease find attached\n" * 9), "refused"),
-    "gzip of nothing": (("jsonl.gz", "csv.gz"), _content(gzip.compress(b"")), "refused"),
-    "gzip twice": (("jsonl.gz",), _bytes(lambda d, r: gzip.compress(d)), None),
-    "wrong suffix": (FILES, lambda p, r: p.rename(p.with_name("data.txt")), None),
-    "no suffix": (LINES, lambda p, r: p.rename(p.with_name("data")), "accepted"),
-    "FIFO": (LINES, _instead(os.mkfifo), "refused"),
-    "empty folder": (LINES, _instead(Path.mkdir), "refused"),
-    "missing": (LINES, lambda p, r: p.unlink(), "refused"),
-    "dangling link": (LINES, _instead(lambda p: p.symlink_to("elsewhere")), "refused"),
-    "link to itself": (LINES, _instead(lambda p: p.symlink_to(p.name)), "refused"),
-    "endless device": (LINES, _instead(lambda p: p.symlink_to("/dev/zero")), "refused"),
-    "empty device": (LINES, _instead(lambda p: p.symlink_to("/dev/null")), "refused"),
-    "link": (FILES, lambda p, r: _linked(p), "accepted"),
-    "folder below a file": (LINES, lambda p, r: p / "data.jsonl", "refused"),
-    "long name": (LINES, lambda p, r: p.with_name("x" * 300 + ".jsonl"), "refused"),
-    "name with blanks": (FILES, _named("my own  data"), "accepted"),
-    "name with letters": (FILES, _named("дані-é-数据"), "accepted"),
-    "name with quotes": (LINES, _named('it\'s $HOME "q" `x` \\ #1: {a}'), "accepted"),
-    "name with an option": (LINES, _named("--help"), "accepted"),
-    "name with a line break": (LINES, _named("a\nb"), None),
-    "name with a terminal code": (LINES, _named("a\x1b[31mb"), None),
-    "name without letters": (LINES, _named("数"), None),
-    "name that is not UTF-8": (LINES, _named("a\udcff"), "refused"),
+    **{name: (*one, "refused") for name, one in REFUSED.items()},
+    **{name: (*one, "accepted") for name, one in ACCEPTED.items()},
+    **{name: (*one, None) for name, one in EITHER.items()},
 }
 
 

@@ -7,30 +7,13 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from sft_tradeoff import cli
+from tests.odd_inputs.outcome import RAW, Expected, Outcome, fault, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Said(NamedTuple):
-    """How a command ended.
-
-    Args:
-        code: Exit code.
-        text: What stood in the terminal.
-    """
-
-    code: int
-    text: str
-
-    @property
-    def error(self) -> str:
-        """What was said from the error on."""
-        return self.text[max(0, self.text.find("error:")) :]
 
 
 @contextlib.contextmanager
@@ -48,25 +31,38 @@ def project() -> Iterator[Path]:
             os.chdir(before)
 
 
-def say(*command: object) -> Said:
-    """Run a command of ``sft-tradeoff`` in this process, without progress bars."""
-    from transformers.utils.logging import disable_progress_bar
+def say(*command: object, named: Sequence[str], expected: Expected) -> Outcome:
+    """Run a command of ``sft-tradeoff`` in this process.
 
-    disable_progress_bar()
+    Args:
+        command: Name and options.
+        named: As for :func:`refusal`.
+        expected: Of the input.
+
+    Returns:
+        What follows from its exit code and from what stood in the terminal.
+    """
     terminal = io.StringIO()
     with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal):
         try:
             cli.main([*map(str, command)])
-            code = 0
+            code = None
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
-    return Said(code, terminal.getvalue())
+            code = end.code
+    said = terminal.getvalue()
+    if code:
+        return refusal(said[max(0, said.find("error:")) :], named, expected)
+    if found := RAW.search(said):
+        return fault(f"the terminal gets a raw U+{ord(found[0]):04X}: {said!r}")
+    return Outcome("accepted")
 
 
-def ask(data: Path, model: str | Path, metric: str) -> Said:
+def ask(
+    data: Path, model: str | Path, metric: str, named: Sequence[str] = (), expected: Expected = None
+) -> Outcome:
     """Have a study of one's own written, but not run."""
     options = [f"--data={data}", f"--model={model}", f"--metric={metric}"]
-    return say("own", *options, "--write-only")
+    return say("own", *options, "--write-only", named=named, expected=expected)
 
 
 def written_study() -> Path:

@@ -131,11 +131,20 @@ def _data(one: Mutation, rng: random.Random) -> Outcome:
                 return fault(f"its own answer is graded wrong: {example}")
             line = raw.split(b"\n")[example.meta["line"] - 1]
             said = json.loads(line, parse_int=str, parse_float=str)  # numbers as written
-            if "messages" in said:
-                continue
-            if (said["prompt"], said["response"]) != (example.prompt, example.response):
+            texts = set(_texts(said))
+            answers = {text.strip() for text in texts}
+            if not {example.prompt, example.response} <= texts or example.answer not in answers:
                 return fault(f"another text than the line's: {example}")
     return Outcome("accepted")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value; a key may be spelled in capitals, or turns be in a list."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value if isinstance(value, list) else value.values():
+            yield from _texts(inner)
 
 
 def _study(one: Mutation, rng: random.Random) -> Outcome:

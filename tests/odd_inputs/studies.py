@@ -15,7 +15,7 @@ import yaml
 
 from sft_tradeoff.study.config import load_study
 from tests.odd_inputs import front_door
-from tests.odd_inputs.outcome import Expected, Outcome, fault, refusal, verdict
+from tests.odd_inputs.outcome import Expected, Outcome, fault, verdict
 
 Place = tuple[str | int, ...]
 NOT_FINITE, HUGE, LONG = (math.inf, -math.inf, math.nan), 10**30, "x" * 300
@@ -256,12 +256,12 @@ def judge(one: StudyInput) -> Outcome:
     """Check a study and build its run table."""
     with front_door.project():
         for command in (("check", one.path), ("runs", "--study", one.path, "--out", "runs.csv")):
-            said = front_door.say(*command)
-            if said.code:
-                return refusal(said.error, one.named, one.expected)
-        if one.value is not None and (other := misread(one)):
+            outcome = front_door.say(*command, named=one.named, expected=one.expected)
+            if outcome.kind != "accepted":
+                return outcome
+        if one.value not in (None, {}) and (other := misread(one)):  # {}: defaults
             return fault(f"accepted wrongly: {one.value!r:.50} is read as {other:.50}")
-        return verdict(Outcome("accepted"), one.expected)
+        return verdict(outcome, one.expected)
 
 
 def misread(one: StudyInput) -> str | None:
@@ -271,5 +271,5 @@ def misread(one: StudyInput) -> str | None:
     except (LookupError, TypeError):  # derived or left out
         return None
     is_number = isinstance(found, int | float) and not isinstance(one.value, list | dict)
-    same = found in (None, one.value) or str(found) == str(one.value)
+    same = found in (None, one.value) or str(found).lower() == str(one.value).lower()
     return None if same or (is_number and found == float(one.value)) else repr(found)

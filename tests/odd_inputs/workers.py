@@ -46,7 +46,7 @@ class _Worker:
         self.process = context.Process(target=_serve, args=arguments, daemon=True)
         self.process.start()
         there.close()
-        self.deadline, self.ended = time.monotonic() + START_S, False
+        self.deadline, self.ended = _deadline(START_S), False
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
         """Place and outcome of what has ended since the last call."""
@@ -66,9 +66,7 @@ class _Worker:
                 return
             if outcome != READY:
                 yield self.places.popleft(), outcome
-            # A busy machine is slower.
-            busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-            self.deadline = time.monotonic() + self.limit_s * busy
+            self.deadline = _deadline(self.limit_s)
 
     def _reason_to_end(self) -> str | None:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -83,6 +81,11 @@ class _Worker:
         self.process.join()
         self.pipe.close()
         return {place: self.inputs[place] for place in self.places}
+
+
+def _deadline(limit_s: float) -> float:
+    """When a time is up; a busy machine is slower."""
+    return time.monotonic() + limit_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def judge_all(

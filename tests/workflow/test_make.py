@@ -57,6 +57,8 @@ def test_neither_make_nor_a_shell_evaluates_data(checkout, tmp_path):
     assert "name:" not in done.stderr
     done = make(checkout, "own", f"DATA={data}", "NAME=not valid!")
     assert "name: 'not valid!' is not valid" in done.stderr
+    done = make(checkout, "own", f"DATA={data}", "DATA_COLUMNS=prompt=$e response=$(shell date)")
+    assert "'prompt=$e response=$(shell date)' cannot be read" in done.stderr
     done = make(checkout, "own")
-    assert "DATA is missing; run make own DATA=file.jsonl" in done.stderr
+    assert "DATA is missing; run make own DATA=<file or folder>" in done.stderr
     assert not trap.exists()

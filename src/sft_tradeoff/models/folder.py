@@ -17,7 +17,13 @@ from typing import Any
 
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.system.console import UserError
-from sft_tradeoff.system.files import DamagedFileError, raise_disk_error, read_json, sha256_of
+from sft_tradeoff.system.files import (
+    DamagedFileError,
+    raise_disk_error,
+    read_json,
+    remove_leftovers,
+    sha256_of,
+)
 from sft_tradeoff.system.text import listing
 
 RECORD_NAME = "MODEL.json"
@@ -70,6 +76,8 @@ def _no_weights(folder: Path, name: str) -> str:
     others = sorted(p.name for p in folder.glob("*.safetensors"))
     if (folder / name).is_symlink():
         return f"{folder / name} is a link to a file that is not there; {advice(folder)}"
+    if (folder / name).exists():
+        return f"{folder / name} is a folder, a pipe or a device, not a file; {advice(folder)}"
     if (folder / ADAPTER_WEIGHTS).is_file() and name == WEIGHTS_NAME:
         return only_adapter(folder)
     if pickled:
@@ -214,8 +222,9 @@ def refuse_deleted(folder: Path) -> None:
 
 def advice(folder: Path) -> str:
     """Return what to do about a damaged folder: ours can be made again, a user's own cannot."""
-    path = folder.resolve()
-    if any(path.is_relative_to(ours.resolve()) for ours in (cache_dir(), Path("results"))):
+    made = [(cache_dir() / name).resolve() for name in ("assets", "models")]
+    is_of_a_run = (folder.parent / "train.json").is_file()
+    if is_of_a_run or any(map(folder.resolve().is_relative_to, made)):
         return f"delete the folder {folder} and run the same command again"
     return "copy or download the model again, or save it again with save_pretrained"
 
@@ -237,8 +246,7 @@ def describe_weights(folder: Path) -> dict[str, Any]:
 @contextmanager
 def staged_folder(out: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces ``out`` if the block succeeds (one writer at a time)."""
-    for leftover in out.parent.glob(f".{out.name}-*"):  # left by a killed run
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_leftovers(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as staging:
         # One level down, because only the user may read the temporary folder itself.

@@ -26,7 +26,12 @@ from sft_tradeoff.models.folder import (
     weight_files,
 )
 from sft_tradeoff.models.supported import auto_class, load_config
-from sft_tradeoff.models.tensor_names import keep_own_head, load_folder, persistent_buffers
+from sft_tradeoff.models.tensor_names import (
+    keep_own_head,
+    load_folder,
+    persistent_buffers,
+    without_bars,
+)
 from sft_tradeoff.system.allocator import drop_pages
 from sft_tradeoff.system.files import atomic_write_json
 
@@ -144,6 +149,7 @@ def save_model(
         _refuse_other_model(folder, model, weights)
 
 
+@without_bars()
 def _refuse_other_model(
     folder: Path, model: PreTrainedModel, weights: dict[str, torch.Tensor]
 ) -> None:
@@ -204,6 +210,7 @@ def _tied(model: PreTrainedModel) -> set[str]:
     return {name for name, _ in model.named_parameters(remove_duplicate=False)} - once
 
 
+@without_bars()
 def save_weights(
     model: PreTrainedModel, folder: Path, weights: dict[str, torch.Tensor] | None = None
 ) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _OTHER_HEADS = re.compile(r"Classification|QuestionAnswering|MultipleChoice|Reward|Value|Embedding")
 _WRITES_TEXT = "only causal language models are trained here"
+_CHOOSE = f"{_WRITES_TEXT}; choose one (its architecture ends in ForCausalLM)"
 
 
 def refuse_unsupported(folder: Path) -> PretrainedConfig:
@@ -45,9 +46,9 @@ def refuse_unsupported(folder: Path) -> PretrainedConfig:
             "was made from"
         )
     if config.is_encoder_decoder:
-        raise ModelError(f"{folder}: {name} is an encoder-decoder model; {_WRITES_TEXT}")
+        raise ModelError(f"{folder}: {name} is an encoder-decoder model; {_CHOOSE}")
     if name.endswith("ForMaskedLM") or _is_encoder(config):
-        raise ModelError(f"{folder}: {name} reads text in both directions; {_WRITES_TEXT}")
+        raise ModelError(f"{folder}: {name} reads text in both directions; {_CHOOSE}")
     auto_class(config, folder)
     if is_multimodal(config) and not _has_class("AutoModelForCausalLM", config.get_text_config()):
         raise ModelError(
@@ -94,7 +95,7 @@ def auto_class(config: PretrainedConfig, folder: Path) -> Any:
             return getattr(transformers, name)
     raise ModelError(
         f"{folder}: Transformers has no causal language model of model_type "
-        f"{config.model_type!r}; {_WRITES_TEXT}"
+        f"{config.model_type!r}; {_CHOOSE}"
     )
 
 

@@ -67,8 +67,7 @@ def check_tensors(folder: Path) -> PreTrainedModel:
             "tensors; use the config.json that was saved with these weights"
         )
     try:
-        with _no_progress_bar():
-            return load_folder(folder, auto_class(config, folder), device_map="meta")
+        return load_folder(folder, auto_class(config, folder), device_map="meta")
     except (ModelError, FileNotFoundError):
         raise
     except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
@@ -80,8 +79,8 @@ def check_tensors(folder: Path) -> PreTrainedModel:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Switch off Transformers' bar, which says that weights are loaded."""
+def without_bars() -> Iterator[None]:
+    """Switch off Transformers' progress bars, which say that weights are loaded or written."""
     from huggingface_hub.utils import are_progress_bars_disabled
     from transformers.utils import logging
 
@@ -119,6 +118,7 @@ def load_folder(folder: Path, architecture: Any, **keywords: Any) -> PreTrainedM
     )
 
 
+@without_bars()
 def load_whole(
     source: Path, stored: Iterable[str], architecture: Any, *arguments: Any, **keywords: Any
 ) -> PreTrainedModel:

@@ -147,7 +147,10 @@ def _load(path: str | Path, place: str) -> PreTrainedTokenizerBase:
         )
     except Exception as error:  # depends on the folder's values; raised anywhere in Transformers
         refuse_deleted(Path(path))
-        why = _only_sentencepiece(Path(path)) or reason(error)
+        why = _only_sentencepiece(Path(path)) or (
+            f"{reason(error)}; copy or save its files again: tokenizer.json, "
+            f"tokenizer_config.json and {TEMPLATE_NAME}"
+        )
         raise ModelError(f"{path}: Transformers cannot load its tokenizer: {why}") from error
     if not isinstance(tokenizer.model_max_length, int | float):
         raise ModelError(

@@ -41,13 +41,17 @@ def without_clock(template: str) -> str:
 
 
 def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> str:
-    """Return a chat template that sets some of its variables itself.
+    """Return a chat template that sets some of its variables itself, as one that was built does.
 
     Raises:
         ModelError: If it does not read a variable of that name, or if the variable is one
             that every rendering sets.
     """
-    read = _variables(template) if variables else set()
+    spelled = {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}
+    settings = "".join(f"{{%- set {name} = {text} %}}" for name, text in spelled.items())
+    if template.startswith(settings):
+        return template
+    read = _variables(template)
     for name in variables:
         if name in _GIVEN:
             raise ModelError(f"chat_template_args: {name!r} is set for every prompt; remove it")
@@ -57,8 +61,7 @@ def with_variables(template: str, variables: Mapping[str, bool | int | str]) -> 
                 "correct its name, or remove it (in the model's entry of the study file or the "
                 "catalogue; make own: CHAT_TEMPLATE_ARGS=)"
             )
-    spelled = {name: json.dumps(value, ensure_ascii=False) for name, value in variables.items()}
-    return "".join(f"{{%- set {name} = {text} %}}" for name, text in spelled.items()) + template
+    return settings + template
 
 
 def _variables(template: str) -> set[str]:

@@ -30,7 +30,7 @@ from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import STUDIES, parse_study
 from sft_tradeoff.study.names import HASH_DIGITS
 from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.system.console import UserError, quick_start, run_main
 from sft_tradeoff.system.strict import LONGEST_NAME, NAME_PATTERN
 from sft_tradeoff.system.text import shown
 
@@ -169,18 +169,19 @@ def main(args: argparse.Namespace) -> None:
         require_project_folder()
         if not args.data:
             raise UserError("DATA is missing; run make own DATA=<file or folder>")
-        study = own_study(
-            Path(args.data).expanduser(),
-            args.model or DEFAULT_MODEL,
-            metric=args.metric or None,
-            name=args.name or None,
-            tolerance=args.tolerance,
-            smallest_gain=args.smallest_gain,
-            chat_template_args=args.chat_template_args,
-            numeric_tolerance=args.numeric_tolerance,
-            columns=args.data_columns,
-        )
-        study_file, name = own_file.write_study(study, STUDIES), study["study"]
+        with quick_start():  # the collector would go through all lines again and again
+            study = own_study(
+                Path(args.data).expanduser(),
+                args.model or DEFAULT_MODEL,
+                metric=args.metric or None,
+                name=args.name or None,
+                tolerance=args.tolerance,
+                smallest_gain=args.smallest_gain,
+                chat_template_args=args.chat_template_args,
+                numeric_tolerance=args.numeric_tolerance,
+                columns=args.data_columns,
+            )
+            study_file, name = own_file.write_study(study, STUDIES), study["study"]
         if args.write_only:
             print(name)
             return

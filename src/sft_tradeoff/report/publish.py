@@ -30,7 +30,7 @@ from sft_tradeoff.report.published import CHECKSUMS, MANIFEST, PublishError, che
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import evaluation_configs
 from sft_tradeoff.system.console import run_main
-from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.system.files import atomic_write_json, atomic_write_text, remove_leftovers
 from sft_tradeoff.system.provenance import run_info
 from sft_tradeoff.system.text import listing
 
@@ -60,8 +60,7 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
     check_finished(study, results)
     check_tables(study, results)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in out.parent.glob(f".{out.name}-*"):  # of a killed process
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_leftovers(out)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as staging:
         # One level down: the temporary folder itself is readable by the user only.
         folder = Path(staging) / "new"

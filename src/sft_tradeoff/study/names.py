@@ -11,6 +11,7 @@ from sft_tradeoff.system.text import shown
 from sft_tradeoff.system.validation import closest
 
 HASH_DIGITS = 8  # of a hash that is part of a name
+_REPETITIVE = re.compile(r"(.+?)\1{9,}$")  # Snakemake refuses names that end in 20 repetitions
 
 
 def measures_text(numbers: Mapping[str, float] | str) -> str:
@@ -78,4 +79,5 @@ def format_learning_rate(value: float) -> str:
 
 def slug(text: str) -> str:
     """Turn a text into a part of a name."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-_") or "unnamed"
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:40].strip("-_")
+    return _REPETITIVE.sub(r"\1", plain) or "unnamed"

@@ -14,6 +14,8 @@ import json
 import os
 import re
 import secrets
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -74,7 +76,8 @@ def raise_disk_error(written: Path, error: Exception) -> None:
     """Raise the system's own error where a library hides that a file cannot grow.
 
     Some libraries only report that a file has an unexpected length. So a few more bytes are written
-    to the largest file: the disk may be full, or a limit (``ulimit -f``) reached.
+    to the largest file: the disk may be full, or a limit (``ulimit -f``) reached. Links are left
+    alone, because they may lead to the user's own files.
 
     Args:
         written: What the library wrote and the caller removes: a file, or a folder of files.
@@ -87,16 +90,33 @@ def raise_disk_error(written: Path, error: Exception) -> None:
         return
     if found := _RUST_ERROR.search(str(error)):
         raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
-    files = (
-        [path for path in written.rglob("*") if path.is_file()] if written.is_dir() else [written]
-    )
-    probe = max(files, key=lambda path: path.stat().st_size if path.exists() else 0, default=None)
+    inside = [written / ".probe", *written.rglob("*")] if written.is_dir() else [written]
+    probe = max(inside, key=_own_bytes)
     try:
-        with open(probe or written / ".probe", "ab") as file:
+        with open(probe, "ab") as file:
             file.write(bytes(PROBE))
             os.fsync(file.fileno())
     except OSError as reason:
         raise reason from error
+
+
+def _own_bytes(path: Path) -> int:
+    """Size of a file with one name; -1 for a link and a folder, 0 for what does not exist."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 else -1
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove the temporary folders that killed processes left while they wrote a folder.
+
+    ``tempfile`` appends eight characters to the prefix ``.<name>-``; a longer name belongs to a
+    folder such as ``<name>-2``, which may be being written.
+    """
+    for leftover in out.parent.glob(f".{out.name}-{'?' * 8}"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def checksum_path(path: str | Path) -> Path:

@@ -36,5 +36,6 @@ def supply_home(environment: MutableMapping[str, str], folder: Path) -> None:
 
 def _can_be_written(folder: Path) -> bool:
     """Whether a folder, existing or not, can hold new files."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    # os.path: Path.exists raises an error below a folder that may not be entered, such as /root.
+    existing = next(filter(os.path.exists, (folder, *folder.absolute().parents)))
+    return os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_stale_content_is_replaced_and_a_finished_build_is_kept(
     out = tmp_path / "m"
     out.mkdir()
     (out / "stale.json").write_text("{}")
-    (tmp_path / ".m-killed").mkdir()
+    (tmp_path / ".m-killed_1").mkdir()
     built: list[str] = []
     build = models._BUILDERS["random"]
 
@@ -122,7 +123,7 @@ def test_stale_content_is_replaced_and_a_finished_build_is_kept(
     monkeypatch.setitem(models._BUILDERS, "random", counted)
     build_model("m", RANDOM, None, out)
     assert not (out / "stale.json").exists()
-    assert not (tmp_path / ".m-killed").exists()
+    assert not (tmp_path / ".m-killed_1").exists()
     build_model("m", RANDOM, None, out)
     assert len(built) == 1  # as by another clone, meanwhile
     (out / "MODEL.json").unlink()  # Snakemake removes declared outputs before a job
@@ -155,6 +156,16 @@ def test_a_replaced_folder_is_never_half_there(tmp_path: Path) -> None:
         seen.append({path.name: path.read_text() for path in out.iterdir()})
     assert seen == [{"a": "old", "b": "old"}, {"a": "new", "b": "new"}]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_leftovers_are_removed_but_not_what_another_process_is_writing(tmp_path: Path) -> None:
+    """A model with other template variables has the same name and a hash."""
+    left = Path(tempfile.mkdtemp(dir=tmp_path, prefix=".net-"))
+    with staged_folder(tmp_path / "net-1a2b3c4d") as other:
+        with staged_folder(tmp_path / "net"):
+            assert not left.exists()
+        assert other.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net", "net-1a2b3c4d"]
 
 
 @pytest.mark.parametrize("tied", [True, False])

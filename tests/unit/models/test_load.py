@@ -54,6 +54,16 @@ def test_code_in_the_folder_never_runs(copied: Path) -> None:
         load_model(copied, torch.float32)
 
 
+def test_nothing_is_said_about_progress(
+    random_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Transformers' bars last a moment each, and would fill a study's terminal."""
+    model = load_model(random_model, torch.float32)
+    save_model(model, dict(model.named_parameters()), random_model, tmp_path / "saved")
+    assert capfd.readouterr() == ("", "")
+    assert transformers.utils.logging.is_progress_bar_enabled()
+
+
 def test_saved_model_keeps_the_masters_exactly(random_model: Path, tmp_path: Path) -> None:
     model = load_model(random_model, torch.float32)
     masters = {n: p.detach() + 1e-6 for n, p in model.named_parameters()}
@@ -101,15 +111,17 @@ def test_largest_finite_weights_are_no_infinity(random_model: Path, tmp_path: Pa
 def test_a_flipped_bit_is_refused(
     random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What lies in the cache can be made again; a user's own folder is never to be deleted."""
-    folder = tmp_path / "model"
+    """What the cache holds can be made again; a user's own folder, even if it lies there, not."""
+    folder = tmp_path / "models/model"
     shutil.copytree(random_model, folder)
     path = folder / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ModelError, match=r"since it was written; copy or download the model"):
-        load_model(folder, torch.float32)
+    for cache in ("other", "models"):
+        monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / cache))
+        with pytest.raises(ModelError, match=r"since it was written; copy or download the model"):
+            load_model(folder, torch.float32)
     monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match=r"written; delete the folder \S+/model and run the same"):
         load_model(folder, torch.float32)

@@ -48,7 +48,9 @@ def test_a_variable_of_the_template_is_read_as_it_is_given():
 def test_variables_that_a_template_reads(template, variables):
     for name in ("You", "model", "a", "name", "note", "m", "think", "mood", "day", "x"):
         if name in variables:
-            assert with_variables(template, {name: "v"}) == f'{{%- set {name} = "v" %}}{template}'
+            found = with_variables(template, {name: "v"})
+            assert found == f'{{%- set {name} = "v" %}}{template}'
+            assert with_variables(found, {name: "v"}) == found, "a folder that was built sets it"
         else:
             with pytest.raises(ModelError, match=f"does not read the variable '{name}'"):
                 with_variables(template, {name: "v"})

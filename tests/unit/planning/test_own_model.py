@@ -98,8 +98,11 @@ def test_variables_that_are_not_understood(text: str) -> None:
         template_variables(text)
 
 
-def test_variables_make_another_model(data: Path, folder: Path, tmp_path: Path) -> None:
+def test_variables_make_another_model(
+    data: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are in the study file and in the built model, and change its name."""
+    monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path))
     template = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").write_text("{{ 'Be ' + mood }} " + template)
     study = own_study(data, str(folder), chat_template_args="mood=kind")
@@ -107,10 +110,10 @@ def test_variables_make_another_model(data: Path, folder: Path, tmp_path: Path) 
     entry = study["model_catalogue"][name]
     assert entry["chat_template_args"] == {"mood": "kind"}
     assert find_model(str(folder), {"mood": "cross"}).name != name
-    build_model(name, ModelSpec(**entry), folder, tmp_path / name)
-    assert render_prompt(load_tokenizer(tmp_path / name), {"prompt": "Hi"}).startswith(
-        "Be kind <s>[USER] Hi"
-    )
+    built = tmp_path / "models" / name
+    build_model(name, ModelSpec(**entry), folder, built)
+    assert render_prompt(load_tokenizer(built), {"prompt": "Hi"}).startswith("Be kind <s>[USER] Hi")
+    assert write_study(study, tmp_path).is_file(), "the same command continues"
     assert "does not read the variable 'modo'" in refusal(folder, variables={"modo": "x"})
     # a word of its texts; and what each rendering gives it
     assert "does not read the variable 'Be'" in refusal(folder, variables={"Be": "x"})
@@ -327,10 +330,14 @@ FOLDERS = [
     (to_pickle, r"pickled \(pytorch_model\.bin\) and pickles can run code; .* save_pretrained"),
     (to_truncated, r"model\.safetensors is damaged or truncated .*; copy or download the model"),
     (to_dangling, r"model\.safetensors is a link to a file that is not there; copy or download"),
-    (to_folder, r"the folder has model\.safetensors|model\.safetensors is missing"),
+    (
+        to_folder,
+        r"model\.safetensors is a folder, a pipe or a device, not a file; copy or download",
+    ),
     (to_no_tokenizer, r"has no tokenizer; copy tokenizer\.json, .* from the model that it was"),
     (to_no_template, r"no chat template; put one \(Jinja\), such as"),
     (to_damaged("tokenizer_config.json"), r"tokenizer_config\.json is not JSON"),
+    (to_damaged("tokenizer.json"), r"cannot load its tokenizer: .*; copy or save its files again"),
     (to_damaged("generation_config.json"), r"generation_config\.json is not JSON"),
     (to_config(num_attention_heads=5), r"config\.json: Transformers cannot read it|shape"),
     (to_config(hidden_size=-4), r"check that config\.json and the weights belong together"),
@@ -437,7 +444,9 @@ def test_what_is_no_causal_language_model(
     config = AutoConfig.for_model(kind, **sizes)
     save_other(folder, getattr(transformers, head).from_config(config))
     text = refusal(folder)
-    assert words in text and "only causal language models are trained here" in text
+    assert words in text and re.search(
+        "only causal language models are trained here[:;] (use|choose)", text
+    )
 
 
 @pytest.mark.parametrize("kind", ["cohere", "gemma2", "granite", "mamba", "gpt2"])

@@ -232,3 +232,18 @@ def test_an_error_of_the_library_itself_is_kept(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not a disk"), atomic_path(tmp_path / "a"):
         raise RuntimeError("not a disk")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_the_users_file_behind_a_link_is_never_written(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    """A model folder is built with links to the user's weights, its largest files."""
+    weights = tmp_path / "user.safetensors"
+    weights.write_bytes(b"weights" * 100)
+    with pytest.raises(RuntimeError, match="any"), staged_folder(tmp_path / "out") as folder:
+        link(weights, folder / "model.safetensors")
+        (folder / "config.json").write_text("{}")
+        raise RuntimeError("any")
+    assert weights.read_bytes() == b"weights" * 100
+    assert os.listdir(tmp_path) == [weights.name]

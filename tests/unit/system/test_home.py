@@ -3,6 +3,7 @@
 import getpass
 import os
 import pwd
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +66,24 @@ def test_nothing_changes_where_all_is_well(tmp_path, monkeypatch, unknown):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not yet"))
     assert changes(tmp_path / "new") == {}
+
+
+def test_a_home_below_a_folder_that_may_not_be_entered_is_kept_without_its_cache(
+    tmp_path, monkeypatch, unknown
+):
+    """HOME=/root in an image, run as another user. Tests may run as root, who may enter."""
+
+    def refuse(tried, *rest, stat=os.stat, **keywords):
+        if str(tried).startswith(f"{tmp_path}/"):
+            raise PermissionError(13, "Permission denied", str(tried))
+        return stat(tried, *rest, **keywords)
+
+    access = os.access
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr(
+        os, "access", lambda tried, mode: str(tried) != str(tmp_path) and access(tried, mode)
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USER", "me")
+    new = {"XDG_CACHE_HOME": "/other", "MPLCONFIGDIR": "/other/matplotlib"}
+    assert changes(Path("/other")) == new
