@@ -38,3 +38,10 @@ assert not found, found
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_checking_own_data_loads_no_pandas() -> None:
+    """It takes half a second and 60 MB, beside which the data of 200,000 lines are small."""
+    code = "import sys, sft_tradeoff.planning.own; assert 'pandas' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

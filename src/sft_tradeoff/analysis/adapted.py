@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.run_records import training_record
 from sft_tradeoff.analysis.tables import rows_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def adapted_paragraph(runs: pd.DataFrame, folder: Path) -> str:

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
-
-import pandas as pd
+from typing import TYPE_CHECKING, NamedTuple
 
 from sft_tradeoff.analysis.run_records import (
     EvaluationRecord,
@@ -20,6 +18,9 @@ from sft_tradeoff.analysis.run_records import (
 from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, domains_of, own_domains, rows_of
 from sft_tradeoff.analysis.tolerance import ACCURACY
 from sft_tradeoff.suite.registry import BENCHMARKS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Setting = tuple[str, str, str, float | None]  # model, domain, label, learning rate (θ0: None)
 

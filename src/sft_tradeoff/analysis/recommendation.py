@@ -11,8 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.comparison import (
     NLL,
@@ -34,6 +33,9 @@ from sft_tradeoff.analysis.tolerance import (
     combined,
     loss_of,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

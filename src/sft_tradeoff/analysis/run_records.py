@@ -6,18 +6,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import pandas as pd
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import damaged, read_json, verify_checksum
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
-Items = dict[Key, pd.DataFrame]  # per key: value and size, indexed by item
+Items = dict[Key, "pd.DataFrame"]  # per key: value and size, indexed by item
 
 
 # --- what records look like: only what is read, as older versions wrote less ----------------------
@@ -265,6 +267,8 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 
 def _read_items(path: Path) -> Items:
     """Per-item scores by (benchmark, metric); infinite ones become NaN."""
+    import pandas as pd
+
     verify_checksum(path)
     try:
         frame = pd.read_parquet(path)

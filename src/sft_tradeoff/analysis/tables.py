@@ -7,16 +7,19 @@ last one is what tables, figures and recommendation are made from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import damaged, verify_checksum
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 
@@ -43,7 +46,7 @@ QUANTITIES = (
 )
 PARTS = ("", "_stderr", "_low", "_high")
 # What the bounds of quantities made of accuracies are cut off at; tests of few items go beyond.
-DIFFERENCE, UNBOUNDED = (-1.0, 1.0), (-np.inf, np.inf)
+DIFFERENCE, UNBOUNDED = (-1.0, 1.0), (-math.inf, math.inf)
 RANGES = {
     "domain_score": (0.0, 1.0),
     "general_score": (0.0, 1.0),
@@ -99,6 +102,8 @@ def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
     Raises:
         UserError: If the file or a column is missing, or the file was changed or is damaged.
     """
+    import pandas as pd  # takes half a second, and planning does not need it
+
     if not path.is_file():
         raise UserError(f"{path}: file not found; pass the table that '{source}' writes")
     verify_checksum(path)
@@ -152,6 +157,8 @@ def domains_of(runs: pd.DataFrame) -> list[str]:
 
 def own_domains(run: Row, domains: list[str]) -> list[str]:
     """Domains that a run is evaluated on: θ0 on all of them, any other run on its own."""
+    import pandas as pd
+
     return domains if pd.isna(run["domain"]) else [run["domain"]]
 
 

@@ -11,13 +11,15 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, RANGES, UNBOUNDED, Row
 from sft_tradeoff.stats import within
 from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.console import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACCURACY = "accuracy"
 # General measure -> its column in the table, and the sign that turns a change into a loss.

@@ -68,7 +68,8 @@ def _fenced(text: str) -> str:
 
 def _in_line(text: str) -> str:
     """A text within a line of Markdown, whose marks are shown rather than followed."""
-    return re.sub(r"[\\`*_{}\[\]<>#|~&$!]", r"\\\g<0>", escaped(text)).replace("\n", " ")
+    marks = r"[\\`*{}\[\]<>#|~&$!]|(?<![^\W_])_|_(?![^\W_])"  # an underscore within a word is none
+    return re.sub(marks, r"\\\g<0>", escaped(text)).replace("\n", " ")
 
 
 def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:

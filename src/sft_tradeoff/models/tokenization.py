@@ -99,7 +99,7 @@ def encode_rendered(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def example_name(record: Mapping[str, Any]) -> str:
     """Describe an example so that a user can find it, by line if it is from their own file."""
     line = record.get("meta", {}).get("line")
-    return f"example {record['id']!r}" + (f" (line {line} of your data file)" if line else "")
+    return f"example {record['id']!r}" + (f" (line or row {line} of your data)" if line else "")
 
 
 def _refuse_control_tokens(tokenizer: PreTrainedTokenizerBase, record: dict[str, Any]) -> None:

@@ -194,11 +194,12 @@ def _check_ends(
     truncated = sorted(e.line for e in examples if e.n_prompt + e.n_response > max_length)
     if not truncated:
         return
+    lines = noun + "s" * (len(truncated) > 1)
     text = (
         f"{len(truncated)} of {len(examples)} {split} responses "
         f"({len(truncated) / len(examples):.0%}) are truncated at training.max_length "
         f"({max_length} tokens), so their ends are not "
-        f"{'learned' if split == 'train' else 'scored'} ({noun}s {listing(truncated)}); "
+        f"{'learned' if split == 'train' else 'scored'} ({lines} {listing(truncated)}); "
         f"to keep all whole, {longer}, or shorten the responses"
     )
     if len(truncated) >= MOST_TRUNCATED * len(examples):

@@ -11,14 +11,16 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.tables import BASE, SETTING, missing_settings, read_over_seeds
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Quantity -> heading, decimals. Differences in code length are small: they get a fourth decimal.
 COLUMNS = {
@@ -60,6 +62,8 @@ def blocks(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     Args:
         table: The trade-off over seeds, see :mod:`sft_tradeoff.analysis.aggregate`.
     """
+    import pandas as pd
+
     for model, of_model in table.groupby("model", sort=False):
         for domain, rows in of_model.groupby("domain", sort=False):
             is_base = rows["method"] == BASE
@@ -68,6 +72,8 @@ def blocks(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _format(rows: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
     rates = rows["learning_rate"]
     columns = {
         "Method": rows["label"].mask(rows["method"] == BASE, "θ₀").tolist(),

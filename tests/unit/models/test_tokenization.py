@@ -161,7 +161,7 @@ def test_the_error_leads_to_the_users_line_and_the_keys():
     with pytest.raises(TokenizationError) as caught:
         tokenize_example(byte_tokenizer(), record, 3)
     text = str(caught.value)
-    assert text.startswith("example 'a' (line 7 of your data file): the prompt has 21 tokens")
+    assert text.startswith("example 'a' (line or row 7 of your data): the prompt has 21 tokens")
     assert text.endswith("raise training.max_length and evaluation.max_length in the study file")
 
 

@@ -121,5 +121,5 @@ def test_huge_texts_are_not_tokenized(check: Check, caplog: pytest.LogCaptureFix
     check([*questions(20), {"prompt": "x", "response": huge}])
     (warning,) = (text for text in caplog.messages if "truncated" in text)
     needed = 18 + 2_000_000 // 20
-    assert f"(lines 21); to keep all whole, take a model that reads at least {needed} t" in warning
+    assert f"(line 21); to keep all whole, take a model that reads at least {needed} t" in warning
     assert time.process_time() - start < 10

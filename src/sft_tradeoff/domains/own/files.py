@@ -151,6 +151,11 @@ def _visible(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
     for root, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        if link := next((name for name in folders if os.path.islink(Path(root, name))), None):
+            raise ValueError(
+                f"path: {str(Path(root, link))!r} is a link to a folder, which is not followed; "
+                "give that folder, or copy its files here"
+            )
         yield root, sorted(name for name in names if not name.startswith("."))
 
 

@@ -35,6 +35,7 @@ class Table:
         problems: Number and problem of what is not a row.
         told: What the user should know about the reading.
         note: What to add if the rows have no known layout.
+        splits: Number -> split, for rows of files or lists that are named after one.
     """
 
     noun: str = "line"
@@ -42,6 +43,7 @@ class Table:
     problems: list[tuple[int, str]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     note: str = ""
+    splits: dict[int, str] = field(default_factory=dict)
 
     def add(self, number: int, value: object) -> None:
         """Add a row, or the problem of a value that is none."""
@@ -167,8 +169,9 @@ def _from_value(value: Any) -> Table:
     number = 0
     for name, items in zip(names, lists.values(), strict=True):
         for number, item in enumerate(items, start=number + 1):  # noqa: B020
-            marked = len(lists) > 1 and isinstance(item, dict)
-            table.add(number, {"split": name, **item} if marked else item)
+            table.add(number, item)
+            if len(lists) > 1:
+                table.splits[number] = str(name)
     return table
 
 

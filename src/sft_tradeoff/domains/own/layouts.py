@@ -232,7 +232,8 @@ def no_layout(rows: Sequence[Mapping[str, Any]]) -> str:
     row = rows[0]
     chosen = row.get("chosen")
     if isinstance(chosen, list) or (chosen is not None and "prompt" in row):
-        columns = "messages=chosen" if isinstance(chosen, list) else "prompt=prompt response=chosen"
+        is_whole = isinstance(chosen, list) and not _answers(chosen)
+        columns = "messages=chosen" if is_whole else "prompt=prompt response=chosen"
         return (
             f'the rows compare responses; to learn the chosen ones, give DATA_COLUMNS="{columns}"'
         )
@@ -248,3 +249,9 @@ def no_layout(rows: Sequence[Mapping[str, Any]]) -> str:
         f"name them with {example_of(keys)}, or write 'prompt' and 'response', or the "
         "turns of a conversation as 'messages'"
     )
+
+
+def _answers(chosen: Sequence[Any]) -> bool:
+    """Whether a chosen list of turns holds the answer alone, beside its prompt."""
+    first = chosen[0] if chosen and isinstance(chosen[0], Mapping) else {}
+    return str(first.get("role", first.get("from", ""))).lower() in ("assistant", "gpt")

@@ -16,7 +16,8 @@ _UNUSABLE = re.compile(r"[\x80-\x9f\ud800-\udfff]")
 # What JSON makes of \frac, \boxed, \times, \right and \nabla with a single backslash.
 _SWALLOWED = re.compile(
     "\x0c(?:rac(?=[\\d{ ])|orall\\b)|\x08(?:oxed|eta|egin|inom)"
-    "|\t(?:imes|heta|frac(?=[\\d{])|ext(?:bf|it|rm)?(?={))|\r(?:ight|ho\\b)|\nabla\\b"
+    "|\t(?:imes|heta|frac(?=[\\d{])|ext(?:bf|it|rm)?(?={))|\r(?:ight|ho\\b)"
+    "|\nabla(?= *[\\\\_^({$]| [A-Za-np-z]\\b)"
 )
 _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # spaces, controls, zero-width characters
 

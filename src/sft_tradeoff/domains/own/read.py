@@ -95,18 +95,18 @@ def _table(path: Path) -> Table:
     files = data_files(path)
     if not path.is_dir():
         return read_table(path)
-    whole = Table("row")
+    whole, last = Table("row"), 0
     for file, split in files:
         try:
             table = read_table(file)
         except ValueError as error:
             raise ValueError(f"{file.relative_to(path)}: {error}") from None
-        begin = len(whole.rows) + len(whole.problems)
-        for _, row in table.rows:
-            whole.rows.append((0, {"split": split, **row} if split else row))
-        name = file.relative_to(path)
+        begin, name = last, file.relative_to(path)
+        whole.rows += [(begin + n, row) for n, row in table.rows]
         whole.problems += [(begin + n, f"{name}: {what}") for n, what in table.problems]
-    whole.rows = [(n, row) for n, (_, row) in enumerate(whole.rows, start=1)]
+        numbers = [begin + n for n, _ in (*table.rows, *table.problems)]
+        whole.splits |= dict.fromkeys(numbers, split) if split else {}
+        last = max(numbers, default=last)
     return whole
 
 

@@ -36,6 +36,7 @@ from sft_tradeoff.domains.own.turns import (
     Turn,
     check_order,
     check_weights,
+    parsed,
     read_turns,
     unread_of,
 )
@@ -64,7 +65,8 @@ def read_rows(
     while rows:
         number, row = rows.pop()
         try:
-            lines.append(to_line(number, row, layouts.of(row)))
+            line = to_line(number, row, layouts.of(row))
+            lines.append(_with_split(line, table.splits.get(number)))
         except ValueError as error:
             problems.append((number, str(error)))
     told = [*table.told, *layouts.told()]
@@ -77,10 +79,22 @@ def read_rows(
     return lines, sorted(problems, key=lambda problem: problem[0]), told
 
 
+def _with_split(line: Line, split: str | None) -> Line:
+    """The line in the split that its file or list is named after, if there is one."""
+    if split is None or line.split == split:
+        return line
+    if line.split is not None:
+        raise ValueError(
+            f"'split' is {shown(line.split)}, but the rows stand under the name {shown(split)}; "
+            "correct one of the two"
+        )
+    return replace(line, split=split)
+
+
 def _gold(response: str) -> str:
     """The number at the end of a response of GSM8K, after ####; empty if there is none."""
-    number = response.rstrip().rpartition("\n####")[2].strip()
-    return number if len(number) < len(response) and _GOLD.fullmatch(number) else ""
+    _, mark, number = response.rstrip().rpartition("\n####")
+    return number.strip() if mark and _GOLD.fullmatch(number.strip()) else ""
 
 
 class _Layouts:
@@ -246,13 +260,23 @@ def _turns(row: Row, layout: Layout) -> list[Turn]:
             f"{shown(layout.response)} does not begin with {shown(layout.prompt[0])}; give either "
             f"of them, not both{OR_COLUMNS}"
         )
-    return last
+    return [*_systems(first, last), *talk]
+
+
+def _systems(*lists: list[Turn]) -> list[Turn]:
+    """The one system turn of several lists of turns that begin alike; none if all are empty."""
+    found = [turn for turns in lists for turn in turns if turn.role == SYSTEM and turn.text]
+    if len({turn.text.strip() for turn in found}) > 1:
+        raise ValueError(f"give one system text, not {listed(turn.text for turn in found)}")
+    return found[:1]
 
 
 def _history(row: Row, layout: Layout) -> list[Turn]:
     """Earlier turns: pairs of texts, or turns with roles."""
     value = row.get(layout.history) if layout.history else None
     if not value:
+        return []
+    if isinstance(value, str) and not (value := parsed(value, str(layout.history))):
         return []
     if _is_chat(value):
         return read_turns(value, str(layout.history))

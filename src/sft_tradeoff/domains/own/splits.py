@@ -37,7 +37,7 @@ def assign(data: OwnData, spec: OwnSpec, problems: list[str]) -> Mapping[str, li
         problems.append(f"{problem}; give it on all {data.noun}s or on none")
     elif len(lines) < MIN_EXAMPLES:
         if lines or not problems:
-            problems.append(f"{len(lines)} usable examples; {_FEW.format(MIN_EXAMPLES)}")
+            problems.append(f"usable examples: {len(lines)}; {_FEW.format(MIN_EXAMPLES)}")
     elif given == {True}:
         problems += group_by_problem(with_example(_leaks(groups, data.noun), data.noun), data.noun)
         splits = _by_given_split(groups)

@@ -51,7 +51,7 @@ def read_turns(value: Any, key: str) -> list[Turn]:
         ValueError: With the problem and the fix.
     """
     if isinstance(value, str) and not isinstance(value, Number):
-        value = _parsed(value, key)
+        value = parsed(value, key)
     if not isinstance(value, list) or not value:
         raise ValueError(f"{shown(key)} must be a list of turns with 'role' and 'content'; {MEND}")
     if all(isinstance(turn, str) for turn in value):
@@ -72,14 +72,20 @@ def read_turns(value: Any, key: str) -> list[Turn]:
 def _exchange(pair: Mapping[str, Any]) -> Iterator[Turn]:
     """The turns of an object with both texts, as in Capybara and XTuner."""
     roles = {"system": SYSTEM, "input": USER, "output": ASSISTANT}
-    yield from (
-        Turn(role, text_of(pair, key), {})
-        for key, role in roles.items()
-        if role != SYSTEM or not (pair.get(key) is None or is_unseen(pair[key]))
-    )
+    others = {key: value for key, value in pair.items() if key not in roles}
+    refuse_misspelled(others, _KNOWN)
+    refuse_unsupported(others, others)
+    for key, role in roles.items():
+        if role != SYSTEM or not (pair.get(key) is None or is_unseen(pair[key])):
+            yield Turn(role, text_of(pair, key), others if role == ASSISTANT else {})
 
 
-def _parsed(text: str, key: str) -> Any:
+def parsed(text: str, key: str) -> Any:
+    """Read a list of turns from its JSON text, as it stands in a cell of a table.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
     try:
         return parse(text)
     except NotJsonError:

@@ -136,7 +136,7 @@ def test_all_problems_are_reported_together_in_order(file: Path) -> None:
         "line 1",
         "line 3",
         "line 5",
-        f"2 usable examples; {AT_LEAST_THREE}",
+        f"usable examples: 2; {AT_LEAST_THREE}",
     ]
 
 
@@ -193,7 +193,7 @@ def test_no_usable_example_is_no_second_problem(file: Path) -> None:
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_examples(file: Path, n: int) -> None:
     problems = problems_of(write(file, GOOD[:n]))
-    assert problems == [f"{n} usable examples; {AT_LEAST_THREE}"]
+    assert problems == [f"usable examples: {n}; {AT_LEAST_THREE}"]
 
 
 def test_too_few_for_the_sizes(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -72,10 +73,36 @@ def test_folders_as_on_the_hub(tmp_path: Path, names: list[str], splits: Splits)
     assert splits_of(tmp_path) == splits
 
 
-def test_columns_of_splits_take_precedence_over_names(tmp_path: Path) -> None:
-    write(tmp_path / "train.jsonl", [row | {"split": "validation"} for row in GOOD])
-    write(tmp_path / "test.jsonl", GOOD)
-    assert splits_of(tmp_path) == {"validation": 4, "test": 4}
+def test_a_split_in_the_rows_must_be_that_of_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "train.jsonl", [row | {"split": "train", "Split": None} for row in GOOD])
+    write(tmp_path / "test.jsonl", [row | {"split": None} for row in GOOD])
+    assert splits_of(tmp_path) == {"train": 4, "test": 4}
+    write(tmp_path / "test.jsonl", [GOOD[0] | {"split": "train"}, *GOOD[1:]])
+    assert read_file(tmp_path).problems == (
+        "row 5: 'split' is 'train', but the rows stand under the name 'test'; correct one of the "
+        "two",
+    )
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_named_columns_leave_the_splits_of_files_and_lists(tmp_path: Path, is_folder: bool) -> None:
+    rows = [{"q": f"q{i}", "a": "r"} for i in range(4)]
+    if is_folder:
+        write(tmp_path / "train.jsonl", rows)
+        write(tmp_path / "test.jsonl", rows)
+    else:
+        (tmp_path / "x.json").write_text(json.dumps({"train": rows, "test": rows}))
+    path = tmp_path if is_folder else tmp_path / "x.json"
+    lines = read_file(path, {"prompt": "q", "response": "a"}).lines
+    assert Counter(line.split for line in lines) == {"train": 4, "test": 4}
+
+
+def test_a_link_to_a_folder_is_not_passed_over(tmp_path: Path) -> None:
+    for name in ("a/train.jsonl", "b/train.jsonl"):
+        (tmp_path / name).parent.mkdir()
+        write(tmp_path / name, GOOD)
+    (tmp_path / "a/more").symlink_to(tmp_path / "b")
+    assert "a/more' is a link to a folder, which is not followed" in refusal_of(tmp_path / "a")
 
 
 def test_files_of_a_hub_cache_are_links(tmp_path: Path) -> None:

@@ -187,6 +187,10 @@ def test_named_columns_are_all_that_is_read(file: Path) -> None:
     [
         ({"prompt": "q", "chosen": "r", "rejected": "x"}, "prompt=prompt response=chosen"),
         ({"chosen": CHAT, "rejected": CHAT}, "messages=chosen"),
+        (
+            {"prompt": CHAT[:1], "chosen": CHAT[1:], "rejected": CHAT[1:]},
+            "prompt=prompt response=chosen",
+        ),
         ({"prompt": "q", "chosen": CHAT, "rejected": CHAT}, "prompt=prompt response=chosen"),
         ({"text": "q", "label": "r"}, "prompt=text response=label"),
         ({"messages": CHAT[:1], "response": "r"}, "prompt=messages response=response"),
@@ -197,6 +201,17 @@ def test_named_columns_are_all_that_is_read(file: Path) -> None:
 def test_the_columns_that_are_advised(file: Path, row: Json, columns: str) -> None:
     line = read_file(write(file, [row] * 3), parse_columns(columns)).lines[0]
     assert (line.prompt, line.response, line.history) == ("q", "r", ())
+
+
+def test_a_number_after_a_blank_is_no_gold_answer_of_gsm8k(file: Path) -> None:
+    lines = read_file(write(file, [question(i, response=f" {i}.") for i in range(4)])).lines
+    assert [line.answer for line in lines] == ["0.", "1.", "2.", "3."]
+
+
+def test_advice_for_preferences(file: Path) -> None:
+    alone = {"prompt": CHAT[:1], "chosen": CHAT[1:], "rejected": CHAT[1:]}
+    with pytest.raises(ValueError, match='DATA_COLUMNS="prompt=prompt response=chosen"'):
+        read_file(write(file, [alone] * 3))
 
 
 def test_a_column_that_the_file_has_not(file: Path) -> None:

@@ -82,7 +82,10 @@ def test_latex_with_one_backslash_is_refused(latex: str, swallowed: str) -> None
     )
     assert parse({**PLAIN, "response": latex}).response == latex
     assert parse(
-        {**PLAIN, "response": "\textra\tfraction\ntablation\nablation\x0crace\rhouse\x08x"}
+        {
+            **PLAIN,
+            "response": "\textra\tfraction\ntablation\nablation\nabla o\x0crace\rhouse\x08x",
+        }
     ).response
 
 

@@ -142,3 +142,34 @@ def test_only_the_last_response_has_a_weight() -> None:
     assert problem_of({"messages": messages}).startswith("'weight': 1 is not supported")
     messages[1]["weight"] = 0
     assert parse({"messages": messages}).response == "a3"
+
+
+def test_the_system_text_of_a_prompt_is_kept() -> None:
+    system, user = {"role": "system", "content": "S"}, {"role": "user", "content": "u"}
+    answer = {"role": "assistant", "content": "a"}
+    line = parse({"prompt": [system, user], "completion": [user, answer]})
+    assert (line.system, line.prompt, line.response, line.history) == ("S", "u", "a", ())
+    assert parse({"prompt": [system, user], "completion": [system, user, answer]}).system == "S"
+    other = {"role": "system", "content": "T"}
+    two = {"prompt": [system, user], "completion": [other, user, answer]}
+    assert problem_of(two) == "give one system text, not 'S', 'T'"
+
+
+def test_other_keys_of_pairs_of_texts_are_not_passed_over() -> None:
+    def pairs(**keys: Any) -> Json:
+        return {"conversation": [{"input": "u", "output": "a", "system": "S", **keys}]}
+
+    assert parse(pairs(id=1)).unread == ("messages: 'id'",)
+    assert parse(pairs(weight=1)).response == "a"
+    assert "'weight': 0 says that the response is not to be learned" in problem_of(pairs(weight=0))
+    assert "'reasoning' is not supported" in problem_of(pairs(reasoning="deep"))
+
+
+def test_a_history_in_a_cell_is_json() -> None:
+    row = {"instruction": "c", "output": "d"}
+    assert parse({**row, "history": "[]"}).history == ()
+    assert [turn["content"] for turn in parse({**row, "history": '[["a", "b"]]'}).history] == [
+        "a",
+        "b",
+    ]
+    assert "'history' must be a list" in problem_of({**row, "history": "a and b"})
