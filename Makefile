@@ -53,7 +53,7 @@ test: setup lint  ## Lint, unit tests and workflow tests
 test-faults: setup  ## Kill processes, fill disks, damage files, many times (an hour; SEED=: repeat a report's)
 	HF_HUB_OFFLINE=1 python -m tests.faults --out results/faults.json $(if $(value SEED),--seed="$$SEED")
 
-test-odd: setup  ## Try hundreds of odd data files, studies and model folders (30 min; SEED=: repeat a report's)
+test-odd: setup  ## Try hundreds of odd data files, studies and model folders (10 min; SEED=: repeat a report's)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m tests.odd_inputs --out results/odd_inputs $(if $(value SEED),--seed="$$SEED")
 
 test-gpu: setup  ## GPU tests

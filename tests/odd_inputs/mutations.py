@@ -23,6 +23,7 @@ from tests.odd_inputs.outcome import Outcome, fault, refusal
 from tests.odd_inputs.texts import TEXTS
 
 N_LINES = 14
+AS_WRITTEN = json.JSONDecoder(parse_int=str, parse_float=str)
 KINDS = (*["bytes of data"] * 2, *["rows of data"] * 3, "study")
 KEYS = ("prompt", "response", "answer", "split", "system", "messages", "weight", "tools", "label")
 ODD_JSON: tuple[Any, ...] = (
@@ -112,7 +113,7 @@ def _mutate_bytes(data: bytearray, rng: random.Random) -> None:
 
 
 def _data(one: Mutation, rng: random.Random) -> Outcome:
-    """Data are refused, or the examples are what Python's own parser finds in the lines."""
+    """Data are refused, or each example is what Python's own parser finds from its line on."""
     rows = _rows(rng)
     if one.name == "rows of data":
         _mutate_rows(rows, rng)
@@ -129,9 +130,8 @@ def _data(one: Mutation, rng: random.Random) -> Outcome:
         for example in split:
             if not DOMAIN.score(example.to_dict(), example.response).correct:
                 return fault(f"its own answer is graded wrong: {example}")
-            line = raw.split(b"\n")[example.meta["line"] - 1]
-            said = json.loads(line, parse_int=str, parse_float=str)  # numbers as written
-            texts = set(_texts(said))
+            rest = raw.split(b"\n", example.meta["line"] - 1)[-1].decode("utf-8-sig")
+            texts = set(_texts(AS_WRITTEN.raw_decode(rest.lstrip())[0]))
             answers = {text.strip() for text in texts}
             if not {example.prompt, example.response} <= texts or example.answer not in answers:
                 return fault(f"another text than the line's: {example}")

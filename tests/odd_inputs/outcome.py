@@ -13,7 +13,7 @@ RAW = re.compile(
 )
 FIX = re.compile(
     r"\b(?:add|begin|change|check|choose|convert|copy|correct|decompress|delete|did you mean|"
-    r"divide|download|export|extract|fetch|find|give|install|join|keep|lower|make|merge|"
+    r"divide|download|export|extract|fetch|give|install|join|keep|lower|make|merge|"
     r"must be|name|needed|needs|pass|put|raise|remove|rename|replace|restore|run|save|set|shorten|"
     r"should be|should have|should match|spell|split|unpack|use|write)\b|line \d+: not valid YAML"
 )

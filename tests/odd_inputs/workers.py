@@ -23,7 +23,7 @@ READY = "ready"
 PRELOADED = [
     *("torch", "datasets", "pandas", "pyarrow.parquet", "lm_eval.api.model", "accelerate"),
     *("transformers.models.llama.modeling_llama", "sft_tradeoff.evaluation.evaluate"),
-    *("sft_tradeoff.planning.own", "sft_tradeoff.training.train", "tests.odd_inputs.learn"),
+    *("sft_tradeoff.planning.own", "sft_tradeoff.training.train", "tests.odd_inputs.__main__"),
 ]
 Judge = Callable[[Any], Outcome]
 
