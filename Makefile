@@ -12,7 +12,7 @@ $(foreach name,$(GIVEN),$(if $(filter command,$(firstword $(origin $(name)))),$(
 export $(GIVEN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study cost own partial publish figures test test-faults test-odd test-gpu test-slurm bench lint schema lock clean
+.PHONY: help setup reproduce study cost own data-given partial publish figures test test-faults test-odd test-gpu test-slurm bench lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -35,8 +35,11 @@ cost: setup  ## Estimate GPU-hours, disk and memory of STUDY (COST="--tflops 300
 	@set -f; sft-tradeoff cost --study="config/studies/$$STUDY.yaml" $$COST
 
 # NAME counts only on the command line: some systems set it in the environment.
-own: setup  ## Your DATA=file or folder and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, DATA_COLUMNS=, NUMERIC_TOLERANCE=, TOLERANCE=, SMALLEST_GAIN=, CHAT_TEMPLATE_ARGS=)
+own: data-given setup  ## Your DATA=file or folder and MODEL=folder or name: figure and recommendation (NAME=, METRIC=, DATA_COLUMNS=, NUMERIC_TOLERANCE=, TOLERANCE=, SMALLEST_GAIN=, CHAT_TEMPLATE_ARGS=)
 	@sft-tradeoff own --data="$$DATA" --model="$$MODEL" --name=$(if $(filter override,$(origin NAME)),"$$NAME") --metric="$$METRIC" --data-columns="$$DATA_COLUMNS" --numeric-tolerance="$$NUMERIC_TOLERANCE" --tolerance="$$TOLERANCE" --smallest-gain="$$SMALLEST_GAIN" --chat-template-args="$$CHAT_TEMPLATE_ARGS" --cores="$$CORES"
+
+data-given:
+	@test -n "$$DATA" || { echo "error: DATA is missing; run make own DATA=<file or folder>" >&2; exit 2; }
 
 partial: setup  ## Table and figures of the runs of STUDY that exist so far; missing ones are listed
 	@sft-tradeoff partial "$$STUDY"

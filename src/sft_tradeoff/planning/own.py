@@ -14,12 +14,12 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from sft_tradeoff.analysis.comparison import parse_smallest_gain
 from sft_tradeoff.analysis.tolerance import parse_tolerance
 from sft_tradeoff.domains.own.files import digest_of
-from sft_tradeoff.domains.own.spec import parse_columns
+from sft_tradeoff.domains.own.spec import Metric, parse_columns
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own_data import check_data
 from sft_tradeoff.planning.own_model import find_model, fit_window, template_variables
@@ -33,6 +33,7 @@ from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, quick_start, run_main
 from sft_tradeoff.system.strict import LONGEST_NAME, NAME_PATTERN
 from sft_tradeoff.system.text import shown
+from sft_tradeoff.system.validation import closest
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +69,9 @@ def own_study(
         UserError: Listing every problem of data, model and options.
     """
     template = own_file.read_template()
-    settings = template["domains"][0] | ({"metric": metric} if metric else {})
+    settings = dict(template["domains"][0])
     problems: list[str] = []
+    _attempt(problems, lambda: settings.update(_metric(metric)))
     _attempt(problems, lambda: settings.update(_numeric_tolerance(numeric_tolerance)))
     if columns:
         _attempt(problems, lambda: settings.update(columns=parse_columns(columns)))
@@ -96,6 +98,12 @@ def own_study(
     filled = parse_study(study | {"study": source.stem}, str(source))
     check_files(filled, str(source), BENCHMARKS)
     return study
+
+
+def _metric(name: str | None) -> dict[str, str]:
+    if name and name not in (known := get_args(Metric)):
+        raise UserError(f"METRIC: {shown(name)} is unknown; {closest(name, known)}")
+    return {"metric": name} if name else {}
 
 
 def _numeric_tolerance(text: str) -> dict[str, float]:

@@ -174,10 +174,11 @@ def test_lines_that_are_not_used_are_told(tmp_path: Path, caplog: pytest.LogCapt
     domain_of(write(tmp_path / "all.jsonl", questions(40)))
     marked, unmarked = (record.message for record in caplog.records)
     assert marked.endswith(
-        "20 training examples, 10 test examples, 10 left out (10 marked 'validation', which this "
+        "20 training examples, 10 test examples (few, so only large effects will show), 10 "
+        "left out (10 marked 'validation', which this "
         "study does not read)"
     )
-    assert unmarked.endswith("32 training examples, 8 test examples, 0 left out")
+    assert unmarked.endswith("8 test examples (few, so only large effects will show), 0 left out")
 
 
 def test_a_split_that_no_line_has(tmp_path: Path) -> None:
@@ -216,12 +217,12 @@ def test_contradictory_answers_are_a_warning(
     assert differing not in caplog.text
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), *again, *same]))
     (warning,) = (message for message in caplog.messages if differing in message)
-    found = "4 prompts have different answers (lines 1 and 21; 2 and 22; 3 and 23; 4 and 24); a"
+    found = "4 prompts have different answers (lines 1, 21; 2, 22; 3, 23; 4, 24); a"
     assert found in warning
     caplog.clear()
     domain_of(write(tmp_path / "d.jsonl", [*questions(20), again[0]]))
     (warning,) = (r.message for r in caplog.records if r.levelno >= logging.WARNING)
-    assert "1 prompt has different answers (lines 1 and 21); a model" in warning
+    assert "1 prompt has different answers (lines 1, 21); a model" in warning
 
 
 def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
@@ -232,6 +233,24 @@ def test_copies_of_a_prompt_are_asked_once(tmp_path: Path) -> None:
     splits = own_data.generate(domain)
     assert len({example.prompt for example in splits["test"]}) == len(splits["test"]) == 2
     assert len(splits["train"]) == 160
+
+
+def test_labels_are_counted_and_those_that_occur_once_are_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sft_tradeoff")
+    lines = [{"prompt": f"{i}?", "response": "yes" if i % 2 else "no"} for i in range(21)]
+    domain_of(
+        write(tmp_path / "d.jsonl", [*lines, {"prompt": "x", "response": "odd"}]), metric="choice"
+    )
+    assert "labels with their numbers: 'no' 11, 'yes' 10, 'odd' 1" in caplog.text
+    assert "warning: " in caplog.text and "1 of 3 labels occur once" in caplog.text
+
+
+def test_there_is_one_smallest_number_of_prompts(tmp_path: Path) -> None:
+    for n in (1, 2, 5, 9):
+        problem = problems_of(write(tmp_path / "d.jsonl", questions(n)))
+        assert f"has {n} different prompt{'s' * (n > 1)}; at least 10 are needed" in problem
 
 
 # --- Lengths ---------------------------------------------------------------------------------
@@ -352,7 +371,9 @@ def test_too_few_prompts(tmp_path: Path, n: int) -> None:
 
 
 def test_an_unknown_metric(data: Path) -> None:
-    assert "metric: 'bleu' is not valid: input should" in problems_of(data, metric="bleu")
+    assert "METRIC: 'bleu' is unknown; choose one of choice, exact_match, numeric" in problems_of(
+        data, metric="bleu"
+    )
 
 
 def test_comments_of_the_template_stay(data: Path, random_model: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_wrong_options_are_reported_together(data: Path) -> None:
     with pytest.raises(UserError) as caught:
         own_study(data, MODEL, **options)
     problem = str(caught.value)
-    names = ["metric", "numeric tolerance", "tolerance", "smallest_gain", "chat_template_args"]
+    names = ["METRIC", "numeric tolerance", "tolerance", "smallest_gain", "chat_template_args"]
     assert all(re.search(rf"(?m)^ *{name}: ", problem) for name in [*names, "name"])
     assert max(map(len, problem.split("\n"))) < 200
 

@@ -27,7 +27,7 @@ LONGEST_LABEL = 1000  # characters; every example's record lists all labels
 # A second pair of braces is for an example.
 _WRONG = (
     "metric {!r} would grade the file's own response as wrong ({{}}); change the metric "
-    "or the answer, or remove the line"
+    "or the answer, or remove the example"
 )
 _PLAIN = (
     "metric 'numeric' needs exactly one plain number: put it into 'answer', or use metric "

@@ -248,7 +248,7 @@ def read_csv(text: str, prefer: str = "") -> Table:
             header = _header(row)
         elif len(row) != len(header):
             problem = f"{'more' if len(row) > len(header) else 'fewer'} cells than the header has"
-            fix = f"quote cells that contain {delimiter!r}, or remove the line"
+            fix = f"quote cells that contain {delimiter!r}, or remove the example"
             table.problems.append((reader.line_num, f"{problem}; {fix}"))
         else:
             table.add(reader.line_num, dict(zip(header, row, strict=True)))

@@ -139,7 +139,8 @@ def _from_values(text: str) -> Table:
                 fix = "objects are separated by commas; remove these, or put [ and ] around all"
                 raise NotJsonError(f"not valid JSON: {place} {fix}") from None
             fix = "correct it there, or get the file again"
-            raise NotJsonError(f"not valid JSON: {error.msg} {place}; {fix}") from None
+            what = error.msg.removesuffix(" at")
+            raise NotJsonError(f"not valid JSON: {what} {place}; {fix}") from None
         except RecursionError:
             raise NotJsonError(
                 f"line {number}: not valid JSON: nested too deeply; {MEND}"

@@ -31,7 +31,7 @@ _TEXTS = frozenset(_TEXT_KEYS.split())
 UNSUPPORTED = frozenset(_UNSUPPORTED_KEYS.split()) | TOOLS | _TEXTS
 NO_CALLS = (
     "function calls cannot be learned as such; instead, write the tools into the system text, "
-    "the calls into the assistant's text and the results into the user's, or remove the line"
+    "the calls into the assistant's text and the results into the user's, or remove the example"
 )
 # Keys that put a line into another split, or into none.
 MARKS = {
@@ -72,7 +72,7 @@ def refuse_unsupported(data: Mapping[str, Any], keys: Iterable[str], fix: str = 
         if name in UNSUPPORTED and is_set(value, _NOTHING):
             raise ValueError(
                 f"{shown(key)} is not supported, and without it the line would teach something "
-                f"else; remove the line, or the key if this is what you want{fix}"
+                f"else; remove the example, or the key if this is what you want{fix}"
             )
         if name in MARKS and is_set(value, _NO):
             raise ValueError(
@@ -109,7 +109,7 @@ def check_weight(data: Mapping[str, Any], keys: Iterable[str], learned: bool) ->
         if number is None or number == float(learned):
             continue
         if learned and number == 0:
-            what = "says that the response is not to be learned; remove the line, or the key"
+            what = "says that the response is not to be learned; remove the example, or the key"
             raise ValueError(f"{shown(key)}: {shown(data[key])} {what}")
         raise ValueError(
             f"{shown(key)}: {shown(data[key])} is not supported: only the last response is "

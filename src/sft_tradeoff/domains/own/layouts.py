@@ -219,11 +219,16 @@ def _ask(what: str, keys: Iterable[str]) -> str:
 def example_of(keys: Iterable[str]) -> str:
     """The option that names the columns, filled in as far as the keys allow."""
     by_name = {name_of(key): key for key in keys}
-    prompt, response = (
-        shlex.quote(next((by_name[name] for name in by_name if name in known), "..."))
+    found = [
+        next((by_name[name] for name in by_name if name in known), "...")
         for known in (_PROMPTS, _RESPONSES)
-    )
-    return f'DATA_COLUMNS="prompt={prompt} response={response}"'
+    ]
+    if len(by_name) == 2 and found == ["...", "..."]:
+        found = list(by_name.values())
+    prompt, response = map(shlex.quote, found)
+    text = f'DATA_COLUMNS="prompt={prompt} response={response}"'
+    has_blank = any(" " in key for key in by_name.values())
+    return f"{text} (quote keys with a blank)" if has_blank and "'" not in text else text
 
 
 def no_layout(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from sft_tradeoff.grading.text import question_key
 from sft_tradeoff.system.text import listing, shown
 
-MEND = "correct or remove the line"
+MEND = "correct or remove the example"
 _UNUSABLE = re.compile(r"[\x80-\x9f\ud800-\udfff]")
 # What JSON makes of \frac, \boxed, \times, \right and \nabla with a single backslash.
 _SWALLOWED = re.compile(
@@ -85,7 +85,7 @@ def text_of(data: Mapping[str, Any], key: str) -> str:
     value = data.get(key)
     if value is None:
         what = "is null" if key in data else f"is missing (keys: {listed(data)})"
-        raise ValueError(f"{shown(key)} {what}; add it, or remove the line")
+        raise ValueError(f"{shown(key)} {what}; add it, or remove the example")
     if not isinstance(value, str):
         raise ValueError(f"{shown(key)} must be a text, got {kind_of(value)}; {MEND}")
     if is_unseen(value):

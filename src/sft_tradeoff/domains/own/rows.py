@@ -177,7 +177,7 @@ def to_line(number: int, row: Row, layout: Layout) -> Line:
     refuse_unsupported(row, layout.refused, OR_COLUMNS)
     check_weight(row, layout.weights, learned=True)
     if layout.label and str(row.get(layout.label)).strip().lower() == "false":
-        raise ValueError("'label': false marks an unwanted response; remove the line")
+        raise ValueError("'label': false marks an unwanted response; remove the example")
     given = _system(row, layout)
     unread: tuple[str, ...] = ()
     history: tuple[Mapping[str, str], ...] = ()
@@ -286,7 +286,7 @@ def _history(row: Row, layout: Layout) -> list[Turn]:
     if not is_pairs:
         raise ValueError(
             f"{shown(layout.history)} must be a list of pairs [user's text, assistant's text]; "
-            "correct or remove the line"
+            "correct or remove the example"
         )
     return read_turns([text for pair in value for text in pair], str(layout.history))
 

@@ -31,7 +31,8 @@ def parse_columns(text: str) -> dict[str, str]:
         names = ", ".join(get_args(Column))
         raise ValueError(
             f"data columns: {text!r} cannot be read; write name=key, separated by blanks, with "
-            f"names among {names} (prompt=question response=answer)"
+            f"names among {names} (prompt=question response=answer); put a key with a blank in "
+            "quotes (prompt='my question' response=answer)"
         )
     if len(columns) < len(pairs):
         raise ValueError(f"data columns: {text!r} names something twice; name each once")

@@ -148,7 +148,7 @@ def _joined_parts(turn: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         if part.get("type", "text") != "text" or "text" not in part:
             raise ValueError(
                 f"{shown(key)} has a part of type {shown(part.get('type'))}; only text is "
-                "supported: remove the line, or the part if this is what you want"
+                "supported: remove the example, or the part if this is what you want"
             )
     return {**turn, key: "".join(text_of(part, "text") for part in content)}
 

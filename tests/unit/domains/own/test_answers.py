@@ -262,7 +262,7 @@ def test_a_metric_that_fails_the_lines_own_response_is_a_problem(
     lines = [question(i, response="The answer is B", answer=answer) for i in range(3)]
     assert problems_of(write(file, [*lines, question(4, response="B")]), metric=metric) == [
         f"lines 1, 2, 3: metric '{metric}' would grade the file's own response as wrong (line 1: "
-        f"{problem}); change the metric or the answer, or remove the line"
+        f"{problem}); change the metric or the answer, or remove the example"
     ]
 
 

@@ -84,9 +84,9 @@ AT_LEAST_THREE = "at least 3 are needed: one to train on and two to test on, as 
         ),
         (
             '{"prompt": "a", "response": NaN}',
-            "line 5: not valid JSON: NaN; correct or remove the line",
+            "line 5: not valid JSON: NaN; correct or remove the example",
         ),
-        ("[1, 2]", "line 5: expected a JSON object, got list; correct or remove the line"),
+        ("[1, 2]", "line 5: expected a JSON object, got list; correct or remove the example"),
         ('"text"', "line 5: expected a JSON object, got text"),
         ({"response": "b"}, "line 5: 'prompt' is missing (keys: 'response'); add it, or remove"),
         ({"prompt": "a", "response": None}, "line 5: 'response' is null; add it, or remove the"),
@@ -152,7 +152,7 @@ def test_one_problem_is_reported_once(file: Path) -> None:
     assert problems_of(write(file, [*GOOD, *bad])) == [
         "lines 5, 7, 8: not valid JSON: Expecting property name enclosed in double quotes at "
         "character 2 (on line 5); correct or remove the lines",
-        "lines 6, 9: 'response' is missing (keys: 'prompt'); add it, or remove the line",
+        "lines 6, 9: 'response' is missing (keys: 'prompt'); add it, or remove the example",
     ]
 
 
@@ -187,7 +187,7 @@ def test_a_single_test_item_is_refused(file: Path) -> None:
 
 def test_no_usable_example_is_no_second_problem(file: Path) -> None:
     problems = problems_of(write(file, [{"prompt": "a", "response": ""}] * 4))
-    assert problems == ["lines 1, 2, 3, 4: 'response' is empty; correct or remove the line"]
+    assert problems == ["lines 1, 2, 3, 4: 'response' is empty; correct or remove the example"]
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -164,7 +164,8 @@ def test_numbers_of_rows(tmp_path: Path) -> None:
     file.write_bytes(b'[{"prompt": "a"},\n\n{"prompt": "b"}, 7]')
     table = read_table(file)
     assert (table.noun, [number for number, _ in table.rows]) == ("item", [1, 2])
-    assert table.problems == [(3, "expected a JSON object, got number; correct or remove the line")]
+    problem = "expected a JSON object, got number; correct or remove the example"
+    assert table.problems == [(3, problem)]
 
 
 def test_lists_named_after_splits(tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_json_that_is_broken_is_one_problem(tmp_path: Path) -> None:
     file.write_bytes(b",\n".join(jsonl([row]) for row in GOOD))
     assert problems_of(file)[0] == (
         "lines 1, 2, 3: not valid JSON: a comma follows the object at character 49; remove it; "
-        "correct or remove the line"
+        "correct or remove the example"
     )
 
 

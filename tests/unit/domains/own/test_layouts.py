@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,8 @@ def test_keys_that_are_missing_are_those_of_the_file_s_layout(file: Path) -> Non
     rows = [{"question": f"q{i}", "answer": "a"} for i in range(4)]
     write(file, [*rows, {"question": "q"}, {"answer": "a", "id": 1}])
     assert problems_of(file) == [
-        "line 5: 'answer' is missing (keys: 'question'); add it, or remove the line",
-        "line 6: 'question' is missing (keys: 'answer', 'id'); add it, or remove the line",
+        "line 5: 'answer' is missing (keys: 'question'); add it, or remove the example",
+        "line 6: 'question' is missing (keys: 'answer', 'id'); add it, or remove the example",
     ]
 
 
@@ -206,6 +207,16 @@ def test_the_columns_that_are_advised(file: Path, row: Json, columns: str) -> No
 def test_a_number_after_a_blank_is_no_gold_answer_of_gsm8k(file: Path) -> None:
     lines = read_file(write(file, [question(i, response=f" {i}.") for i in range(4)])).lines
     assert [line.answer for line in lines] == ["0.", "1.", "2.", "3."]
+
+
+def test_the_advice_quotes_keys_with_a_blank(file: Path) -> None:
+    row = {"Customer Question": "q", "Our Reply": "r"}
+    with pytest.raises(ValueError) as error:
+        read_file(write(file, [row] * 3))
+    option = re.search(r'DATA_COLUMNS="(.*?)"', str(error.value))
+    assert option is not None
+    line = read_file(file, parse_columns(option[1])).lines[0]
+    assert (line.prompt, line.response) == ("q", "r")
 
 
 def test_advice_for_preferences(file: Path) -> None:

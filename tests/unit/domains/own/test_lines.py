@@ -24,7 +24,7 @@ def test_numbers_keep_their_digits(number: str) -> None:
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_constants_that_are_not_json_are_refused(constant: str) -> None:
     problem = problem_of(f'{{"prompt": "p", "response": {constant}}}')
-    assert problem == f"not valid JSON: {constant}; correct or remove the line"
+    assert problem == f"not valid JSON: {constant}; correct or remove the example"
 
 
 def test_a_key_that_appears_twice() -> None:
@@ -38,7 +38,9 @@ def test_a_key_that_appears_twice() -> None:
 @pytest.mark.parametrize("text", ["", " \n", "\u200b", "\ufeff \u2060", "\u3000", "\t\x00", "\xad"])
 def test_invisible_texts_are_empty(text: str) -> None:
     for key in ("prompt", "response", "answer"):
-        assert problem_of({**PLAIN, key: text}) == f"{key!r} is empty; correct or remove the line"
+        assert (
+            problem_of({**PLAIN, key: text}) == f"{key!r} is empty; correct or remove the example"
+        )
 
 
 def test_texts_are_not_changed() -> None:

@@ -22,7 +22,7 @@ def test_a_response_that_is_not_to_be_learned_is_refused(key: str, zero: Any) ->
     for line in (with_answer(**{key: zero}), {**PLAIN, key: zero}):
         problem = problem_of(line)
         assert problem.startswith(f"{key!r}: ")
-        assert "says that the response is not to be learned; remove the line" in problem
+        assert "says that the response is not to be learned; remove the example" in problem
 
 
 @pytest.mark.parametrize("weight", [0.5, 2, "2", "often", [1]])
