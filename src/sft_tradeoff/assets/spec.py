@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field
 
 from sft_tradeoff.system.strict import Sha256, Strict
+from sft_tradeoff.system.text import shown
 
 UNPINNED = "unpinned"
 # Earlier versions had the key 'licence'. It is still read, and still written where a model's digest
@@ -20,6 +22,12 @@ License = Annotated[
         description="of the material",
     ),
 ]
+
+
+def _repository(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?", name):
+        raise ValueError(f"{shown(name)} is not a hub repository name; write it as 'owner/name'")
+    return name
 
 
 class _Asset(Strict):
@@ -42,8 +50,8 @@ class HubAsset(_Asset):
     """A pinned snapshot of a Hugging Face hub repository."""
 
     source: Literal["hub"]
-    repo: str = Field(
-        pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$", max_length=200, description="owner/name"
+    repo: Annotated[str, AfterValidator(_repository)] = Field(
+        max_length=200, description="owner/name"
     )
     revision: Annotated[
         str, BeforeValidator(lambda value: UNPINNED if value is None else value)

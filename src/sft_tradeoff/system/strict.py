@@ -19,6 +19,7 @@ from pydantic import (
 from sft_tradeoff.system.text import shown
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+NAME_RULE = "use letters, digits, '-' and '_', and begin with a letter or digit"
 LONGEST_NAME = 100  # characters; folders are named after it
 _REPETITIVE = re.compile(r"(.+?)\1{19,}$")
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.strict import NAME_PATTERN, NAME_RULE
 from sft_tradeoff.system.text import listing, shown
 
 MOST_READ, MOST_LINES, MOST_PLACES = 100, 10, 5  # problems, their lines, and places per line
@@ -71,6 +72,8 @@ def _problems(item: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[st
             yield key, f"{shown(value)} is not enough; give at least {least}"
         case "string_type" if isinstance(value, int | float | date):
             yield key, f"{shown(value)} is not text; put it in quotes"
+        case "string_pattern_mismatch" if item["ctx"]["pattern"] == NAME_PATTERN:
+            yield key, f"{shown(value)} is not valid; {NAME_RULE}"
         case "json_invalid":
             yield key, sentence
         case "value_error":

@@ -58,6 +58,7 @@ def test_nothing_is_said_about_progress(
     random_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Transformers' bars last a moment each, and would fill a study's terminal."""
+    transformers.utils.logging.enable_progress_bar()  # whatever other tests have done
     model = load_model(random_model, torch.float32)
     save_model(model, dict(model.named_parameters()), random_model, tmp_path / "saved")
     assert capfd.readouterr() == ("", "")
