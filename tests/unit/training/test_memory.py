@@ -13,28 +13,13 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from sft_tradeoff import cli
-from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models.folder import ModelError
 from sft_tradeoff.models.tokenized import TokenizedData
-from sft_tradeoff.study.runs import RunConfig
-from sft_tradeoff.study.spec import MethodSpec, TrainingSpec
 from sft_tradeoff.training.lean_layers import keep_less
 from sft_tradeoff.training.memory import BASE, estimate, layer_bytes_per_token, model_size
+from tests.unit.training.runs import run_config
 
 N = 90_624  # parameters of the random model
-
-
-def run_config(method="sft", **training):
-    return RunConfig(
-        run="test",
-        model="m",
-        model_digest="",
-        domain=domain_spec(name="medcalc"),
-        method=MethodSpec(name=method),
-        learning_rate=1e-5,
-        seed=0,
-        training=TrainingSpec(**training),
-    )
 
 
 def llama(**changes):

@@ -4,43 +4,34 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.models.build import build_model
 from sft_tradeoff.models.random_weights import byte_tokenizer
 from sft_tradeoff.models.spec import ModelSpec
-from sft_tradeoff.study.runs import RunConfig
-from sft_tradeoff.study.spec import MethodSpec, TrainingSpec
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training.train import train
 from tests.unit.models.conftest import SIZES, edit
+from tests.unit.training import runs
 
 
 @pytest.fixture
 def data_path(jsonl: Any, examples: Any, tmp_path: Path) -> Path:
-    """24 examples, of up to 65 tokens."""
+    """Four examples."""
     path = tmp_path / "train.npz"
     tokenize_file(byte_tokenizer(), jsonl(examples[:4]), 200).save(path)
     return path
 
 
-def run_config(method: str = "sft") -> RunConfig:
-    return RunConfig(
-        run="test",
-        model="m",
-        model_digest="",
-        domain=domain_spec(name="medcalc"),
-        method=MethodSpec(name=method),
-        learning_rate=1e-4,
-        seed=0,
-        training=TrainingSpec(epochs=1, batch_size=4, micro_batch_size=4, precision="fp32_master"),
-    )
+run_config = partial(
+    runs.run_config, rate=1e-4, epochs=1, batch_size=4, micro_batch_size=4, precision="fp32_master"
+)
 
 
 def base_model(
