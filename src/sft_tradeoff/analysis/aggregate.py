@@ -34,7 +34,7 @@ from sft_tradeoff.analysis.tables import (
     read_run_table,
     rows_of,
 )
-from sft_tradeoff.stats import (
+from sft_tradeoff.stats.estimates import (
     Estimate,
     confidence_interval,
     mean_estimate,
@@ -125,7 +125,7 @@ def _columns(quantity: str, *numbers: float) -> dict[str, float]:
 
 
 def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
-    """Average the seeds of each setting; see :func:`~.stats.mean_over_seeds` for the errors.
+    """Average the seeds of each setting; see :func:`~.estimates.mean_over_seeds` for the errors.
 
     The bounds are combined like the standard errors, each side separately, so a single seed keeps
     its interval; then they are cut off at the ends of :data:`~.tables.RANGES`. A setting with a

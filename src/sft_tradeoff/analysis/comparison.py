@@ -22,7 +22,13 @@ from sft_tradeoff.analysis.tolerance import (
     no_change_bound,
     read_measures,
 )
-from sft_tradeoff.stats import Estimate, half_width, mean_over_seeds, paired_difference, within
+from sft_tradeoff.stats.estimates import (
+    Estimate,
+    half_width,
+    mean_over_seeds,
+    paired_difference,
+    within,
+)
 
 NLL = "nll"
 AllItems = Mapping[Setting, Sequence[Items]]

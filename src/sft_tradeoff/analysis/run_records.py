@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
-Items = dict[Key, "pd.DataFrame"]  # per key: value and size, indexed by item
+Items = dict[Key, "pd.DataFrame"]  # per key: value, size and cluster, indexed by item
 
 
 # --- what records look like: only what is read, as older versions wrote less ----------------------
@@ -228,7 +228,7 @@ class Evaluation:
 
     Args:
         record: Its ``eval.json``.
-        items: Per (benchmark, metric): value and size of each item.
+        items: Per (benchmark, metric): value, size and cluster of each item.
     """
 
     record: EvaluationRecord
@@ -284,21 +284,23 @@ def _read_items(path: Path) -> Items:
         frame = frame.astype({"value": "float64", "size": "float64"})
     except (TypeError, ValueError) as error:
         raise damaged(path, error) from None
+    if "cluster" not in frame:  # an older record: every item counts as independent
+        frame["cluster"] = frame["item"]
     _check_items(path, frame)
     groups = frame.replace([math.inf, -math.inf], math.nan).groupby(["benchmark", "metric"])
     return {
-        (str(benchmark), str(metric)): group.set_index("item")[["value", "size"]]
+        (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]
         for (benchmark, metric), group in groups
     }
 
 
 def _check_items(path: Path, frame: pd.DataFrame) -> None:
-    names, size = frame[ITEM_COLUMNS[:3]], frame["size"]
+    names, size = frame[[*ITEM_COLUMNS[:3], "cluster"]], frame["size"]
     if frame.empty or not names.map(lambda name: isinstance(name, str)).all(axis=None):
         raise damaged(path, "it has no items" if frame.empty else "an item has no name")
     if not size.between(0, math.inf, inclusive="left").all():
         raise damaged(path, "the size of an item is not a number")
-    twice = frame[names.duplicated()]
+    twice = frame[names[ITEM_COLUMNS[:3]].duplicated()]
     if len(twice):
         benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
         raise UserError(

@@ -23,7 +23,7 @@ from sft_tradeoff.analysis.tables import (
     own_domains,
     rows_of,
 )
-from sft_tradeoff.stats import paired_difference, ratio_estimate
+from sft_tradeoff.stats.estimates import paired_difference, ratio_estimate
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.text import listing
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, RANGES, UNBOUNDED, Row
-from sft_tradeoff.stats import within
+from sft_tradeoff.stats.estimates import within
 from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.console import UserError
 

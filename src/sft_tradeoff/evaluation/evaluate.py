@@ -23,7 +23,7 @@ from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.tokenized import TokenizationError, TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.models.tokenizer_template import template_fix, template_place
-from sft_tradeoff.stats import ratio_estimate
+from sft_tradeoff.stats.estimates import ratio_estimate
 from sft_tradeoff.study.runs import EvaluationConfig, read_config
 from sft_tradeoff.system.console import UserError, quick_start, run_main
 from sft_tradeoff.system.files import atomic_write_json, path_with_checksum

@@ -131,7 +131,7 @@ def task_files_digest(folder: Path = Path("workflow/tasks")) -> str:
 
 def aggregation_code() -> str:
     """Return the digest of the code that turns items into scores and differences."""
-    return code_digest("analysis", "stats.py", "suite")  # the suite says which accuracy counts
+    return code_digest("analysis", "stats", "suite")  # the suite says which accuracy counts
 
 
 def report_code(*patterns: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, t
 
-from sft_tradeoff.stats import (
+from sft_tradeoff.stats.estimates import (
     Estimate,
     confidence_interval,
     degrees_of_freedom,

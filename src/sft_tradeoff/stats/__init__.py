@@ -1,0 +1,1 @@
+"""Estimates, resampling and tests; no other wing is known here."""
