@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from sft_tradeoff.analysis.noise_floor import Floors, read_noise_floor
 from sft_tradeoff.analysis.run_records import (
     EvaluationRecord,
     Items,
@@ -46,12 +47,14 @@ class Measured(NamedTuple):
         suite: (Model, general measure) -> benchmark -> number of its items.
         costs: What training took, per setting.
         grading: Domain -> note on grading, where an answer need not equal the gold number.
+        floors: Model -> numerical noise floor of its scores, where it was measured.
     """
 
     items: Mapping[Setting, Sequence[Items]]
     suite: Mapping[tuple[str, str], Mapping[str, int]]
     costs: Mapping[Setting, Cost]
     grading: Mapping[str, str] = MappingProxyType({})
+    floors: Mapping[str, Floors] = MappingProxyType({})
 
 
 def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
@@ -59,12 +62,14 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
 
     Args:
         runs: The run table, θ0 included.
-        folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``.
+        folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``; beside it,
+            ``noise_floor/<model>.json``, if it was measured.
     """
     items: dict[Setting, list[Items]] = {}
     suite: dict[tuple[str, str], dict[str, int]] = {}
     spent: dict[Setting, list[Cost]] = {}
     grading: dict[str, str] = {}
+    floors: dict[str, Floors] = {}
     for model, group in runs.groupby("model", sort=False):
         domains = domains_of(group)
         for run in rows_of(group):
@@ -74,13 +79,14 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
             if evaluation and is_base:
                 suite |= _suite(str(model), evaluation.items, domains)
                 grading |= _inexact(evaluation.record)
+                floors[str(model)] = read_noise_floor(folder, str(model), evaluation.items)
             for domain in own_domains(run, domains):
                 setting = str(model), domain, run["label"], rate
                 spent.setdefault(setting, []).append(_cost(folder, run["run"]))
                 if evaluation:
                     items.setdefault(setting, []).append(evaluation.items)
     mean_costs = {setting: _mean(costs) for setting, costs in spent.items()}
-    return Measured(items, suite, mean_costs, grading)
+    return Measured(items, suite, mean_costs, grading, floors)
 
 
 def _inexact(record: EvaluationRecord) -> dict[str, str]:
