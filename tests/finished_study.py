@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,8 @@ def write_floor(results: Path) -> None:
     floors: dict[str, dict[str, Any]] = {}
     for (benchmark, metric), score in RESCORED.items():
         own = sum(SCORES[benchmark, metric]) / len(SCORES[benchmark, metric])
-        found = largest(own, {"batch_tokens 2048": score}).model_dump()
-        floors.setdefault(benchmark, {})[metric] = found
+        found = largest(own, {"batch_tokens 2048": score})
+        floors.setdefault(benchmark, {})[metric] = asdict(found)
     (results / FLOOR).parent.mkdir(parents=True, exist_ok=True)
     (results / FLOOR).write_text(json.dumps(floors))
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +13,7 @@ from sft_tradeoff.analysis.noise_floor import Floors, read_noise_floor
 from sft_tradeoff.analysis.run_records import (
     EvaluationRecord,
     Items,
+    Rounding,
     read_evaluation,
     training_record,
 )
@@ -48,6 +49,7 @@ class Measured(NamedTuple):
         costs: What training took, per setting.
         grading: Domain -> note on grading, where an answer need not equal the gold number.
         floors: Model -> numerical noise floor of its scores, where it was measured.
+        rounding: What saving in bfloat16 does to the update, per setting.
     """
 
     items: Mapping[Setting, Sequence[Items]]
@@ -55,6 +57,7 @@ class Measured(NamedTuple):
     costs: Mapping[Setting, Cost]
     grading: Mapping[str, str] = MappingProxyType({})
     floors: Mapping[str, Floors] = MappingProxyType({})
+    rounding: Mapping[Setting, Rounding] = MappingProxyType({})
 
 
 def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
@@ -70,6 +73,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
     spent: dict[Setting, list[Cost]] = {}
     grading: dict[str, str] = {}
     floors: dict[str, Floors] = {}
+    rounding: dict[Setting, list[Rounding]] = {}
     for model, group in runs.groupby("model", sort=False):
         domains = domains_of(group)
         for run in rows_of(group):
@@ -83,10 +87,13 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
             for domain in own_domains(run, domains):
                 setting = str(model), domain, run["label"], rate
                 spent.setdefault(setting, []).append(_cost(folder, run["run"]))
+                if record := training_record(folder / run["run"]):
+                    rounding.setdefault(setting, []).append(record.rounding)
                 if evaluation:
                     items.setdefault(setting, []).append(evaluation.items)
-    mean_costs = {setting: _mean(costs) for setting, costs in spent.items()}
-    return Measured(items, suite, mean_costs, grading, floors)
+    mean_costs = {setting: Cost(*_means(map(astuple, costs))) for setting, costs in spent.items()}
+    of_update = {setting: Rounding(*_means(found)) for setting, found in rounding.items()}
+    return Measured(items, suite, mean_costs, grading, floors, of_update)
 
 
 def _inexact(record: EvaluationRecord) -> dict[str, str]:
@@ -131,6 +138,6 @@ def _cost(folder: Path, run: str) -> Cost:
     return replace(own, time_s=own.time_s + trained.time_s, peak_memory_bytes=peak)
 
 
-def _mean(costs: Sequence[Cost]) -> Cost:
-    columns = zip(*((c.time_s, c.peak_memory_bytes) for c in costs), strict=True)
-    return Cost(*(math.fsum(column) / len(costs) for column in columns))
+def _means(seeds: Iterable[Sequence[float]]) -> list[float]:
+    """Mean of each number over the seeds; NaN if it is unknown of one."""
+    return [math.fsum(column) / len(column) for column in zip(*seeds, strict=True)]

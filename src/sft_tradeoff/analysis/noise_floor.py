@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from sft_tradeoff.analysis.run_records import Items, Key, NonNegative
 from sft_tradeoff.analysis.tables import SHIPPED
@@ -23,7 +25,8 @@ from sft_tradeoff.system.files import atomic_write_json, damaged, read_json
 _PLAIN = {shipped: metric for metric, shipped in SHIPPED.items()}
 
 
-class NoiseFloor(BaseModel):
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class NoiseFloor:
     """Numerical noise of one score.
 
     Args:
@@ -31,8 +34,6 @@ class NoiseFloor(BaseModel):
         score: θ0's own score, which the others are compared with.
         variants: What was changed -> absolute difference of the score.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=True)
 
     floor: NonNegative
     score: float
@@ -61,7 +62,7 @@ def write_noise_floor(path: Path, floors: Floors) -> None:
     """Write a model's noise floor, with its checksum."""
     found: dict[str, dict[str, object]] = {}
     for (benchmark, metric), floor in floors.items():
-        found.setdefault(benchmark, {})[metric] = floor.model_dump()
+        found.setdefault(benchmark, {})[metric] = asdict(floor)
     atomic_write_json(path, found, checksum=True)
 
 

@@ -23,8 +23,10 @@ from sft_tradeoff.analysis.comparison import (
     paired,
 )
 from sft_tradeoff.analysis.evidence import Cost, Measured, Setting, metric_of
-from sft_tradeoff.analysis.noise_floor import UNMEASURED, Floors, floor_of
-from sft_tradeoff.analysis.tables import BASE, LEVEL, Row, rows_of
+from sft_tradeoff.analysis.noise_floor import UNMEASURED, Floors, NoiseFloor, floor_of
+from sft_tradeoff.analysis.run_records import Rounding
+from sft_tradeoff.analysis.shipped import Survival, survival
+from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, LEVEL, Row, rows_of
 from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     GENERAL,
@@ -57,6 +59,8 @@ class Candidate:
         gains: Gains over θ0 on the same items, by domain measure.
         cost: Cost of training.
         reason: Why scores are missing; empty if none are.
+        survival: Gain in NLL as trained and as shipped; None if it was not measured.
+        rounding: What saving in bfloat16 does to the update.
     """
 
     model: str
@@ -72,6 +76,8 @@ class Candidate:
     gains: dict[str, Difference]
     cost: Cost
     reason: str
+    survival: Survival | None
+    rounding: Rounding
 
     @property
     def setting(self) -> Setting:
@@ -108,6 +114,8 @@ class Section:
         base_nll: Domain NLL of θ0.
         chosen: The recommended run; None if no run is within the tolerance.
         sft: Label of standard SFT; None if the study does not have it.
+        nll_floor: Numerical noise of θ0's domain NLL; None if it was not measured.
+        code_floors: Benchmark -> numerical noise of θ0's code length, where it was measured.
     """
 
     model: str
@@ -118,6 +126,8 @@ class Section:
     methods: tuple[MethodResult, ...]
     chosen: Candidate | None
     sft: str | None
+    nll_floor: NoiseFloor | None
+    code_floors: dict[str, NoiseFloor]
 
 
 @dataclass(frozen=True)
@@ -191,6 +201,8 @@ def _section(
         methods=tuple(methods),
         chosen=_chosen(methods, sft, measure),
         sft=sft,
+        nll_floor=floors.get((domain, NLL)),
+        code_floors={b: found for (b, metric), found in floors.items() if metric == CODE_LENGTH},
     )
 
 
@@ -221,7 +233,14 @@ def _candidate(
         gains=compare(measured.items, setting, base, smallest, floors=floors),
         cost=measured.costs.get(setting, Cost()),
         reason=row["reason"],
+        survival=_survival(measured.items, setting, base, floors),
+        rounding=measured.rounding.get(setting, Rounding()),
     )
+
+
+def _survival(items: AllItems, one: Setting, base: Setting, floors: Floors) -> Survival | None:
+    of_base = items.get(base, ())
+    return survival(items.get(one, ()), of_base[0], one[1], floors) if of_base else None
 
 
 def _parts(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,7 +31,7 @@ def _finite(value: float) -> float:
     return value
 
 
-NonNegative = Annotated[float, AfterValidator(_finite)]  # NaN: not measured
+NonNegative = Annotated[float, Field(strict=True), AfterValidator(_finite)]  # NaN: not measured
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -58,16 +58,7 @@ class _RunInfo(_Part):
     git_dirty: bool | None = None
 
 
-class Rounding(_Part):
-    """What rounding the weights to bfloat16 does to the update θ − θ0.
-
-    Args:
-        norm_ratio: Norm of the rounded update in units of the norm of the true one.
-        projection: Projection of the rounded update on the true one, in the same units: 1 if
-            nothing is lost, 0 if everything is.
-        changed_share: Share of the weights that differ from θ0's after rounding.
-    """
-
+class _Rounding(_Part):
     norm_ratio: float = math.nan
     projection: float = math.nan
     changed_share: float = math.nan
@@ -80,7 +71,7 @@ class _TrainInfo(_Part):
     n_examples: _Count = 0
     n_truncated: _Count = 0
     adapted_share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    rounding: Rounding = Rounding()
+    rounding: _Rounding = _Rounding()
 
     @model_validator(mode="after")
     def _of_the_examples(self) -> Self:
@@ -119,6 +110,21 @@ class Content(_Part):
     meta_info: _MetaInfo = _MetaInfo()
     train_info: _TrainInfo = _TrainInfo()
     eval_info: _EvalInfo = _EvalInfo()
+
+
+class Rounding(NamedTuple):
+    """What rounding the weights to bfloat16 does to the update θ − θ0.
+
+    Args:
+        norm_ratio: Norm of the rounded update, in units of the norm of the true one.
+        projection: Projection of the rounded update on the true one, in the same units: 1 if
+            nothing is lost, 0 if everything is.
+        changed_share: Share of the weights that differ from θ0's after rounding.
+    """
+
+    norm_ratio: float = math.nan
+    projection: float = math.nan
+    changed_share: float = math.nan
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -212,7 +218,7 @@ class TrainingRecord(Record):
     @property
     def rounding(self) -> Rounding:
         """What rounding to bfloat16 does to the update; NaN if not recorded."""
-        return self.content.train_info.rounding
+        return Rounding(**self.content.train_info.rounding.model_dump())
 
     @property
     def merge_of(self) -> str | None:

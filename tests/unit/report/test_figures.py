@@ -147,7 +147,7 @@ def test_methods_stand_side_by_side_around_the_rate() -> None:
     assert places[1] == pytest.approx(1e-5)
     assert places[0] * places[2] == pytest.approx(1e-10, rel=1e-4)
     # dense grids: offsets stay below half the distance to the next rate
-    offsets = learning_rate._offsets(np.array([1e-6, 2e-6, 1e-5]), list("abcdefgh"))
+    offsets = learning_rate.side_by_side(np.array([1e-6, 2e-6, 1e-5]), list("abcdefgh"))
     assert max(offsets.values()) < math.sqrt(math.sqrt(2)) < math.sqrt(2)
 
 

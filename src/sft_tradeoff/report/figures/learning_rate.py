@@ -6,7 +6,8 @@ line with its interval as a band.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from sft_tradeoff.report.figures.style import (
 )
 from sft_tradeoff.study.names import format_learning_rate
 
+Label = TypeVar("Label", bound=Hashable)
 Y_LABELS = {
     "domain_score": "Domain accuracy\n(fraction correct)\nbetter →",
     "domain_nll": "Domain NLL\n(nats per token, log)\n← better",
@@ -54,7 +56,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     models, domains = frame["model"].unique(), frame["domain"].unique()
     styles = method_styles(frame)
     rates = np.sort(frame["learning_rate"].dropna().unique())
-    offsets = _offsets(rates, list(styles))
+    offsets = side_by_side(rates, list(styles))
     rows = [(model, y) for model in models for y in Y_LABELS]
     figure, grid = new_panels(len(rows), len(domains), 1.4, sharex="all")
     for (model, y), line in zip(rows, grid, strict=True):
@@ -67,7 +69,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 axes.sharey(line[0])
         line[0].set_ylabel(Y_LABELS[y])
     for axes in grid[-1]:
-        _label_rates(axes, rates)
+        label_rates(axes, rates)
     figure.align_ylabels(grid[:, 0])
     figure.supxlabel("Learning rate")
     base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOR, "--", "full")}, "")
@@ -101,15 +103,16 @@ def _draw_panel(
         axes.locator_params(axis="y", nbins=4)
 
 
-def _offsets(rates: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """Factor on the learning rate of each method that draws them side by side on a log axis."""
+def side_by_side(rates: np.ndarray, labels: Sequence[Label]) -> dict[Label, float]:
+    """Factor on the learning rate of each label that draws them side by side on a log axis."""
     gap = float(np.diff(np.log10(rates)).min()) if len(rates) > 1 else 1.0
     step = min(DODGE, gap / 2 / len(labels))
     places = np.arange(len(labels)) - (len(labels) - 1) / 2
     return dict(zip(labels, 10 ** (step * places), strict=True))
 
 
-def _label_rates(axes: Axes, rates: np.ndarray) -> None:
+def label_rates(axes: Axes, rates: np.ndarray) -> None:
+    """Put a tick on every learning rate of a logarithmic axis."""
     axes.set_xscale("log")
     axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
     axes.minorticks_off()
