@@ -135,7 +135,7 @@ def evaluate(
     """
     started = time.monotonic()
     with quick_start():
-        from sft_tradeoff.evaluation.load import load_lm
+        from sft_tradeoff.evaluation.load import load_lm, weights_seen
 
         tokenizer = load_tokenizer(model_folder)
         window = config.evaluation.max_length
@@ -158,6 +158,7 @@ def evaluate(
     info = {
         "metrics": metrics,
         "tasks": asked,
+        "weights": weights_seen(config.evaluation),
         "n_truncated": {
             str(domain.label): int(examples.truncated.sum())
             for domain, (_, examples) in zip(config.domains, tests, strict=True)
