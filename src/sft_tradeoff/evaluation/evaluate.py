@@ -143,7 +143,7 @@ def evaluate(
     """
     started = time.monotonic()
     with quick_start():
-        from sft_tradeoff.evaluation.load import load_lm
+        from sft_tradeoff.evaluation.load import load_lm, weights_seen
         from sft_tradeoff.evaluation.rescoring import shipped_rows
 
         tokenizer = load_tokenizer(model_folder)
@@ -167,6 +167,7 @@ def evaluate(
     info = {
         "metrics": metrics,
         "tasks": asked,
+        "weights": weights_seen(config.evaluation),
         "n_truncated": {
             str(domain.label): int(examples.truncated.sum())
             for domain, (_, examples) in zip(config.domains, tests, strict=True)
