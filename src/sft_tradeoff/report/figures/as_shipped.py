@@ -14,17 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sft_tradeoff.analysis.tables import BASE, SETTING
-from sft_tradeoff.report.figures.learning_rate import label_rates, side_by_side
 from sft_tradeoff.report.figures.style import (
     BASE_COLOR,
     BASE_LABEL,
     MethodStyle,
     draw_intervals,
+    label_rates,
     method_handles,
     method_styles,
     new_panels,
     note_if_empty,
     outside_legend,
+    side_by_side,
 )
 
 TRAINED, SHIPPED = "domain_nll", "domain_nll_shipped"

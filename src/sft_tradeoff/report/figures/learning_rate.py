@@ -6,9 +6,6 @@ line with its interval as a band.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import TypeVar
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,15 +18,15 @@ from sft_tradeoff.report.figures.style import (
     BASE_LABEL,
     MethodStyle,
     draw_intervals,
+    label_rates,
     method_handles,
     method_styles,
     new_panels,
     note_if_empty,
     outside_legend,
+    side_by_side,
 )
-from sft_tradeoff.study.names import format_learning_rate
 
-Label = TypeVar("Label", bound=Hashable)
 Y_LABELS = {
     "domain_score": "Domain accuracy\n(fraction correct)\nbetter →",
     "domain_nll": "Domain NLL\n(nats per token, log)\n← better",
@@ -38,9 +35,6 @@ Y_LABELS = {
 }
 GENERAL = ("general_bits_per_byte_difference", "general_score_difference")
 DRAWN = [*SETTING, *(f"{q}{b}" for q in Y_LABELS for b in ("", "_low", "_high"))]
-# Methods at the same learning rate are drawn side by side, up to this many decades apart: about the
-# width of a marker, so that intervals do not hide each other.
-DODGE = 0.06
 
 
 def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -101,21 +95,3 @@ def _draw_panel(
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.locator_params(axis="y", nbins=4)
-
-
-def side_by_side(rates: np.ndarray, labels: Sequence[Label]) -> dict[Label, float]:
-    """Factor on the learning rate of each label that draws them side by side on a log axis."""
-    gap = float(np.diff(np.log10(rates)).min()) if len(rates) > 1 else 1.0
-    step = min(DODGE, gap / 2 / len(labels))
-    places = np.arange(len(labels)) - (len(labels) - 1) / 2
-    return dict(zip(labels, 10 ** (step * places), strict=True))
-
-
-def label_rates(axes: Axes, rates: np.ndarray) -> None:
-    """Put a tick on every learning rate of a logarithmic axis."""
-    axes.set_xscale("log")
-    axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
-    axes.minorticks_off()
-    axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
-    if len(rates) > 4:
-        axes.tick_params(axis="x", labelrotation=60)
