@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import damaged, read_json, verify_checksum
@@ -32,6 +40,8 @@ def _finite(value: float) -> float:
 
 
 NonNegative = Annotated[float, Field(strict=True), AfterValidator(_finite)]  # NaN: not measured
+# Written as null where it has no value, such as a ratio to an update of 0.
+_Ratio = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -59,9 +69,10 @@ class _RunInfo(_Part):
 
 
 class _Rounding(_Part):
-    norm_ratio: float = math.nan
-    projection: float = math.nan
-    changed_share: float = math.nan
+    norm_ratio: _Ratio = math.nan
+    projection: _Ratio = math.nan
+    changed_share: _Ratio = math.nan
+    evaluated_projection: _Ratio = math.nan
 
 
 class _TrainInfo(_Part):
@@ -120,11 +131,13 @@ class Rounding(NamedTuple):
         projection: Projection of the rounded update on the true one, in the same units: 1 if
             nothing is lost, 0 if everything is.
         changed_share: Share of the weights that differ from θ0's after rounding.
+        evaluated_projection: As ``projection``, of the weights that evaluation computes with.
     """
 
     norm_ratio: float = math.nan
     projection: float = math.nan
     changed_share: float = math.nan
+    evaluated_projection: float = math.nan
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -16,10 +16,12 @@ from sft_tradeoff.report.recommendation_numbers import (
     interval_text,
     number_text,
     rate_text,
+    run_name,
 )
 from sft_tradeoff.report.tables import DASH
 from sft_tradeoff.system.text import listing
 
+MOST_UNSEEN = 0.05  # how far from 1 the projection may be that evaluation sees
 CANNOT_TELL = "cannot tell"
 EXPLANATION = (
     "Scores are of the weights as trained. Most models are saved in bfloat16, which has one number "
@@ -72,7 +74,21 @@ def shipped_table(section: Section) -> str:
         return ""
     rows = [list(_cells(candidate)) for candidate in candidates]
     table = markdown_table(header, rows)
-    return f"### Saved in bfloat16\n\n{EXPLANATION}\n\n{table}"
+    parts = ("### Saved in bfloat16", EXPLANATION, table, _on_other_weights(section))
+    return "\n\n".join(filter(None, parts))
+
+
+def _on_other_weights(section: Section) -> str:
+    """Warn of runs whose scores are not those of the weights as trained."""
+    seen = [(c, c.rounding.evaluated_projection) for m in section.methods for c in m.candidates]
+    other = [f"{run_name(c)} ({_ratio(x)})" for c, x in seen if abs(x - 1) > MOST_UNSEEN]
+    if not other:
+        return ""
+    return (
+        "**These scores are not of the weights as trained**, because evaluation rounds them: "
+        f"{listing(other)}. In brackets: the projection on the true change of the weights, which "
+        "should be 0.95 to 1.05. Evaluate with `evaluation.dtype: float32`."
+    )
 
 
 def _cells(candidate: Candidate) -> Iterator[str]:

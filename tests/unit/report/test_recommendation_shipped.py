@@ -62,6 +62,14 @@ def test_a_quarter_of_the_gain_survives() -> None:
     )
 
 
+def test_an_update_that_evaluation_does_not_see_is_a_warning() -> None:
+    for seen, warned in ((1.04, False), (math.nan, False), (0.9, True)):
+        update = Rounding(norm_ratio=1.0, projection=1.0, evaluated_projection=seen)
+        page = page_of(2.0, 2.75, rounding={("m", "d", "sft", RATE): update})
+        assert ("not of the weights as trained" in page) is warned
+        assert ("sft at learning rate 1e-5 (0.90)" in page) is warned
+
+
 def test_more_than_the_gain_survives_where_rounding_helps() -> None:
     assert "Saved in bfloat16, 150 % [" in page_of(2.0, 1.5)
 
@@ -112,7 +120,8 @@ def test_a_finished_study_as_json(study: tuple[Path, Path], tmp_path: Path) -> N
     results = study[1]
     report = results / "runs" / RUN / "train.json"
     record = json.loads(report.read_text())
-    record["train_info"]["rounding"] = {"norm_ratio": 1.5, "projection": 0.5, "changed_share": 0.25}
+    update = {"norm_ratio": 1.5, "projection": None, "changed_share": 0.25}
+    record["train_info"]["rounding"] = update | {"evaluated_projection": 1.0}
     report.write_text(json.dumps(record))
     cli.main(
         [
@@ -124,7 +133,7 @@ def test_a_finished_study_as_json(study: tuple[Path, Path], tmp_path: Path) -> N
     )
     (section,) = json.loads((tmp_path / "page.json").read_text())["sections"]
     first = section["methods"][0]["candidates"][0]
-    assert first["rounding"] == {"norm_ratio": 1.5, "projection": 0.5, "changed_share": 0.25}
+    assert first["rounding"] == update | {"evaluated_projection": 1.0}
     assert first["survival"]["share"] is None and first["survival"]["trained"]["value"] == -0.25
     assert section["nll_floor"]["floor"] == 0.0078125
     assert section["code_floors"]["code_length_code"]["floor"] == 0.03125
