@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.registry import get_domain
 from sft_tradeoff.evaluation.answer_length import max_new_tokens
+from sft_tradeoff.evaluation.answers import Answer, Said, graded, said_in_domain, said_in_suite
 from sft_tradeoff.suite.base import Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.build import check_items
 from sft_tradeoff.suite.chat_task import chat_task
@@ -51,6 +52,9 @@ class Task:
         chosen: Indices of the items to ask; None: all.
         rendered: Whether its prompts are in the chat template already.
         gold: Items whose right answer is scored as well: id, prompt tokens, answer tokens.
+        accuracy: Metric that says whether an answer is right; None: there are no answers.
+        said: Entry of lm-eval's log → answer; only read with ``accuracy``.
+        clusters: Item → the independent unit that it belongs to.
     """
 
     name: str
@@ -61,6 +65,9 @@ class Task:
     chosen: list[int] | None = None
     rendered: bool = False
     gold: Sequence[tuple[str, list[int], list[int]]] = ()
+    accuracy: str | None = None
+    said: Callable[[Mapping[str, Any]], Said] = field(default=lambda _: Said("generation"))
+    clusters: Mapping[str, str] = field(default_factory=dict)
 
 
 def tasks_of(
@@ -107,7 +114,18 @@ def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: 
     chosen = list(range(min(limit or n_items, n_items)))
     definition = benchmark.task(name, items, TaskOptions(tokenizer, spec.execute_code))
     rows = partial(benchmark.rows, name)
-    return Task(name, name, definition, rows, sha256, chosen, rendered=benchmark.rendered)
+    return Task(
+        name,
+        name,
+        definition,
+        rows,
+        sha256,
+        chosen,
+        rendered=benchmark.rendered,
+        accuracy=benchmark.accuracy,
+        said=said_in_suite(benchmark, tokenizer),
+        clusters={item["id"]: benchmark.cluster(item) for item in items},
+    )
 
 
 def domain_task(
@@ -137,6 +155,9 @@ def domain_task(
         test.sha256,
         rendered=True,
         gold=gold_answers(test.items, tokenized),
+        accuracy="accuracy",
+        said=said_in_domain(domain, tokenizer),
+        clusters={record["id"]: domain.cluster(record) for record in test.items},
     )
 
 
@@ -195,7 +216,7 @@ def domain_rows(spec: DomainSpec, samples: Samples) -> list[Row]:
 
 def run_tasks(
     lm: Any, tasks: Sequence[Task], chat_template: bool
-) -> tuple[list[Row], dict[str, Any]]:
+) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     """Run every task by itself, after all of them have been built.
 
     Args:
@@ -206,7 +227,8 @@ def run_tasks(
             as in training.
 
     Returns:
-        The rows, and for every task its version and the numbers of worked examples and of items.
+        The rows, for every task its version and the numbers of worked examples and of items, and
+        the answers.
     """
     from lm_eval.tasks import TaskManager
 
@@ -217,13 +239,17 @@ def run_tasks(
         _build_requests(lm, task, built[task.name], template)
     rows: list[Row] = []
     facts = {}
+    answers: list[Answer] = []
     for task, template in zip(tasks, templates, strict=True):
-        found, facts[task.name] = _ask(lm, task, built[task.name], template)
+        found, facts[task.name], answered = _ask(lm, task, built[task.name], template)
         rows += found
-    return rows, facts
+        answers += answered
+    return rows, facts, answers
 
 
-def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row], dict[str, Any]]:
+def _ask(
+    lm: Any, task: Task, built: Any, chat_template: bool
+) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     from lm_eval import evaluator
 
     gold = [(None, prompt, answer) for _, prompt, answer in task.gold]
@@ -248,11 +274,13 @@ def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row
         "n_shot": found["n-shot"][task.name],
         "n_items": n_items,
     }
-    rows = list(task.rows(found["samples"][task.name]))
+    samples = found["samples"][task.name]
+    rows = list(task.rows(samples))
+    answers = graded(task.rows, task.accuracy, task.said, samples) if task.accuracy else []
     scored = lm._loglikelihood_tokens(gold, disable_tqdm=True) if gold else []
     for (item, _, answer), (nats, _) in zip(task.gold, scored, strict=True):
         rows.append((task.label, item, "nll", -nats, float(len(answer))))
-    return rows, facts
+    return rows, facts, list(answers)
 
 
 def _build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.answers import ANSWERS, read_answers
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
@@ -26,8 +27,12 @@ def records_of(study: Study) -> dict[str, RunConfig | EvaluationConfig]:
 
 def run_files(study: Study) -> list[str]:
     """Relative paths of the files of all runs of a finished study, without weights."""
-    items = [f"runs/{name}/items.parquet" for name in evaluation_configs(study)]
-    return sorted([*records_of(study), *items])
+    tables = [
+        f"runs/{name}/{table}"
+        for name in evaluation_configs(study)
+        for table in ("items.parquet", ANSWERS)
+    ]
+    return sorted([*records_of(study), *tables])
 
 
 def check_finished(study: Study, results: Path) -> None:
@@ -35,6 +40,7 @@ def check_finished(study: Study, results: Path) -> None:
 
     Raises:
         PublishError: Naming the runs.
+        DamagedFileError: Naming a file of answers.
     """
     missing = [name for name in run_files(study) if not (results / name).is_file()]
     if runs := sorted({Path(name).parent.name for name in missing}):
@@ -51,6 +57,8 @@ def check_finished(study: Study, results: Path) -> None:
                 f"{results / name}: {listing(other)}: not as in the study file; this run was "
                 f"made with other settings; {_run_again(study)}"
             )
+    for name in evaluation_configs(study):
+        read_answers(results / "runs" / name)  # refuses damage
 
 
 def check_tables(study: Study, results: Path) -> None:
