@@ -40,7 +40,7 @@ def data_card(
 - **Source:** {domain.source}{"".join(map(_asset, records))}
 - **License:** {domain.license}
 - **Target format:** {spec.variant}{_options(spec)}
-- **Independent unit:** {domain.unit}; {_count_units(domain, splits["test"])}
+- **Independent unit:** {domain.unit} ({_n_units(domain, splits["test"])} in the test)
 - **Seed:** {spec.seed}
 
 | split | examples | mean prompt length (characters) | mean response length (characters) | sha256 |
@@ -56,11 +56,8 @@ model and its truncated responses, see `tokenized/<model>/{spec.label}/<split>.m
 """
 
 
-def _count_units(domain: Domain, test: Sequence[Example]) -> str:
-    n_units = len({domain.cluster(vars(example)) for example in test})
-    if n_units == len(test):
-        return "no two test examples share one"
-    return f"the test examples are of {n_units}"
+def _n_units(domain: Domain, examples: Sequence[Example]) -> int:
+    return len({domain.cluster(vars(example)) for example in examples})
 
 
 def _shared_units(domain: Domain, splits: dict[str, list[Example]]) -> list[str]:

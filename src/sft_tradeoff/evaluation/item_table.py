@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sft_tradeoff.analysis.run_records import ITEM_COLUMNS
-
 if TYPE_CHECKING:
     from sft_tradeoff.evaluation.tasks import Task
     from sft_tradeoff.suite.base import Row
 
-COLUMNS = [*ITEM_COLUMNS, "cluster"]
+COLUMNS = ["benchmark", "item", "metric", "value", "size", "cluster"]
 
 
 def item_table(rows: Iterable[Row], tasks: Sequence[Task]) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def test_medcalc_calculators_take_turns(tmp_path: Path) -> None:
     assert sorted(found) == sorted(f"calculator-{i}" for i in (3, 5, 6, 9) for _ in range(2))
     write_domain(spec, tmp_path)
     card = (tmp_path / "card.md").read_text()
-    assert "- **Independent unit:** calculator; the test examples are of 4\n" in card
+    assert "- **Independent unit:** calculator (4 in the test)\n" in card
     assert "\n- 8 of 8 test examples share their calculator with training.\n" in card
 
 

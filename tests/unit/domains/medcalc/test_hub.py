@@ -124,7 +124,7 @@ def test_shared_and_repeated_notes_are_counted_among_what_is_drawn(tmp_path):
     assert len(note) == len(set(note.values())) == 4
     write_domain(spec(), tmp_path / "out", [source])
     card = (tmp_path / "out" / "card.md").read_text()
-    assert "**Independent unit:** note; the test examples are of 4\n" in card
+    assert "**Independent unit:** note (4 in the test)\n" in card
     assert "3 of 6 test examples share their note with training." in card
     one = generate(spec(n_train=1, n_test=1), source)
     assert "0 of 1 test questions repeat" in one.remarks[2]
