@@ -36,6 +36,7 @@ else:
         tables,
         figure,
         recommend,
+        cross_domain,
 
     rule all:
         default_target: True
@@ -47,6 +48,9 @@ else:
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
+            cross_domain=(
+                f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []
+            ),
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,

@@ -14,6 +14,8 @@ from sft_tradeoff.analysis.noise_floor import largest
 from sft_tradeoff.analysis.run_records import Key
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
+from sft_tradeoff.evaluation.answers import Answer, Said
+from sft_tradeoff.evaluation.answers import write_answers as write
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
 from sft_tradeoff.study.runs import run_table as planned_runs
@@ -50,7 +52,7 @@ TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.cs
 RECORDS = {f"runs/{run}/train.json" for run in (RUN, OTHER_RUN)} | {
     f"runs/{run}/{name}"
     for run in (BASE, RUN, OTHER_RUN)
-    for name in ("eval.json", "items.parquet")
+    for name in ("eval.json", "items.parquet", "answers.parquet")
 }
 FLOOR = "noise_floor/random-2layer.json"
 RECORDS.add(FLOOR)
@@ -71,6 +73,7 @@ def make_finished_study(root: Path) -> tuple[Path, Path]:
     study = load_study(study_file)
     for n, (name, config) in enumerate(evaluation_configs(study).items()):
         write_items(results, name, shift=0.25 * n)
+        write_answers(results, name)
         tests = {benchmark: "0" * 64 for benchmark, _ in SCORES}
         write_record(results / "runs" / name / "eval.json", config, {"test_sha256": tests})
     for run in expand_runs(study):
@@ -113,6 +116,18 @@ def write_floor(results: Path) -> None:
         floors.setdefault(benchmark, {})[metric] = asdict(found)
     (results / FLOOR).parent.mkdir(parents=True, exist_ok=True)
     (results / FLOOR).write_text(json.dumps(floors))
+
+
+def write_answers(results: Path, run: str) -> None:
+    """Write answers to the items with an accuracy, right as in :data:`SCORES`."""
+    answers = [
+        Answer(benchmark, str(item), Said("generation", f"It is {item}.", str(item)), bool(value))
+        for (benchmark, metric), values in SCORES.items()
+        for item, value in enumerate(values)
+        if metric in ("acc_norm", "accuracy")
+    ]
+    write(results / "runs" / run / "answers.parquet", answers)
+    (results / "runs" / run / ".answers.parquet.sha256").unlink()
 
 
 def write_tables(study_file: Path, results: Path) -> None:

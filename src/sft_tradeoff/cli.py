@@ -41,6 +41,7 @@ STAGES = {
     "aggregate": ("analysis.aggregate", "aggregate the evaluations of a study"),
     "tables": ("report.tables", "write the trade-off tables, or print them"),
     "figure": ("report.figures.draw", "draw one trade-off figure"),
+    "cross-domain": ("report.cross_domain", "show what training on one domain does to the others"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
     "publish": ("report.publish", "freeze a finished study in results/published"),
     "lease": ("system.gpu_lease", "run a command with exclusive GPUs"),

@@ -92,6 +92,7 @@ LOGS = f"{RESULTS}/logs"
 RUN_FILES = [
     *expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
+    *expand(f"{RESULTS}/runs/{{run}}/answers.parquet", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
     *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]

@@ -57,8 +57,13 @@ class Domain(_Part):
     tolerance: NonNegative | None = None
 
 
+class _Evaluation(_Part):
+    cross_domain: bool = False
+
+
 class _Config(_Part):
     domains: list[Domain] = []
+    evaluation: _Evaluation = _Evaluation()
     merge_of: str | None = None
 
 
@@ -251,6 +256,11 @@ class EvaluationRecord(Record):
     def domains(self) -> list[Domain]:
         """Settings of the domains it was evaluated on."""
         return self.content.run_info.config.domains
+
+    @property
+    def cross_domain(self) -> bool:
+        """Whether every run of the study was evaluated on every domain."""
+        return self.content.run_info.config.evaluation.cross_domain
 
     @property
     def n_truncated(self) -> Mapping[str, int]:

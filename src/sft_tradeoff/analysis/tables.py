@@ -168,7 +168,7 @@ def domains_of(runs: pd.DataFrame) -> list[str]:
 
 
 def own_domains(run: Row, domains: list[str]) -> list[str]:
-    """Domains that a run is evaluated on: θ0 on all of them, any other run on its own."""
+    """Domains that a run is a result for: θ0 for all of them, any other run for its own."""
     import pandas as pd
 
     return domains if pd.isna(run["domain"]) else [run["domain"]]

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from sft_tradeoff.analysis import aggregate
-from sft_tradeoff.report import tables
+from sft_tradeoff.report import cross_domain, tables
 from sft_tradeoff.report.figures import FIGURES, draw
 from sft_tradeoff.study import runs
-from sft_tradeoff.study.config import STUDIES
+from sft_tradeoff.study.config import STUDIES, load_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +22,8 @@ def main(args: argparse.Namespace) -> None:
     results = Path("results", args.study)
     folder = results / "partial"
     over_seeds = folder / "tradeoff_over_seeds.csv"
-    runs.main(
-        argparse.Namespace(study=str(STUDIES / f"{args.study}.yaml"), out=folder / "run_table.csv")
-    )
+    study_file = STUDIES / f"{args.study}.yaml"
+    runs.main(argparse.Namespace(study=str(study_file), out=folder / "run_table.csv"))
     aggregate.main(
         argparse.Namespace(
             run_table=folder / "run_table.csv",
@@ -36,4 +35,12 @@ def main(args: argparse.Namespace) -> None:
     )
     for figure in FIGURES:
         draw.main(argparse.Namespace(figure=figure, tradeoff=over_seeds, out_stem=folder / figure))
+    if load_study(study_file).is_crossed:
+        cross_domain.main(
+            argparse.Namespace(
+                run_table=folder / "run_table.csv",
+                runs=results / "runs",
+                out_stem=folder / "cross_domain",
+            )
+        )
     tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

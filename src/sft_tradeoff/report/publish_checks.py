@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.answers import ANSWERS, read_answers
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
@@ -31,8 +32,12 @@ def floor_files(study: Study) -> list[str]:
 
 def run_files(study: Study) -> list[str]:
     """Relative paths of the files behind all scores of a finished study, without weights."""
-    items = [f"runs/{name}/items.parquet" for name in evaluation_configs(study)]
-    return sorted([*records_of(study), *items, *floor_files(study)])
+    tables = [
+        f"runs/{name}/{table}"
+        for name in evaluation_configs(study)
+        for table in ("items.parquet", ANSWERS)
+    ]
+    return sorted([*records_of(study), *tables, *floor_files(study)])
 
 
 def check_finished(study: Study, results: Path) -> None:
@@ -40,6 +45,7 @@ def check_finished(study: Study, results: Path) -> None:
 
     Raises:
         PublishError: Naming the runs, or the noise floor that was not measured.
+        DamagedFileError: Naming a file of answers.
     """
     missing = {name for name in run_files(study) if not (results / name).is_file()}
     unmeasured = sorted(missing.intersection(floor_files(study)))
@@ -63,6 +69,8 @@ def check_finished(study: Study, results: Path) -> None:
                 f"{results / name}: {listing(other)}: not as in the study file; this run was "
                 f"made with other settings; {_run_again(study)}"
             )
+    for name in evaluation_configs(study):
+        read_answers(results / "runs" / name)  # refuses damage
 
 
 def check_tables(study: Study, results: Path) -> None:

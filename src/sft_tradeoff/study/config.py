@@ -124,6 +124,11 @@ class Study(Settings):
                 )
         return self
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether runs are scored on domains that they were not trained on."""
+        return self.evaluation.cross_domain and len(self.domains) > 1
+
     def trained_method(self, method: MethodSpec) -> MethodSpec:
         """Return the method that trains the weights: itself, or the one that it averages."""
         if METHODS[method.name].merge is None:

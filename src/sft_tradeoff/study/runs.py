@@ -139,7 +139,10 @@ def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
 
 
 def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
-    """Return the evaluations: θ0 on every domain, each run on its own domain, both on the suite."""
+    """Return the evaluations: θ0 on every domain, each run on its own, both on the suite.
+
+    With ``evaluation.cross_domain`` each run is evaluated on every domain, too.
+    """
     configs = {
         base_run(model): EvaluationConfig(
             run=base_run(model),
@@ -159,7 +162,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             run=run.run,
             model=run.model,
             model_digest=run.model_digest,
-            domains=(run.domain,),
+            domains=study.domains if study.is_crossed else (run.domain,),
             evaluation=study.evaluation,
         )
     return configs

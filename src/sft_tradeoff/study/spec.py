@@ -216,6 +216,9 @@ class EvaluationSpec(Settings):
     chat_template: bool = Field(
         False, description="put the general suite's prompts into the model's chat template"
     )
+    cross_domain: bool = Field(
+        False, description="score every run on the tests of all domains, not only of its own"
+    )
     execute_code: bool = Field(
         False, description="let generated code run in the sandbox (human_eval, humaneval)"
     )

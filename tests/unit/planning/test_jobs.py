@@ -87,6 +87,10 @@ STAGES = {
     ("analysis.aggregate",): (jobs.aggregation_code,),
     ("report.tables",): (jobs.report_code, "tables.py"),
     ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
+    ("report.cross_domain",): (
+        jobs.report_code,
+        *("cross_domain*.py", "figures/style.py", "tables.py"),
+    ),
     **{
         ("report.figures.draw", f"report.figures.{figure}"): (
             jobs.report_code,
