@@ -40,6 +40,7 @@ STAGES = {
     "aggregate": ("analysis.aggregate", "aggregate the evaluations of a study"),
     "tables": ("report.tables", "write the trade-off tables, or print them"),
     "figure": ("report.figures.draw", "draw one trade-off figure"),
+    "breakpoints": ("report.breakpoints", "write and draw the largest rates within the tolerance"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
     "publish": ("report.publish", "freeze a finished study in results/published"),
     "lease": ("system.gpu_lease", "run a command with exclusive GPUs"),
