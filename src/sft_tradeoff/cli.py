@@ -24,6 +24,7 @@ STAGES = {
     "runs": ("study.runs", "print the run table of a study, or write it"),
     "own": ("planning.own", "run a study of your own data and model"),
     "study": ("planning.run_study", "run a study, or continue one that stopped"),
+    "refine": ("planning.refine", "add learning rates to a finished study, near the tolerance"),
     "partial": ("planning.partial", "draw tables and figures of the finished runs of a study"),
     "redraw": ("planning.redraw", "redraw tables and figures of published studies"),
     "bench": ("planning.bench", "run the benchmarks"),
