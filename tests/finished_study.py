@@ -11,6 +11,7 @@ import pandas as pd
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
+from sft_tradeoff.study.added_rates import with_added_rates
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
 from sft_tradeoff.study.runs import run_table as planned_runs
@@ -92,8 +93,8 @@ def write_items(results: Path, run: str, shift: float = 0.0) -> None:
 
 def write_tables(study_file: Path, results: Path) -> None:
     """Write the run table and the aggregated tables."""
-    path = results / "run_table.csv"
-    path.write_text(planned_runs(load_study(study_file)).to_csv(index=False))
+    path, study = results / "run_table.csv", with_added_rates(load_study(study_file), results)
+    path.write_text(planned_runs(study).to_csv(index=False))
     runs = read_run_table(path)
     scores = score_table(runs, results / "runs")
     tradeoff = tradeoff_table(scores, runs, results / "runs")

@@ -143,14 +143,15 @@ class Study(Settings):
         known = {
             "model": self.models,
             "domain": [str(domain.label) for domain in self.domains],
-            "method": trained,
+            "method that trains": trained,
         }
         for i, rate in enumerate(self.added_rates):
-            for key, names in known.items():
+            for what, names in known.items():
+                key = what.split()[0]
                 if (name := getattr(rate, key)) not in names:
                     raise ValueError(
-                        f"added_rates.{i}.{key}: {name!r} is not one of this study's that are "
-                        f"trained; {closest(name, names)}"
+                        f"added_rates.{i}.{key}: {name!r} is not a {what} in this study; "
+                        f"{closest(name, names)}"
                     )
 
     def rates(self, model: str, domain: str, method: MethodSpec) -> Sequence[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -12,9 +13,11 @@ import pytest
 
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.breakpoints import BreakPoint, JudgedRate
+from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.analysis.tolerance import Verdict, judge
 from sft_tradeoff.planning import refine as module
 from sft_tradeoff.planning.refine import further_rates, refine
+from sft_tradeoff.report.publish import publish
 from sft_tradeoff.study.added_rates import planned_study, read_planned
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.system.console import UserError
@@ -203,6 +206,18 @@ def test_the_same_results_give_the_same_rates(study: Path) -> None:
     Path("results/tiny/added_rates.yaml").unlink()
     refine(study)
     assert Path("results/tiny/added_rates.yaml").read_bytes() == first
+
+
+def test_what_was_added_is_published(study: Path) -> None:
+    refine(study)
+    run_planned(study)
+    out = Path("results/published/tiny")
+    publish(study, Path("results/tiny"), out)
+    assert json.loads((out / "MANIFEST.json").read_text())["n_runs"] == 4
+    assert (out / "added_rates.yaml").read_bytes() == Path(
+        "results/tiny/added_rates.yaml"
+    ).read_bytes()
+    assert len(read_run_table(out / "run_table.csv")) == 4
 
 
 def test_the_command_says_what_to_do(study: Path, capsys) -> None:
