@@ -37,6 +37,7 @@ else:
         figure,
         recommend,
         cross_domain,
+        breakpoints,
 
     rule all:
         default_target: True
@@ -51,6 +52,7 @@ else:
             cross_domain=(
                 f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []
             ),
+            breakpoints=f"{FIGURES_TO}/breakpoints.md",
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,

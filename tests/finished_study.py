@@ -16,6 +16,7 @@ from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.evaluation.answers import Answer, Said
 from sft_tradeoff.evaluation.answers import write_answers as write
+from sft_tradeoff.study.added_rates import with_added_rates
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
 from sft_tradeoff.study.runs import run_table as planned_runs
@@ -132,8 +133,8 @@ def write_answers(results: Path, run: str) -> None:
 
 def write_tables(study_file: Path, results: Path) -> None:
     """Write the run table and the aggregated tables."""
-    path = results / "run_table.csv"
-    path.write_text(planned_runs(load_study(study_file)).to_csv(index=False))
+    path, study = results / "run_table.csv", with_added_rates(load_study(study_file), results)
+    path.write_text(planned_runs(study).to_csv(index=False))
     runs = read_run_table(path)
     scores = score_table(runs, results / "runs")
     tradeoff = tradeoff_table(scores, runs, results / "runs")

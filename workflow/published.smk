@@ -62,4 +62,8 @@ rule all:
             format=["pdf", "png", "csv"],
         ),
         cross_domain=expand("figures/{study}/cross_domain.md", study=CROSSED),
-        recommendations=expand("figures/{study}/recommendation.md", study=RECOMMENDED),
+        recommendations=expand(
+            "figures/{study}/{page}.md",
+            study=RECOMMENDED,
+            page=["recommendation", "breakpoints"],
+        ),

@@ -23,6 +23,7 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.report.markdown import markdown_table
+from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
@@ -324,6 +325,19 @@ def markdown(costs: list[ModelCost]) -> str:
     return markdown_table(header, cells, n_left=1)
 
 
+def refinement_text(costs: list[ModelCost], most: list[ModelCost]) -> str:
+    """Return what refinement adds at most: the difference of two estimates."""
+
+    def more(key: str) -> float:
+        return sum(getattr(b, key) - getattr(a, key) for a, b in zip(costs, most, strict=True))
+
+    return (
+        "This is for the study's own learning rates. Refinement adds at most (two rates per method "
+        f"and round) {more('n_trained'):.0f} runs ({more('n_averaged'):.0f} averages), "
+        f"{more('training'):.1f} GPU-h of training and {more('evaluation'):.1f} of evaluation."
+    )
+
+
 def _cells(c: ModelCost) -> dict[str, str]:
     """One row of the table, by heading."""
     return {
@@ -379,4 +393,8 @@ def main(args: argparse.Namespace) -> None:
             print(json.dumps({"models": [asdict(c) for c in costs], **facts}, indent=2))
             return
         print(f"Estimate by formula, not measured: study {study.study}\n\n{markdown(costs)}\n")
+        if study.refine:
+            most = with_most_rates(study)
+            further = [model_cost(most, name, hardware, args.jobs) for name in study.models]
+            print(f"{refinement_text(costs, further)}\n")
         print("\n".join(f"- {line}" for line in stated))

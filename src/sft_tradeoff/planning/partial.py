@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from sft_tradeoff.analysis import aggregate
-from sft_tradeoff.report import cross_domain, tables
+from sft_tradeoff.report import breakpoints, cross_domain, tables
 from sft_tradeoff.report.figures import FIGURES, draw
 from sft_tradeoff.study import runs
 from sft_tradeoff.study.config import STUDIES, load_study
+from sft_tradeoff.study.names import measures_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,4 +44,13 @@ def main(args: argparse.Namespace) -> None:
                 out_stem=folder / "cross_domain",
             )
         )
+    breakpoints.main(
+        argparse.Namespace(
+            run_table=folder / "run_table.csv",
+            runs=results / "runs",
+            tradeoff=over_seeds,
+            tolerance=measures_text(load_study(study_file).tolerance),
+            out_stem=folder / "breakpoints",
+        )
+    )
     tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

@@ -40,8 +40,13 @@ def run_files(study: Study) -> list[str]:
     return sorted([*records_of(study), *tables, *floor_files(study)])
 
 
-def check_finished(study: Study, results: Path) -> None:
+def check_finished(study: Study, results: Path, then: str = "publish") -> None:
     """Refuse a study with runs that are not trained, not evaluated or made with other settings.
+
+    Args:
+        study: The study.
+        results: Its results.
+        then: What needs a finished study, for the error message.
 
     Raises:
         PublishError: Naming the runs, or the noise floor that was not measured.
@@ -53,7 +58,7 @@ def check_finished(study: Study, results: Path) -> None:
     if runs := sorted({Path(name).parent.name for name in missing}):
         raise PublishError(
             f"study {study.study!r}: {len(runs)} of {len(evaluation_configs(study))} runs are not "
-            f"finished: {listing(runs)}; {_run_again(study)}"
+            f"finished: {listing(runs)}; {_run_again(study, then)}"
         )
     if unmeasured:
         raise PublishError(
@@ -67,7 +72,7 @@ def check_finished(study: Study, results: Path) -> None:
         if other := [key for key in keys if found.get(key) != expected.get(key)]:
             raise PublishError(
                 f"{results / name}: {listing(other)}: not as in the study file; this run was "
-                f"made with other settings; {_run_again(study)}"
+                f"made with other settings; {_run_again(study, then)}"
             )
     for name in evaluation_configs(study):
         read_answers(results / "runs" / name)  # refuses damage
@@ -110,5 +115,5 @@ def _check_table(study: Study, path: Path, expected: str) -> None:
         )
 
 
-def _run_again(study: Study) -> str:
-    return f"run make study STUDY={study.study}, then publish again"
+def _run_again(study: Study, then: str = "publish") -> str:
+    return f"run make study STUDY={study.study}, then {then} again"

@@ -14,6 +14,7 @@ from sft_tradeoff.planning import cost
 from sft_tradeoff.planning.cost import CostError, Hardware
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
+from sft_tradeoff.study.spec import RefineSpec
 from sft_tradeoff.training.memory import estimate, model_size
 
 TINY = {
@@ -218,6 +219,12 @@ def test_command_prints_table_and_assumptions(tmp_path, monkeypatch, capsys):
     )
     assert any("70 TFLOP/s in training and scoring (35% of 200)" in line for line in lines)
     assert any("esci-label_only 139 + 9; 2 epochs" in line for line in lines)
+    assert not any("Refinement" in line for line in lines)
+    refining = study_of(methods=[{"name": "sft"}, {"name": "wise_ft", "options": {"alpha": 0.5}}])
+    refining = refining.model_copy(update={"refine": RefineSpec(rounds=3)})
+    monkeypatch.setattr(cost, "load_study", lambda _: refining)
+    cli.main(["cost", "--study", str(path)])
+    assert "(two rates per method and round) 6 runs (6 averages)" in capsys.readouterr().out
     cli.main(["cost", "--study", str(path), "--json"])
     found = SimpleNamespace(**json.loads(capsys.readouterr().out))
     assert found.models[0]["n_parameters"] == N_TINY
