@@ -20,6 +20,7 @@ class Interval(NamedTuple):
         high: Upper bound.
         stderr: Standard error of items and seeds together.
         df: Its degrees of freedom.
+        floor: Numerical noise, by which the interval is wider on both sides.
     """
 
     value: float
@@ -27,6 +28,7 @@ class Interval(NamedTuple):
     high: float
     stderr: float
     df: float
+    floor: float = 0.0
 
 
 def interval(
@@ -59,4 +61,4 @@ def interval(
     df = degrees_of_freedom(variances, dfs)
     stderr = math.sqrt(math.fsum(variances))
     half = quantile_of_level(level, df) * stderr + floor
-    return Interval(value, value - half, value + half, stderr, df)
+    return Interval(value, value - half, value + half, stderr, df, floor)
