@@ -182,8 +182,9 @@ def test_bounds_over_seeds_combine_each_side(runs: pd.DataFrame, folder: Path) -
     seeds = 0.0025  # s² / S = 0.005 / 2, one degree of freedom; Wilson's bounds: infinitely many
 
     def half_width(of_one: float) -> float:
-        variance = (of_one / Z) ** 2 + seeds
-        return float(t.ppf(0.975, variance**2 / seeds**2) * math.sqrt(variance))
+        items = (of_one / Z) ** 2
+        quantile = (Z * items + t.ppf(0.975, 1) * seeds) / (items + seeds)
+        return float(quantile * math.sqrt(items + seeds))
 
     assert row["domain_score_low"] == pytest.approx(0.55 - half_width(0.1))
     assert row["domain_score_high"] == pytest.approx(0.55 + half_width(0.2))
