@@ -25,7 +25,7 @@ from sft_tradeoff.stats.estimates import (
     Estimate,
     crossed_estimate,
     half_width,
-    no_change_bound,
+    least_half_width,
     within,
 )
 
@@ -140,17 +140,14 @@ def paired(
     lower_is_better = key[1] in (NLL, CODE_LENGTH)
     if lower_is_better:
         estimate = estimate._replace(value=-estimate.value)
-    n_clusters = 0 if lower_is_better else len(set(cluster))
-    return _difference(estimate, smallest, level, n_clusters)
+    bound = 0.0 if lower_is_better else least_half_width(differences, cluster, level)
+    return _difference(estimate, smallest, level, bound)
 
 
-def _difference(estimate: Estimate, smallest: float, level: float, n_clusters: int) -> Difference:
-    """Compare an estimate with the smallest gain; ``n_clusters`` is 0 for continuous scores."""
-    value, noise, discrete = estimate.value, half_width(estimate, level), n_clusters > 0
-    bound = 0.0
-    if discrete:
-        bound = no_change_bound(n_clusters, level)
-    elif is_degenerate(value, noise):
+def _difference(estimate: Estimate, smallest: float, level: float, bound: float) -> Difference:
+    """Compare an estimate with the smallest gain; ``bound`` is 0 for continuous scores."""
+    value, noise, discrete = estimate.value, half_width(estimate, level), bound > 0
+    if not discrete and is_degenerate(value, noise):
         noise = math.nan
     half = max(noise, bound)
     # The interval has to exclude 0, or to become narrower than the smallest difference.

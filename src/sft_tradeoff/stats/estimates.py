@@ -280,3 +280,24 @@ def no_change_bound(n: int, level: float) -> float:
         level: Coverage, between 0 and 1.
     """
     return -math.log((1 - level) / 2) / n if n else math.inf
+
+
+def least_half_width(difference: ArrayLike, cluster: ArrayLike | None, level: float) -> float:
+    """Smallest half width of an interval of the change of right or wrong answers.
+
+    The rule of three, :func:`no_change_bound`, for as many independent items as these clusters are
+    worth: n divided by the design effect (the variance relative to that of independent items), from
+    the number of clusters, which is right if all items of a cluster change together, to n.
+
+    Args:
+        difference: [S, n], −1, 0 or 1: item n of seed S against the other model.
+        cluster: [n], the independent unit of each item; None: the item itself.
+        level: Coverage, between 0 and 1.
+    """
+    scores = Clustered.of(difference, np.ones(np.shape(difference)[-1]), cluster)
+    stderr = crossed_estimate(*scores).stderr
+    independent = crossed_estimate(scores.value, scores.size).stderr
+    n = scores.n_clusters
+    if stderr > 0:
+        n = round(np.clip(len(scores.size) * (independent / stderr) ** 2, n, len(scores.size)))
+    return no_change_bound(n, level)
