@@ -91,10 +91,10 @@ def crossed_error(
 ) -> tuple[float, float]:
     """Standard error of a mean over seeds that share their items, and its degrees of freedom.
 
-    se² = A + (B − I), with A the variance over items, B = s² / S over seeds, and I what both
-    contain: the interaction of seeds and items, (variance over items within one seed − A) / (S − 1).
-    B − I counts as 0 if it is negative. More seeds do not reduce the noise of the items. With one
-    seed its noise is unknown and left out: the error then speaks of this run only.
+    se² = A + (B − I), with A the variance over items, B = s² / S over seeds, and I, which both
+    contain, the interaction of seeds and items: (variance over items within one seed − A) /
+    (S − 1). B − I counts as 0 if it is negative. More seeds do not reduce the noise of the items.
+    With one seed its noise is unknown and left out: the error then speaks of this run only.
 
     Args:
         of_items: A, the variance over items of the mean over seeds.
