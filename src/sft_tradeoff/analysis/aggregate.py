@@ -43,6 +43,7 @@ from sft_tradeoff.analysis.tables import (
 from sft_tradeoff.stats.estimates import (
     Estimate,
     confidence_interval,
+    effective_n,
     mean_estimate,
     mean_over_seeds,
     quantile_of_level,
@@ -118,7 +119,7 @@ def _measure(
         if math.isnan(row[name]):
             where = "" if row["reason"] == NOT_EVALUATED else f"{' '.join(key)}: "
             reasons.append(where + row["reason"])
-        return Estimate(row[name], row[stderr], row["n"], row["n"] - 1)
+        return Estimate(row[name], row[stderr], row["n"], row["df"])
 
     def general(chosen: Callable[[Key], bool], name: str = "value") -> Estimate:
         keys = [key for key in scores if chosen(key) and key[0] not in domains]
@@ -138,7 +139,8 @@ def _measure(
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
         interval, df = confidence_interval(estimate, LEVEL), estimate.df
         if estimate is accuracy:
-            interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
+            n = effective_n(estimate)
+            interval = wilson_interval(estimate.value * n, n, LEVEL)
             df = math.inf  # z, not t
         floor = known(floors.get(quantity, 0.0))
         bounds = interval[0] - floor, interval[1] + floor

@@ -34,7 +34,9 @@ RUN_COLUMNS = [*TEXT, "learning_rate", "seed"]
 CODE_LENGTH = "bits_per_byte"  # a metric
 # The same scores of the weights rounded to bfloat16, as models are saved for use.
 SHIPPED = {CODE_LENGTH: "bits_per_byte_shipped", "nll": "nll_shipped"}
-RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "noise_floor", "reason"]
+RESULT = [
+    *("value", "stderr", "n", "df", "difference", "difference_stderr", "noise_floor", "reason"),
+]
 SCORE_COLUMNS = [*RUN_COLUMNS, "benchmark", "metric", *RESULT]
 
 # Trade-off: each quantity has a value, a standard error and the bounds of its interval.

@@ -155,16 +155,6 @@ def note_if_empty(axes: Axes, values: pd.Series) -> None:
         axes.text(0.5, 0.5, "no scores", transform=axes.transAxes, ha="center", va="center")
 
 
-def label_rates(axes: Axes, rates: np.ndarray) -> None:
-    """Make the x axis one of learning rates, with a tick at each."""
-    axes.set_xscale("log")
-    axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
-    axes.minorticks_off()
-    axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
-    if len(rates) > 4:
-        axes.tick_params(axis="x", labelrotation=60)
-
-
 def method_handles(styles: dict[str, MethodStyle], shape: str = "o") -> list[Line2D]:
     """Legend entries of the methods."""
     return [
