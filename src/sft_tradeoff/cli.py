@@ -41,6 +41,7 @@ STAGES = {
     "tables": ("report.tables", "write the trade-off tables, or print them"),
     "figure": ("report.figures.draw", "draw one trade-off figure"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
+    "claims": ("report.claims", "hold a study against the claims in config/claims.yaml"),
     "publish": ("report.publish", "freeze a finished study in results/published"),
     "lease": ("system.gpu_lease", "run a command with exclusive GPUs"),
 }
