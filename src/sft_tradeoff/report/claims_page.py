@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.claims.table import DETAIL
 from sft_tradeoff.analysis.claims.verdict import Verdict
 from sft_tradeoff.analysis.tables import Row, rows_of
 from sft_tradeoff.report.markdown import markdown_table
+from sft_tradeoff.report.tables import DASH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ this page. A claim with several rows is contradicted if one row is, and supporte
 all tested rows are. Rows in *italics* are details that do not count.
 G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
 HEADER = (
+    "",
     "Where",
     "Comparison",
     "Effect [95 %]",
@@ -41,76 +43,98 @@ HEADER = (
 def to_markdown(table: pd.DataFrame) -> str:
     """Render the table of :func:`~sft_tradeoff.analysis.claims.table.claims_table`."""
     groups = [rows_of(group) for _, group in table.groupby("claim", sort=False)]
-    overview = [
-        (rows[0]["claim"], rows[0]["statement"], f"**{rows[0]['verdict']}**") for rows in groups
-    ]
+    overview = [(rows[0]["claim"], rows[0]["statement"], rows[0]["verdict"]) for rows in groups]
     summary = markdown_table(("Claim", "Statement", "Verdict"), overview)
     return "\n\n".join([INTRO, summary, *map(_section, groups)]) + "\n"
 
 
 def _section(rows: list[Row]) -> str:
-    claim, *tested = rows
+    claim, rest = rows[0], rows[1:]
+    tested = [row for row in rest if row["verdict"] != Verdict.NOT_TESTED]
+    untested = [row for row in rest if row["verdict"] == Verdict.NOT_TESTED]
     parts = [f"## {claim['claim']}: {claim['verdict']}", *_head(claim)]
     if tested:
-        parts.append(markdown_table(HEADER, [_cells(row) for row in tested]))
-        parts.append("\n".join(_notes(tested)))
+        numbered = list(enumerate(tested, 1))
+        parts.append(markdown_table(HEADER, [_cells(number, row) for number, row in numbered]))
+        parts.append(_grouped({str(number): row["note"] for number, row in numbered}))
+    if tested and untested:
+        parts.append("Not tested:\n\n" + _grouped({_name(row): row["note"] for row in untested}))
     return "\n\n".join(filter(None, parts))
 
 
 def _head(claim: Row) -> Iterator[str]:
     yield f"{claim['statement']} Source: {claim['source']}."
-    if isinstance(claim["note"], str) and claim["note"]:
-        reason = "Missing" if claim["verdict"] == Verdict.NOT_TESTED else "Rows"
-        yield f"{reason}: {claim['note']}."
+    if claim["verdict"] == Verdict.NOT_TESTED:
+        yield f"Missing: {claim['note']}."
     if claim["paper"]:
         yield f"The paper: {claim['paper']}."
     if claim["others"]:
         yield f"Others: {claim['others']}."
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    where = ", ".join(str(row[key]) for key in ("model", "domain", "method") if row[key])
-    verdict = f"*{row['verdict']}*" if row["kind"] == DETAIL else f"**{row['verdict']}**"
-    if row["verdict"] == Verdict.NOT_TESTED:
-        return where, str(row["comparison"]), *[""] * (len(HEADER) - 3), verdict
+def _where(row: Row) -> str:
+    return ", ".join(str(row[key]) for key in ("model", "domain", "method") if row[key])
+
+
+def _name(row: Row) -> str:
+    return "; ".join(filter(None, [_where(row), str(row["comparison"])]))
+
+
+def _cells(number: int, row: Row) -> tuple[str, ...]:
+    mark = "*" if row["kind"] == DETAIL else "**"
     return (
-        where,
+        str(number),
+        _where(row),
         str(row["comparison"]),
-        f"{_number(row['effect'])} [{_number(row['low'])}, {_number(row['high'])}]",
+        _number(row["effect"]) + _interval(row),
         f"{row['says'].replace('m', format(row['margin'], 'g'))} {row['unit']}",
         _p(row["p_holm"]),
         f"{row['n_items']} / {row['n_clusters']} / {row['n_seeds']}",
         _changed(row),
         _number(row["visible"]),
         _settling(row),
-        verdict,
+        f"{mark}{row['verdict']}{mark}",
     )
 
 
+def _interval(row: Row) -> str:
+    if math.isnan(row["low"]):
+        return ""
+    return f" [{_number(row['low'])}, {_number(row['high'])}]"
+
+
 def _changed(row: Row) -> str:
-    if row["lost"] is None or row["lost"] != row["lost"] or str(row["lost"]) == "<NA>":
+    if not _is_known(row["lost"]):
         return ""
     return f"{row['lost']} / {row['gained']} ({_p(row['p_mcnemar'])})"
 
 
 def _settling(row: Row) -> str:
-    if str(row["clusters_needed"]) == "<NA>":
+    if not _is_known(row["clusters_needed"]):
         return ""
+    if not row["clusters_needed"]:
+        return "more than a million units"
     return f"{row['clusters_needed']} units, {row['seeds_needed']} seeds"
 
 
-def _notes(rows: list[Row]) -> Iterator[str]:
-    """One line per row that has a note."""
-    for row in rows:
-        if isinstance(row["note"], str) and row["note"]:
-            yield f"- {row['comparison'] or row['claim']}: {row['note']}."
+def _is_known(count: object) -> bool:
+    return isinstance(count, int)
+
+
+def _grouped(notes: Mapping[str, str]) -> str:
+    """One line per note, with the rows that share it."""
+    rows: dict[str, list[str]] = {}
+    for name, note in notes.items():
+        if note:
+            rows.setdefault(note, []).append(name)
+    return "\n".join(f"- {', '.join(names)}: {note}." for note, names in rows.items())
 
 
 def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value + 0.0:.4f}".replace("-", "−")
+    return DASH if math.isnan(value) else f"{value + 0.0:.4f}".replace("-", "−")
 
 
 def _p(value: float) -> str:
     if math.isnan(value):
-        return "–"
+        return DASH
     return "< .0001" if value < 1e-4 else f"{value:.4f}"

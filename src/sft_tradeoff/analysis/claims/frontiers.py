@@ -22,6 +22,7 @@ from sft_tradeoff.analysis.claims.base import (
 from sft_tradeoff.analysis.claims.pairs import (
     Candidate,
     Setting,
+    at_chance,
     choose,
     domain_part,
     general_part,
@@ -137,7 +138,14 @@ def _area_part(results: Results, one: Arm, other: Arm, worst_loss: float, margin
         name="area",
         floor=max(loss.floor for loss in losses) / worst_loss,
     )
-    return Part(f"HV({one.label}) − HV({other.label})", effect_of(area), Kind.GREATER, margin, AREA)
+    return Part(
+        name=f"HV({one.label}) − HV({other.label})",
+        effect=effect_of(area),
+        kind=Kind.GREATER,
+        margin=margin,
+        unit=AREA,
+        blocked=at_chance(scores, chance),
+    )
 
 
 class RewindOptions(QuantityOptions):

@@ -67,14 +67,19 @@ def domain_part(
         kind=kind,
         margin=margin,
         unit=SHARE,
-        blocked=_at_chance(scores, results.chance(ours.arm)),
+        blocked=at_chance(scores, results.chance(ours.arm)),
         lost=int(np.sum(one < other)),
         gained=int(np.sum(one > other)),
     )
 
 
-def _at_chance(scores: Sequence[Statistic], chance: float) -> str:
-    """Why scores decide nothing; empty if one of them is above chance."""
+def at_chance(scores: Sequence[Statistic], chance: float) -> str:
+    """Why scores decide nothing; empty if one of them is above chance.
+
+    Args:
+        scores: Accuracies.
+        chance: What guessing gives.
+    """
     found = [effect_of(score).interval for score in scores]
     if any(i.low > chance for i in found):
         return ""

@@ -110,7 +110,7 @@ def _bracket(results: Results, arm: Arm, point: BreakPoint, margin: float) -> Fi
     if not math.isfinite(width):
         return Finding(arm.place, missing=f"no rate within and another that exceeds: {point}")
     try:
-        effect = _with_counts(results, arm, Interval(width, width, width, math.nan, math.nan))
+        effect = _with_counts(results, arm, Interval(width, *[math.nan] * 4))
     except Untested as reason:
         return Finding(arm.place, missing=str(reason))
     part = Part("ln(first exceeding / largest within)", effect, Kind.WITHIN, margin, LOG_RATIO)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from sft_tradeoff.analysis.claims.base import Place, Untested
 from sft_tradeoff.analysis.claims.statistic import Statistic, combined, score
 from sft_tradeoff.analysis.run_records import Items, Key, read_evaluation, training_record
-from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, Row, domains_of, rows_of
+from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, domains_of, rows_of
 from sft_tradeoff.stats.bootstrap import Clustered
 from sft_tradeoff.study.names import format_learning_rate
 
@@ -71,6 +71,7 @@ class Results:
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     folder: Path | None = None
     floors: Floors = field(default_factory=dict)
+    _known: dict[Any, Statistic] = field(default_factory=dict, repr=False)
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -100,12 +101,16 @@ class Results:
             cells.setdefault((arm.model, arm.domain), []).append(arm)
         return [(*key, arms) for key, arms in cells.items()]
 
-    def base_run(self, model: str) -> Row:
-        """θ0's row of the run table."""
-        base = self.runs[(self.runs["model"] == model) & (self.runs["method"] == BASE)]
-        if base.empty:
-            raise Untested(f"{model}: the run table has no θ0")
-        return rows_of(base)[0]
+    def base_run(self, model: str) -> str:
+        """Name of θ0's run."""
+        if model not in self._base_runs:
+            raise Untested(f"{model}: the run table has no θ₀")
+        return self._base_runs[model]
+
+    @cached_property
+    def _base_runs(self) -> dict[str, str]:
+        base = self.runs[self.runs["method"] == BASE]
+        return dict(zip(base["model"], base["run"], strict=True))
 
     def domains(self, model: str) -> list[str]:
         """Domains that a model was trained on."""
@@ -118,16 +123,28 @@ class Results:
             Untested: If a seed is not evaluated, lacks the score or has NaN.
         """
         name = f"{arm.label} at {format_learning_rate(rate)}"
-        return score(name, key, self.clustered(arm, rate, key, half), tuple(arm.rates[rate]))
+        return self._once(
+            (arm.place, rate, key, half),
+            lambda: score(name, key, self.clustered(arm, rate, key, half), tuple(arm.rates[rate])),
+        )
 
     def base(self, model: str, key: Key, half: Half = None) -> Statistic:
         """Score of θ0; see :meth:`score`."""
-        run = self.base_run(model)["run"]
-        return score("θ₀", key, clustered([self._read(run, model, key)], half), None)
+        run = self.base_run(model)
+        return self._once(
+            (model, key, half),
+            lambda: score("θ₀", key, clustered([self._read(run, model, key)], half), None),
+        )
+
+    def _once(self, key: Any, compute: Callable[[], Statistic]) -> Statistic:
+        """Resampling takes a while, and every claim asks for the same scores."""
+        if key not in self._known:
+            self._known[key] = compute()
+        return self._known[key]
 
     def _read(self, run: str, model: str, key: Key) -> pd.DataFrame:
         """Items of one run, sorted by name: the same order for all runs and models."""
-        base = self.items.get(self.base_run(model)["run"], {})
+        base = self.items.get(self.base_run(model), {})
         if run not in self.items:
             raise Untested(f"run {run} is not evaluated")
         if key not in self.items[run] or key not in base:
@@ -183,7 +200,7 @@ class Results:
         Raises:
             Untested: If there are none.
         """
-        base, domains = self.items.get(self.base_run(model)["run"], {}), self.domains(model)
+        base, domains = self.items.get(self.base_run(model), {}), self.domains(model)
         keys = [key for key in base if key[1] == CODE_LENGTH and key[0] not in domains]
         if not keys:
             raise Untested("the general suite measures no code length; add such a task")

@@ -28,7 +28,8 @@ COLUMNS = [
 def claims_table(judgments: Sequence[Judgment]) -> pd.DataFrame:
     """One overall row per claim, each followed by its rows; what is unknown is NaN or empty.
 
-    ``clusters_needed`` and ``seeds_needed`` would settle a row together.
+    ``clusters_needed`` and ``seeds_needed`` would settle a row together; both are 0 where no
+    feasible number would.
     """
     import pandas as pd
 
@@ -60,7 +61,7 @@ def claims_table(judgments: Sequence[Judgment]) -> pd.DataFrame:
 def _row(row: Judged) -> dict[str, Any]:
     found = row.finding
     numbers = _numbers(found.parts[0]) if found.parts else {}
-    both = row.needed.both if row.needed else None
+    both = (row.needed.both or (0, 0)) if row.needed else None
     counted = next((part for part in found.parts if part.lost is not None), None)
     return numbers | {
         "kind": DETAIL if found.detail else ROW,

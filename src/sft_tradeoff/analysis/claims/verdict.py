@@ -148,7 +148,7 @@ def _barred(claim: Claim, row: Finding) -> str:
         return row.missing
     blocked = "; ".join(dict.fromkeys(part.blocked for part in row.parts if part.blocked))
     if claim.about_training and min(part.effect.n_seeds for part in row.parts) < 2:
-        return "; ".join(filter(None, [blocked, "this run only: one seed"]))
+        return "; ".join(filter(None, [blocked, "this run only: one seed; train at least 2"]))
     return blocked
 
 
@@ -179,7 +179,9 @@ def _judged(
         p_holm=corrected,
         p_mcnemar=mcnemar_exact(counted.lost or 0, counted.gained or 0) if counted else math.nan,
         visible=_visible(main, claim.level),
-        needed=_settling(row.parts, claim.level) if verdict is Verdict.CANNOT_TELL else None,
+        needed=_settling(row, claim.level)
+        if verdict is Verdict.CANNOT_TELL and not barred
+        else None,
         note=barred,
     )
 
@@ -191,27 +193,28 @@ def _bound(part: Part) -> float:
 
 def _visible(part: Part, level: float) -> float:
     """Smallest effect that would be supported with a probability of 80 %; NaN if unknown."""
-    effect = part.effect
-    if part.kind is Kind.WITHIN or effect.n_seeds == 0:
+    interval = part.effect.interval
+    if part.kind is Kind.WITHIN or interval.stderr == 0:
         return math.nan
-    interval = effect.interval
     detectable = smallest_detectable(interval.stderr, interval.df, 1 - level)
     return _bound(part) + detectable + interval.floor
 
 
-def _settling(parts: Sequence[Part], level: float) -> Needed:
+def _settling(row: Finding, level: float) -> Needed | None:
     """Clusters and seeds that would settle the part that is hardest to settle.
 
-    If the effects measured are the true ones; the distance is that to the nearest bound.
+    If the effects measured are the true ones; the distance is that to the nearest bound. None if
+    the variances of items and seeds are unknown.
     """
-    wanted = [_needed(part, level) for part in parts]
-    return max(wanted, key=lambda n: math.inf if n.both is None else math.prod(n.both))
+    wanted = [_needed(part, level) for part in row.parts]
+    known = [n for n in wanted if n is not None]
+    return max(known, key=lambda n: math.prod(n.both or (math.inf,)), default=None)
 
 
-def _needed(part: Part, level: float) -> Needed:
+def _needed(part: Part, level: float) -> Needed | None:
     effect, value = part.effect, part.effect.interval.value
     if math.isnan(effect.components.items):
-        return Needed(None, None, None)
+        return None
     distance = min(abs(value - part.margin), abs(value + part.margin)) - effect.interval.floor
     n_seeds = max(effect.n_seeds, 1)
     return needed(distance, effect.components, effect.n_clusters, n_seeds, 1 - level)
