@@ -37,6 +37,7 @@ from sft_tradeoff.analysis.tables import (
 from sft_tradeoff.stats.estimates import (
     Estimate,
     confidence_interval,
+    effective_n,
     mean_estimate,
     mean_over_seeds,
     quantile_of_level,
@@ -89,7 +90,7 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
         if math.isnan(row[name]):
             where = "" if row["reason"] == NOT_EVALUATED else f"{' '.join(key)}: "
             reasons.append(where + row["reason"])
-        return Estimate(row[name], row[stderr], row["n"], row["n"] - 1)
+        return Estimate(row[name], row[stderr], row["n"], row["df"])
 
     def general(chosen: Callable[[Key], bool], name: str = "value") -> Estimate:
         keys = [key for key in scores if chosen(key) and key[0] not in domains]
@@ -107,7 +108,8 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
         interval, df = confidence_interval(estimate, LEVEL), estimate.df
         if estimate is accuracy:
-            interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
+            n = effective_n(estimate)
+            interval = wilson_interval(estimate.value * n, n, LEVEL)
             df = math.inf  # z, not t
         row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
         row[f"{quantity}{DF}"] = df

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -46,12 +46,14 @@ class Measured(NamedTuple):
         suite: (Model, general measure) -> benchmark -> number of its items.
         costs: What training took, per setting.
         grading: Domain -> note on grading, where an answer need not equal the gold number.
+        clusters: Like ``suite``, with the number of independent units among the items.
     """
 
     items: Mapping[Setting, Sequence[Items]]
     suite: Mapping[tuple[str, str], Mapping[str, int]]
     costs: Mapping[Setting, Cost]
     grading: Mapping[str, str] = MappingProxyType({})
+    clusters: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType({})
 
 
 def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
@@ -63,6 +65,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
     """
     items: dict[Setting, list[Items]] = {}
     suite: dict[tuple[str, str], dict[str, int]] = {}
+    clusters: dict[tuple[str, str], dict[str, int]] = {}
     spent: dict[Setting, list[Cost]] = {}
     grading: dict[str, str] = {}
     for model, group in runs.groupby("model", sort=False):
@@ -72,7 +75,8 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
             rate = None if is_base else run["learning_rate"]
             evaluation = read_evaluation(folder / run["run"])
             if evaluation and is_base:
-                suite |= _suite(str(model), evaluation.items, domains)
+                suite |= _suite(str(model), evaluation.items, domains, len)
+                clusters |= _suite(str(model), evaluation.items, domains, _n_clusters)
                 grading |= _inexact(evaluation.record)
             for domain in own_domains(run, domains):
                 setting = str(model), domain, run["label"], rate
@@ -80,7 +84,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
                 if evaluation:
                     items.setdefault(setting, []).append(evaluation.items)
     mean_costs = {setting: _mean(costs) for setting, costs in spent.items()}
-    return Measured(items, suite, mean_costs, grading)
+    return Measured(items, suite, mean_costs, grading, clusters)
 
 
 def _inexact(record: EvaluationRecord) -> dict[str, str]:
@@ -100,15 +104,19 @@ def metric_of(benchmark: str, measure: str) -> str | None:
     return BENCHMARKS[benchmark].accuracy if benchmark in BENCHMARKS else None
 
 
+def _n_clusters(frame: pd.DataFrame) -> int:
+    return int(frame["cluster"].nunique())
+
+
 def _suite(
-    model: str, items: Items, domains: Sequence[str]
+    model: str, items: Items, domains: Sequence[str], count: Callable[[pd.DataFrame], int]
 ) -> dict[tuple[str, str], dict[str, int]]:
-    """Number of items of each general benchmark, by measure."""
+    """Count the items of each general benchmark, or their clusters, by measure."""
     sizes: dict[tuple[str, str], dict[str, int]] = {}
     for (benchmark, metric), frame in items.items():
         for measure in (ACCURACY, CODE_LENGTH):
             if benchmark not in domains and metric == metric_of(benchmark, measure):
-                sizes.setdefault((model, measure), {})[benchmark] = len(frame)
+                sizes.setdefault((model, measure), {})[benchmark] = count(frame)
     return sizes
 
 

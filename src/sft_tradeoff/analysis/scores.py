@@ -139,8 +139,9 @@ def _paired(run: str, key: Key, scores: pd.DataFrame, base: pd.DataFrame) -> pd.
 
 
 def _score(scores: pd.DataFrame, base: pd.DataFrame, whose: str) -> Row:
-    value = ratio_estimate(scores["value"], scores["size"])
-    difference = paired_difference(scores["value"], base["value"], scores["size"])
+    size, cluster = scores["size"], scores["cluster"]
+    value = ratio_estimate(scores["value"], size, cluster)
+    difference = paired_difference(scores["value"], base["value"], size, cluster)
     return value._asdict() | {
         "difference": difference.value,
         "difference_stderr": difference.stderr,

@@ -32,7 +32,7 @@ RUN_COLUMNS = [*TEXT, "learning_rate", "seed"]
 
 # Scores.
 CODE_LENGTH = "bits_per_byte"  # a metric
-RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "reason"]
+RESULT = ["value", "stderr", "n", "df", "difference", "difference_stderr", "reason"]
 SCORE_COLUMNS = [*RUN_COLUMNS, "benchmark", "metric", *RESULT]
 
 # Trade-off: each quantity has a value, a standard error and the bounds of its interval.
