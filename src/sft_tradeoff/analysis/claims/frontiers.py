@@ -137,6 +137,7 @@ def _area_part(results: Results, one: Arm, other: Arm, worst_loss: float, margin
         *losses,
         name="area",
         floor=max(loss.floor for loss in losses) / worst_loss,
+        linear=False,
     )
     return Part(
         name=f"HV({one.label}) − HV({other.label})",

@@ -19,17 +19,19 @@ import numpy as np
 from sft_tradeoff.analysis.claims.base import Untested
 from sft_tradeoff.analysis.run_records import Key
 from sft_tradeoff.analysis.tables import LEVEL
-from sft_tradeoff.analysis.tolerance import is_degenerate, no_change_bound
+from sft_tradeoff.analysis.tolerance import is_degenerate
 from sft_tradeoff.stats.bootstrap import Clustered, ratios, resampled_ratios
+from sft_tradeoff.stats.estimates import no_change_bound
 from sft_tradeoff.stats.intervals import Interval, interval
 from sft_tradeoff.stats.variance import Components
 
 
 class Counts(NamedTuple):
-    """Items and clusters of one benchmark."""
+    """Items, clusters and their degrees of freedom, of one benchmark."""
 
     items: int
     clusters: int
+    df: float
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Statistic:
     Args:
         name: What it is, for messages.
         value: With the mean over seeds.
-        over_items: [R], on resamples of clusters.
+        over_items: [R, S], of each seed on resamples of clusters; [R] if it is not linear in the
+            scores, of all seeds.
         over_seeds: [S], for each seed alone; [1] for θ0.
         seeds: The seeds; None for θ0, which has none.
         on: Sizes of the benchmarks that it is made of.
@@ -71,7 +74,6 @@ class Effect(NamedTuple):
         n_items: Items, over all benchmarks.
         n_clusters: Independent units of the smallest benchmark.
         n_seeds: Training seeds; 0 if only θ0 is in it.
-        discrete: Whether it is made of right and wrong answers only.
     """
 
     interval: Interval
@@ -79,7 +81,6 @@ class Effect(NamedTuple):
     n_items: int
     n_clusters: int
     n_seeds: int
-    discrete: bool = False
 
 
 def score(name: str, key: Key, scores: Clustered, seeds: tuple[int, ...] | None) -> Statistic:
@@ -104,24 +105,29 @@ def score(name: str, key: Key, scores: Clustered, seeds: tuple[int, ...] | None)
     return Statistic(
         name=name,
         value=float(per_seed.mean()),
-        over_items=resampled_ratios(scores, rng).mean(-1),
+        over_items=resampled_ratios(scores, rng),
         over_seeds=per_seed,
         seeds=seeds,
-        on={key: Counts(len(scores.size), scores.n_clusters)},
+        on={key: Counts(len(scores.size), scores.n_clusters, scores.df)},
         discrete="accuracy" in key[1],
     )
 
 
 def combined(
-    f: Callable[..., np.ndarray | float], *parts: Statistic, name: str, floor: float | None = None
+    f: Callable[..., np.ndarray | float],
+    *parts: Statistic,
+    name: str,
+    floor: float | None = None,
+    linear: bool = True,
 ) -> Statistic:
     """Apply a function of numbers to statistics.
 
     Args:
         f: Works on numbers, and elementwise on arrays of them.
-        parts: Its arguments.
+        parts: Its arguments, themselves linear in the scores.
         name: Of the result.
         floor: Its numerical noise; None: the largest of the parts.
+        linear: Whether f is linear.
 
     Raises:
         Untested: If the parts have different seeds.
@@ -132,12 +138,15 @@ def combined(
             f"{part.name} has {', '.join(map(str, part.seeds or ()))}" for part in seeds.values()
         )
         raise Untested(f"the seeds differ, so runs cannot be paired: {told}")
-    n_seeds = max(len(part.over_seeds) for part in parts)
+    over_seeds = np.broadcast_arrays(*(part.over_seeds for part in parts))
+    over_items = list(np.broadcast_arrays(*(part.over_items for part in parts)))
+    if not linear:
+        over_items = [resamples.mean(1) for resamples in over_items]
     return Statistic(
         name=name,
         value=float(f(*(part.value for part in parts))),
-        over_items=np.asarray(f(*(part.over_items for part in parts))),
-        over_seeds=np.asarray(f(*(np.broadcast_to(p.over_seeds, n_seeds) for p in parts))),
+        over_items=np.asarray(f(*over_items)),
+        over_seeds=np.asarray(f(*over_seeds)),
         seeds=next(iter(seeds), None),
         on={key: counts for part in parts for key, counts in part.on.items()},
         floor=max(part.floor for part in parts) if floor is None else floor,
@@ -149,31 +158,33 @@ def effect_of(statistic: Statistic) -> Effect:
     """Interval of a statistic at 95 %.
 
     Right and wrong answers that did not change on n clusters may change on others, see
-    :func:`~sft_tradeoff.analysis.tolerance.no_change_bound`; a loss that changed by the same amount
-    on every item has no known spread.
+    :func:`~sft_tradeoff.stats.estimates.no_change_bound`; a loss that changed by the same amount on
+    every item has no known spread.
     """
     benchmarks = {key[0]: counts for key, counts in statistic.on.items()}
     n_clusters = min(counts.clusters for counts in benchmarks.values())
     items, seeds = statistic.over_items, statistic.over_seeds
     n_seeds = len(statistic.seeds or ())
     found = interval(
-        statistic.value, items, seeds[: max(n_seeds, 1)], n_clusters - 1, LEVEL, statistic.floor
+        value=statistic.value,
+        over_items=items,
+        over_seeds=seeds,
+        df_items=min(counts.df for counts in benchmarks.values()),
+        level=LEVEL,
+        floor=statistic.floor,
+        least=no_change_bound(n_clusters, LEVEL) if statistic.discrete else 0.0,
     )
-    half = found.high - found.value
-    if statistic.discrete:
-        half = max(half, no_change_bound(n_clusters, LEVEL))
-    elif is_degenerate(found.value, found.stderr):
-        half = math.nan
-        found = found._replace(stderr=math.nan)
+    if not statistic.discrete and is_degenerate(found.value, found.stderr):
+        found = found._replace(low=math.nan, high=math.nan, stderr=math.nan)
+    with_all = items if items.ndim == 1 else items.mean(1)
     return Effect(
-        interval=found._replace(low=found.value - half, high=found.value + half),
+        interval=found,
         components=Components(
             seeds=float(seeds.var(ddof=1)) if n_seeds > 1 else math.nan,
-            items=float(items.var(ddof=1)) * n_clusters,
+            items=float(with_all.var(ddof=1)) * n_clusters,
             interaction=math.nan,
         ),
         n_items=sum(counts.items for counts in benchmarks.values()),
         n_clusters=n_clusters,
         n_seeds=n_seeds,
-        discrete=statistic.discrete,
     )

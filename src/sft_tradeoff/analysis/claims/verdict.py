@@ -86,17 +86,9 @@ def p_values(part: Part) -> tuple[float, float, float]:
 
 
 def _above(effect: Effect, bound: float) -> float:
-    """One-sided p value of "the effect is at most the bound".
-
-    If no answer changed, the share that changes among n others may still be d with a probability of
-    exp(−n d): the rule of three.
-    """
+    """One-sided p value of "the effect is at most the bound"."""
     p = superiority(effect.interval, bound)
-    if math.isnan(p):
-        return 1.0
-    if effect.discrete and effect.interval.value > bound:
-        p = max(p, math.exp(-effect.n_clusters * (effect.interval.value - bound)))
-    return p
+    return 1.0 if math.isnan(p) else p
 
 
 def _mirrored(effect: Effect) -> Effect:

@@ -39,7 +39,7 @@ def test_area_above_chance() -> None:
 
 
 def test_at_the_same_rate_and_over_all_rates_can_disagree() -> None:
-    """At the large rate talr keeps much more; but sft is best at the small one, where talr fails."""
+    """At the large rate talr keeps more; but sft is best at the small one, where talr fails."""
     arms = {
         "talr": {SMALL: Run(0.2, 0.0), LARGE: Run(0.5, 0.05)},
         "sft": {SMALL: Run(0.5, 0.0), LARGE: Run(0.5, 0.09)},
