@@ -42,6 +42,7 @@ STAGES = {
     "figure": ("report.figures.draw", "draw one trade-off figure"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
     "claims": ("report.claims", "hold a study against the claims in config/claims.yaml"),
+    "calibrate": ("report.calibration", "check the statistics on simulated studies"),
     "publish": ("report.publish", "freeze a finished study in results/published"),
     "lease": ("system.gpu_lease", "run a command with exclusive GPUs"),
 }

@@ -91,10 +91,10 @@ def crossed_error(
 ) -> tuple[float, float]:
     """Standard error of a mean over seeds that share their items, and its degrees of freedom.
 
-    se² = A + B − I, with A the variance over items, B = s² / S over seeds, and I what is in both:
-    the interaction of seeds and items, (variance over items within one seed − A) / (S − 1); but at
-    least A and at least B. More seeds do not reduce the noise of the items. With one seed its noise
-    is unknown and left out: the error then speaks of this run only.
+    se² = A + (B − I), with A the variance over items, B = s² / S over seeds, and I what both
+    contain: the interaction of seeds and items, (variance over items within one seed − A) / (S − 1).
+    B − I counts as 0 if it is negative. More seeds do not reduce the noise of the items. With one
+    seed its noise is unknown and left out: the error then speaks of this run only.
 
     Args:
         of_items: A, the variance over items of the mean over seeds.
@@ -107,10 +107,10 @@ def crossed_error(
     n = len(seeds)
     if n < 2:
         return math.sqrt(of_items), df_items
-    of_seeds = float(seeds.var(ddof=1)) / n
     in_both = (of_items_in_seed - of_items) / (n - 1)
-    variance = np.max([of_items + of_seeds - in_both, of_items, of_seeds])  # NaN stays
-    return math.sqrt(variance), degrees_of_freedom([of_items, of_seeds], [df_items, n - 1])
+    of_seeds = float(np.maximum(seeds.var(ddof=1) / n - in_both, 0))  # NaN stays
+    df = degrees_of_freedom([of_items, of_seeds], [df_items, n - 1])
+    return math.sqrt(of_items + of_seeds), df
 
 
 def paired_difference(

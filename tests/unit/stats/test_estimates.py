@@ -130,7 +130,7 @@ def test_the_interaction_of_seeds_and_items_counts_once() -> None:
     rng = np.random.default_rng(0)
     found = [crossed_estimate(rng.normal(size=(4, 25)), np.ones(25)) for _ in range(300)]
     errors = np.array([estimate.stderr for estimate in found])
-    assert 0.01 < np.mean(errors**2) < 0.015  # at least A and at least B: a little more
+    assert 0.01 < np.mean(errors**2) < 0.0125  # seeds never count less than nothing
     apart = mean_over_seeds([ratio_estimate(rng.normal(size=25), np.ones(25)) for _ in range(4)])
     assert apart.stderr**2 > 0.03
 
