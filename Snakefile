@@ -36,6 +36,7 @@ else:
         tables,
         figure,
         recommend,
+        breakpoints,
 
     rule all:
         default_target: True
@@ -47,6 +48,7 @@ else:
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
+            breakpoints=f"{FIGURES_TO}/breakpoints.md",
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,

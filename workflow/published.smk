@@ -59,4 +59,8 @@ rule all:
             figure=FIGURES,
             format=["pdf", "png", "csv"],
         ),
-        recommendations=expand("figures/{study}/recommendation.md", study=RECOMMENDED),
+        recommendations=expand(
+            "figures/{study}/{page}.md",
+            study=RECOMMENDED,
+            page=["recommendation", "breakpoints"],
+        ),

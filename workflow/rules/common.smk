@@ -27,6 +27,7 @@ from sft_tradeoff.planning.jobs import (
     task_files_digest,
     tokenization_code,
 )
+from sft_tradeoff.study.added_rates import with_added_rates
 from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
@@ -47,7 +48,7 @@ if not config:
 try:
     for file in workflow.configfiles:
         read_yaml(file)  # refuses what Snakemake's own reader drops or misreads
-    STUDY = parse_study(config, STUDY_FILES)
+    STUDY = with_added_rates(parse_study(config, STUDY_FILES))
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
     UNPINNED = unpinned_assets(STUDY, STUDY_FILES)
     RUNS = {run.run: run for run in expand_runs(STUDY)}
@@ -59,6 +60,17 @@ except UserError as error:
     raise WorkflowError(escaped(str(error))) from None
 if UNPINNED:  # a dry run goes on; see onstart
     print(f"Warning: {UNPINNED}", file=sys.stderr)
+
+if STUDY.refine:
+
+    onsuccess:
+        if Path(RESULTS, "tradeoff_over_seeds.csv").exists():
+            print(
+                f"To add learning rates near the tolerance, run sft-tradeoff refine {STUDY.study} and"
+                " this command again, until none are added; sft-tradeoff study does so by itself.",
+                file=sys.stderr,
+            )
+
 
 RESULTS = f"results/{STUDY.study}"
 DOMAINS = {domain.label: domain for domain in STUDY.domains}

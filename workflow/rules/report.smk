@@ -91,3 +91,36 @@ rule recommend:
         " --smallest-gain={params.smallest_gain:q}"
         " --out {output.page:q}"
         " 2>&1 | tee {log:q}"
+
+
+# The largest rate within the tolerance, by method, interpolated between the rates that were run.
+rule breakpoints:
+    input:
+        table=f"{TABLES_FROM}/run_table.csv",
+        tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+        runs=RUN_FILES,
+    output:
+        multiext(f"{FIGURES_TO}/breakpoints", ".md", ".csv", ".pdf", ".png"),
+    log:
+        f"{LOGS}/breakpoints.log",
+    benchmark:
+        f"{LOGS}/breakpoints.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=report_code(
+            "breakpoint*.py", "figures/style.py", "recommend*.py", "tables.py"
+        ),
+        runs=lambda w, input: Path(input.table).with_name("runs"),
+        stem=lambda w, output: Path(output[0]).with_suffix(""),
+        tolerance=lambda w: MEASURES(w, "tolerance"),
+    shell:
+        "sft-tradeoff breakpoints --run-table {input.table:q}"
+        " --runs {params.runs:q}"
+        " --tradeoff {input.tradeoff:q}"
+        " --tolerance={params.tolerance:q}"
+        " --out-stem {params.stem:q}"
+        " 2>&1 | tee {log:q}"

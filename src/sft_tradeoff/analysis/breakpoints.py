@@ -2,14 +2,19 @@
 
 The rates that were run are judged in fixed sequence, from the smallest upwards, stopping at the
 first that is not *within* (:func:`~.tolerance.judge`): so no correction for many rates is needed.
-The break-point itself lies between the last rate within and the first that exceeds. It is where the
-loss, linear in the logarithm of the rate between neighbours, *first* rises above the tolerance. A
-larger rate whose loss happens to be smaller again does not count, as in the fixed sequence: whoever
-lowers the rate from there would meet the loss in between.
+The break-point lies in the *bracket* between the last rate within and the first that exceeds,
+whatever the loss does in between.
+
+In the bracket it is interpolated: where the loss, linear in the logarithm of the rate between
+neighbors, *first* rises above the tolerance. A larger rate whose loss happens to be smaller again
+does not count, as in the fixed sequence: whoever lowers the rate from there would meet the loss in
+between. Loss grows faster than the logarithm of the rate, so in a wide bracket the interpolated
+break-point is rather too low.
 
 Its interval holds the rates at which the tolerance lies within the 95 % interval of the
 interpolated loss (an inverted test, so it is not symmetric, and open where the grid ends): from
-where the upper bound first rises above the tolerance to where the lower bound does.
+where the upper bound first rises above the tolerance to where the lower bound does. It lies within
+the bracket and does not include the error of the interpolation.
 """
 
 from __future__ import annotations
@@ -85,10 +90,10 @@ class BreakPoint:
         return next((r.rate for r in self.rates if r.verdict is Verdict.EXCEEDS), None)
 
     @property
-    def bracket(self) -> float:
-        """Ratio of the first rate that exceeds to the largest within; infinite without both."""
-        ends = self.largest_within, self.first_exceeding
-        return math.inf if ends[0] is None or ends[1] is None else ends[1] / ends[0]
+    def bracket(self) -> tuple[float, float]:
+        """Largest rate within, 0 if there is none; first rate that exceeds, or infinity."""
+        within, exceeding = self.largest_within, self.first_exceeding
+        return within or 0.0, math.inf if exceeding is None else exceeding
 
     def __str__(self) -> str:
         """``2.1e-5 (1.2e-5 to 3.5e-5)``; ``above 3e-4`` if the grid ends before it."""
@@ -182,35 +187,32 @@ def _crossing(curve: LossCurve, bound: Callable[[Interval], float], allowed: flo
 def log_ratio(one: BreakPoint, other: BreakPoint) -> Interval:
     """Interval of ln(one / other), e.g. of how much wider the range of safe rates is.
 
-    The limits of the two intervals are combined by the square-and-add method (Zou and Donner 2008):
-    with θ the logarithm of a break-point and l, u its limits,
+    With θ the logarithm of an interpolated break-point and l, u those of its bracket's ends, the
+    limits are combined by the square-and-add method (Zou and Donner 2008):
 
         L = θ₁ − θ₂ − √((θ₁ − l₁)² + (u₂ − θ₂)²),    U likewise.
 
-    It keeps their asymmetry. Both are taken as independent; they share the general items, so the
-    interval is rather too wide. Where the grid ends before a break-point, the ratio is open to that
-    side: its value is NaN, and a bound is infinite unless the ends that were measured give one.
+    The brackets hold whatever the loss does between the rates that were run, and the method takes
+    both as independent, although they share the general items; so the interval is rather too wide.
+    Where the grid ends before a break-point, the value is NaN, and the interval is as wide as the
+    ends of both brackets allow.
     """
-    a, b = (_limits(point) for point in (one, other))
+    (l1, t1, u1), (l2, t2, u2) = (_logarithms(point) for point in (one, other))
     df = min(one.df, other.df)
-    if not all(math.isfinite(x[1]) for x in (a, b)):  # a point beyond the grid
-        low, high = a[0] - b[2], a[2] - b[0]
-        return Interval(math.nan, _known(low, -math.inf), _known(high, math.inf), math.nan, df)
-    value = a[1] - b[1]
-    low = value - math.hypot(a[1] - a[0], b[2] - b[1])
-    high = value + math.hypot(a[2] - a[1], b[1] - b[0])
-    half = max(value - low, high - value)
-    return Interval(value, low, high, half / quantile_of_level(LEVEL, df), df)
+    if not (math.isfinite(t1) and math.isfinite(t2)):
+        return Interval(math.nan, l1 - u2, u1 - l2, math.nan, df)
+    value = t1 - t2
+    low = value - math.hypot(t1 - l1, u2 - t2)
+    high = value + math.hypot(u1 - t1, t2 - l2)
+    stderr = max(value - low, high - value) / quantile_of_level(LEVEL, df)
+    return Interval(value, low, high, stderr, df)
 
 
-def _limits(point: BreakPoint) -> tuple[float, float, float]:
-    """Logarithms of lower bound, value and upper bound."""
-    low, value, high = (
+def _logarithms(point: BreakPoint) -> tuple[float, float, float]:
+    """Logarithms of the bracket's lower end, the break-point and the upper end."""
+    low, high = point.bracket
+    least, value, most = (
         math.log(x) if x > 0 else -math.inf if x == 0 else math.nan
-        for x in (point.low, point.value, point.high)
+        for x in (low, point.value, high)
     )
-    return low, value, high
-
-
-def _known(bound: float, otherwise: float) -> float:
-    return otherwise if math.isnan(bound) else bound
+    return least, value, most

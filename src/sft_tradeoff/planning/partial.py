@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from sft_tradeoff.analysis import aggregate
-from sft_tradeoff.report import tables
+from sft_tradeoff.report import breakpoints, tables
 from sft_tradeoff.report.figures import FIGURES, draw
 from sft_tradeoff.study import runs
-from sft_tradeoff.study.config import STUDIES
+from sft_tradeoff.study.config import STUDIES, load_study
+from sft_tradeoff.study.names import measures_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +23,8 @@ def main(args: argparse.Namespace) -> None:
     results = Path("results", args.study)
     folder = results / "partial"
     over_seeds = folder / "tradeoff_over_seeds.csv"
-    runs.main(
-        argparse.Namespace(study=str(STUDIES / f"{args.study}.yaml"), out=folder / "run_table.csv")
-    )
+    study_file = STUDIES / f"{args.study}.yaml"
+    runs.main(argparse.Namespace(study=str(study_file), out=folder / "run_table.csv"))
     aggregate.main(
         argparse.Namespace(
             run_table=folder / "run_table.csv",
@@ -36,4 +36,13 @@ def main(args: argparse.Namespace) -> None:
     )
     for figure in FIGURES:
         draw.main(argparse.Namespace(figure=figure, tradeoff=over_seeds, out_stem=folder / figure))
+    breakpoints.main(
+        argparse.Namespace(
+            run_table=folder / "run_table.csv",
+            runs=results / "runs",
+            tradeoff=over_seeds,
+            tolerance=measures_text(load_study(study_file).tolerance),
+            out_stem=folder / "breakpoints",
+        )
+    )
     tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

@@ -27,6 +27,7 @@ from sft_tradeoff.report.publish_checks import (
     run_files,
 )
 from sft_tradeoff.report.published import CHECKSUMS, MANIFEST, PublishError, checksums, verify
+from sft_tradeoff.study.added_rates import FILE, with_added_rates
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import evaluation_configs
 from sft_tradeoff.system.console import run_main
@@ -56,7 +57,7 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
     Raises:
         UserError: If the study may not be published, or a different version of it already is.
     """
-    study = load_study(study_file)
+    study = with_added_rates(load_study(study_file), results)
     check_finished(study, results)
     check_tables(study, results)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,8 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
         folder = Path(staging) / "new"
         _copy(study_file, folder / "study.yaml")
         kept = _kept_run_files(study, results)
-        for name in [RUN_TABLE, *AGGREGATED, *kept]:
+        added = [FILE] if study.refine and (results / FILE).is_file() else []
+        for name in [RUN_TABLE, *AGGREGATED, *added, *kept]:
             _copy(results / name, folder / name)
         _write_checksums(folder, _facts(study, results) | {"runs_included": bool(kept)})
         if out.exists() and not replace and _is_same(folder, out):

@@ -30,8 +30,13 @@ def run_files(study: Study) -> list[str]:
     return sorted([*records_of(study), *items])
 
 
-def check_finished(study: Study, results: Path) -> None:
+def check_finished(study: Study, results: Path, then: str = "publish") -> None:
     """Refuse a study with runs that are not trained, not evaluated or made with other settings.
+
+    Args:
+        study: The study.
+        results: Its results.
+        then: What needs a finished study, for the error message.
 
     Raises:
         PublishError: Naming the runs.
@@ -40,7 +45,7 @@ def check_finished(study: Study, results: Path) -> None:
     if runs := sorted({Path(name).parent.name for name in missing}):
         raise PublishError(
             f"study {study.study!r}: {len(runs)} of {len(evaluation_configs(study))} runs are not "
-            f"finished: {listing(runs)}; {_run_again(study)}"
+            f"finished: {listing(runs)}; {_run_again(study, then)}"
         )
     for name, config in records_of(study).items():
         expected = config.model_dump(mode="json")
@@ -49,7 +54,7 @@ def check_finished(study: Study, results: Path) -> None:
         if other := [key for key in keys if found.get(key) != expected.get(key)]:
             raise PublishError(
                 f"{results / name}: {listing(other)}: not as in the study file; this run was "
-                f"made with other settings; {_run_again(study)}"
+                f"made with other settings; {_run_again(study, then)}"
             )
 
 
@@ -90,5 +95,5 @@ def _check_table(study: Study, path: Path, expected: str) -> None:
         )
 
 
-def _run_again(study: Study) -> str:
-    return f"run make study STUDY={study.study}, then publish again"
+def _run_again(study: Study, then: str = "publish") -> str:
+    return f"run make study STUDY={study.study}, then {then} again"

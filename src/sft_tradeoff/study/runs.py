@@ -16,7 +16,8 @@ from pydantic import Field
 
 from sft_tradeoff.domains.registry import AnyDomainSpec
 from sft_tradeoff.objectives.registry import METHODS
-from sft_tradeoff.study.config import Study, load_study
+from sft_tradeoff.study.added_rates import planned_study
+from sft_tradeoff.study.config import Study
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.study.spec import EvaluationSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.system.console import run_main
@@ -88,7 +89,7 @@ def expand_runs(study: Study) -> list[RunConfig]:
     runs = []
     for model, domain, method in itertools.product(study.models, study.domains, study.methods):
         trained = study.trained_method(method)
-        rates = getattr(study.learning_rates, METHODS[trained.name].parameterization)
+        rates = study.rates(model, str(domain.label), method)
         for rate, seed in itertools.product(rates, study.seeds):
             setting = model, str(domain.label), rate, seed
             runs.append(
@@ -190,7 +191,7 @@ def main(args: argparse.Namespace) -> None:
     """Print or write the run table of a study."""
     with run_main("runs"):
         inline = args.study.startswith("{")
-        study = Study.model_validate_json(args.study) if inline else load_study(args.study)
+        study = Study.model_validate_json(args.study) if inline else planned_study(args.study)
         if args.out:
             atomic_write_text(args.out, run_table(study).to_csv(index=False), checksum=True)
         else:

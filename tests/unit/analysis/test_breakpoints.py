@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sft_tradeoff.analysis import loss_curve
-from sft_tradeoff.analysis.breakpoints import BreakPoint, break_points, log_ratio
+from sft_tradeoff.analysis.breakpoints import BreakPoint, JudgedRate, break_points, log_ratio
 from sft_tradeoff.analysis.tolerance import Verdict
 from tests.loss_tables import KEY, TOLERANCE, exact, measured_of
 
@@ -30,7 +30,7 @@ def test_the_break_point_is_interpolated_between_its_neighbors() -> None:
     point = stepwise(0.0, 0.002, 0.022, 0.5)
     assert point.value == pytest.approx(10**-4.6, rel=1e-3)
     assert (point.largest_within, point.first_exceeding) == (1e-5, 1e-4)
-    assert point.bracket == pytest.approx(10)
+    assert point.bracket == (1e-5, 1e-4)
     assert point.low < point.value < point.high
     assert str(point) == "2.5e-5 (2.5e-5 to 2.5e-5)"
 
@@ -58,7 +58,7 @@ def test_a_gain_at_a_small_rate_is_within() -> None:
 def test_a_break_point_beyond_the_grid_is_one_sided(losses, value, text) -> None:
     point = stepwise(*losses)
     assert (point.value, point.low, point.high) == (value, value, value)
-    assert str(point) == text and point.bracket == math.inf
+    assert str(point) == text and (0 in point.bracket or math.inf in point.bracket)
 
 
 def test_an_interval_may_be_open_where_the_grid_ends() -> None:
@@ -123,8 +123,11 @@ def test_a_rate_that_gives_no_interval_ends_what_is_known_to_be_within() -> None
     assert point.rates[1].verdict is Verdict.CANNOT_TELL
 
 
-def point_at(low: float, value: float, high: float, df: float = 1e9) -> BreakPoint:
-    return BreakPoint("m", "d", "sft", (), (), value, low, high, df)
+def point_at(low: float | None, value: float, high: float | None) -> BreakPoint:
+    """A break-point with this bracket."""
+    ends = ((low, Verdict.WITHIN), (high, Verdict.EXCEEDS))
+    rates = tuple(JudgedRate(rate, verdict, {}) for rate, verdict in ends if rate)
+    return BreakPoint("m", "d", "sft", rates, (), value, math.nan, math.nan, 1e9)
 
 
 def test_the_ratio_of_two_break_points_is_a_square_and_add_interval() -> None:
@@ -136,12 +139,12 @@ def test_the_ratio_of_two_break_points_is_a_square_and_add_interval() -> None:
 
 
 def test_the_ratio_to_a_break_point_beyond_the_grid_is_one_sided() -> None:
-    ratio = log_ratio(point_at(1e-4, math.inf, math.inf), point_at(1e-6, 2e-6, 1e-5))
+    ratio = log_ratio(point_at(1e-4, math.inf, None), point_at(1e-6, 2e-6, 1e-5))
     assert math.isnan(ratio.value)
     assert (ratio.low, ratio.high) == (pytest.approx(math.log(10)), math.inf)
-    ratio = log_ratio(point_at(0, 0, 1e-6), point_at(1e-6, 2e-6, math.inf))
+    ratio = log_ratio(point_at(None, 0, 1e-6), point_at(1e-6, 2e-6, None))
     assert (ratio.low, ratio.high) == (-math.inf, pytest.approx(0))
-    both = log_ratio(point_at(0, 0, 1e-6), point_at(0, 0, 1e-6))
+    both = log_ratio(point_at(None, 0, 1e-6), point_at(None, 0, 1e-6))
     assert (both.low, both.high) == (-math.inf, math.inf)
 
 

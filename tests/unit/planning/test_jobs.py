@@ -86,6 +86,10 @@ STAGES = {
     },
     ("analysis.aggregate",): (jobs.aggregation_code,),
     ("report.tables",): (jobs.report_code, "tables.py"),
+    ("report.breakpoints",): (
+        jobs.report_code,
+        *("breakpoint*.py", "figures/style.py", "recommend*.py", "tables.py"),
+    ),
     ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
     **{
         ("report.figures.draw", f"report.figures.{figure}"): (

@@ -20,13 +20,13 @@ from sft_tradeoff.report.figures.style import (
     BASE_LABEL,
     MethodStyle,
     draw_intervals,
+    label_rates,
     method_handles,
     method_styles,
     new_panels,
     note_if_empty,
     outside_legend,
 )
-from sft_tradeoff.study.names import format_learning_rate
 
 Y_LABELS = {
     "domain_score": "Domain accuracy\n(fraction correct)\nbetter →",
@@ -67,7 +67,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 axes.sharey(line[0])
         line[0].set_ylabel(Y_LABELS[y])
     for axes in grid[-1]:
-        _label_rates(axes, rates)
+        label_rates(axes, rates)
     figure.align_ylabels(grid[:, 0])
     figure.supxlabel("Learning rate")
     base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOR, "--", "full")}, "")
@@ -107,12 +107,3 @@ def _offsets(rates: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
     step = min(DODGE, gap / 2 / len(labels))
     places = np.arange(len(labels)) - (len(labels) - 1) / 2
     return dict(zip(labels, 10 ** (step * places), strict=True))
-
-
-def _label_rates(axes: Axes, rates: np.ndarray) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
-    axes.minorticks_off()
-    axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
-    if len(rates) > 4:
-        axes.tick_params(axis="x", labelrotation=60)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -130,6 +131,16 @@ def note_if_empty(axes: Axes, values: pd.Series) -> None:
     """Label an empty panel, e.g. of a study without a general suite."""
     if values.isna().all():
         axes.text(0.5, 0.5, "no scores", transform=axes.transAxes, ha="center", va="center")
+
+
+def label_rates(axes: Axes, rates: np.ndarray) -> None:
+    """Make the x axis one of learning rates, with a tick at each."""
+    axes.set_xscale("log")
+    axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
+    axes.minorticks_off()
+    axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
+    if len(rates) > 4:
+        axes.tick_params(axis="x", labelrotation=60)
 
 
 def method_handles(styles: dict[str, MethodStyle], shape: str = "o") -> list[Line2D]:
