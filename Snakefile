@@ -37,6 +37,7 @@ else:
         figure,
         recommend,
         breakpoints,
+        claims,
 
     rule all:
         default_target: True
@@ -49,6 +50,7 @@ else:
             ),
             recommendation=f"{RESULTS}/recommendation.md",
             breakpoints=f"{FIGURES_TO}/breakpoints.md",
+            claims=f"{REPORT}/claims.md",
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,

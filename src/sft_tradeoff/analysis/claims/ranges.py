@@ -106,9 +106,10 @@ def _bracketed(results: Results, options: RangeOptions, margin: float) -> Sequen
 
 
 def _bracket(results: Results, arm: Arm, point: BreakPoint, margin: float) -> Finding:
-    width = math.log(point.bracket)
-    if not math.isfinite(width):
+    low, high = point.bracket
+    if low == 0 or high == math.inf:
         return Finding(arm.place, missing=f"no rate within and another that exceeds: {point}")
+    width = math.log(high / low)
     try:
         effect = _with_counts(results, arm, Interval(width, *[math.nan] * 4))
     except Untested as reason:

@@ -18,6 +18,7 @@ from sft_tradeoff.analysis.run_records import Items, Key, read_evaluation, train
 from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, domains_of, rows_of
 from sft_tradeoff.stats.bootstrap import Clustered
 from sft_tradeoff.study.names import format_learning_rate
+from sft_tradeoff.system.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +134,13 @@ class Results:
         run = self.base_run(model)
         return self._once(
             (model, key, half),
-            lambda: score("θ₀", key, clustered([self._read(run, model, key)], half), None),
+            lambda: score(
+                name="θ₀",
+                key=key,
+                scores=clustered([self._read(run, model, key)], half),
+                seeds=None,
+                floor=self._floor(model, key),
+            ),
         )
 
     def _once(self, key: Any, compute: Callable[[], Statistic]) -> Statistic:
@@ -163,13 +170,6 @@ class Results:
         """Accuracy on the method's own domain."""
         return self.score(arm, rate, (arm.domain, "accuracy"), half)
 
-    def domain_nll(self, arm: Arm, rate: float, half: Half = None) -> Statistic:
-        """Loss on the method's own domain, in nats per token; the noise floor is that of θ0."""
-        key = arm.domain, "nll"
-        floor = self.floors.get(arm.model, {}).get(key, 0.0)
-        found = self.score(arm, rate, key, half)
-        return combined(lambda value: value, found, name=found.name, floor=floor)
-
     def general_loss(self, arm: Arm, rate: float, half: Half = None) -> Statistic:
         """Change of general code length against θ0, in bits per byte; mean over the tasks.
 
@@ -191,8 +191,14 @@ class Results:
 
     def general_floor(self, model: str) -> float:
         """Numerical noise of the mean general code length, in bits per byte."""
-        keys, floors = self.code_length_keys(model), self.floors.get(model, {})
-        return math.fsum(floors.get(key, 0.0) for key in keys) / len(keys)
+        keys = self.code_length_keys(model)
+        return math.fsum(self._floor(model, key) for key in keys) / len(keys)
+
+    def _floor(self, model: str, key: Key) -> float:
+        """Noise of one score; 0 if it was not measured."""
+        benchmark, metric = key
+        plain = benchmark, metric.removesuffix("_shipped")  # the same computation
+        return self.floors.get(model, {}).get(plain, 0.0)
 
     def code_length_keys(self, model: str) -> list[Key]:
         """The code-length tasks of the general suite.
@@ -260,18 +266,29 @@ def clustered(frames: Sequence[pd.DataFrame], half: Half) -> Clustered:
     return Clustered(value, first["size"].to_numpy(float)[kept], codes)
 
 
-def read_results(runs: pd.DataFrame, folder: Path, floors: Floors | None = None) -> Results:
+def read_results(runs: pd.DataFrame, folder: Path) -> Results:
     """Read what claims need from the files of a study.
 
     Args:
         runs: The run table, θ0 included.
         folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``.
-        floors: Numerical noise of scores.
     """
     names = list(runs["run"])
     evaluations = ((name, read_evaluation(folder / name)) for name in names)
     items = {name: found.items for name, found in evaluations if found}
-    return Results(runs, items, _configs(names, folder), folder, floors or {})
+    floors = {str(model): _floors(folder, str(model)) for model in runs["model"].unique()}
+    return Results(runs, items, _configs(names, folder), folder, floors)
+
+
+def _floors(folder: Path, model: str) -> dict[Key, float]:
+    """Numerical noise of a model's scores; empty if it was not measured."""
+    path = folder.parent / "noise_floor" / f"{model}.json"
+    content = read_json(path) if path.is_file() else {}
+    return {
+        (benchmark, metric): float(found["floor"])
+        for benchmark, metrics in content.items()
+        for metric, found in metrics.items()
+    }
 
 
 def _configs(names: Iterable[str], folder: Path) -> dict[str, dict[str, Any]]:

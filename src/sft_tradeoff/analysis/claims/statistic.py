@@ -83,7 +83,9 @@ class Effect(NamedTuple):
     n_seeds: int
 
 
-def score(name: str, key: Key, scores: Clustered, seeds: tuple[int, ...] | None) -> Statistic:
+def score(
+    name: str, key: Key, scores: Clustered, seeds: tuple[int, ...] | None, floor: float = 0.0
+) -> Statistic:
     """Score of one setting on one benchmark.
 
     The draws depend on the benchmark alone, so all settings and seeds are resampled together.
@@ -93,6 +95,7 @@ def score(name: str, key: Key, scores: Clustered, seeds: tuple[int, ...] | None)
         key: Benchmark and metric.
         scores: Values [S, n] of all seeds.
         seeds: The S seeds; None for θ0.
+        floor: Numerical noise of the score.
 
     Raises:
         Untested: If all items belong to one cluster.
@@ -109,6 +112,7 @@ def score(name: str, key: Key, scores: Clustered, seeds: tuple[int, ...] | None)
         over_seeds=per_seed,
         seeds=seeds,
         on={key: Counts(len(scores.size), scores.n_clusters, scores.df)},
+        floor=floor,
         discrete="accuracy" in key[1],
     )
 
