@@ -38,6 +38,7 @@ else:
         recommend,
         cross_domain,
         breakpoints,
+        claims,
 
     rule all:
         default_target: True
@@ -53,6 +54,7 @@ else:
                 f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []
             ),
             breakpoints=f"{FIGURES_TO}/breakpoints.md",
+            claims=f"{REPORT}/claims.md",
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,

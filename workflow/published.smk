@@ -65,5 +65,5 @@ rule all:
         recommendations=expand(
             "figures/{study}/{page}.md",
             study=RECOMMENDED,
-            page=["recommendation", "breakpoints"],
+            page=["recommendation", "breakpoints", "claims"],
         ),

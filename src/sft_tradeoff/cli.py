@@ -45,6 +45,7 @@ STAGES = {
     "cross-domain": ("report.cross_domain", "show what training on one domain does to the others"),
     "breakpoints": ("report.breakpoints", "write and draw the largest rates within the tolerance"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
+    "claims": ("report.claims", "hold a study against the claims in config/claims.yaml"),
     "calibrate": ("report.calibration", "check the statistics on simulated studies"),
     "publish": ("report.publish", "freeze a finished study in results/published"),
     "lease": ("system.gpu_lease", "run a command with exclusive GPUs"),

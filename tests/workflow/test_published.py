@@ -18,12 +18,13 @@ from sft_tradeoff.report.figures import FIGURES
 from sft_tradeoff.report.publish import publish
 
 pytestmark = pytest.mark.workflow
-RULES = {"all", "tables", "figure", "recommend", "breakpoints"}
+RULES = {"all", "tables", "figure", "recommend", "breakpoints", "claims"}
 PUBLISHED = ("--snakefile", "workflow/published.smk")
 DRAWN = [
     *(f"{figure}.{suffix}" for figure in FIGURES for suffix in ("pdf", "png", "csv")),
     *(f"tables/tradeoff.{suffix}" for suffix in ("csv", "md", "tex")),
     *(f"breakpoints.{suffix}" for suffix in ("md", "csv", "pdf", "png")),
+    *(f"claims.{suffix}" for suffix in ("md", "json", "csv", "pdf", "png")),
     "recommendation.md",
     "recommendation.json",
 ]
@@ -128,6 +129,8 @@ def test_planning_and_drawing_import_nothing_that_trains_and_need_no_network(clo
     assert heavy_imports(clone, "ours", "recommend", *table, *runs, *page) == []
     stem = ("--out-stem", f"{drawn}/breakpoints")
     assert heavy_imports(clone, "ours", "breakpoints", *table, *runs, *stem) == []
+    stem = ("--out-stem", f"{drawn}/claims")
+    assert heavy_imports(clone, "ours", "claims", *runs, *stem) == []
     assert drawn_files(clone)
     assert "torch" in heavy_imports(clone, "ours", "merge", "--help"), (
         "the check notices such a one"
@@ -172,7 +175,11 @@ def test_tables_alone_give_no_recommendation(clone):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("sft_tradeoff.report.publish.MAX_RUNS_BYTES", 1000)
         publish(study_file, results, clone / "results/published/tiny", replace=True)
-    assert jobs_of(snakemake(*PUBLISHED, "-n", cwd=clone)) == RULES - {"recommend", "breakpoints"}
+    assert jobs_of(snakemake(*PUBLISHED, "-n", cwd=clone)) == RULES - {
+        "recommend",
+        "breakpoints",
+        "claims",
+    }
 
 
 def test_a_changed_file_stops_before_anything_is_drawn(clone):

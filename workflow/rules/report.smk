@@ -152,3 +152,32 @@ rule breakpoints:
         " --tolerance={params.tolerance:q}"
         " --out-stem {params.stem:q}"
         " 2>&1 | tee {log:q}"
+
+
+# Verdicts on the claims in config/claims.yaml.
+rule claims:
+    input:
+        claims="config/claims.yaml",
+        table=f"{TABLES_FROM}/run_table.csv",
+        runs=RUN_FILES,
+    output:
+        multiext(f"{REPORT}/claims", ".md", ".json", ".csv", ".pdf", ".png"),
+    log:
+        f"{LOGS}/claims.log",
+    benchmark:
+        f"{LOGS}/claims.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
+    params:
+        code=report_code("claims*.py", "figures/style.py", "tables.py"),
+        runs=lambda w, input: Path(input.table).with_name("runs"),
+        stem=lambda w, output: Path(output[0]).with_suffix(""),
+    shell:
+        "sft-tradeoff claims --run-table {input.table:q}"
+        " --runs {params.runs:q}"
+        " --claims {input.claims:q}"
+        " --out-stem {params.stem:q}"
+        " 2>&1 | tee {log:q}"

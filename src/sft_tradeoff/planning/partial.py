@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from sft_tradeoff.analysis import aggregate
-from sft_tradeoff.report import breakpoints, cross_domain, tables
+from sft_tradeoff.analysis.claims.spec import CLAIMS_PATH
+from sft_tradeoff.report import breakpoints, claims, cross_domain, tables
 from sft_tradeoff.report.figures import FIGURES, draw
 from sft_tradeoff.study import runs
 from sft_tradeoff.study.config import STUDIES, load_study
@@ -51,6 +52,14 @@ def main(args: argparse.Namespace) -> None:
             tradeoff=over_seeds,
             tolerance=measures_text(load_study(study_file).tolerance),
             out_stem=folder / "breakpoints",
+        )
+    )
+    claims.main(
+        argparse.Namespace(
+            run_table=folder / "run_table.csv",
+            runs=results / "runs",
+            claims=CLAIMS_PATH,
+            out_stem=folder / "claims",
         )
     )
     tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

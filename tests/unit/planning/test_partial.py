@@ -22,5 +22,6 @@ def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monke
     tables = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
     tables |= {f"tradeoff.{suffix}" for suffix in ("md", "tex")}
     tables |= {f"breakpoints.{suffix}" for suffix in ("md", "csv", "pdf", "png")}
+    tables |= {f"claims.{suffix}" for suffix in ("md", "json", "csv", "pdf", "png")}
     assert tables | {f"{figure}.pdf" for figure in FIGURES} <= drawn
     assert RUN in (results / "partial/scores.csv").read_text()
