@@ -58,6 +58,17 @@ class _RunInfo(_Part):
     git_dirty: bool | None = None
 
 
+class Epoch(_Part):
+    """The weights at the end of an epoch, scored on the validation examples."""
+
+    epoch: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    step: Annotated[int, Field(ge=1)]
+    domain_score: float
+    domain_nll: float
+    n_items: _Count
+    selected: bool
+
+
 class _TrainInfo(_Part):
     tokens_per_s: _Measured = math.nan
     time_s: _Measured = math.nan
@@ -65,6 +76,7 @@ class _TrainInfo(_Part):
     n_examples: _Count = 0
     n_truncated: _Count = 0
     adapted_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    epochs: list[Epoch] = []
 
     @model_validator(mode="after")
     def _of_the_examples(self) -> Self:
@@ -192,6 +204,11 @@ class TrainingRecord(Record):
     def adapted_share(self) -> float:
         """Share of the weights in layers that the method changes; 1 if not recorded."""
         return self.content.train_info.adapted_share
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """Scores of every epoch; empty for a run that keeps its last weights."""
+        return self.content.train_info.epochs
 
     @property
     def merge_of(self) -> str | None:
