@@ -53,10 +53,12 @@ rule all:
             study=STUDIES,
             format=["csv", "md", "tex"],
         ),
-        figures=expand(
-            "figures/{study}/{figure}.{format}",
-            study=STUDIES,
-            figure=FIGURES,
-            format=["pdf", "png", "csv"],
-        ),
+        figures=[
+            f"figures/{study}/{figure}.{format}"
+            for study in STUDIES
+            for figure in drawable(
+                path.name for path in Path(PUBLISHED, study).iterdir()
+            )
+            for format in ["pdf", "png", "csv"]
+        ],
         recommendations=expand("figures/{study}/recommendation.md", study=RECOMMENDED),

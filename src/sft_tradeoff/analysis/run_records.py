@@ -17,7 +17,7 @@ from sft_tradeoff.system.files import damaged, read_json, verify_checksum
 if TYPE_CHECKING:
     import pandas as pd
 
-ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
+ITEM_COLUMNS = ["item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
 Items = dict[Key, "pd.DataFrame"]  # per key: value, size and cluster, indexed by item
 
@@ -284,8 +284,29 @@ def read_evaluation(folder: Path) -> Evaluation | None:
 
 def _read_items(path: Path) -> Items:
     """Per-item scores by (benchmark, metric); infinite ones become NaN."""
+    groups = read_item_table(path, "benchmark").groupby(["benchmark", "metric"])
+    return {
+        (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]
+        for (benchmark, metric), group in groups
+    }
+
+
+def read_item_table(path: Path, scored: str) -> pd.DataFrame:
+    """Read a Parquet file of per-item scores; infinite ones become NaN.
+
+    Args:
+        path: The file.
+        scored: The column that says what was scored: benchmark or epoch.
+
+    Returns:
+        That column, item, metric, value, size and cluster.
+
+    Raises:
+        UserError: If the file is damaged, or an item appears twice.
+    """
     import pandas as pd
 
+    columns = [scored, *ITEM_COLUMNS]
     verify_checksum(path)
     try:
         frame = pd.read_parquet(path)
@@ -293,7 +314,7 @@ def _read_items(path: Path) -> Items:
         if getattr(error, "errno", None) is not None:  # not the file's fault
             raise
         raise damaged(path, error) from None
-    if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
+    if lacking := [name for name in columns if name not in frame]:
         raise UserError(
             f"{path}: no column {', '.join(lacking)}; delete it and run the same command again"
         )
@@ -303,24 +324,22 @@ def _read_items(path: Path) -> Items:
         raise damaged(path, error) from None
     if "cluster" not in frame:  # an older record: every item counts as independent
         frame["cluster"] = frame["item"]
-    _check_items(path, frame)
-    groups = frame.replace([math.inf, -math.inf], math.nan).groupby(["benchmark", "metric"])
-    return {
-        (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]
-        for (benchmark, metric), group in groups
-    }
+    _check_items(path, frame, scored)
+    return frame.replace([math.inf, -math.inf], math.nan)[[*columns, "cluster"]]
 
 
-def _check_items(path: Path, frame: pd.DataFrame) -> None:
-    names, size = frame[[*ITEM_COLUMNS[:3], "cluster"]], frame["size"]
+def _check_items(path: Path, frame: pd.DataFrame, scored: str) -> None:
+    key = [scored, "item", "metric"]
+    text = {scored: "str"} if scored == "epoch" else {}
+    names, size = frame.astype(text)[[*key, "cluster"]], frame["size"]
     if frame.empty or not names.map(lambda name: isinstance(name, str)).all(axis=None):
         raise damaged(path, "it has no items" if frame.empty else "an item has no name")
     if not size.between(0, math.inf, inclusive="left").all():
         raise damaged(path, "the size of an item is not a number")
-    twice = frame[names[ITEM_COLUMNS[:3]].duplicated()]
+    twice = names[names[key].duplicated()]
     if len(twice):
-        benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
+        what, item, metric = twice.iloc[0][key]
         raise UserError(
-            f"{path}: {benchmark}, {metric}: item {item!r} appears twice; give the benchmark's "
+            f"{path}: {what}, {metric}: item {item!r} appears twice; give the benchmark's "
             "items unique ids and evaluate this run again"
         )

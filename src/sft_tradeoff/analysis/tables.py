@@ -2,7 +2,8 @@
 
 ``run_table.csv`` lists the runs, ``scores.csv`` has one row per (run, benchmark, metric),
 ``tradeoff.csv`` one row per run and domain, ``tradeoff_over_seeds.csv`` one row per setting. The
-last one is what tables, figures and recommendation are made from.
+last one is what tables, figures and recommendation are made from. ``epochs.csv`` has one row per
+run and epoch, if the study keeps the best epochs.
 """
 
 from __future__ import annotations
@@ -60,10 +61,19 @@ FREEDOM = [f"{quantity}{DF}" for quantity in QUANTITIES]
 TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *PLAIN, "reason"]
 OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
 
+# Epochs: validation scores of a run's weights.
+OF_EPOCH = ("domain_score", "domain_nll")
+EPOCH_COLUMNS = [
+    *RUN_COLUMNS,
+    *("epoch", "step", "n_items", "selected"),
+    *(f"{quantity}{part}" for quantity in OF_EPOCH for part in ("", "_low", "_high")),
+]
+
 _TYPES = (
     TEXT
-    | {"reason": "str", "seed": "Int64", "n_seeds": "Int64"}
-    | dict.fromkeys(("learning_rate", *MEASURED, *PLAIN), "float64")
+    | {"reason": "str", "selected": "boolean"}
+    | dict.fromkeys(("seed", "n_seeds", "step", "n_items"), "Int64")
+    | dict.fromkeys(("learning_rate", "epoch", *MEASURED, *PLAIN), "float64")
 )
 
 
@@ -87,6 +97,15 @@ def read_over_seeds(path: Path) -> pd.DataFrame:
             damaged.
     """
     return read_table(path, OVER_SEEDS_COLUMNS, "sft-tradeoff aggregate --over-seeds")
+
+
+def read_epoch_table(path: Path) -> pd.DataFrame:
+    """Read ``epochs.csv``, one row per run and epoch.
+
+    Raises:
+        UserError: As :func:`read_over_seeds`.
+    """
+    return read_table(path, EPOCH_COLUMNS, "sft-tradeoff aggregate --epochs")
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
@@ -133,7 +152,7 @@ def _problem(table: pd.DataFrame) -> str:
     for name, rows in (needed | {"domain": trained, "learning_rate": trained}).items():
         if name in table and rows[name].isna().any():
             return f"a row has no {name}"
-    names = ("run", *SETTING, "seed", "benchmark", "metric")
+    names = ("run", *SETTING, "seed", "benchmark", "metric", "epoch")
     if table.duplicated([name for name in names if name in table]).any():
         return "a row is there twice"
     for name in ("learning_rate", *MEASURED, *PLAIN):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sft_tradeoff.analysis import aggregate
 from sft_tradeoff.report import tables
-from sft_tradeoff.report.figures import FIGURES, draw
+from sft_tradeoff.report.figures import draw, drawable, table_of
 from sft_tradeoff.study import runs
-from sft_tradeoff.study.config import STUDIES
+from sft_tradeoff.study.config import STUDIES, load_study
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,9 +22,9 @@ def main(args: argparse.Namespace) -> None:
     results = Path("results", args.study)
     folder = results / "partial"
     over_seeds = folder / "tradeoff_over_seeds.csv"
-    runs.main(
-        argparse.Namespace(study=str(STUDIES / f"{args.study}.yaml"), out=folder / "run_table.csv")
-    )
+    study_file = STUDIES / f"{args.study}.yaml"
+    tables_made = runs.aggregated_tables(load_study(study_file))
+    runs.main(argparse.Namespace(study=str(study_file), out=folder / "run_table.csv"))
     aggregate.main(
         argparse.Namespace(
             run_table=folder / "run_table.csv",
@@ -32,8 +32,10 @@ def main(args: argparse.Namespace) -> None:
             scores=folder / "scores.csv",
             tradeoff=folder / "tradeoff.csv",
             over_seeds=over_seeds,
+            epochs=folder / "epochs.csv" if "epochs.csv" in tables_made else None,
         )
     )
-    for figure in FIGURES:
-        draw.main(argparse.Namespace(figure=figure, tradeoff=over_seeds, out_stem=folder / figure))
+    for figure in drawable(tables_made):
+        table = folder / table_of(figure)
+        draw.main(argparse.Namespace(figure=figure, table=table, out_stem=folder / figure))
     tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

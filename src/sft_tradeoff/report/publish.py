@@ -19,7 +19,6 @@ import pandas as pd
 
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.report.publish_checks import (
-    AGGREGATED,
     RUN_TABLE,
     check_finished,
     check_tables,
@@ -28,7 +27,7 @@ from sft_tradeoff.report.publish_checks import (
 )
 from sft_tradeoff.report.published import CHECKSUMS, MANIFEST, PublishError, checksums, verify
 from sft_tradeoff.study.config import Study, load_study
-from sft_tradeoff.study.runs import evaluation_configs
+from sft_tradeoff.study.runs import aggregated_tables, evaluation_configs
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text, remove_leftovers
 from sft_tradeoff.system.provenance import run_info
@@ -66,7 +65,7 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
         folder = Path(staging) / "new"
         _copy(study_file, folder / "study.yaml")
         kept = _kept_run_files(study, results)
-        for name in [RUN_TABLE, *AGGREGATED, *kept]:
+        for name in [RUN_TABLE, *aggregated_tables(study), *kept]:
             _copy(results / name, folder / name)
         _write_checksums(folder, _facts(study, results) | {"runs_included": bool(kept)})
         if out.exists() and not replace and _is_same(folder, out):

@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 from accelerate.utils import broadcast_object_list
 
+from sft_tradeoff.analysis.epochs import ITEMS_NAME
 from sft_tradeoff.models.folder import ModelError, check_small_files, check_weights, staged_folder
 from sft_tradeoff.selection.validation import SCORE_COLUMNS, Validation
 from sft_tradeoff.stats.estimates import ratio_estimate
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from sft_tradeoff.training.loop import Trainer
 
 logger = logging.getLogger(__name__)
-ITEMS_NAME = "epochs.parquet"
 LONGEST_SCORING = datetime.timedelta(days=7)  # the other ranks wait for the first one
 
 

@@ -186,6 +186,12 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
     return configs
 
 
+def aggregated_tables(study: Study) -> tuple[str, ...]:
+    """File names of the tables that aggregation makes from the runs of a study."""
+    epochs = ("epochs.csv",) if study.training.select == "best_domain" else ()
+    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs)
+
+
 def run_table(study: Study) -> pd.DataFrame:
     """Return one row per run, θ0 included, with the columns that tables and figures group by."""
     import pandas as pd  # takes half a second, and training does not need it
