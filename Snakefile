@@ -46,7 +46,7 @@ else:
             tables=multiext(f"{RESULTS}/tables/tradeoff", ".csv", ".md", ".tex"),
             figures=expand(
                 f"{RESULTS}/figures/{{figure}}.{{format}}",
-                figure=FIGURES,
+                figure=drawable(TABLES),
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",

@@ -55,15 +55,17 @@ rule all:
             study=STUDIES,
             format=["csv", "md", "tex"],
         ),
-        figures=expand(
-            "figures/{study}/{figure}.{format}",
-            study=STUDIES,
-            figure=FIGURES,
-            format=["pdf", "png", "csv"],
-        ),
         cross_domain=expand("figures/{study}/cross_domain.md", study=CROSSED),
         recommendations=expand(
             "figures/{study}/{page}.md",
             study=RECOMMENDED,
             page=["recommendation", "breakpoints", "claims"],
         ),
+        figures=[
+            f"figures/{study}/{figure}.{format}"
+            for study in STUDIES
+            for figure in drawable(
+                path.name for path in Path(PUBLISHED, study).iterdir()
+            )
+            for format in ["pdf", "png", "csv"]
+        ],

@@ -35,7 +35,7 @@ STAGES = {
     "tokenize": ("tokens.tokenize", "tokenize one split of a domain for one model"),
     "reference": ("training.reference", "compute θ0's statistics for one training split"),
     "memory": ("training.memory", "estimate how much memory a run needs"),
-    "train": ("training.train", "fine-tune one model: train one run"),
+    "train": ("selection.train", "fine-tune one model: train one run"),
     "merge": ("training.merge", "average the weights of a run with θ0's"),
     "evaluate": ("evaluation.evaluate", "evaluate the weights of one run"),
     "noise-floor": ("evaluation.noise_floor", "measure the numerical noise of θ0's scores"),

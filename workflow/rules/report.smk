@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sft_tradeoff.planning.jobs import growing, one_of, report_code
-from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.report.figures import FIGURES, drawable, table_of
 
 CONDA = "../../environment.yml"
 
@@ -37,7 +37,7 @@ rule tables:
 
 rule figure:
     input:
-        tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+        table=lambda w: f"{TABLES_FROM.format(**dict(w.items()))}/{table_of(w.figure)}",
     output:
         multiext(f"{FIGURES_TO}/{{figure}}", ".pdf", ".png", ".csv"),
     log:
@@ -55,7 +55,7 @@ rule figure:
         ),
         stem=lambda w, output: Path(output[0]).with_suffix(""),
     shell:
-        "sft-tradeoff figure {wildcards.figure} --tradeoff {input.tradeoff:q}"
+        "sft-tradeoff figure {wildcards.figure} --table {input.table:q}"
         " --out-stem {params.stem:q}"
         " 2>&1 | tee {log:q}"
 

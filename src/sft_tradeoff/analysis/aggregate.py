@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sft_tradeoff.analysis.epochs import epoch_table
 from sft_tradeoff.analysis.noise_floor import known
 from sft_tradeoff.analysis.run_records import Key, training_record
 from sft_tradeoff.analysis.scores import NOT_EVALUATED, join_reasons, score_table
@@ -226,6 +227,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--over-seeds", type=Path, required=True, help="output CSV, row per setting"
     )
+    parser.add_argument("--epochs", type=Path, help="output CSV, row per run and epoch")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -236,5 +238,8 @@ def main(args: argparse.Namespace) -> None:
         tradeoff = tradeoff_table(scores, runs, args.runs)
         paths = args.scores, args.tradeoff, args.over_seeds
         tables = scores, within_ranges(tradeoff), over_seeds(tradeoff)
-        for path, table in zip(paths, tables, strict=True):
+        written = dict(zip(paths, tables, strict=True))
+        if args.epochs:
+            written[args.epochs] = epoch_table(runs, args.runs)
+        for path, table in written.items():
             atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"), checksum=True)

@@ -20,7 +20,6 @@ import pandas as pd
 from sft_tradeoff.analysis.answers import ANSWERS, FROM_MODEL
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.report.publish_checks import (
-    AGGREGATED,
     RUN_TABLE,
     check_finished,
     check_tables,
@@ -30,7 +29,7 @@ from sft_tradeoff.report.publish_checks import (
 from sft_tradeoff.report.published import CHECKSUMS, MANIFEST, PublishError, checksums, verify
 from sft_tradeoff.study.added_rates import FILE, with_added_rates
 from sft_tradeoff.study.config import Study, load_study
-from sft_tradeoff.study.runs import evaluation_configs
+from sft_tradeoff.study.runs import aggregated_tables, evaluation_configs
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text, remove_leftovers
 from sft_tradeoff.system.provenance import run_info
@@ -69,7 +68,7 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
         _copy(study_file, folder / "study.yaml")
         kept = _kept_run_files(study, results)
         added = [FILE] if study.refine and (results / FILE).is_file() else []
-        for name in [RUN_TABLE, *AGGREGATED, *added, *kept]:
+        for name in [RUN_TABLE, *aggregated_tables(study), *added, *kept]:
             _copy(results / name, folder / name)
         included = {
             "runs_included": bool(kept),

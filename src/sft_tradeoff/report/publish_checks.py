@@ -6,17 +6,23 @@ from pathlib import Path
 
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
 from sft_tradeoff.analysis.answers import ANSWERS, read_answers
+from sft_tradeoff.analysis.epochs import ITEMS_NAME, epoch_table
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report.published import PublishError
 from sft_tradeoff.study.config import Study
-from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.study.runs import (
+    EvaluationConfig,
+    RunConfig,
+    aggregated_tables,
+    evaluation_configs,
+    expand_runs,
+)
 from sft_tradeoff.study.runs import run_table as planned_runs
 from sft_tradeoff.system.text import listing
 
 RUN_TABLE = "run_table.csv"
-AGGREGATED = ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv")
 
 
 def records_of(study: Study) -> dict[str, RunConfig | EvaluationConfig]:
@@ -37,7 +43,8 @@ def run_files(study: Study) -> list[str]:
         for name in evaluation_configs(study)
         for table in ("items.parquet", ANSWERS)
     ]
-    return sorted([*records_of(study), *tables, *floor_files(study)])
+    epochs = [f"runs/{run.run}/{ITEMS_NAME}" for run in expand_runs(study) if run.validation]
+    return sorted([*records_of(study), *tables, *epochs, *floor_files(study)])
 
 
 def check_finished(study: Study, results: Path, then: str = "publish") -> None:
@@ -102,7 +109,8 @@ def check_tables(study: Study, results: Path) -> None:
             "or remove these settings from the study"
         )
     tradeoff = tradeoff_table(scores, runs, results / "runs")
-    for name, table in zip(AGGREGATED, (scores, tradeoff, over_seeds(tradeoff)), strict=True):
+    made = [scores, tradeoff, over_seeds(tradeoff), epoch_table(runs, results / "runs")]
+    for name, table in zip(aggregated_tables(study), made, strict=False):  # epochs may be absent
         _check_table(study, results / name, table.to_csv(index=False, lineterminator="\n"))
 
 

@@ -185,6 +185,11 @@ class TrainingSpec(Settings):
         "has all of them",
     )
     checkpoint_every_s: float = Field(120.0, ge=0, description="seconds between resume points")
+    select: Literal["last", "best_domain"] = Field(
+        "last",
+        description="weights that a run keeps; best_domain: those of the epoch with the highest "
+        "accuracy on the domain's validation examples",
+    )
 
     @property
     def compute_type(self) -> str:

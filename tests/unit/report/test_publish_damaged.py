@@ -29,7 +29,7 @@ def commands(study_file: Path, results: Path) -> dict[str, list[str]]:
         "aggregate": ["aggregate", *reads, *outputs],
         "recommend": ["recommend", *reads, "--tradeoff", over_seeds, "--out", str(out / "r.md")],
         "tables": ["tables", "--tradeoff", over_seeds, "--out-dir", str(out)],
-        "figure": ["figure", "tradeoff", "--tradeoff", over_seeds, "--out-stem", str(out / "f")],
+        "figure": ["figure", "tradeoff", "--table", over_seeds, "--out-stem", str(out / "f")],
         "publish": [
             *("publish", "--study", str(study_file), "--results", str(results)),
             *("--out", str(results.parent / "published/tiny")),
