@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,7 @@ def draw(table: pd.DataFrame) -> Figure:
         largest = of_model[f"{metric}_change"].abs().max()
         for rate, axes in zip(rates, row, strict=True):
             here = of_model[(of_model["label"] == label) & (of_model["learning_rate"] == rate)]
+            _label_cells(axes, list(of_model["test_domain"].unique()))
             _draw_matrix(axes, here, metric, largest)
             if axes in grid[0]:
                 axes.set_title(format_learning_rate(rate))
@@ -66,15 +68,18 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _label_cells(axes: Axes, domains: Sequence[str]) -> None:
+    """Prepare a matrix; that of a rate which a method does not have stays empty."""
+    n = len(domains)
+    axes.set(xticks=range(n), xticklabels=domains, xlim=(-0.5, n - 0.5))
+    axes.set(yticks=range(n), yticklabels=domains, ylim=(n - 0.5, -0.5), aspect="equal")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
 def _draw_matrix(axes: Axes, here: pd.DataFrame, metric: str, largest: float) -> None:
     _, sign, decimals = METRICS[metric]
-    domains = list(dict.fromkeys([*here["domain"], *here["test_domain"]]))
-    axes.set_xticks(range(len(domains)), domains)
-    axes.set_yticks(range(len(domains)), domains)
-    axes.tick_params(length=0)
-    if here.empty:  # this method has other rates
-        axes.set_axis_off()
-        return
+    domains = [label.get_text() for label in axes.get_xticklabels()]
     better = np.full((len(domains), len(domains)), np.nan)
     for cell in rows_of(here):
         place = domains.index(cell["domain"]), domains.index(cell["test_domain"])
@@ -84,11 +89,11 @@ def _draw_matrix(axes: Axes, here: pd.DataFrame, metric: str, largest: float) ->
         text = _text(value, cell[f"{metric}_change_low"], cell[f"{metric}_change_high"], decimals)
         color = "white" if dark else "black"
         axes.text(place[1], place[0], text, ha="center", va="center", fontsize=7, color=color)
+        if place[0] == place[1]:
+            corner = place[1] - 0.5, place[0] - 0.5
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
     scale = largest if largest > 0 else 1.0
-    axes.imshow(better, cmap="RdBu", norm=Normalize(-scale, scale), aspect="equal")
-    for i in range(len(domains)):
-        frame = Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.2)
-        axes.add_patch(frame)
+    axes.imshow(better, cmap="RdBu", norm=Normalize(-scale, scale))
 
 
 def _text(value: float, low: float, high: float, decimals: int) -> str:

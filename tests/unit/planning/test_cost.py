@@ -111,6 +111,24 @@ def test_hours_of_scoring_again(settings, passes):
     assert hours == pytest.approx(passes * (592 + 660) * 2000 / 500 / 3600)
 
 
+def test_cross_domain_adds_the_other_tests_to_each_run():
+    """As θ0, which is asked all domains anyway; a study of one domain costs the same."""
+    domains = [
+        {"name": "esci", "variant": variant, "n_train": 10, "n_test": 4}
+        for variant in ("cot", "label_only")
+    ]
+
+    def hours(domains, crossed):
+        study = study_of(domains=domains, evaluation={"cross_domain": crossed})
+        configs = evaluation_configs(study).values()
+        return [cost.evaluation_hours(study, config, 1000, SLOW) for config in configs]
+
+    base, *own = hours(domains, crossed=False)
+    assert base == pytest.approx(sum(own))
+    assert hours(domains, crossed=True) == [base] * 3
+    assert hours(domains[:1], crossed=True) == hours(domains[:1], crossed=False)
+
+
 def test_a_whole_benchmark_is_asked_where_no_number_is_given():
     study = study_of(evaluation={"tasks": {"code_length_dialogue": None}})
     one = study_of(evaluation={"tasks": {"code_length_dialogue": 1}})

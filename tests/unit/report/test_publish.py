@@ -20,7 +20,7 @@ from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report import publish as module
 from sft_tradeoff.report.publish import ABSOLUTE_PATH, publish
-from sft_tradeoff.report.published import PublishError, verify
+from sft_tradeoff.report.published import PublishError, crossed, verify
 from tests.finished_study import (
     BASE,
     OTHER_RUN,
@@ -29,6 +29,7 @@ from tests.finished_study import (
     STUDY,
     TABLES,
     contents,
+    make_finished_study,
     write_tables,
 )
 
@@ -46,6 +47,16 @@ def test_published_are_tables_records_and_items_but_no_weights(study: Study, out
         assert found[name] == (study[1] / name).read_bytes()
     assert found["study.yaml"].decode() == STUDY
     assert [path.name for path in out.parent.iterdir()] == ["tiny"], "nothing temporary is left"
+
+
+def test_a_crossed_study_is_published_with_the_scores_on_all_domains(tmp_path: Path) -> None:
+    """Everything that its matrix is drawn from."""
+    study_file, results = make_finished_study(tmp_path, crossed=True)
+    out = tmp_path / "published" / "tiny"
+    publish(study_file, results, out)
+    assert crossed(out.parent, ["tiny"]) == ["tiny"]
+    items = pd.read_parquet(out / "runs" / RUN / "items.parquet")
+    assert {"esci-label_only", "math-cot"} < set(items["benchmark"])
 
 
 def test_tables_can_be_made_again_from_what_is_published(published: Path) -> None:
