@@ -38,6 +38,7 @@ STAGES = {
     "train": ("training.train", "fine-tune one model: train one run"),
     "merge": ("training.merge", "average the weights of a run with θ0's"),
     "evaluate": ("evaluation.evaluate", "evaluate the weights of one run"),
+    "noise-floor": ("evaluation.noise_floor", "measure the numerical noise of θ0's scores"),
     "aggregate": ("analysis.aggregate", "aggregate the evaluations of a study"),
     "tables": ("report.tables", "write the trade-off tables, or print them"),
     "figure": ("report.figures.draw", "draw one trade-off figure"),

@@ -33,6 +33,7 @@ from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
     TRAIN_RECIPE_VERSION,
+    base_run,
     evaluation_configs,
     expand_runs,
 )
@@ -104,6 +105,7 @@ RUN_FILES = [
     *expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+    *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]
 
 

@@ -32,17 +32,21 @@ RUN_COLUMNS = [*TEXT, "learning_rate", "seed"]
 
 # Scores.
 CODE_LENGTH = "bits_per_byte"  # a metric
-RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "reason"]
+# The same scores of the weights rounded to bfloat16, as models are saved for use.
+SHIPPED = {CODE_LENGTH: "bits_per_byte_shipped", "nll": "nll_shipped"}
+RESULT = ["value", "stderr", "n", "difference", "difference_stderr", "noise_floor", "reason"]
 SCORE_COLUMNS = [*RUN_COLUMNS, "benchmark", "metric", *RESULT]
 
 # Trade-off: each quantity has a value, a standard error and the bounds of its interval.
 SETTING = ["model", "domain", "method", "label", "learning_rate"]
+SHIPPED_QUANTITIES = ("domain_nll_shipped", "general_bits_per_byte_difference_shipped")
 QUANTITIES = (
     "domain_score",
     "domain_nll",
     "general_score",
     "general_score_difference",
     "general_bits_per_byte_difference",
+    *SHIPPED_QUANTITIES,
 )
 PARTS = ("", "_stderr", "_low", "_high")
 # What the bounds of quantities made of accuracies are cut off at; tests of few items go beyond.
@@ -52,18 +56,24 @@ RANGES = {
     "general_score": (0.0, 1.0),
     "general_score_difference": DIFFERENCE,
 }
+# Numerical noise of a quantity, part of its interval on both sides; NaN if not measured.
+FLOOR = "_floor"
+FLOORED = ("domain_nll", "general_bits_per_byte_difference", *SHIPPED_QUANTITIES)
+FLOORS = [f"{quantity}{FLOOR}" for quantity in FLOORED]
 MEASURED = [f"{quantity}{part}" for quantity in QUANTITIES for part in PARTS]
 PLAIN = ("format_failure", "tokens_per_s", "time_s")  # without an interval
 # Degrees of freedom of the intervals. Only combining the seeds needs them.
 DF = "_df"
 FREEDOM = [f"{quantity}{DF}" for quantity in QUANTITIES]
-TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *PLAIN, "reason"]
-OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
+TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *FLOORS, *PLAIN, "reason"]
+OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *FLOORS, *PLAIN, "reason"]
+# Studies published by older versions lack these: NaN.
+ADDED = [*FLOORS, *(f"{quantity}{part}" for quantity in SHIPPED_QUANTITIES for part in PARTS)]
 
 _TYPES = (
     TEXT
     | {"reason": "str", "seed": "Int64", "n_seeds": "Int64"}
-    | dict.fromkeys(("learning_rate", *MEASURED, *PLAIN), "float64")
+    | dict.fromkeys(("learning_rate", *MEASURED, *FLOORS, *PLAIN), "float64")
 )
 
 
@@ -86,7 +96,9 @@ def read_over_seeds(path: Path) -> pd.DataFrame:
         UserError: If it is another table (e.g. the one with a row per seed), missing, changed or
             damaged.
     """
-    return read_table(path, OVER_SEEDS_COLUMNS, "sft-tradeoff aggregate --over-seeds")
+    needed = [name for name in OVER_SEEDS_COLUMNS if name not in ADDED]
+    table = read_table(path, needed, "sft-tradeoff aggregate --over-seeds")
+    return table.assign(**{name: math.nan for name in ADDED if name not in table})
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
@@ -136,7 +148,7 @@ def _problem(table: pd.DataFrame) -> str:
     names = ("run", *SETTING, "seed", "benchmark", "metric")
     if table.duplicated([name for name in names if name in table]).any():
         return "a row is there twice"
-    for name in ("learning_rate", *MEASURED, *PLAIN):
+    for name in ("learning_rate", *MEASURED, *FLOORS, *PLAIN):
         if name in table and np.isinf(table[name]).any():
             return f"{name} is not finite"
     return ""

@@ -29,9 +29,12 @@ from sft_tradeoff.system.records import RecordError, parse_lines
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.evaluation.prompt_encoding import Scored
     from sft_tradeoff.models.tokenized import TokenizedData
     from sft_tradeoff.study.runs import EvaluationConfig
     from sft_tradeoff.study.spec import EvaluationSpec
+
+Gold = Sequence[tuple[str, list[int], list[int]]]  # of items: id, prompt tokens, answer tokens
 
 
 class SuiteError(UserError, RuntimeError):
@@ -60,7 +63,7 @@ class Task:
     sha256: str
     chosen: list[int] | None = None
     rendered: bool = False
-    gold: Sequence[tuple[str, list[int], list[int]]] = ()
+    gold: Gold = ()
 
 
 def tasks_of(
@@ -214,7 +217,7 @@ def run_tasks(
     built = manager.load([task.definition for task in tasks])["tasks"]
     templates = [chat_template and not task.rendered for task in tasks]
     for task, template in zip(tasks, templates, strict=True):
-        _build_requests(lm, task, built[task.name], template)
+        build_requests(lm, task, built[task.name], template)
     rows: list[Row] = []
     facts = {}
     for task, template in zip(tasks, templates, strict=True):
@@ -226,8 +229,8 @@ def run_tasks(
 def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row], dict[str, Any]]:
     from lm_eval import evaluator
 
-    gold = [(None, prompt, answer) for _, prompt, answer in task.gold]
-    lm.expect(gold)  # generation then scores the gold answers while it holds the prompts' keys
+    # Generation then scores the gold answers while it holds the prompts' keys.
+    lm.expect(_requests(task.gold))
     # Not simple_evaluate: it spends seconds per job on collecting details of the environment (host
     # name included) and seeds generators that nothing here uses.
     found = evaluator.evaluate(
@@ -248,14 +251,23 @@ def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row
         "n_shot": found["n-shot"][task.name],
         "n_items": n_items,
     }
-    rows = list(task.rows(found["samples"][task.name]))
-    scored = lm._loglikelihood_tokens(gold, disable_tqdm=True) if gold else []
-    for (item, _, answer), (nats, _) in zip(task.gold, scored, strict=True):
-        rows.append((task.label, item, "nll", -nats, float(len(answer))))
-    return rows, facts
+    return [*task.rows(found["samples"][task.name]), *gold_rows(lm, task)], facts
 
 
-def _build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:
+def gold_rows(lm: Any, task: Task) -> list[Row]:
+    """Loss of a domain's right answers: nats and tokens of each."""
+    scored = lm._loglikelihood_tokens(_requests(task.gold), disable_tqdm=True) if task.gold else []
+    return [
+        (task.label, item, "nll", -nats, float(len(answer)))
+        for (item, _, answer), (nats, _) in zip(task.gold, scored, strict=True)
+    ]
+
+
+def _requests(gold: Gold) -> Scored:
+    return [(None, prompt, answer) for _, prompt, answer in gold]
+
+
+def build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:
     """Build a task's requests once and refuse any that does not fit the window.
 
     Otherwise lm-eval would cut off the start of the prompt, which makes it another question.

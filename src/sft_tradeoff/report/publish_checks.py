@@ -24,10 +24,15 @@ def records_of(study: Study) -> dict[str, RunConfig | EvaluationConfig]:
     return trained | {f"runs/{n}/eval.json": c for n, c in evaluation_configs(study).items()}
 
 
+def floor_files(study: Study) -> list[str]:
+    """Relative paths of the numerical noise floors of a finished study, one per model."""
+    return [f"noise_floor/{model}.json" for model in study.models]
+
+
 def run_files(study: Study) -> list[str]:
-    """Relative paths of the files of all runs of a finished study, without weights."""
+    """Relative paths of the files behind all scores of a finished study, without weights."""
     items = [f"runs/{name}/items.parquet" for name in evaluation_configs(study)]
-    return sorted([*records_of(study), *items])
+    return sorted([*records_of(study), *items, *floor_files(study)])
 
 
 def check_finished(study: Study, results: Path, then: str = "publish") -> None:
@@ -39,13 +44,20 @@ def check_finished(study: Study, results: Path, then: str = "publish") -> None:
         then: What needs a finished study, for the error message.
 
     Raises:
-        PublishError: Naming the runs.
+        PublishError: Naming the runs, or the noise floor that was not measured.
     """
-    missing = [name for name in run_files(study) if not (results / name).is_file()]
+    missing = {name for name in run_files(study) if not (results / name).is_file()}
+    unmeasured = sorted(missing.intersection(floor_files(study)))
+    missing -= set(unmeasured)
     if runs := sorted({Path(name).parent.name for name in missing}):
         raise PublishError(
             f"study {study.study!r}: {len(runs)} of {len(evaluation_configs(study))} runs are not "
             f"finished: {listing(runs)}; {_run_again(study, then)}"
+        )
+    if unmeasured:
+        raise PublishError(
+            f"study {study.study!r}: the numerical noise floor is not measured: "
+            f"{listing(unmeasured)}; {_run_again(study)}"
         )
     for name, config in records_of(study).items():
         expected = config.model_dump(mode="json")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Raise these when a change of the code changes the numbers: they are part of every resolved
 # configuration, so Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
-EVALUATE_RECIPE_VERSION = 4
+EVALUATE_RECIPE_VERSION = 5
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)

@@ -230,6 +230,11 @@ class EvaluationSpec(Settings):
     dtype: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="type in which the model computes"
     )
+    as_shipped: bool = Field(
+        True,
+        description="score the weights rounded to bfloat16, too, where no generation is needed "
+        "(NLL and code length); with vllm all scores are of rounded weights",
+    )
     max_length: int = Field(1024, ge=8, le=MOST, description="window in tokens")
     backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
     chat_template: bool = Field(

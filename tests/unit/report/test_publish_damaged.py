@@ -12,7 +12,7 @@ import pytest
 
 from sft_tradeoff import cli
 from sft_tradeoff.system.files import checksum_path
-from tests.finished_study import BASE, RUN
+from tests.finished_study import BASE, FLOOR, RUN
 
 Study = tuple[Path, Path]
 Change = Callable[[bytes], bytes]
@@ -45,6 +45,7 @@ READERS = {
     f"runs/{BASE}/eval.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/train.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/items.parquet": ("aggregate", "recommend", "publish"),
+    FLOOR: ("aggregate", "recommend", "publish"),
 }
 
 
@@ -120,6 +121,7 @@ OF_TRAINING: dict[str, Change] = {
     "memory": entry("train_info", "peak_memory_bytes", value=-1),
     "truncated": entry("train_info", "n_truncated", value=3),
     "merge": entry("run_info", "config", "merge_of", value=3),
+    "rounding": entry("train_info", "rounding", value={"norm_ratio": "large"}),
 }
 OF_ITEMS: dict[str, Change] = {
     "no rows": rows(lambda frame: frame.head(0)),
@@ -156,12 +158,25 @@ OF_TRADEOFF: dict[str, Change] = {
     "infinite score": rows(lambda frame: frame.assign(general_score=INF)),
     "no seeds": rows(lambda frame: frame.assign(n_seeds=None)),
 }
+CODE = ("code_length_code", "bits_per_byte")
+OF_FLOOR: dict[str, Change] = {
+    "null": lambda content: b"null",
+    "list": lambda content: b"[]",
+    "number": entry("code_length_code", value=0.1),
+    "text": entry(*CODE, "floor", value="small"),
+    "negative": entry(*CODE, "floor", value=-0.1),
+    "infinite": entry(*CODE, "variants", value={"float32": INF}),
+    "no variants": entry(*CODE, value={"floor": 0.1, "score": 2.5}),
+    "more": entry(*CODE, "unit", value="bits"),
+    "of other scores": entry(*CODE, "score", value=2.6),
+}
 SPECIAL = {
     "run_table.csv": OF_TABLES | OF_RUN_TABLE,
     "tradeoff_over_seeds.csv": OF_TABLES | OF_TRADEOFF,
     f"runs/{BASE}/eval.json": OF_JSON | OF_EVALUATION,
     f"runs/{RUN}/train.json": OF_JSON | OF_TRAINING,
     f"runs/{RUN}/items.parquet": OF_ITEMS,
+    FLOOR: OF_FLOOR,
 }
 CASES = [
     pytest.param(name, change, id=f"{Path(name).name}-{damage}")
