@@ -13,15 +13,12 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.assets.fetch import cache_dir
-from sft_tradeoff.domains.own.read import read_file
-from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.spec import DomainSpec
-from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.planning.example_tokens import CostError, example_tokens
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
@@ -34,7 +31,7 @@ from sft_tradeoff.study.runs import (
 )
 from sft_tradeoff.suite.base import ITEM_TOKENS
 from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.system.console import run_main
 from sft_tradeoff.training.memory import estimate, model_size
 
 if TYPE_CHECKING:
@@ -43,10 +40,6 @@ if TYPE_CHECKING:
 GB = 1e9
 N_JOBS = 1
 FLOAT32 = 16  # time of a pass in float32, in units of bfloat16, on a GPU without TF32
-
-
-class CostError(UserError):
-    """A cost cannot be estimated; the message names what is unknown and where to add it."""
 
 
 @dataclass(frozen=True)
@@ -116,34 +109,6 @@ def passes(run: RunConfig) -> float:
     ahead = method.weights and options.whole_batch and share > training.micro_batch_size
     more = [training.gradient_checkpointing, method.penalty, ahead, "old_nll" in options.needs]
     return (2 if method.adapter else 3) + sum(map(bool, more))
-
-
-def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float, float]:
-    """Return mean tokens of prompt and response: counted in tokenized data, or assumed."""
-    data = Path("results", study.study, "tokenized", model, str(domain.label), "train.npz")
-    longest = study.training.max_length
-    if data.is_file():
-        tokens = TokenizedData.load(data)
-        response = tokens.response_mask.sum() / len(tokens.lengths)
-        return float(tokens.lengths.mean() - response), float(response)
-    if isinstance(domain, OwnSpec):
-        return _own_tokens(domain, longest)
-    prompt, response = domain.example_tokens.get(domain.variant, (longest / 4, longest / 4))
-    return min(prompt, longest), min(response, longest - min(prompt, longest))
-
-
-def _own_tokens(domain: OwnSpec, longest: int) -> tuple[float, float]:
-    """Mean tokens of the user's prompts and responses, at four bytes per token."""
-    try:
-        lines = read_file(Path(domain.path), domain.columns).lines
-    except ValueError as error:
-        raise CostError(str(error)) from None
-    texts = [("".join(line.texts), line.response) for line in lines]
-    whole, response = (
-        min(sum(len(text[i].encode()) for text in texts) / max(len(texts), 1) / 4, longest)
-        for i in (0, 1)
-    )
-    return max(whole - response, 0.0), response
 
 
 def training_tokens(study: Study, run: RunConfig) -> float:
