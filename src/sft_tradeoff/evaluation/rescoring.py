@@ -17,9 +17,6 @@ from sft_tradeoff.models.two_part import use_shipped_weights
 from sft_tradeoff.suite.base import Row
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from sft_tradeoff.study.spec import EvaluationSpec
 
 
