@@ -204,7 +204,7 @@ class EvaluationSpec(Settings):
         "more than batch_size; scores depend on it in the last digits",
     )
     dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="type in which the model computes"
+        "bfloat16", description="type in which the model computes; weights are not rounded to it"
     )
     max_length: int = Field(1024, ge=8, le=MOST, description="window in tokens")
     backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
