@@ -137,8 +137,9 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
         benchmark = BENCHMARKS[task]
         n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
         read, written = read + n_items * item[0], written + n_items * item[1]
-    host = hardware.step_s if config.evaluation.backend == "hf" else 0.0
-    step = max(2 * n / (hardware.bandwidth * GB), host)
+    hf = config.evaluation.backend == "hf"
+    n *= 2 if hf and config.run != base_run(config.model) else 1  # two parts of trained weights
+    step = max(2 * n / (hardware.bandwidth * GB), hardware.step_s if hf else 0.0)
     steps = written / config.evaluation.batch_size
     return hardware.hours(2 * n * read) + steps * step / 3600
 
@@ -231,7 +232,7 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
     n_shards = study.training.processes if study.training.sharding == "fsdp" else 1
     # Of a multimodal model the language model is stored beside the whole, 1.15 times as large.
     is_multimodal = config.model_type.endswith("_text")
-    per_parameter = {"safetensors": 4.3 if is_multimodal else 2, "gguf": 5, "random": 4}  # bytes
+    per_parameter = {"safetensors": 4.3 if is_multimodal else 2, "gguf": 3, "random": 4}  # bytes
     needs = {}
     for run in {run.method.label: run for run in trained}.values():
         found = estimate(config, run, study.training.max_length, n_shards, on_gpu=True)
@@ -279,7 +280,8 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
         f"Writing a token takes max(2P bytes / {h.bandwidth:g} GB/s, {h.step_s:g} s with backend "
         f"hf) per batch of {study.evaluation.batch_size} (larger batches where "
         "batch_tokens allows); answers are as long as the reference, "
-        f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite."
+        f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite. With backend hf trained "
+        "weights are read and multiplied in two bfloat16 parts, so P counts twice, except for θ0."
     )
     yield (
         "Right answers and texts are scored again: of every run with rounded weights, and of θ0 "
