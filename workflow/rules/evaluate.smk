@@ -28,7 +28,7 @@ rule evaluate:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        mem_mb=memory_mb(4000, bytes_per_parameter=8),
         runtime=growing(240),
     params:
         tasks=task_files_digest(),

@@ -13,15 +13,12 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.assets.fetch import cache_dir
-from sft_tradeoff.domains.own.read import read_file
-from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.spec import DomainSpec
-from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.planning.example_tokens import CostError, example_tokens
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
@@ -35,7 +32,7 @@ from sft_tradeoff.study.runs import (
 )
 from sft_tradeoff.suite.base import ITEM_TOKENS
 from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.system.console import run_main
 from sft_tradeoff.training.memory import estimate, model_size
 
 if TYPE_CHECKING:
@@ -44,10 +41,6 @@ if TYPE_CHECKING:
 GB = 1e9
 N_JOBS = 1
 FLOAT32 = 16  # time of a pass in float32, in units of bfloat16, on a GPU without TF32
-
-
-class CostError(UserError):
-    """A cost cannot be estimated; the message names what is unknown and where to add it."""
 
 
 @dataclass(frozen=True)
@@ -119,34 +112,6 @@ def passes(run: RunConfig) -> float:
     return (2 if method.adapter else 3) + sum(map(bool, more))
 
 
-def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float, float]:
-    """Return mean tokens of prompt and response: counted in tokenized data, or assumed."""
-    data = Path("results", study.study, "tokenized", model, str(domain.label), "train.npz")
-    longest = study.training.max_length
-    if data.is_file():
-        tokens = TokenizedData.load(data)
-        response = tokens.response_mask.sum() / len(tokens.lengths)
-        return float(tokens.lengths.mean() - response), float(response)
-    if isinstance(domain, OwnSpec):
-        return _own_tokens(domain, longest)
-    prompt, response = domain.example_tokens.get(domain.variant, (longest / 4, longest / 4))
-    return min(prompt, longest), min(response, longest - min(prompt, longest))
-
-
-def _own_tokens(domain: OwnSpec, longest: int) -> tuple[float, float]:
-    """Mean tokens of the user's prompts and responses, at four bytes per token."""
-    try:
-        lines = read_file(Path(domain.path), domain.columns).lines
-    except ValueError as error:
-        raise CostError(str(error)) from None
-    texts = [("".join(line.texts), line.response) for line in lines]
-    whole, response = (
-        min(sum(len(text[i].encode()) for text in texts) / max(len(texts), 1) / 4, longest)
-        for i in (0, 1)
-    )
-    return max(whole - response, 0.0), response
-
-
 def training_tokens(study: Study, run: RunConfig) -> float:
     """Return the number of tokens that one run trains on."""
     per_example = sum(example_tokens(study, run.model, run.domain))
@@ -173,8 +138,9 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
         benchmark = BENCHMARKS[task]
         n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
         read, written = read + n_items * item[0], written + n_items * item[1]
-    host = hardware.step_s if config.evaluation.backend == "hf" else 0.0
-    step = max(2 * n / (hardware.bandwidth * GB), host)
+    hf = config.evaluation.backend == "hf"
+    n *= 2 if hf and config.run != base_run(config.model) else 1  # two parts of trained weights
+    step = max(2 * n / (hardware.bandwidth * GB), hardware.step_s if hf else 0.0)
     steps = written / config.evaluation.batch_size
     return hardware.hours(2 * n * read) + steps * step / 3600
 
@@ -267,7 +233,7 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
     n_shards = study.training.processes if study.training.sharding == "fsdp" else 1
     # Of a multimodal model the language model is stored beside the whole, 1.15 times as large.
     is_multimodal = config.model_type.endswith("_text")
-    per_parameter = {"safetensors": 4.3 if is_multimodal else 2, "gguf": 5, "random": 4}  # bytes
+    per_parameter = {"safetensors": 4.3 if is_multimodal else 2, "gguf": 3, "random": 4}  # bytes
     needs = {}
     for run in {run.method.label: run for run in trained}.values():
         found = estimate(config, run, study.training.max_length, n_shards, on_gpu=True)
@@ -315,7 +281,8 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
         f"Writing a token takes max(2P bytes / {h.bandwidth:g} GB/s, {h.step_s:g} s with backend "
         f"hf) per batch of {study.evaluation.batch_size} (larger batches where "
         "batch_tokens allows); answers are as long as the reference, "
-        f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite."
+        f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite. With backend hf trained "
+        "weights are read and multiplied in two bfloat16 parts, so P counts twice, except for θ0."
     )
     yield (
         "Right answers and texts are scored again: of every run with rounded weights, and of θ0 "

@@ -129,6 +129,15 @@ def test_cross_domain_adds_the_other_tests_to_each_run():
     assert hours(domains[:1], crossed=True) == hours(domains[:1], crossed=False)
 
 
+@pytest.mark.parametrize(("backend", "n_parts"), [("hf", 2), ("vllm", 1)])
+def test_trained_weights_are_read_in_two_parts(backend, n_parts):
+    """4 examples read 592 tokens and write 36 in batches of 32."""
+    study = study_of(evaluation={"backend": backend})
+    config = next(c for name, c in evaluation_configs(study).items() if name != "tiny.base")
+    hours = cost.evaluation_hours(study, config, 1000, SLOW)
+    assert hours == pytest.approx((592 * 2000 / 500 + 36 / 32 * 2) * n_parts / 3600)
+
+
 def test_a_whole_benchmark_is_asked_where_no_number_is_given():
     study = study_of(evaluation={"tasks": {"code_length_dialogue": None}})
     one = study_of(evaluation={"tasks": {"code_length_dialogue": 1}})
