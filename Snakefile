@@ -48,9 +48,7 @@ else:
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
-            cross_domain=(
-                f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []
-            ),
+            cross_domain=(f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []),
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,
