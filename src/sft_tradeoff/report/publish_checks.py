@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.aggregate import aggregated
 from sft_tradeoff.analysis.run_records import Record
-from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report.published import PublishError
 from sft_tradeoff.study.config import Study
@@ -80,7 +79,8 @@ def check_tables(study: Study, results: Path) -> None:
     tables = {RUN_TABLE: planned_runs(study).to_csv(index=False)}
     _check_table(study, results / RUN_TABLE, tables[RUN_TABLE])
     runs = read_run_table(results / RUN_TABLE)
-    scores = score_table(runs, results / "runs")
+    found = aggregated(runs, results / "runs")
+    scores = found[0]
     broken = scores[scores["reason"] != ""]
     if len(broken):
         rows = [
@@ -93,8 +93,7 @@ def check_tables(study: Study, results: Path) -> None:
             f"study {study.study!r}: {len(rows)} scores are broken: {listing(rows)}; find out why, "
             "or remove these settings from the study"
         )
-    tradeoff = tradeoff_table(scores, runs, results / "runs")
-    for name, table in zip(AGGREGATED, (scores, tradeoff, over_seeds(tradeoff)), strict=True):
+    for name, table in zip(AGGREGATED, found, strict=True):
         _check_table(study, results / name, table.to_csv(index=False, lineterminator="\n"))
 
 
