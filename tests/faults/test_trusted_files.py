@@ -46,7 +46,7 @@ from sft_tradeoff.training.reference import (
     save_reference,
 )
 from tests.faults.laboratory import ADVICE
-from tests.finished_study import RUN, make_finished_study
+from tests.finished_study import FLOOR, RUN, make_finished_study
 
 SPEC = domain_spec(name="esci", variant="label_only", n_train=4, n_validation=2, n_test=4)
 
@@ -134,11 +134,13 @@ def result_files(folder: Path) -> dict[str, Trusted]:
         for name in ("run_table.csv", "scores.csv", "tradeoff.csv", "s.csv")
     }
     runs, run = read_table(table, [], "a test"), results / "runs" / RUN
-    for path in (run / "eval.json", run / "items.parquet", run / "train.json"):
+    files = (run / "eval.json", run / "items.parquet", run / "train.json", results / FLOOR)
+    for path in files:
         content = path.read_bytes()  # made by hand; that the stages seal theirs is tested with them
         with path_with_checksum(path) as temporary:
             temporary.write_bytes(content)
         found[path.name] = Trusted(path, partial(read_measured, runs, run.parent))
+    found["noise floor"] = found.pop(Path(FLOOR).name)
     scores, study = score_table(runs, run.parent), load_study(study_file)
     found["train.json, aggregated"] = Trusted(
         run / "train.json", partial(tradeoff_table, scores, runs, run.parent)
@@ -177,7 +179,7 @@ NAMES = [
     *("config.json of θ0 that is merged", "MODEL.json of θ0 that is merged"),
     *("training examples", "test examples", "tokens", "θ0's statistics", "benchmark items"),
     *("asset", "asset's record", "run_table.csv", "scores.csv", "tradeoff.csv", "s.csv"),
-    *("eval.json", "items.parquet", "train.json", "train.json, aggregated"),
+    *("eval.json", "items.parquet", "train.json", "train.json, aggregated", "noise floor"),
     "train.json, published",
 ]
 

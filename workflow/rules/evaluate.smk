@@ -27,7 +27,7 @@ rule evaluate:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        mem_mb=memory_mb(4000, bytes_per_parameter=8),
         runtime=growing(240),
     params:
         tasks=task_files_digest(),
@@ -54,7 +54,7 @@ rule noise_floor:
             f"{RESULTS}/tokenized/{{{{model}}}}/{{domain}}/test.npz", domain=DOMAINS
         ),
         benchmarks=SUITE_ITEMS,
-        items=lambda w: f"{RESULTS}/runs/{base_run(w.model)}/items.parquet",
+        per_item=lambda w: f"{RESULTS}/runs/{base_run(w.model)}/items.parquet",
     output:
         floor=f"{RESULTS}/noise_floor/{{model}}.json",
     log:
@@ -77,6 +77,6 @@ rule noise_floor:
         " --base-model {params.base_model:q}"
         " --data {input.data:q}"
         " --tokens {input.tokens:q}"
-        " --items {input.items:q}"
+        " --items {input.per_item:q}"
         " --out {output.floor:q}"
         " 2>&1 | tee {log:q}"

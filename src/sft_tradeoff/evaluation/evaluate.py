@@ -156,8 +156,7 @@ def evaluate(
         }
         lm = load_lm(model_folder, config.evaluation, tokenizer)
     items, asked = run_tasks(lm, tasks, config.evaluation.chat_template)
-    if config.evaluation.as_shipped and config.evaluation.backend == "hf":
-        items += shipped_rows(lm, model_folder, tasks, items)
+    items += shipped_rows(lm, config.evaluation, model_folder, tasks, items)
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
     metrics = summarize(frame)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.analysis.tables import CODE_LENGTH, SHIPPED
 from sft_tradeoff.evaluation.tasks import Task, build_requests, gold_rows
 from sft_tradeoff.models.load import is_on_bfloat16_grid
 from sft_tradeoff.models.two_part import use_shipped_weights
 from sft_tradeoff.suite.base import Row
+
+if TYPE_CHECKING:
+    from sft_tradeoff.study.spec import EvaluationSpec
 
 
 def rescore(lm: Any, tasks: Sequence[Task]) -> list[Row]:
@@ -56,13 +59,16 @@ def _code_lengths(lm: Any, task: Task, built: Any) -> list[Row]:
     return [row for row in task.rows(samples) if row[2] == CODE_LENGTH]
 
 
-def shipped_rows(lm: Any, folder: Path, tasks: Sequence[Task], trained: Sequence[Row]) -> list[Row]:
+def shipped_rows(
+    lm: Any, spec: EvaluationSpec, folder: Path, tasks: Sequence[Task], trained: Sequence[Row]
+) -> list[Row]:
     """Scores of the weights rounded to bfloat16, as models are saved for use.
 
     Weights that bfloat16 represents exactly, such as those of a released θ0, keep their scores.
 
     Args:
         lm: The model; its weights are rounded in place.
+        spec: Whether the study wants these scores. vLLM scores rounded weights anyway.
         folder: The folder that it was loaded from.
         tasks: What it was asked.
         trained: The scores of its weights as trained.
@@ -70,6 +76,8 @@ def shipped_rows(lm: Any, folder: Path, tasks: Sequence[Task], trained: Sequence
     Returns:
         One row per item of the metrics in :data:`~sft_tradeoff.analysis.tables.SHIPPED`.
     """
+    if not spec.as_shipped or spec.backend != "hf":
+        return []
     if is_on_bfloat16_grid(folder):
         rows = list(trained)
     else:

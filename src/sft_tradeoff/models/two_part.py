@@ -146,6 +146,8 @@ def split_model(model: PreTrainedModel) -> None:
 
     Embeddings, norms and biases stay float32; an embedding with the head's weight shares its parts.
     """
+    # On a GPU sums of several pieces of a product would be rounded before they are added.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     inputs = _Inputs()
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = type(embedding) is nn.Embedding and embedding.weight is getattr(head, "weight", None)

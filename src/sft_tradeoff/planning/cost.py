@@ -13,23 +13,26 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.assets.fetch import cache_dir
-from sft_tradeoff.domains.own.read import read_file
-from sft_tradeoff.domains.own.spec import OwnSpec
 from sft_tradeoff.domains.spec import DomainSpec
-from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.planning.example_tokens import CostError, example_tokens
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
-from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.study.runs import (
+    EvaluationConfig,
+    RunConfig,
+    base_run,
+    evaluation_configs,
+    expand_runs,
+)
 from sft_tradeoff.suite.base import ITEM_TOKENS
 from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.system.console import UserError, run_main
+from sft_tradeoff.system.console import run_main
 from sft_tradeoff.training.memory import estimate, model_size
 
 if TYPE_CHECKING:
@@ -37,10 +40,7 @@ if TYPE_CHECKING:
 
 GB = 1e9
 N_JOBS = 1
-
-
-class CostError(UserError):
-    """A cost cannot be estimated; the message names what is unknown and where to add it."""
+FLOAT32 = 16  # time of a pass in float32, in units of bfloat16, on a GPU without TF32
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ModelCost:
         n_averaged: Runs that average the weights of others.
         n_tokens: Tokens of all training, repeats included.
         training: Training and θ0's statistics.
-        evaluation: All runs, θ0 included.
+        evaluation: All runs, θ0 and its noise floor included.
         cache: Fetched and converted weights.
         weights: Trained weights that exist at one time.
         resume: Resume points that exist at one time.
@@ -112,34 +112,6 @@ def passes(run: RunConfig) -> float:
     return (2 if method.adapter else 3) + sum(map(bool, more))
 
 
-def example_tokens(study: Study, model: str, domain: DomainSpec) -> tuple[float, float]:
-    """Return mean tokens of prompt and response: counted in tokenized data, or assumed."""
-    data = Path("results", study.study, "tokenized", model, str(domain.label), "train.npz")
-    longest = study.training.max_length
-    if data.is_file():
-        tokens = TokenizedData.load(data)
-        response = tokens.response_mask.sum() / len(tokens.lengths)
-        return float(tokens.lengths.mean() - response), float(response)
-    if isinstance(domain, OwnSpec):
-        return _own_tokens(domain, longest)
-    prompt, response = domain.example_tokens.get(domain.variant, (longest / 4, longest / 4))
-    return min(prompt, longest), min(response, longest - min(prompt, longest))
-
-
-def _own_tokens(domain: OwnSpec, longest: int) -> tuple[float, float]:
-    """Mean tokens of the user's prompts and responses, at four bytes per token."""
-    try:
-        lines = read_file(Path(domain.path), domain.columns).lines
-    except ValueError as error:
-        raise CostError(str(error)) from None
-    texts = [("".join(line.texts), line.response) for line in lines]
-    whole, response = (
-        min(sum(len(text[i].encode()) for text in texts) / max(len(texts), 1) / 4, longest)
-        for i in (0, 1)
-    )
-    return max(whole - response, 0.0), response
-
-
 def training_tokens(study: Study, run: RunConfig) -> float:
     """Return the number of tokens that one run trains on."""
     per_example = sum(example_tokens(study, run.model, run.domain))
@@ -166,10 +138,39 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
         benchmark = BENCHMARKS[task]
         n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
         read, written = read + n_items * item[0], written + n_items * item[1]
-    host = hardware.step_s if config.evaluation.backend == "hf" else 0.0
-    step = max(2 * n / (hardware.bandwidth * GB), host)
+    hf = config.evaluation.backend == "hf"
+    n *= 2 if hf and config.run != base_run(config.model) else 1  # two parts of trained weights
+    step = max(2 * n / (hardware.bandwidth * GB), hardware.step_s if hf else 0.0)
     steps = written / config.evaluation.batch_size
     return hardware.hours(2 * n * read) + steps * step / 3600
+
+
+def rescoring_hours(
+    study: Study, configs: list[EvaluationConfig], n: int, hardware: Hardware
+) -> float:
+    """Return the GPU-hours of what is scored again without generation, of one model.
+
+    That is every run with its weights as shipped, and θ0 for its noise floor: two other sizes of
+    batches, and float32.
+    """
+    flops = 0.0
+    for config in configs:
+        spec = config.evaluation
+        is_base, is_hf = config.run == base_run(config.model), spec.backend == "hf"
+        n_passes = (2 if is_hf else 0) if is_base else int(is_hf and spec.as_shipped)
+        if is_base and spec.dtype != "float32":
+            n_passes += FLOAT32
+        flops += 2 * n * n_passes * _rescored_tokens(study, config)
+    return hardware.hours(flops)
+
+
+def _rescored_tokens(study: Study, config: EvaluationConfig) -> float:
+    """Tokens of the right answers with their prompts, and of the texts whose code length counts."""
+    found = [d.n_test * sum(example_tokens(study, config.model, d)) for d in config.domains]
+    for task, limit in config.evaluation.tasks.items():
+        if (benchmark := BENCHMARKS[task]).kind == "text":
+            found.append(min(limit or math.inf, benchmark.n_items) * benchmark.item_tokens[0])
+    return sum(found)
 
 
 def architecture(study: Study, name: str) -> PretrainedConfig:
@@ -232,7 +233,7 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
     n_shards = study.training.processes if study.training.sharding == "fsdp" else 1
     # Of a multimodal model the language model is stored beside the whole, 1.15 times as large.
     is_multimodal = config.model_type.endswith("_text")
-    per_parameter = {"safetensors": 4.3 if is_multimodal else 2, "gguf": 5, "random": 4}  # bytes
+    per_parameter = {"safetensors": 4.3 if is_multimodal else 2, "gguf": 3, "random": 4}  # bytes
     needs = {}
     for run in {run.method.label: run for run in trained}.values():
         found = estimate(config, run, study.training.max_length, n_shards, on_gpu=True)
@@ -246,7 +247,8 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         n_averaged=len(runs) - len(trained),
         n_tokens=sum(training_tokens(study, run) for run in trained),
         training=training_hours(study, trained, n, hardware),
-        evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints),
+        evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints)
+        + rescoring_hours(study, checkpoints, n, hardware),
         cache=int(n * per_parameter[study.model_catalogue[name].format]),
         weights=item_bytes * n * n_kept,
         # Master weights and AdamW's two moments; the old point is deleted after the new is written.
@@ -279,7 +281,12 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
         f"Writing a token takes max(2P bytes / {h.bandwidth:g} GB/s, {h.step_s:g} s with backend "
         f"hf) per batch of {study.evaluation.batch_size} (larger batches where "
         "batch_tokens allows); answers are as long as the reference, "
-        f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite."
+        f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite. With backend hf trained "
+        "weights are read and multiplied in two bfloat16 parts, so P counts twice, except for θ0."
+    )
+    yield (
+        "Right answers and texts are scored again: of every run with rounded weights, and of θ0 "
+        f"twice in smaller batches and once in float32, which takes {FLOAT32} times as long."
     )
     yield (
         f"{n_jobs} training job(s) at a time. Weights on disk: at most one set per job and "

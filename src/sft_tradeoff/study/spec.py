@@ -228,7 +228,7 @@ class EvaluationSpec(Settings):
         "more than batch_size; scores depend on it in the last digits",
     )
     dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="type in which the model computes"
+        "bfloat16", description="type in which the model computes; weights are not rounded to it"
     )
     as_shipped: bool = Field(
         True,

@@ -93,6 +93,33 @@ def test_evaluation_hours(backend, step_s, expected_step_s):
     assert hours == pytest.approx((3192 * 2000 / 500 + 2036 / 4 * expected_step_s) / 3600)
 
 
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({}, 2 + 16 + 1),  # smaller batches, float32; the run as shipped
+        ({"as_shipped": False}, 2 + 16),
+        ({"dtype": "float32"}, 2 + 1),
+        ({"backend": "vllm"}, 16),
+    ],
+)
+def test_hours_of_scoring_again(settings, passes):
+    """592 tokens of the domain and 3 · 220 of texts; piqa is not scored again."""
+    tasks = {"tasks": {"piqa": 10, "code_length_dialogue": 3}}
+    study = study_of(evaluation=tasks | settings)
+    configs = list(evaluation_configs(study).values())
+    hours = cost.rescoring_hours(study, configs, 1000, SLOW)
+    assert hours == pytest.approx(passes * (592 + 660) * 2000 / 500 / 3600)
+
+
+@pytest.mark.parametrize(("backend", "n_parts"), [("hf", 2), ("vllm", 1)])
+def test_trained_weights_are_read_in_two_parts(backend, n_parts):
+    """4 examples read 592 tokens and write 36 in batches of 32."""
+    study = study_of(evaluation={"backend": backend})
+    config = next(c for name, c in evaluation_configs(study).items() if name != "tiny.base")
+    hours = cost.evaluation_hours(study, config, 1000, SLOW)
+    assert hours == pytest.approx((592 * 2000 / 500 + 36 / 32 * 2) * n_parts / 3600)
+
+
 def test_a_whole_benchmark_is_asked_where_no_number_is_given():
     study = study_of(evaluation={"tasks": {"code_length_dialogue": None}})
     one = study_of(evaluation={"tasks": {"code_length_dialogue": 1}})
@@ -228,4 +255,4 @@ def test_command_prints_table_and_assumptions(tmp_path, monkeypatch, capsys):
     cli.main(["cost", "--study", str(path), "--json"])
     found = SimpleNamespace(**json.loads(capsys.readouterr().out))
     assert found.models[0]["n_parameters"] == N_TINY
-    assert found.hardware["tflops"] == 400 and len(found.assumptions) == 6
+    assert found.hardware["tflops"] == 400 and len(found.assumptions) == 7

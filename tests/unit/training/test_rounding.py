@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from sft_tradeoff.models.random_weights import byte_tokenizer
+from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training.rounding import initial_tensors, rounding_facts
 from sft_tradeoff.training.train import train
@@ -112,3 +113,18 @@ def test_every_run_records_them(
     info = json.loads((tmp_path / "run/train.json").read_text())["train_info"]
     assert info["rounding"] == rounding_facts(random_model, tmp_path / "run/model")
     assert 0 < info["rounding"]["changed_share"] <= 1
+
+
+@pytest.mark.pretrained
+def test_evaluation_sees_three_real_steps_at_a_small_rate(
+    pretrained_model: Path, jsonl: Any, examples: Any, tmp_path: Path
+) -> None:
+    """Of SmolLM2 at 1e-6; saved in bfloat16, nearly nothing is left."""
+    data = tmp_path / "train.npz"
+    tokenize_file(load_tokenizer(pretrained_model), jsonl(examples[:3]), 64).save(data)
+    config = run_config(rate=1e-6, epochs=1, batch_size=1, micro_batch_size=1)
+    train(config, pretrained_model, data, tmp_path / "run/model")
+    info = json.loads((tmp_path / "run/train.json").read_text())["train_info"]
+    assert info["n_steps"] == 3
+    assert 0.95 < info["rounding"]["evaluated_projection"] < 1.05
+    assert info["rounding"]["projection"] < 0.5
