@@ -10,10 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.aggregate import aggregated
 from sft_tradeoff.analysis.noise_floor import largest
 from sft_tradeoff.analysis.run_records import Key
-from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.evaluation.answers import Answer, Said
 from sft_tradeoff.evaluation.answers import write_answers as write
@@ -153,10 +152,8 @@ def write_tables(study_file: Path, results: Path) -> None:
     path, study = results / "run_table.csv", with_added_rates(load_study(study_file), results)
     path.write_text(planned_runs(study).to_csv(index=False))
     runs = read_run_table(path)
-    scores = score_table(runs, results / "runs")
-    tradeoff = tradeoff_table(scores, runs, results / "runs")
-    tables = {"scores": scores, "tradeoff": tradeoff, "tradeoff_over_seeds": over_seeds(tradeoff)}
-    for name, table in tables.items():
+    names = "scores", "tradeoff", "tradeoff_over_seeds"
+    for name, table in zip(names, aggregated(runs, results / "runs"), strict=True):
         (results / f"{name}.csv").write_text(table.to_csv(index=False))
 
 

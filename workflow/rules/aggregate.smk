@@ -2,6 +2,8 @@
 
 
 rule run_table:
+    input:
+        added=ADDED_RATES,
     output:
         table=f"{RESULTS}/run_table.csv",
     log:

@@ -27,6 +27,7 @@ from sft_tradeoff.planning.jobs import (
     task_files_digest,
     tokenization_code,
 )
+from sft_tradeoff.study.added_rates import FILE as ADDED_RATES_FILE
 from sft_tradeoff.study.added_rates import with_added_rates
 from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
@@ -97,6 +98,13 @@ wildcard_constraints:
     merged=one_of(MERGED),
     evaluated=one_of(EVALUATIONS),
 
+
+# Not only among the parameters: copied results have no record of those.
+ADDED_RATES = [
+    path
+    for path in [f"{RESULTS}/{ADDED_RATES_FILE}"]
+    if STUDY.refine and os.path.exists(path)
+]
 
 # For report.smk, which draws published studies as well.
 TABLES_FROM = REPORT = RESULTS

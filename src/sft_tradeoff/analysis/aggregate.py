@@ -218,6 +218,18 @@ def within_ranges(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{column: table[column].clip(*ends) for column, ends in columns})
 
 
+def aggregated(runs: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return all scores, the trade-off of every run, and the trade-off over seeds.
+
+    Args:
+        runs: The run table.
+        folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``.
+    """
+    scores = score_table(runs, folder)
+    tradeoff = tradeoff_table(scores, runs, folder)
+    return scores, within_ranges(tradeoff), over_seeds(tradeoff)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff aggregate``."""
     parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
@@ -234,11 +246,8 @@ def main(args: argparse.Namespace) -> None:
     """Aggregate the evaluations of one study."""
     with run_main("aggregate"):
         runs = read_run_table(args.run_table)
-        scores = score_table(runs, args.runs)
-        tradeoff = tradeoff_table(scores, runs, args.runs)
         paths = args.scores, args.tradeoff, args.over_seeds
-        tables = scores, within_ranges(tradeoff), over_seeds(tradeoff)
-        written = dict(zip(paths, tables, strict=True))
+        written = dict(zip(paths, aggregated(runs, args.runs), strict=True))
         if args.epochs:
             written[args.epochs] = epoch_table(runs, args.runs)
         for path, table in written.items():

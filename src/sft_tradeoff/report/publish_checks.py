@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.aggregate import aggregated
 from sft_tradeoff.analysis.answers import ANSWERS, read_answers
 from sft_tradeoff.analysis.epochs import ITEMS_NAME, epoch_table
 from sft_tradeoff.analysis.run_records import Record
-from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report.published import PublishError
 from sft_tradeoff.study.config import Study
@@ -95,7 +94,8 @@ def check_tables(study: Study, results: Path) -> None:
     tables = {RUN_TABLE: planned_runs(study).to_csv(index=False)}
     _check_table(study, results / RUN_TABLE, tables[RUN_TABLE])
     runs = read_run_table(results / RUN_TABLE)
-    scores = score_table(runs, results / "runs")
+    found = aggregated(runs, results / "runs")
+    scores = found[0]
     broken = scores[scores["reason"] != ""]
     if len(broken):
         rows = [
@@ -108,8 +108,7 @@ def check_tables(study: Study, results: Path) -> None:
             f"study {study.study!r}: {len(rows)} scores are broken: {listing(rows)}; find out why, "
             "or remove these settings from the study"
         )
-    tradeoff = tradeoff_table(scores, runs, results / "runs")
-    made = [scores, tradeoff, over_seeds(tradeoff), epoch_table(runs, results / "runs")]
+    made = [*found, epoch_table(runs, results / "runs")]
     for name, table in zip(aggregated_tables(study), made, strict=False):  # epochs may be absent
         _check_table(study, results / name, table.to_csv(index=False, lineterminator="\n"))
 

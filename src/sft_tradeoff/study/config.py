@@ -155,7 +155,7 @@ class Study(Settings):
                 key = what.split()[0]
                 if (name := getattr(rate, key)) not in names:
                     raise ValueError(
-                        f"added_rates.{i}.{key}: {name!r} is not a {what} in this study; "
+                        f"added_rates.{i}.{key}: {shown(name)} is not a {what} in this study; "
                         f"{closest(name, names)}"
                     )
 

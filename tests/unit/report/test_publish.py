@@ -15,8 +15,7 @@ import pandas as pd
 import pytest
 
 from sft_tradeoff import cli
-from sft_tradeoff.analysis.aggregate import tradeoff_table
-from sft_tradeoff.analysis.scores import score_table
+from sft_tradeoff.analysis.aggregate import aggregated
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report import publish as module
 from sft_tradeoff.report.publish import ABSOLUTE_PATH, publish
@@ -61,9 +60,8 @@ def test_a_crossed_study_is_published_with_the_scores_on_all_domains(tmp_path: P
 
 def test_tables_can_be_made_again_from_what_is_published(published: Path) -> None:
     runs = read_run_table(published / "run_table.csv")
-    scores = score_table(runs, published / "runs")
+    scores, tradeoff, _ = aggregated(runs, published / "runs")
     assert scores.to_csv(index=False) == (published / "scores.csv").read_text()
-    tradeoff = tradeoff_table(scores, runs, published / "runs")
     assert tradeoff.to_csv(index=False) == (published / "tradeoff.csv").read_text()
 
 

@@ -46,6 +46,8 @@ def study_with(**changes):
         "methods": [{"name": "sft", "label": "a", "options": {}, "grid": {}}],
         "learning_rates": {"full": [1e-4], "adapter": [1e-3]},
         "seeds": [0],
+        "refine": {"rounds": 2, "ratio": 2.0},
+        "added_rates": [],
         "training": TrainingSpec().model_dump(mode="json"),
         "evaluation": EvaluationSpec(tasks={"piqa": 8, "code_length_code": None}).model_dump(),
         "keep_models": False,
@@ -140,8 +142,10 @@ def catalogue(monkeypatch):
     monkeypatch.setattr(config, "read_catalogue", lambda: read)
 
 
+ADDED = {"model": "mine", "domain": "esci-cot", "method": "a", "learning_rate": 2e-4}
 CASES = (
     [pytest.param({}, (key,), id=key) for key in Study.model_fields]
+    + [pytest.param({"added_rates": [ADDED]}, ("added_rates",), id="an added rate")]
     + [pytest.param({"domains": [domain(name)]}, ("domains", 0), id=name) for name in SPECS]
     + [
         pytest.param({"methods": method(name)}, ("methods", 1), id=name)
