@@ -282,22 +282,15 @@ def no_change_bound(n: int, level: float) -> float:
     return -math.log((1 - level) / 2) / n if n else math.inf
 
 
-def least_half_width(difference: ArrayLike, cluster: ArrayLike | None, level: float) -> float:
-    """Smallest half width of an interval of the change of right or wrong answers.
+def least_half_width(estimate: Estimate, n_clusters: int, level: float) -> float:
+    """Smallest half width of an interval of right or wrong answers, or of their change.
 
-    The rule of three, :func:`no_change_bound`, for as many independent items as these clusters are
-    worth: n divided by the design effect (the variance relative to that of independent items), from
-    the number of clusters, which is right if all items of a cluster change together, to n.
+    The rule of three, :func:`no_change_bound`: for the number of items if there is any spread, and
+    for the number of clusters if there is none, as the items of a cluster may be all alike.
 
     Args:
-        difference: [S, n], −1, 0 or 1: item n of seed S against the other model.
-        cluster: [n], the independent unit of each item; None: the item itself.
+        estimate: Of :func:`crossed_estimate`, with sizes 1.
+        n_clusters: Independent units among its items.
         level: Coverage, between 0 and 1.
     """
-    scores = Clustered.of(difference, np.ones(np.shape(difference)[-1]), cluster)
-    stderr = crossed_estimate(*scores).stderr
-    independent = crossed_estimate(scores.value, scores.size).stderr
-    n = scores.n_clusters
-    if stderr > 0:
-        n = round(np.clip(len(scores.size) * (independent / stderr) ** 2, n, len(scores.size)))
-    return no_change_bound(n, level)
+    return no_change_bound(estimate.n if estimate.stderr > 0 else n_clusters, level)
