@@ -91,7 +91,7 @@ class AtTheMargin(Counted):
     rules = ("supported", "contradicted")
 
     def verdicts(self, rng: np.random.Generator) -> Iterable[str]:
-        """Claims that the effect exceeds the margin, or is less than minus the mirrored one."""
+        """One-sided tests; the second is that of a claim whose true effect is minus the margin."""
         effect, margin = _effect(draw(self.truth, rng)), self.truth.effect
         if superiority(effect, margin) <= ONE_SIDED:
             yield "supported"
