@@ -153,9 +153,9 @@ def degrees_of_freedom(variances: ArrayLike, dfs: ArrayLike) -> float:
 
     Welch (1947), Satterthwaite (1946). That is too many if a variance with one or two degrees of
     freedom is the largest but happens to be estimated small: 95 % intervals from two seeds would
-    cover less than 90 %. Then it is the number whose quantile at 95 % is the mean of the quantiles of the
-    parts, weighted by their variances (Cochran and Cox, 1950), which covers at least about 95 %.
-    If all variances are 0, the smallest of the dfs.
+    cover less than 90 %. Then it is the number whose quantile at 95 % is the mean of the parts'
+    quantiles, weighted by their variances (Cochran and Cox, 1950), which covers at least about
+    95 %. If all variances are 0, the smallest of the dfs.
 
     Args:
         variances: v ≥ 0, [k].
