@@ -29,7 +29,7 @@ class _Benchmark(NamedTuple):
 
     over_seeds: list[np.ndarray]  # per setting: [S]
     over_items: np.ndarray  # [R, settings], mean over seeds
-    df: float  # clusters − 1
+    df: float  # of the variance between clusters
     n_items: int
 
 
@@ -190,6 +190,6 @@ def _benchmark(
     return _Benchmark(
         over_seeds=[ratios(Clustered(loss, size, cluster)) for loss in losses],
         over_items=resampled_ratios(means, rng, N_RESAMPLES),
-        df=means.n_clusters - 1,
+        df=means.df,
         n_items=len(base),
     )

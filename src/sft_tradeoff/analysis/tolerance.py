@@ -179,7 +179,7 @@ def loss_of(
     half = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
     noise = half - known(floor)
     # In the mean of accuracies the smallest benchmark weighs as much as the largest.
-    smallest = len(sizes) * min(clusters or sizes)
+    smallest = len(sizes) * min(sizes if noise > 0 else clusters or sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     if measure != ACCURACY and is_degenerate(value, noise):
         noise = math.nan

@@ -279,12 +279,9 @@ def test_clustered_proportions_are_worth_fewer_items() -> None:
     assert effective_n(ratio_estimate(np.zeros(40), np.ones(40), query)) == 10
 
 
-def test_the_rule_of_three_counts_independent_items() -> None:
+def test_the_rule_of_three_counts_clusters_if_nothing_changed() -> None:
     query = np.repeat(np.arange(10), 4)
-    nothing, all_of_one = np.zeros((1, 40)), (query == 3)[None].astype(float)
-    assert least_half_width(nothing, None, 0.95) == no_change_bound(40, 0.95)
-    assert least_half_width(nothing, query, 0.95) == no_change_bound(10, 0.95)
-    assert least_half_width(all_of_one, query, 0.95) == no_change_bound(10, 0.95)
-    one_of_each = (np.arange(40) % 4 == 0)[None].astype(float)
-    one_of_each[0, 0] = 0
-    assert least_half_width(one_of_each, query, 0.95) == no_change_bound(40, 0.95)
+    nothing = crossed_estimate(np.zeros((1, 40)), np.ones(40), query)
+    one_of_them = crossed_estimate([[1, *[0] * 39]], np.ones(40), query)
+    assert least_half_width(nothing, 10, 0.95) == no_change_bound(10, 0.95)
+    assert least_half_width(one_of_them, 10, 0.95) == no_change_bound(40, 0.95)
