@@ -15,7 +15,7 @@ from sft_tradeoff.report.claims_figure import COLORS, draw
 
 def row(verdict: str, effect: float, **other: Any) -> dict[str, Any]:
     half = {"low": effect - 0.01, "high": effect + 0.01}
-    where = {"domain": "d", "method": "sft", "comparison": "a against b (best of 3)"}
+    where = {"model": "m", "domain": "d", "method": "sft", "comparison": "a against b (best of 3)"}
     numbers = {"effect": effect, "margin": 0.02} | half
     return {"claim": "F1", "kind": "row", "verdict": verdict} | where | numbers | other
 
