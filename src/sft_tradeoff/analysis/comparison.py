@@ -140,7 +140,7 @@ def paired(
     lower_is_better = key[1] in (NLL, CODE_LENGTH)
     if lower_is_better:
         estimate = estimate._replace(value=-estimate.value)
-    bound = 0.0 if lower_is_better else least_half_width(differences, cluster, level)
+    bound = 0.0 if lower_is_better else least_half_width(estimate, len(set(cluster)), level)
     return _difference(estimate, smallest, level, bound)
 
 

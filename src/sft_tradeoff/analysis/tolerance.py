@@ -173,7 +173,7 @@ def loss_of(
     # The table's bounds lie within the range of the measure, but seldom are both cut off.
     noise = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
     # In the mean of accuracies the smallest benchmark weighs as much as the largest.
-    smallest = len(sizes) * min(clusters or sizes)
+    smallest = len(sizes) * min(sizes if noise > 0 else clusters or sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     if measure != ACCURACY and is_degenerate(value, noise):
         noise = math.nan

@@ -91,10 +91,10 @@ def crossed_error(
 ) -> tuple[float, float]:
     """Standard error of a mean over seeds that share their items, and its degrees of freedom.
 
-    se² = A + (B − I), with A the variance over items, B = s² / S over seeds, and I what both
-    contain: the interaction of seeds and items, (variance over items within one seed − A) / (S − 1).
-    B − I counts as 0 if it is negative. More seeds do not reduce the noise of the items. With one
-    seed its noise is unknown and left out: the error then speaks of this run only.
+    se² = A + (B − I), with A the variance over items, B = s² / S over seeds, and I, which both
+    contain, the interaction of seeds and items: (variance over items within one seed − A) /
+    (S − 1). B − I counts as 0 if it is negative. More seeds do not reduce the noise of the items.
+    With one seed its noise is unknown and left out: the error then speaks of this run only.
 
     Args:
         of_items: A, the variance over items of the mean over seeds.
@@ -152,10 +152,10 @@ def degrees_of_freedom(variances: ArrayLike, dfs: ArrayLike) -> float:
     """Degrees of freedom of a sum of independent variances, (Σ v)² / Σ (v²/df).
 
     Welch (1947), Satterthwaite (1946). That is too many if a variance with one or two degrees of
-    freedom is the largest but happens to be estimated small: of two seeds, 95 % intervals would
-    cover 87 %. Then it is the number whose quantile at 95 % is the mean of the quantiles of the
-    parts, weighted by their variances (Cochran and Cox, 1950), which covers at least about 95 %.
-    If all variances are 0, the smallest of the dfs.
+    freedom is the largest but happens to be estimated small: 95 % intervals from two seeds would
+    cover less than 90 %. Then it is the number whose quantile at 95 % is the mean of the parts'
+    quantiles, weighted by their variances (Cochran and Cox, 1950), which covers at least about
+    95 %. If all variances are 0, the smallest of the dfs.
 
     Args:
         variances: v ≥ 0, [k].
@@ -282,22 +282,15 @@ def no_change_bound(n: int, level: float) -> float:
     return -math.log((1 - level) / 2) / n if n else math.inf
 
 
-def least_half_width(difference: ArrayLike, cluster: ArrayLike | None, level: float) -> float:
-    """Smallest half width of an interval of the change of right or wrong answers.
+def least_half_width(estimate: Estimate, n_clusters: int, level: float) -> float:
+    """Smallest half width of an interval of right or wrong answers, or of their change.
 
-    The rule of three, :func:`no_change_bound`, for as many independent items as these clusters are
-    worth: n divided by the design effect (the variance relative to that of independent items), from
-    the number of clusters, which is right if all items of a cluster change together, to n.
+    The rule of three, :func:`no_change_bound`: for the number of items if there is any spread, and
+    for the number of clusters if there is none, as the items of a cluster may be all alike.
 
     Args:
-        difference: [S, n], −1, 0 or 1: item n of seed S against the other model.
-        cluster: [n], the independent unit of each item; None: the item itself.
+        estimate: Of :func:`crossed_estimate`, with sizes 1.
+        n_clusters: Independent units among its items.
         level: Coverage, between 0 and 1.
     """
-    scores = Clustered.of(difference, np.ones(np.shape(difference)[-1]), cluster)
-    stderr = crossed_estimate(*scores).stderr
-    independent = crossed_estimate(scores.value, scores.size).stderr
-    n = scores.n_clusters
-    if stderr > 0:
-        n = round(np.clip(len(scores.size) * (independent / stderr) ** 2, n, len(scores.size)))
-    return no_change_bound(n, level)
+    return no_change_bound(estimate.n if estimate.stderr > 0 else n_clusters, level)

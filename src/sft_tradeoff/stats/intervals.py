@@ -53,8 +53,8 @@ def interval(
             :class:`~sft_tradeoff.stats.bootstrap.Clustered`.
         level: Coverage.
         floor: Numerical noise, added to both sides.
-        least: Smallest half width that noise of items can have, for scores that are right or
-            wrong: :func:`~sft_tradeoff.stats.estimates.no_change_bound` of the number of clusters.
+        least: Smallest half width, for scores that are right or wrong:
+            :func:`~sft_tradeoff.stats.estimates.least_half_width`.
     """
     resamples = np.asarray(over_items, dtype=np.float64)
     with_all = resamples if resamples.ndim == 1 else resamples.mean(1)  # (R,)

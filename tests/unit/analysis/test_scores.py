@@ -24,6 +24,19 @@ def test_scores_of_one_run(runs: pd.DataFrame, folder: Path) -> None:
     assert (scores["reason"] == "").all()
 
 
+def test_items_of_a_cluster_count_as_one(runs: pd.DataFrame, folder: Path) -> None:
+    """Four items of two passages: means 0.5 and 1, changes −0.5 and 0."""
+    for run, *_ in RUNS:
+        path = folder / run / "items.parquet"
+        items = pd.read_parquet(path)
+        passage = items["item"].replace({"0": "a", "1": "a", "2": "b", "3": "b"})
+        items.assign(cluster=passage).to_parquet(path)
+    scores = score_table(runs, folder).set_index(["run", "benchmark", "metric"])
+    row = scores.loc[(RUNS[1][0], "piqa", "acc_norm")]
+    assert (row["value"], row["stderr"], row["n"], row["df"]) == (0.75, 0.25, 4, 1)
+    assert row["difference_stderr"] == pytest.approx(0.25)
+
+
 def test_missing_base_is_an_error(runs: pd.DataFrame, folder: Path) -> None:
     with pytest.raises(UserError, match=r"'m': θ0 is not evaluated .*run table"):
         score_table(runs[runs["method"] != "base"], folder)

@@ -149,9 +149,10 @@ class Difference(Case):
         for _ in range(n_studies):
             scores = draw(truth, rng)
             difference, least = scores.trained - scores.base, 0.0
+            found = crossed_estimate(difference, scores.size, scores.cluster)
+            value = found.value
             if truth.accuracy is not None:
-                least = least_half_width(difference, scores.cluster, LEVEL)
-            value = float(ratios(Clustered.of(difference, scores.size)).mean())
+                least = least_half_width(found, truth.clusters, LEVEL)
             for name, method in METHODS.items():
                 low, high = method(scores, rng)
                 low, high = min(low, value - least), max(high, value + least)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import takewhile
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -60,13 +61,14 @@ def _difference(scores: Scores) -> Difference:
 
 @dataclass(frozen=True)
 class Counted(Case):
-    """Verdicts that should be rare, or as frequent as stated.
+    """Verdicts that should be rare, or as frequent as stated; ``rules`` are those counted.
 
     Args:
         truth: What studies are drawn from.
         expected: Share of each verdict: an upper bound for errors.
     """
 
+    rules: ClassVar[tuple[str, ...]]
     truth: Truth
     expected: float
 
@@ -77,11 +79,6 @@ class Counted(Case):
             counts.update(self.verdicts(rng))
         for rule in self.rules:
             yield self.measurement(rule, counts[rule] / n_studies, n_studies, self.expected)
-
-    @property
-    def rules(self) -> tuple[str, ...]:
-        """The verdicts that are counted."""
-        raise NotImplementedError
 
     def verdicts(self, rng: np.random.Generator) -> Iterable[str]:
         """Draw one study and list its verdicts."""
@@ -94,7 +91,7 @@ class AtTheMargin(Counted):
     rules = ("supported", "contradicted")
 
     def verdicts(self, rng: np.random.Generator) -> Iterable[str]:
-        """Claims that the effect exceeds the margin, or is less than minus the mirrored one."""
+        """One-sided tests; the second is that of a claim whose true effect is minus the margin."""
         effect, margin = _effect(draw(self.truth, rng)), self.truth.effect
         if superiority(effect, margin) <= ONE_SIDED:
             yield "supported"
