@@ -161,14 +161,16 @@ def combined(
 def effect_of(statistic: Statistic) -> Effect:
     """Interval of a statistic at 95 %.
 
-    Right and wrong answers that did not change on n clusters may change on others, see
-    :func:`~sft_tradeoff.stats.estimates.no_change_bound`; a loss that changed by the same amount on
-    every item has no known spread.
+    Right and wrong answers that did not change may change on other items, see
+    :func:`~sft_tradeoff.stats.estimates.least_half_width`; a loss that changed by the same amount
+    on every item has no known spread.
     """
     benchmarks = {key[0]: counts for key, counts in statistic.on.items()}
+    n_items = sum(counts.items for counts in benchmarks.values())
     n_clusters = min(counts.clusters for counts in benchmarks.values())
     items, seeds = statistic.over_items, statistic.over_seeds
-    n_seeds = len(statistic.seeds or ())
+    with_all = items if items.ndim == 1 else items.mean(1)
+    changing = n_items if with_all.std() > 0 else n_clusters  # a cluster may be all alike
     found = interval(
         value=statistic.value,
         over_items=items,
@@ -176,11 +178,11 @@ def effect_of(statistic: Statistic) -> Effect:
         df_items=min(counts.df for counts in benchmarks.values()),
         level=LEVEL,
         floor=statistic.floor,
-        least=no_change_bound(n_clusters, LEVEL) if statistic.discrete else 0.0,
+        least=no_change_bound(changing, LEVEL) if statistic.discrete else 0.0,
     )
     if not statistic.discrete and is_degenerate(found.value, found.stderr):
         found = found._replace(low=math.nan, high=math.nan, stderr=math.nan)
-    with_all = items if items.ndim == 1 else items.mean(1)
+    n_seeds = len(statistic.seeds or ())
     return Effect(
         interval=found,
         components=Components(
@@ -188,7 +190,7 @@ def effect_of(statistic: Statistic) -> Effect:
             items=float(with_all.var(ddof=1)) * n_clusters,
             interaction=math.nan,
         ),
-        n_items=sum(counts.items for counts in benchmarks.values()),
+        n_items=n_items,
         n_clusters=n_clusters,
         n_seeds=n_seeds,
     )
