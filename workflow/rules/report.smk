@@ -2,7 +2,7 @@
 # where they are read and written: TABLES_FROM, REPORT, FIGURES_TO, LOGS, RUN_FILES and MEASURES.
 from pathlib import Path
 
-from sft_tradeoff.planning.jobs import growing, one_of, report_code
+from sft_tradeoff.planning.jobs import claims_code, growing, one_of, report_code
 from sft_tradeoff.report.figures import FIGURES, drawable, table_of
 
 CONDA = "../../environment.yml"
@@ -172,7 +172,7 @@ rule claims:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        code=report_code("claims*.py", "figures/style.py", "tables.py"),
+        code=claims_code(),
         runs=lambda w, input: Path(input.table).with_name("runs"),
         stem=lambda w, output: Path(output[0]).with_suffix(""),
     shell:

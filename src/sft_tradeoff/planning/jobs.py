@@ -139,3 +139,12 @@ def report_code(*patterns: str) -> str:
     own = (f"report/{pattern}" for pattern in (*patterns, "markdown.py"))
     found = code_digest(*own, "study/names.py", "system/text.py")
     return found + aggregation_code()
+
+
+def claims_code() -> str:
+    """Return the digest of the code behind the verdicts on claims.
+
+    The domains say which answers are labels, and so what chance is.
+    """
+    found = report_code("claims*.py", "figures/style.py", "tables.py")
+    return found + code_digest("domains", "grading")

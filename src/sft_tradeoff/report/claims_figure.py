@@ -27,6 +27,7 @@ COLORS = {
 MOST = 30.0  # margins; what lies beyond is drawn at the edge
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 ROW = 0.16  # inches
+LONGEST = 75  # characters of a label
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -36,6 +37,7 @@ def draw(table: pd.DataFrame) -> Figure:
     linear within the margins and logarithmic beyond.
     """
     rows = [row for row in rows_of(table) if row["kind"] != OVERALL and not np.isnan(row["effect"])]
+    n_models = len({row["model"] for row in rows} - {""})
     figure, grid = new_panels(1, 1, 0.5 + ROW * max(len(rows), 3))
     figure.set_figwidth(7.5)
     axes = grid[0, 0]
@@ -43,8 +45,10 @@ def draw(table: pd.DataFrame) -> Figure:
     axes.axvline(0, color="0.7", linewidth=0.8, zorder=0)
     for y, row in enumerate(rows):
         _draw_row(axes, y, row)
-    labels = [_label(row, rows[i - 1] if i else None) for i, row in enumerate(rows)]
-    axes.set_yticks(range(len(rows)), labels, fontsize=6)
+        if y == 0 or rows[y - 1]["claim"] != row["claim"]:
+            axes.axhline(y - 0.5, color="0.85", linewidth=0.6, zorder=0)
+            axes.text(MOST * 1.3, y, row["claim"], fontsize=7, fontweight="bold", va="center")
+    axes.set_yticks(range(len(rows)), [_label(row, n_models) for row in rows], fontsize=6)
     axes.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axes.set_xscale("symlog", linthresh=1.0)
     axes.xaxis.set_major_locator(FixedLocator(TICKS))
@@ -74,19 +78,19 @@ def _draw_row(axes: Axes, y: float, row: Row) -> None:
     axes.plot(np.clip(value, -MOST, MOST), y, beyond, clip_on=False, **look)
 
 
-def _label(row: Row, before: Row | None) -> str:
-    """What a row compares; the claim stands at its first row only."""
-    claim = row["claim"] if before is None or before["claim"] != row["claim"] else ""
-    where = ", ".join(filter(None, [row["domain"], row["method"]]))
-    comparison = str(row["comparison"]).replace(" (best of", "\n(best of")
-    told = f"{where}: {comparison.splitlines()[0]}" if where else comparison.splitlines()[0]
-    return f"{told if len(told) <= 70 else told[:69] + '…'}   {claim:>3}"
+def _label(row: Row, n_models: int) -> str:
+    """What a row compares, in one line."""
+    keys = ("model", "domain", "method") if n_models > 1 else ("domain", "method")
+    where = ", ".join(filter(None, (row[key] for key in keys)))
+    comparison = str(row["comparison"]).partition(" (best of")[0]
+    told = ": ".join(filter(None, [where, comparison]))
+    return told if len(told) <= LONGEST else f"{told[: LONGEST - 1]}…"
 
 
 def _caption(table: pd.DataFrame) -> str:
     overall = table[table["kind"] == OVERALL]
     untested = overall.loc[overall["verdict"] == Verdict.NOT_TESTED, "claim"]
-    text = "Effect in units of the claim's margin (gray: within ± 1); details are hollow"
+    text = "Main effect in units of the claim's margin (gray: within ± 1); details are hollow"
     return f"{text}\nNot tested: {', '.join(untested)}" if len(untested) else text
 
 

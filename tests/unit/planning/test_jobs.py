@@ -90,7 +90,7 @@ STAGES = {
         jobs.report_code,
         *("breakpoint*.py", "figures/style.py", "recommend*.py", "tables.py"),
     ),
-    ("report.claims",): (jobs.report_code, "claims*.py", "figures/style.py", "tables.py"),
+    ("report.claims",): (jobs.claims_code,),
     ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
     ("report.cross_domain",): (
         jobs.report_code,

@@ -24,7 +24,8 @@ def test_a_crossed_study_has_its_matrix(tmp_path, monkeypatch):
 def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").mkdir()
-    (tmp_path / "config/catalogue.yaml").symlink_to(ROOT / "config/catalogue.yaml")
+    for name in ("catalogue.yaml", "claims.yaml"):
+        (tmp_path / "config" / name).symlink_to(ROOT / "config" / name)
     _, results = make_finished_study(tmp_path)
     shutil.rmtree(results / "runs" / OTHER_RUN)
     cli.main(["partial", "tiny"])

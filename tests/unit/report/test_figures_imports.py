@@ -20,7 +20,9 @@ STAGES = {
     "tables": ["tables", *OVER_SEEDS, "--out-dir", "tables"],
     "recommend": ["recommend", *RUNS, *OVER_SEEDS, "--out", "recommendation.md"],
     "breakpoints": ["breakpoints", *RUNS, *OVER_SEEDS, "--out-stem", "breakpoints"],
-    "claims": ["claims", *RUNS, "--out-stem", "claims"],
+    "claims": [
+        *("claims", *RUNS, "--claims", f"{ROOT}/config/claims.yaml", "--out-stem", "claims"),
+    ],
     "aggregate": [
         *("aggregate", *RUNS, "--scores", "scores.csv"),
         *("--tradeoff", "tradeoff.csv", "--over-seeds", "over_seeds.csv"),

@@ -126,7 +126,13 @@ class Results:
         name = f"{arm.label} at {format_learning_rate(rate)}"
         return self._once(
             (arm.place, rate, key, half),
-            lambda: score(name, key, self.clustered(arm, rate, key, half), tuple(arm.rates[rate])),
+            lambda: score(
+                name=name,
+                key=key,
+                scores=self.clustered(arm, rate, key, half),
+                seeds=tuple(arm.rates[rate]),
+                floor=self._floor(arm.model, key),
+            ),
         )
 
     def base(self, model: str, key: Key, half: Half = None) -> Statistic:

@@ -67,10 +67,11 @@ def overall(rows: Sequence[Judged]) -> tuple[Verdict, float, str]:
     """
     main = [row for row in rows if not row.finding.detail] or list(rows)
     tested = [row for row in main if row.verdict is not Verdict.NOT_TESTED]
-    notes = list(dict.fromkeys(row.note for row in main if row.note))
-    note = notes[0] if len(notes) == 1 else ""
     if not tested:
-        return Verdict.NOT_TESTED, math.nan, "; ".join(notes)
+        missing = dict.fromkeys(row.note for row in main)
+        return Verdict.NOT_TESTED, math.nan, "; ".join(missing)
+    notes = list(dict.fromkeys(row.note for row in tested))
+    note = notes[0] if len(notes) == 1 else ""
     verdicts = {row.verdict for row in tested}
     if Verdict.CONTRADICTED in verdicts:
         against = [row.p_holm for row in tested if row.verdict is Verdict.CONTRADICTED]

@@ -101,11 +101,9 @@ def _numbers(part: Part) -> dict[str, Any]:
 
 def _told(part: Part) -> str:
     """A further part of a claim, in words."""
-    i = part.effect.interval
-    return (
-        f"and {part.name} {part.kind.value} with m = {part.margin:g} {part.unit}: {i.value:.4f} "
-        f"[{i.low:.4f}, {i.high:.4f}]"
-    )
+    value, low, high = (f"{x:.4f}".replace("-", "−") for x in part.effect.interval[:3])
+    bound = f"{part.kind.value} with m = {part.margin:g} {part.unit}"
+    return f"and {part.name} {bound}: {value} [{low}, {high}]"
 
 
 def claims_record(judgments: Sequence[Judgment]) -> list[dict[str, Any]]:

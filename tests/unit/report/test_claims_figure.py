@@ -1,0 +1,48 @@
+"""The forest plot: effects in units of their margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.colors
+import numpy as np
+import pandas as pd
+
+from sft_tradeoff.analysis.claims.table import COLUMNS
+from sft_tradeoff.analysis.claims.verdict import Verdict
+from sft_tradeoff.report.claims_figure import COLORS, draw
+
+
+def row(verdict: str, effect: float, **other: Any) -> dict[str, Any]:
+    half = {"low": effect - 0.01, "high": effect + 0.01}
+    where = {"model": "m", "domain": "d", "method": "sft", "comparison": "a against b (best of 3)"}
+    numbers = {"effect": effect, "margin": 0.02} | half
+    return {"claim": "F1", "kind": "row", "verdict": verdict} | where | numbers | other
+
+
+def test_what_is_drawn() -> None:
+    rows = [
+        {"claim": "F1", "kind": "overall", "verdict": "supported"},
+        row("supported", 0.06),
+        row("contradicted", -2.0, kind="detail"),
+        {"claim": "F4", "kind": "overall", "verdict": "not tested"},
+    ]
+    figure = draw(pd.DataFrame(rows, columns=COLUMNS))
+    (axes,) = figure.axes
+    points = [line for line in axes.lines if line.get_marker() in ("o", "<", ">")]
+    assert [line.get_xdata()[0] for line in points] == [3, -30], "beyond 30 margins: at the edge"
+    assert [line.get_marker() for line in points] == ["o", "<"]
+    colors = [matplotlib.colors.to_hex(line.get_color()) for line in points]
+    assert colors == [COLORS[Verdict.SUPPORTED].lower(), COLORS[Verdict.CONTRADICTED].lower()]
+    spans = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
+    assert any(np.allclose(span, [2.5, 3.5]) for span in spans)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["d, sft: a against b"] * 2
+    assert "Not tested: F4" in axes.get_xlabel()
+
+
+def test_nothing_is_tested() -> None:
+    table = pd.DataFrame(
+        [{"claim": "F4", "kind": "overall", "verdict": "not tested"}], columns=COLUMNS
+    )
+    (axes,) = draw(table).axes
+    assert [text.get_text() for text in axes.texts] == ["no claim is tested"]
