@@ -66,7 +66,7 @@ def check_results(results):
     scores = pd.read_csv(results / "scores.csv")
     assert set(scores["run"]) == {*RUNS.values(), "random-2layer.base"}
     assert scores["value"].notna().all()
-    for name in ("tradeoff", "learning_rate"):
+    for name in ("tradeoff", "learning_rate", "epochs"):
         for suffix in ("pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
     assert "| talr " in (results / "tables/tradeoff.md").read_text()
@@ -82,6 +82,9 @@ def check_results(results):
             assert {"loss", "nll", "mean_weight", "gradient_norm", "share_easy"} < set(record)
             assert ("tau" in record) == (method in ("talr", "flow"))
         assert not (results / "runs" / run / "model").exists(), "weights are temporary"
+        epochs = report["train_info"].get("epochs", [])
+        assert [e["step"] for e in epochs] == ([] if method in MERGED else [6, 12])
+        assert (results / "runs" / run / "epochs.parquet").exists() == (method not in MERGED)
     assert not list(results.glob("state/**/*.pt"))
 
 
