@@ -36,6 +36,9 @@ else:
         tables,
         figure,
         recommend,
+        cross_domain,
+        breakpoints,
+        claims,
 
     rule all:
         default_target: True
@@ -47,6 +50,11 @@ else:
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
+            cross_domain=(
+                f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []
+            ),
+            breakpoints=f"{FIGURES_TO}/breakpoints.md",
+            claims=f"{REPORT}/claims.md",
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,

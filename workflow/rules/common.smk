@@ -27,12 +27,14 @@ from sft_tradeoff.planning.jobs import (
     task_files_digest,
     tokenization_code,
 )
+from sft_tradeoff.study.added_rates import with_added_rates
 from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
     TRAIN_RECIPE_VERSION,
     aggregated_tables,
+    base_run,
     evaluation_configs,
     expand_runs,
 )
@@ -48,7 +50,7 @@ if not config:
 try:
     for file in workflow.configfiles:
         read_yaml(file)  # refuses what Snakemake's own reader drops or misreads
-    STUDY = parse_study(config, STUDY_FILES)
+    STUDY = with_added_rates(parse_study(config, STUDY_FILES))
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
     UNPINNED = unpinned_assets(STUDY, STUDY_FILES)
     RUNS = {run.run: run for run in expand_runs(STUDY)}
@@ -60,6 +62,17 @@ except UserError as error:
     raise WorkflowError(escaped(str(error))) from None
 if UNPINNED:  # a dry run goes on; see onstart
     print(f"Warning: {UNPINNED}", file=sys.stderr)
+
+if STUDY.refine:
+
+    onsuccess:
+        if Path(RESULTS, "tradeoff_over_seeds.csv").exists():
+            print(
+                f"To add learning rates near the tolerance, run sft-tradeoff refine {STUDY.study} and"
+                " this command again, until none are added; sft-tradeoff study does so by itself.",
+                file=sys.stderr,
+            )
+
 
 RESULTS = f"results/{STUDY.study}"
 DOMAINS = {domain.label: domain for domain in STUDY.domains}
@@ -92,7 +105,9 @@ LOGS = f"{RESULTS}/logs"
 RUN_FILES = [
     *expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
+    *expand(f"{RESULTS}/runs/{{run}}/answers.parquet", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+    *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]
 TABLES = aggregated_tables(STUDY)
 # More outputs of a study whose runs choose among their epochs.

@@ -6,10 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import damaged, read_json, verify_checksum
@@ -31,7 +39,9 @@ def _finite(value: float) -> float:
     return value
 
 
-_Measured = Annotated[float, AfterValidator(_finite)]  # NaN: not measured
+NonNegative = Annotated[float, Field(strict=True), AfterValidator(_finite)]  # NaN: not measured
+# Written as null where it has no value, such as a ratio to an update of 0.
+_Ratio = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -44,11 +54,16 @@ class Domain(_Part):
 
     label: str
     metric: str | None = None
-    tolerance: _Measured | None = None
+    tolerance: NonNegative | None = None
+
+
+class _Evaluation(_Part):
+    cross_domain: bool = False
 
 
 class _Config(_Part):
     domains: list[Domain] = []
+    evaluation: _Evaluation = _Evaluation()
     merge_of: str | None = None
 
 
@@ -56,6 +71,13 @@ class _RunInfo(_Part):
     config: _Config = _Config()
     git_commit: str | None = None
     git_dirty: bool | None = None
+
+
+class _Rounding(_Part):
+    norm_ratio: _Ratio = math.nan
+    projection: _Ratio = math.nan
+    changed_share: _Ratio = math.nan
+    evaluated_projection: _Ratio = math.nan
 
 
 class Epoch(_Part):
@@ -70,12 +92,13 @@ class Epoch(_Part):
 
 
 class _TrainInfo(_Part):
-    tokens_per_s: _Measured = math.nan
-    time_s: _Measured = math.nan
-    peak_memory_bytes: _Measured = math.nan
+    tokens_per_s: NonNegative = math.nan
+    time_s: NonNegative = math.nan
+    peak_memory_bytes: NonNegative = math.nan
     n_examples: _Count = 0
     n_truncated: _Count = 0
     adapted_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    rounding: _Rounding = _Rounding()
     epochs: list[Epoch] = []
 
     @model_validator(mode="after")
@@ -115,6 +138,23 @@ class Content(_Part):
     meta_info: _MetaInfo = _MetaInfo()
     train_info: _TrainInfo = _TrainInfo()
     eval_info: _EvalInfo = _EvalInfo()
+
+
+class Rounding(NamedTuple):
+    """What rounding the weights to bfloat16 does to the update θ − θ0.
+
+    Args:
+        norm_ratio: Norm of the rounded update, in units of the norm of the true one.
+        projection: Projection of the rounded update on the true one, in the same units: 1 if
+            nothing is lost, 0 if everything is.
+        changed_share: Share of the weights that differ from θ0's after rounding.
+        evaluated_projection: As ``projection``, of the weights that evaluation computes with.
+    """
+
+    norm_ratio: float = math.nan
+    projection: float = math.nan
+    changed_share: float = math.nan
+    evaluated_projection: float = math.nan
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -206,6 +246,11 @@ class TrainingRecord(Record):
         return self.content.train_info.adapted_share
 
     @property
+    def rounding(self) -> Rounding:
+        """What rounding to bfloat16 does to the update; NaN if not recorded."""
+        return Rounding(**self.content.train_info.rounding.model_dump())
+
+    @property
     def epochs(self) -> list[Epoch]:
         """Scores of every epoch; empty for a run that keeps its last weights."""
         return self.content.train_info.epochs
@@ -228,6 +273,11 @@ class EvaluationRecord(Record):
     def domains(self) -> list[Domain]:
         """Settings of the domains it was evaluated on."""
         return self.content.run_info.config.domains
+
+    @property
+    def cross_domain(self) -> bool:
+        """Whether every run of the study was evaluated on every domain."""
+        return self.content.run_info.config.evaluation.cross_domain
 
     @property
     def n_truncated(self) -> Mapping[str, int]:
@@ -272,7 +322,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     record, path = evaluation_record(folder), folder / "items.parquet"
     if record is None or not path.is_file():
         return None
-    items = _read_items(path)
+    items = read_items(path)
     for benchmark, _ in items:
         if benchmark not in record.test_sha256:
             raise UserError(
@@ -282,8 +332,12 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     return Evaluation(record, items)
 
 
-def _read_items(path: Path) -> Items:
-    """Per-item scores by (benchmark, metric); infinite ones become NaN."""
+def read_items(path: Path) -> Items:
+    """Read per-item scores, by (benchmark, metric); infinite ones become NaN.
+
+    Raises:
+        UserError: As :func:`read_item_table`.
+    """
     groups = read_item_table(path, "benchmark").groupby(["benchmark", "metric"])
     return {
         (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, RANGES, UNBOUNDED, Row
-from sft_tradeoff.stats.estimates import within
+from sft_tradeoff.analysis.noise_floor import known
+from sft_tradeoff.analysis.tables import CODE_LENGTH, FLOOR, LEVEL, RANGES, UNBOUNDED, Row
+from sft_tradeoff.stats.estimates import no_change_bound, within
 from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.console import UserError
 
@@ -54,6 +55,8 @@ class Loss:
         n_items: Number of items.
         n_items_needed: About how many items could tell, if the loss stayed the same; None if these
             can, or no feasible number could.
+        noise_floor: Part of the half width of the interval that no number of items reduces: the
+            numerical noise. NaN if it was not measured.
     """
 
     value: float
@@ -63,6 +66,7 @@ class Loss:
     verdict: Verdict
     n_items: int
     n_items_needed: int | None
+    noise_floor: float = math.nan
 
 
 def parse_tolerance(text: str) -> Tolerance:
@@ -121,15 +125,6 @@ def combined(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict.WITHIN if all_within else Verdict.CANNOT_TELL
 
 
-def no_change_bound(n: int, level: float) -> float:
-    """Largest share of items that may change although none of n did: −ln(α/2) / n, α = 1 − level.
-
-    The "rule of three". Without it an accuracy that did not change on 24 items would count as known
-    exactly, because its standard error is zero.
-    """
-    return -math.log((1 - level) / 2) / n if n else math.inf
-
-
 def is_degenerate(value: float, noise: float) -> bool:
     """Whether all items gave the same value other than 0, so that they show no spread.
 
@@ -142,8 +137,8 @@ def is_degenerate(value: float, noise: float) -> bool:
 def items_needed(n: int, noise: float, bound: float, distance: float) -> int | None:
     """Number of items for which the half width of an interval is at most d.
 
-    The noise h shrinks with √n, so it takes n (h/d)² items; the bound b of :func:`no_change_bound`
-    shrinks with n, so it takes n b/d.
+    The noise h shrinks with √n, so it takes n (h/d)² items; the bound b of
+    :func:`~sft_tradeoff.stats.estimates.no_change_bound` shrinks with n, so it takes n b/d.
 
     Args:
         n: Items behind the interval.
@@ -161,7 +156,13 @@ def items_needed(n: int, noise: float, bound: float, distance: float) -> int | N
     return math.ceil(needed) if needed <= MOST_ITEMS else None
 
 
-def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Loss:
+def loss_of(
+    row: Row,
+    measure: str,
+    allowed: float,
+    sizes: Sequence[int],
+    clusters: Sequence[int] | None = None,
+) -> Loss:
     """Judge one general measure of one run.
 
     Args:
@@ -169,18 +170,21 @@ def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Los
         measure: A key of :data:`GENERAL`.
         allowed: Tolerance, ≥ 0.
         sizes: Number of items of each benchmark in the measure, not empty.
+        clusters: Number of independent units of each; None: every item is one.
     """
     column, sign = GENERAL[measure]
     value = sign * row[column]
+    floor = row.get(f"{column}{FLOOR}", math.nan)
     # The table's bounds lie within the range of the measure, but seldom are both cut off.
-    noise = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
+    half = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
+    noise = half - known(floor)
     # In the mean of accuracies the smallest benchmark weighs as much as the largest.
-    smallest = len(sizes) * min(sizes)
+    smallest = len(sizes) * min(clusters or sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     if measure != ACCURACY and is_degenerate(value, noise):
         noise = math.nan
-    half = max(noise, bound)
+    half = max(noise, bound) + known(floor)
     low, high = within(value - half, value + half, *RANGES.get(column, UNBOUNDED))
-    n, distance = sum(sizes), abs(allowed - value)
+    n, distance = sum(sizes), abs(allowed - value) - known(floor)
     needed = items_needed(n, noise, bound, distance)
-    return Loss(value, low, high, allowed, judge(low, high, allowed), n, needed)
+    return Loss(value, low, high, allowed, judge(low, high, allowed), n, needed, floor)

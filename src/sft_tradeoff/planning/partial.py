@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 
 from sft_tradeoff.analysis import aggregate
-from sft_tradeoff.report import tables
+from sft_tradeoff.analysis.claims.spec import CLAIMS_PATH
+from sft_tradeoff.report import breakpoints, claims, cross_domain, tables
 from sft_tradeoff.report.figures import draw, drawable, table_of
 from sft_tradeoff.study import runs
 from sft_tradeoff.study.config import STUDIES, load_study
+from sft_tradeoff.study.names import measures_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,4 +40,29 @@ def main(args: argparse.Namespace) -> None:
     for figure in drawable(tables_made):
         table = folder / table_of(figure)
         draw.main(argparse.Namespace(figure=figure, table=table, out_stem=folder / figure))
+    if load_study(study_file).is_crossed:
+        cross_domain.main(
+            argparse.Namespace(
+                run_table=folder / "run_table.csv",
+                runs=results / "runs",
+                out_stem=folder / "cross_domain",
+            )
+        )
+    breakpoints.main(
+        argparse.Namespace(
+            run_table=folder / "run_table.csv",
+            runs=results / "runs",
+            tradeoff=over_seeds,
+            tolerance=measures_text(load_study(study_file).tolerance),
+            out_stem=folder / "breakpoints",
+        )
+    )
+    claims.main(
+        argparse.Namespace(
+            run_table=folder / "run_table.csv",
+            runs=results / "runs",
+            claims=CLAIMS_PATH,
+            out_stem=folder / "claims",
+        )
+    )
     tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

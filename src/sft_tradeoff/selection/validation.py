@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sft_tradeoff.evaluation.evaluate import COLUMNS, read_test
+from sft_tradeoff.evaluation.evaluate import read_test
+from sft_tradeoff.evaluation.item_table import item_table
 from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.evaluation.tasks import Task, domain_task, run_tasks
 from sft_tradeoff.system.files import sha256_of
@@ -79,15 +79,12 @@ class Validation:
         """
         with _random_state_kept():
             lm = load_lm(model_folder, self.evaluation)
-            rows, _ = run_tasks(lm, [self.task], chat_template=False)
+            rows, *_ = run_tasks(lm, [self.task], chat_template=False)
         del lm
         gc.collect()  # its parts refer to each other, and training needs the memory
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        frame = pd.DataFrame(rows, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
-        if "cluster" not in frame:
-            frame["cluster"] = frame["item"]
-        return frame[SCORE_COLUMNS]
+        return item_table(rows, [self.task])[SCORE_COLUMNS]
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from pydantic import Field
 
 from sft_tradeoff.domains.registry import AnyDomainSpec
 from sft_tradeoff.objectives.registry import METHODS
-from sft_tradeoff.study.config import Study, load_study
+from sft_tradeoff.study.added_rates import planned_study
+from sft_tradeoff.study.config import Study
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.study.spec import EvaluationSpec, MethodSpec, TrainingSpec
 from sft_tradeoff.system.console import run_main
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 # Raise these when a change of the code changes the numbers: they are part of every resolved
 # configuration, so Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
-EVALUATE_RECIPE_VERSION = 4
+EVALUATE_RECIPE_VERSION = 5
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
@@ -96,7 +97,7 @@ def expand_runs(study: Study) -> list[RunConfig]:
     runs = []
     for model, domain, method in itertools.product(study.models, study.domains, study.methods):
         trained = study.trained_method(method)
-        rates = getattr(study.learning_rates, METHODS[trained.name].parameterization)
+        rates = study.rates(model, str(domain.label), method)
         for rate, seed in itertools.product(rates, study.seeds):
             setting = model, str(domain.label), rate, seed
             runs.append(
@@ -160,7 +161,10 @@ def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
 
 
 def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
-    """Return the evaluations: θ0 on every domain, each run on its own domain, both on the suite."""
+    """Return the evaluations: θ0 on every domain, each run on its own, both on the suite.
+
+    With ``evaluation.cross_domain`` each run is evaluated on every domain, too.
+    """
     configs = {
         base_run(model): EvaluationConfig(
             run=base_run(model),
@@ -180,7 +184,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             run=run.run,
             model=run.model,
             model_digest=run.model_digest,
-            domains=(run.domain,),
+            domains=study.domains if study.is_crossed else (run.domain,),
             evaluation=study.evaluation,
         )
     return configs
@@ -217,7 +221,7 @@ def main(args: argparse.Namespace) -> None:
     """Print or write the run table of a study."""
     with run_main("runs"):
         inline = args.study.startswith("{")
-        study = Study.model_validate_json(args.study) if inline else load_study(args.study)
+        study = Study.model_validate_json(args.study) if inline else planned_study(args.study)
         if args.out:
             atomic_write_text(args.out, run_table(study).to_csv(index=False), checksum=True)
         else:

@@ -157,6 +157,8 @@ class Trainer:
         try:
             with torch.inference_mode():
                 self.model.base_model(input_ids=ids, use_cache=False)
+        except torch.OutOfMemoryError:  # a RuntimeError too
+            raise
         except RuntimeError as error:
             raise UserError(
                 f"training.precision: {type(self.model).__name__} does not compute in bfloat16 "

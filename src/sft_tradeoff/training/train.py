@@ -80,6 +80,8 @@ def train(
     trainer = _prepared(config, base_model, data_path, reference_path)
     import torch  # quick only by now
 
+    from sft_tradeoff.training.rounding import rounding_facts
+
     facts = meta_info(read_record(base_model)) | {
         "data_sha256": sha256_of(data_path),
         "n_threads": torch.get_num_threads(),
@@ -99,7 +101,8 @@ def train(
         chosen = selection.finish(out) if selection else {}
         if not selection:
             _save(trainer, weights, base_model, out)
-        _report(out.parent / "train.json", config, trainer.info() | chosen, facts)
+        info = trainer.info() | chosen | {"rounding": rounding_facts(base_model, out)}
+        _report(out.parent / "train.json", config, info, facts)
         shutil.rmtree(folder, ignore_errors=True)
         if state:
             state.clear()

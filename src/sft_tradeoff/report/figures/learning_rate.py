@@ -6,8 +6,6 @@ line with its interval as a band.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,13 +18,14 @@ from sft_tradeoff.report.figures.style import (
     BASE_LABEL,
     MethodStyle,
     draw_intervals,
+    label_rates,
     method_handles,
     method_styles,
     new_panels,
     note_if_empty,
     outside_legend,
+    side_by_side,
 )
-from sft_tradeoff.study.names import format_learning_rate
 
 Y_LABELS = {
     "domain_score": "Domain accuracy\n(fraction correct)\nbetter →",
@@ -36,9 +35,6 @@ Y_LABELS = {
 }
 GENERAL = ("general_bits_per_byte_difference", "general_score_difference")
 DRAWN = [*SETTING, *(f"{q}{b}" for q in Y_LABELS for b in ("", "_low", "_high"))]
-# Methods at the same learning rate are drawn side by side, up to this many decades apart: about the
-# width of a marker, so that intervals do not hide each other.
-DODGE = 0.06
 
 
 def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -54,7 +50,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     models, domains = frame["model"].unique(), frame["domain"].unique()
     styles = method_styles(frame)
     rates = np.sort(frame["learning_rate"].dropna().unique())
-    offsets = _offsets(rates, list(styles))
+    offsets = side_by_side(rates, list(styles))
     rows = [(model, y) for model in models for y in Y_LABELS]
     figure, grid = new_panels(len(rows), len(domains), 1.4, sharex="all")
     for (model, y), line in zip(rows, grid, strict=True):
@@ -67,7 +63,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 axes.sharey(line[0])
         line[0].set_ylabel(Y_LABELS[y])
     for axes in grid[-1]:
-        _label_rates(axes, rates)
+        label_rates(axes, rates)
     figure.align_ylabels(grid[:, 0])
     figure.supxlabel("Learning rate")
     base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOR, "--", "full")}, "")
@@ -99,20 +95,3 @@ def _draw_panel(
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.locator_params(axis="y", nbins=4)
-
-
-def _offsets(rates: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """Factor on the learning rate of each method that draws them side by side on a log axis."""
-    gap = float(np.diff(np.log10(rates)).min()) if len(rates) > 1 else 1.0
-    step = min(DODGE, gap / 2 / len(labels))
-    places = np.arange(len(labels)) - (len(labels) - 1) / 2
-    return dict(zip(labels, 10 ** (step * places), strict=True))
-
-
-def _label_rates(axes: Axes, rates: np.ndarray) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
-    axes.minorticks_off()
-    axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
-    if len(rates) > 4:
-        axes.tick_params(axis="x", labelrotation=60)
