@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sft_tradeoff.analysis.aggregate import aggregated
+from sft_tradeoff.analysis.epochs import epoch_table
 from sft_tradeoff.analysis.noise_floor import largest
 from sft_tradeoff.analysis.run_records import Key
 from sft_tradeoff.analysis.tables import read_run_table
@@ -28,6 +29,7 @@ models: [random-2layer]
 domains: [{name: esci, variant: label_only}]
 methods: [{name: sft}]
 learning_rates: {full: [1.0e-5, 1.0e-4]}
+training: {epochs: 2, select: best_domain}
 evaluation: {tasks: {piqa: 4, code_length_code: 2}}
 """
 BASE = "random-2layer.base"
@@ -57,9 +59,12 @@ OTHER_SCORES: dict[tuple[str, str], list[float]] = {
     ("math-cot", "format_failure"): [0, 0, 1],
     ("math-cot", "nll"): [1, 2, 3],
 }
+EPOCHS = {1.0: ([1, 0, 1, 1], [1.0, 2.0, 1.0, 2.0]), 2.0: ([1, 0, 0, 1], [0.5, 1.0, 0.5, 1.0])}
 META = {"python": "3.11.7", "packages": {"numpy": "2.4.6"}, "hardware": "x86_64 AVX512"}
-TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
-RECORDS = {f"runs/{run}/train.json" for run in (RUN, OTHER_RUN)} | {
+TABLES = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", "epochs.csv"}
+RECORDS = {
+    f"runs/{run}/{name}" for run in (RUN, OTHER_RUN) for name in ("train.json", "epochs.parquet")
+} | {
     f"runs/{run}/{name}"
     for run in (BASE, RUN, OTHER_RUN)
     for name in ("eval.json", "items.parquet", "answers.parquet")
@@ -90,6 +95,7 @@ def make_finished_study(root: Path, crossed: bool = False) -> tuple[Path, Path]:
         write_record(results / "runs" / name / "eval.json", config, {"test_sha256": tests})
     for run in expand_runs(study):
         write_record(results / "runs" / run.run / "train.json", run, {})
+        write_epochs(results / "runs" / run.run / "epochs.parquet")
     write_floor(results)
     write_tables(study_file, results)
     return study_file, results
@@ -100,11 +106,34 @@ def write_record(path: Path, config: RunConfig | EvaluationConfig, meta: dict[st
     settings = config.model_dump(mode="json")
     record = {
         "run_info": {"config": settings, "git_commit": "c" * 40, "git_dirty": False},
-        "train_info": {"tokens_per_s": 100.0, "time_s": 7.0},
+        "train_info": {"tokens_per_s": 100.0, "time_s": 7.0, "epochs": _epochs()},
         "meta_info": META | meta,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record))
+
+
+def _epochs() -> list[dict[str, Any]]:
+    """The first epoch has more right answers, the second the smaller NLL."""
+    return [
+        {
+            **{"epoch": epoch, "step": int(50 * epoch), "n_items": 4, "selected": epoch == 1},
+            **{"domain_score": sum(correct) / 4, "domain_nll": sum(nll) / 8},
+        }
+        for epoch, (correct, nll) in EPOCHS.items()
+    ]
+
+
+def write_epochs(path: Path) -> None:
+    """Write :data:`EPOCHS` item by item; responses have two tokens."""
+    rows = [
+        (epoch, f"v{item}", metric, float(value), size, f"v{item}")
+        for epoch, of_metric in EPOCHS.items()
+        for metric, size, values in zip(("accuracy", "nll"), (1.0, 2.0), of_metric, strict=True)
+        for item, value in enumerate(values)
+    ]
+    columns = ["epoch", "item", "metric", "value", "size", "cluster"]
+    pd.DataFrame(rows, columns=columns).to_parquet(path, index=False)
 
 
 def write_items(
@@ -152,8 +181,9 @@ def write_tables(study_file: Path, results: Path) -> None:
     path, study = results / "run_table.csv", with_added_rates(load_study(study_file), results)
     path.write_text(planned_runs(study).to_csv(index=False))
     runs = read_run_table(path)
-    names = "scores", "tradeoff", "tradeoff_over_seeds"
-    for name, table in zip(names, aggregated(runs, results / "runs"), strict=True):
+    names = "scores", "tradeoff", "tradeoff_over_seeds", "epochs"
+    tables = (*aggregated(runs, results / "runs"), epoch_table(runs, results / "runs"))
+    for name, table in zip(names, tables, strict=True):
         (results / f"{name}.csv").write_text(table.to_csv(index=False))
 
 

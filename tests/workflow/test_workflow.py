@@ -68,7 +68,7 @@ def check_results(results):
     assert scores["value"].notna().all()
     floors = scores[scores["metric"].isin(["nll", "bits_per_byte"])]["noise_floor"]
     assert floors.notna().all() and (floors > 0).all()
-    for name in ("tradeoff", "learning_rate", "as_shipped"):
+    for name in ("tradeoff", "learning_rate", "as_shipped", "epochs"):
         for suffix in ("pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
     assert "| talr " in (results / "tables/tradeoff.md").read_text()
@@ -84,6 +84,9 @@ def check_results(results):
             assert {"loss", "nll", "mean_weight", "gradient_norm", "share_easy"} < set(record)
             assert ("tau" in record) == (method in ("talr", "flow"))
         assert not (results / "runs" / run / "model").exists(), "weights are temporary"
+        epochs = report["train_info"].get("epochs", [])
+        assert [e["step"] for e in epochs] == ([] if method in MERGED else [6, 12])
+        assert (results / "runs" / run / "epochs.parquet").exists() == (method not in MERGED)
     assert not list(results.glob("state/**/*.pt"))
 
 

@@ -19,6 +19,7 @@ from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.planning.example_tokens import CostError, example_tokens
+from sft_tradeoff.planning.hardware import GB, Hardware
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
@@ -38,30 +39,8 @@ from sft_tradeoff.training.memory import estimate, model_size
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-GB = 1e9
 N_JOBS = 1
 FLOAT32 = 16  # time of a pass in float32, in units of bfloat16, on a GPU without TF32
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Assumptions about one GPU.
-
-    Args:
-        tflops: Peak bfloat16 throughput [10¹² operations per second].
-        utilization: Share of the peak that training and scoring reach.
-        bandwidth: Memory bandwidth [10⁹ bytes per second].
-        step_s: Minimum seconds per generation step for any model: Python and kernel launches.
-    """
-
-    tflops: float = 400.0
-    utilization: float = 0.35
-    bandwidth: float = 2000.0
-    step_s: float = 0.03
-
-    def hours(self, flops: float) -> float:
-        """Return the GPU-hours of floating-point operations."""
-        return flops / (self.tflops * 1e12 * self.utilization) / 3600
 
 
 @dataclass(frozen=True)
@@ -119,12 +98,27 @@ def training_tokens(study: Study, run: RunConfig) -> float:
 
 
 def training_hours(study: Study, runs: list[RunConfig], n: int, hardware: Hardware) -> float:
-    """Return the GPU-hours of a model's training, and of θ0's statistics if a method reads them."""
+    """Return the GPU-hours of a model's training, and of what belongs to it.
+
+    That is θ0's statistics if a method reads them, and the scores of every epoch if a run chooses
+    among them; meanwhile all but one of its processes wait.
+    """
     flops = sum(2 * n * passes(run) * training_tokens(study, run) for run in runs)
     domains = {run.domain.label: run.domain for run in runs if run.needs_reference}
     for domain in domains.values():
         flops += 2 * n * domain.n_train * sum(example_tokens(study, runs[0].model, domain))
-    return hardware.hours(flops)
+    waiting = sum(validation_hours(study, run, n, hardware) for run in runs)
+    return hardware.hours(flops) + study.training.processes * waiting
+
+
+def validation_hours(study: Study, run: RunConfig, n: int, hardware: Hardware) -> float:
+    """Return the hours in which a run scores its epochs on the validation examples."""
+    if run.validation is None:
+        return 0.0
+    prompt, response = example_tokens(study, run.model, run.domain)
+    n_answers = math.ceil(run.training.epochs) * run.domain.n_validation
+    read, written = n_answers * (prompt + response), n_answers * response
+    return hardware.answering_hours(run.validation.evaluation, read, written, n, trained=True)
 
 
 def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: Hardware) -> float:
@@ -138,11 +132,8 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
         benchmark = BENCHMARKS[task]
         n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
         read, written = read + n_items * item[0], written + n_items * item[1]
-    hf = config.evaluation.backend == "hf"
-    n *= 2 if hf and config.run != base_run(config.model) else 1  # two parts of trained weights
-    step = max(2 * n / (hardware.bandwidth * GB), hardware.step_s if hf else 0.0)
-    steps = written / config.evaluation.batch_size
-    return hardware.hours(2 * n * read) + steps * step / 3600
+    trained = config.run != base_run(config.model)
+    return hardware.answering_hours(config.evaluation, read, written, n, trained=trained)
 
 
 def rescoring_hours(
@@ -240,6 +231,8 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         needs[found.total] = str(run.method.label), found.n_trained
     waiting = len({run.merge_of for run in runs if run.merge_of})
     n_kept = len(runs) if study.keep_models else min(len(runs), n_jobs + waiting)
+    if study.training.select == "best_domain":  # the best so far and those being scored
+        n_kept += 2 * n_jobs
     return ModelCost(
         model=name,
         n_parameters=n,
@@ -294,6 +287,12 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
         "replaced. The cache holds weights once, and twice where a language model is extracted "
         "from a multimodal one (Gemma 3)."
     )
+    if study.training.select == "best_domain":
+        yield (
+            "Training includes scoring the validation examples after every epoch, like test "
+            "examples; one process does it while the others wait. Each job keeps two more sets of "
+            "weights: the best so far, and those being scored."
+        )
     yield (
         f"Memory per process with {training.max_length} tokens in each of the "
         f"{training.micro_batch_size} sequences of a micro-batch, of the method that needs most "

@@ -30,6 +30,8 @@ from sft_tradeoff.system.console import run_main
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+    from sft_tradeoff.study.spec import EvaluationSpec
+
 GIB = 2**30
 BASE = 550 * 2**20  # interpreter, libraries and tokenizer; on a GPU, about the CUDA context
 LOGIT_COPIES = 3  # per chunk, [CHUNK, V] float32: log-probabilities and two gradients
@@ -111,6 +113,8 @@ class MemoryEstimate:
         activations: Saved for the backward pass of one micro-batch.
         logits: Of one chunk of supervised tokens.
         base: Interpreter and libraries.
+        scoring: The model that scores an epoch, and its cache; on a GPU, what of it exceeds
+            gradients, activations and logits, which do not exist meanwhile.
         loading: θ0 in float32, for adapters only: on a CPU it is read again to merge them into it;
             on a GPU it is there before its cast, which may take more than all of training.
     """
@@ -125,6 +129,7 @@ class MemoryEstimate:
     activations: int
     logits: int
     base: int
+    scoring: int = 0
     loading: int = 0
 
     @property
@@ -174,8 +179,7 @@ def layer_bytes_per_token(
         lean: See :class:`ModelSize`.
     """
     hidden, n_heads = text.hidden_size, text.num_attention_heads
-    head = getattr(text, "head_dim", None) or hidden // n_heads
-    n_key_heads = getattr(text, "num_key_value_heads", None) or n_heads
+    head, n_key_heads = _heads(text)
     inner = getattr(text, "intermediate_size", None) or 4 * hidden
     if n_experts := getattr(text, "num_experts_per_tok", None):
         inner = n_experts * (getattr(text, "moe_intermediate_size", None) or inner)
@@ -208,6 +212,27 @@ def activation_bytes(
     layer, n_layers = layer_bytes_per_token(text, item_bytes, lean), text.num_hidden_layers
     kept = n_layers * text.hidden_size * item_bytes + layer if checkpointing else n_layers * layer
     return int(n_tokens * (kept + layer))
+
+
+def scoring_bytes(text: PretrainedConfig, n_parameters: int, spec: EvaluationSpec) -> int:
+    """Bytes of a model that scores, and of the keys and values of a batch of ``batch_tokens``.
+
+    Args:
+        text: Transformers configuration of the decoder.
+        n_parameters: Of the whole model; 4 bytes each, in float32 as well as in two bfloat16 parts.
+        spec: How it is asked.
+    """
+    head, n_key_heads = _heads(text)
+    item_bytes = 4 if spec.dtype == "float32" else 2
+    cache = 2 * item_bytes * text.num_hidden_layers * n_key_heads * head
+    return int(4 * n_parameters + cache * spec.batch_tokens)
+
+
+def _heads(text: PretrainedConfig) -> tuple[int, int]:
+    """Width of a head, and number of key heads."""
+    n_heads = text.num_attention_heads
+    head = getattr(text, "head_dim", None) or text.hidden_size // n_heads
+    return head, getattr(text, "num_key_value_heads", None) or n_heads
 
 
 def estimate(
@@ -261,6 +286,10 @@ def estimate(
     )
     if n_shards > 1:
         found = _split(found, size, n_shards, compute, master)
+    if config.validation:
+        scoring = scoring_bytes(text, size.total, config.validation.evaluation)
+        free = found.gradients + found.activations + found.logits
+        found = replace(found, scoring=max(0, scoring - free) if on_gpu else scoring)
     if method.adapter:
         again = 4 * (size.total - size.trained)
         found = replace(found, loading=max(0, again + BASE - found.total) if on_gpu else again)

@@ -77,25 +77,11 @@ def train(
         ModelError: If the weights do not load as they were saved; nothing is written.
         UserError: If the number of running processes is not ``training.processes``.
     """
-    with quick_start():
-        import torch
+    trainer = _prepared(config, base_model, data_path, reference_path)
+    import torch  # quick only by now
 
-        from sft_tradeoff.training.loop import Trainer
-        from sft_tradeoff.training.memory_limit import check_memory
-        from sft_tradeoff.training.reference import load_reference_nll
-        from sft_tradeoff.training.rounding import rounding_facts
+    from sft_tradeoff.training.rounding import rounding_facts
 
-        check_processes(config.training)
-        make_deterministic(config.seed)
-        data = TokenizedData.load(data_path)
-        _refuse_longer_than_the_window(data, base_model)
-        n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
-        check_memory(base_model, config, int(data.lengths.max()), n_shards)
-        known, kind = None, config.training.compute_type
-        if reference_path is not None:
-            known = load_reference_nll(reference_path, data_path, base_model, kind)
-        model = load_model(base_model, torch.float32)
-        trainer = Trainer(config, model, data, load_tokenizer(base_model).pad_token_id, known)
     facts = meta_info(read_record(base_model)) | {
         "data_sha256": sha256_of(data_path),
         "n_threads": torch.get_num_threads(),
@@ -120,6 +106,30 @@ def train(
         shutil.rmtree(folder, ignore_errors=True)
         if state:
             state.clear()
+
+
+def _prepared(
+    config: RunConfig, base_model: Path, data_path: Path, reference_path: Path | None
+) -> Trainer:
+    """Check and load what a run needs."""
+    with quick_start():
+        import torch
+
+        from sft_tradeoff.training.loop import Trainer
+        from sft_tradeoff.training.memory_limit import check_memory
+        from sft_tradeoff.training.reference import load_reference_nll
+
+        check_processes(config.training)
+        make_deterministic(config.seed)
+        data = TokenizedData.load(data_path)
+        _refuse_longer_than_the_window(data, base_model)
+        n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
+        check_memory(base_model, config, int(data.lengths.max()), n_shards)
+        known, kind = None, config.training.compute_type
+        if reference_path is not None:
+            known = load_reference_nll(reference_path, data_path, base_model, kind)
+        model = load_model(base_model, torch.float32)
+        return Trainer(config, model, data, load_tokenizer(base_model).pad_token_id, known)
 
 
 def _write_weights(trainer: Trainer, base_model: Path, out: Path) -> None:

@@ -93,6 +93,24 @@ def test_evaluation_hours(backend, step_s, expected_step_s):
     assert hours == pytest.approx((3192 * 2000 / 500 + 2036 / 4 * expected_step_s) / 3600)
 
 
+def test_scores_of_epochs_belong_to_training():
+    """3 epochs (2.5) · 5 examples of 139 + 9 tokens; two processes wait for 135/4 steps of 2 s."""
+    training = {"epochs": 2.5, "batch_size": 8, "processes": 2}
+    domains = [{"name": "esci", "variant": "label_only", "n_train": 10, "n_validation": 5}]
+    plain, best = (
+        study_of(
+            domains=domains, training=training | {"select": select}, evaluation={"batch_size": 4}
+        )
+        for select in ("last", "best_domain")
+    )
+    seconds = 15 * 148 * 2000 / 500 + 135 / 4 * 2
+    hours = [cost.training_hours(s, expand_runs(s), 1000, SLOW) for s in (plain, best)]
+    assert hours[1] - hours[0] == pytest.approx(2 * seconds / 3600)
+    weights = [cost.model_cost(s, "tiny", SLOW).weights for s in (plain, best)]
+    assert weights[1] - weights[0] == 2 * 4 * N_TINY
+    assert any("after every epoch" in line for line in cost.assumptions(best, SLOW))
+
+
 @pytest.mark.parametrize(
     ("settings", "passes"),
     [

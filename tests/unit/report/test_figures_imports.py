@@ -13,10 +13,11 @@ from tests.conftest import ROOT
 
 STUDY = ROOT / "results/published/quick"
 LARGE = {"torch", "transformers", "accelerate", "datasets", "peft", "lm_eval"}
-OVER_SEEDS = ["--tradeoff", f"{STUDY}/tradeoff_over_seeds.csv"]
+TRADEOFF = f"{STUDY}/tradeoff_over_seeds.csv"
+OVER_SEEDS = ["--tradeoff", TRADEOFF]
 RUNS = ["--run-table", f"{STUDY}/run_table.csv", "--runs", f"{STUDY}/runs"]
 STAGES = {
-    "figure": ["figure", "tradeoff", *OVER_SEEDS, "--out-stem", "tradeoff"],
+    "figure": ["figure", "tradeoff", "--table", TRADEOFF, "--out-stem", "tradeoff"],
     "tables": ["tables", *OVER_SEEDS, "--out-dir", "tables"],
     "recommend": ["recommend", *RUNS, *OVER_SEEDS, "--out", "recommendation.md"],
     "breakpoints": ["breakpoints", *RUNS, *OVER_SEEDS, "--out-stem", "breakpoints"],

@@ -22,8 +22,9 @@ NAN, INF = float("nan"), float("inf")
 def commands(study_file: Path, results: Path) -> dict[str, list[str]]:
     """The commands that read results, as the workflow runs them."""
     runs, over_seeds = str(results / "runs"), str(results / "tradeoff_over_seeds.csv")
-    table, out = str(results / "run_table.csv"), results.parent / "out"
-    outputs = [f"--{name}={out / name}" for name in ("scores", "tradeoff", "over-seeds")]
+    table, epochs = str(results / "run_table.csv"), str(results / "epochs.csv")
+    out = results.parent / "out"
+    outputs = [f"--{name}={out / name}" for name in ("scores", "tradeoff", "over-seeds", "epochs")]
     reads = ["--run-table", table, "--runs", runs]
     return {
         "aggregate": ["aggregate", *reads, *outputs],
@@ -31,6 +32,7 @@ def commands(study_file: Path, results: Path) -> dict[str, list[str]]:
         "cross-domain": ["cross-domain", *reads, "--out-stem", str(out / "c")],
         "tables": ["tables", "--tradeoff", over_seeds, "--out-dir", str(out)],
         "figure": ["figure", "tradeoff", "--table", over_seeds, "--out-stem", str(out / "f")],
+        "epochs": ["figure", "epochs", "--table", epochs, "--out-stem", str(out / "e")],
         "publish": [
             *("publish", "--study", str(study_file), "--results", str(results)),
             *("--out", str(results.parent / "published/tiny")),
@@ -43,9 +45,11 @@ READERS = {
     "tradeoff_over_seeds.csv": ("recommend", "tables", "figure", "publish"),
     "tradeoff.csv": ("publish",),
     "scores.csv": ("publish",),
+    "epochs.csv": ("epochs", "publish"),
     f"runs/{BASE}/eval.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/train.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/items.parquet": ("aggregate", "recommend", "cross-domain", "publish"),
+    f"runs/{RUN}/epochs.parquet": ("aggregate", "publish"),
     FLOOR: ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/answers.parquet": ("publish",),
 }

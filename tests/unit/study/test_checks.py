@@ -224,6 +224,32 @@ def test_files_and_tokens_are_checked_before_any_job():
             check_files(study(**{"domains": [{"name": "math"}]} | changes), "mine.yaml", BENCHMARKS)
 
 
+def test_the_best_epoch_needs_validation_examples():
+    domains = [{"name": "esci", "n_validation": 0}]
+    good = study(domains=domains)
+    check_files(good, "mine.yaml", BENCHMARKS)
+    assert {run.validation for run in expand_runs(good)} == {None}
+    wrong = study(domains=domains, training={"select": "best_domain"})
+    with pytest.raises(
+        ConfigError, match=r"domains\.0\.n_validation: 0, but training\.select: best"
+    ):
+        check_files(wrong, "mine.yaml", BENCHMARKS)
+
+
+def test_only_what_scores_the_epochs_is_part_of_a_run():
+    """Averages train nothing; tasks of the suite and the backend do not touch the choice."""
+    methods = [{"name": "sft"}, {"name": "wise_ft"}]
+    evaluation = {"tasks": {"piqa": 3}, "max_length": 500, "dtype": "float32", "backend": "vllm"}
+    chosen = study(methods=methods, training={"select": "best_domain"}, evaluation=evaluation)
+    for run in expand_runs(chosen):
+        if run.merge_of is not None:
+            assert run.validation is None
+        else:
+            spec = run.validation.evaluation
+            assert (spec.max_length, spec.dtype, spec.backend) == (500, "float32", "hf")
+            assert spec.tasks == {}
+
+
 def test_a_local_model_that_is_not_there_can_only_be_planned(tmp_path):
     entry = {"source": "local", "path": str(tmp_path / "mine")}
     model = {

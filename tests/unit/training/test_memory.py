@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from sft_tradeoff import cli
 from sft_tradeoff.models.folder import ModelError
 from sft_tradeoff.models.tokenized import TokenizedData
+from sft_tradeoff.study.runs import ValidationConfig
+from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.training.lean_layers import keep_less
 from sft_tradeoff.training.memory import BASE, estimate, layer_bytes_per_token, model_size
 from tests.unit.training.runs import run_config
@@ -114,6 +116,22 @@ def test_every_part_of_a_float32_master_run():
     assert found.activations == 800 * 3 * 1432
     assert found.logits == 3 * 4 * 512 * 259
     assert found.total == 18 * N + 66_304 + 3_436_800 + 1_591_296 + BASE
+
+
+def test_a_model_that_scores_epochs_comes_on_top():
+    """4 bytes a weight; per token of a batch 2 (k, v) · 2 bytes · 2 layers · 2 heads of 16 = 256.
+
+    On a GPU, gradients, activations and logits are free meanwhile.
+    """
+    validation = ValidationConfig(evaluation=EvaluationSpec(batch_tokens=50))
+    config = run_config().model_copy(update={"validation": validation})
+    plain, more = (estimate(llama(), c, 100) for c in (run_config(), config))
+    assert more.scoring == more.total - plain.total == 4 * N + 50 * 256
+    assert estimate(llama(), config, 100, on_gpu=True).scoring == 0
+    validation = ValidationConfig(evaluation=EvaluationSpec(batch_tokens=4000))
+    config = config.model_copy(update={"validation": validation})
+    more = estimate(llama(), config, 1, on_gpu=True)
+    assert more.scoring == 4 * N + 4000 * 256 - more.gradients - more.activations - more.logits
 
 
 def test_types_of_the_other_precisions():
