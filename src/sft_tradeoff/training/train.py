@@ -79,7 +79,6 @@ def train(
         from sft_tradeoff.training.loop import Trainer
         from sft_tradeoff.training.memory_limit import check_memory
         from sft_tradeoff.training.reference import load_reference_nll
-        from sft_tradeoff.training.rounding import rounding_facts
 
         check_processes(config.training)
         make_deterministic(config.seed)
@@ -107,8 +106,7 @@ def train(
             options = trainer.method.adapter(trainer.options)
             model, weights = merged_weights(base_model, options, weights)
         save_model(model, weights, base_model, out)
-        rounding = rounding_facts(base_model, out)
-        _report(out.parent / "train.json", config, trainer, rounding, facts)
+        _report(config, trainer, facts, base_model, out)
         if state:
             state.clear()
 
@@ -126,25 +124,23 @@ def _refuse_longer_than_the_window(data: TokenizedData, base_model: Path) -> Non
 
 
 def _report(
-    path: Path,
-    config: RunConfig,
-    trainer: Trainer,
-    rounding: dict[str, float | None],
-    facts: dict[str, Any],
+    config: RunConfig, trainer: Trainer, facts: dict[str, Any], base_model: Path, out: Path
 ) -> None:
-    """Write ``train.json``."""
+    """Write ``train.json`` beside the folder of the final weights."""
+    from sft_tradeoff.training.rounding import rounding_facts
+
     truncated = trainer.data.truncated
     more = {
         "n_examples": len(truncated),
         "n_truncated": int(truncated.sum()),
-        "rounding": rounding,
+        "rounding": rounding_facts(base_model, out),
     }
     report = {
         "run_info": run_info(config.model_dump(mode="json")),
         "train_info": trainer.info() | more,
         "meta_info": facts,
     }
-    atomic_write_json(path, report, checksum=True)
+    atomic_write_json(out.parent / "train.json", report, checksum=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
