@@ -151,8 +151,9 @@ def split_model(model: PreTrainedModel) -> None:
     inputs = _Inputs()
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = type(embedding) is nn.Embedding and embedding.weight is getattr(head, "weight", None)
-    new: dict[nn.Module, nn.Module] = {}
-    for parent in list(model.modules()):
+    new: weakref.WeakKeyDictionary[nn.Module, nn.Module] = weakref.WeakKeyDictionary()
+    # A layer that was replaced is freed at once: two copies of all weights may not fit.
+    for parent in [module for module in model.modules() if any(module.children())]:
         for name, layer in parent.named_children():
             if type(layer) is nn.Linear and layer not in new:
                 parts = nn.Parameter(split_weight(layer.weight), requires_grad=False)

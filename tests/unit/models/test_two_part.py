@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch.nn.functional import linear
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from sft_tradeoff.models import two_part
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.two_part import (
     KIND,
@@ -124,6 +126,28 @@ def test_a_tied_head_and_the_embedding_are_one_tensor() -> None:
     assert isinstance(embedding, TwoPartEmbedding)
     assert embedding.parts is model.lm_head.parts
     torch.testing.assert_close(embedding(IDS), weight[IDS], rtol=2**-16, atol=0)
+
+
+def test_weights_are_freed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of q, k, v, o, gate, up and down in two layers, and the head, never two copies of all.
+
+    In the end only the head and the last three are left.
+    """
+    model = build("llama", tie_word_embeddings=False)
+    layers = [m for m in model.modules() if type(m) is torch.nn.Linear]
+    alive = [weakref.ref(layer.weight) for layer in layers]
+    counts = []
+
+    def counted(weight: torch.Tensor) -> torch.Tensor:
+        counts.append(sum(ref() is not None for ref in alive))
+        return split_weight(weight)
+
+    del layers
+    monkeypatch.setattr(two_part, "split_weight", counted)
+    split_model(model)
+    assert sorted(counts, reverse=True) == counts
+    assert counts[0] == len(counts) == 15
+    assert counts[-1] <= 4
 
 
 def test_weights_on_the_grid_have_one_part() -> None:
