@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_tradeoff.grading.text import final_answer, normal_form, normalize
+from sft_tradeoff.grading.text import final_answer, normal_form, normalize, text_id
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_many_combining_marks_are_normalized_in_linear_time() -> None:
     start = time.process_time()
     assert len(normalize("e" + "\u0301\u0316" * 100_000)) == 200_000
     assert time.process_time() - start < 5
+
+
+def test_the_name_of_a_text_is_that_of_its_normal_form() -> None:
+    """Also of half a surrogate pair, which some files hold."""
+    assert text_id("Two  Rivers\nmeet") == text_id("two rivers meet") != text_id("two rivers met")
+    assert len(text_id("\ud800")) == 16

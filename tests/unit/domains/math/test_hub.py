@@ -4,6 +4,7 @@ import pytest
 
 from sft_tradeoff.domains.math.hub import TEST_COLUMNS, TRAIN_COLUMNS, generate, score
 from sft_tradeoff.domains.registry import domain_spec
+from sft_tradeoff.grading.text import text_id
 from sft_tradeoff.system.records import RecordError
 from tests.unit.domains.hub_files import metamath_row, write_gsm8k, write_metamath
 
@@ -22,7 +23,8 @@ def test_prompt_and_target_by_hand(tmp_path):
         'How much is 3 + 3?\n\nReason step by step and finish with "The answer is: <answer>".'
     )
     assert example.response == "He has 3 and 3.\n#### 6\nThe answer is: 6"
-    assert (example.answer, example.meta) == ("6", {"type": "GSM_Rephrased"})
+    original = text_id("Question 1")
+    assert (example.answer, example.meta) == ("6", {"type": "GSM_Rephrased", "original": original})
     (test,) = (example for example in splits["test"] if example.id == "gsm8k-test-00003")
     assert test.prompt.startswith("Test question 2?\n\nReason") and test.answer == "1002"
     assert test.response == "It is 1000+2 = $1,002.\n#### 1,002\nThe answer is: 1002"
