@@ -20,6 +20,7 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.planning.example_tokens import CostError, example_tokens
 from sft_tradeoff.planning.hardware import GB, Hardware
+from sft_tradeoff.planning.refine_cost import refinement_text
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
@@ -331,19 +332,6 @@ def markdown(costs: list[ModelCost]) -> str:
     return markdown_table(header, cells, n_left=1)
 
 
-def refinement_text(costs: list[ModelCost], most: list[ModelCost]) -> str:
-    """Return what refinement adds at most: the difference of two estimates."""
-
-    def more(key: str) -> float:
-        return sum(getattr(b, key) - getattr(a, key) for a, b in zip(costs, most, strict=True))
-
-    return (
-        "This is for the study's own learning rates. Refinement adds at most (two rates per method "
-        f"and round) {more('n_trained'):.0f} runs ({more('n_averaged'):.0f} averages), "
-        f"{more('training'):.1f} GPU-h of training and {more('evaluation'):.1f} of evaluation."
-    )
-
-
 def _cells(c: ModelCost) -> dict[str, str]:
     """One row of the table, by heading."""
     return {
@@ -402,5 +390,6 @@ def main(args: argparse.Namespace) -> None:
         if study.refine:
             most = with_most_rates(study)
             further = [model_cost(most, name, hardware, args.jobs) for name in study.models]
-            print(f"{refinement_text(costs, further)}\n")
+            both = ([asdict(cost) for cost in part] for part in (costs, further))
+            print(f"{refinement_text(*both)}\n")
         print("\n".join(f"- {line}" for line in stated))
