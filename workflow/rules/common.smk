@@ -27,11 +27,13 @@ from sft_tradeoff.planning.jobs import (
     task_files_digest,
     tokenization_code,
 )
+from sft_tradeoff.study.added_rates import with_added_rates
 from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
     TRAIN_RECIPE_VERSION,
+    aggregated_tables,
     base_run,
     evaluation_configs,
     expand_runs,
@@ -48,7 +50,7 @@ if not config:
 try:
     for file in workflow.configfiles:
         read_yaml(file)  # refuses what Snakemake's own reader drops or misreads
-    STUDY = parse_study(config, STUDY_FILES)
+    STUDY = with_added_rates(parse_study(config, STUDY_FILES))
     check_files(STUDY, STUDY_FILES, BENCHMARKS)
     UNPINNED = unpinned_assets(STUDY, STUDY_FILES)
     RUNS = {run.run: run for run in expand_runs(STUDY)}
@@ -60,6 +62,17 @@ except UserError as error:
     raise WorkflowError(escaped(str(error))) from None
 if UNPINNED:  # a dry run goes on; see onstart
     print(f"Warning: {UNPINNED}", file=sys.stderr)
+
+if STUDY.refine:
+
+    onsuccess:
+        if Path(RESULTS, "tradeoff_over_seeds.csv").exists():
+            print(
+                f"To add learning rates near the tolerance, run sft-tradeoff refine {STUDY.study} and"
+                " this command again, until none are added; sft-tradeoff study does so by itself.",
+                file=sys.stderr,
+            )
+
 
 RESULTS = f"results/{STUDY.study}"
 DOMAINS = {domain.label: domain for domain in STUDY.domains}
@@ -79,7 +92,7 @@ wildcard_constraints:
     model="[A-Za-z0-9_-]+",
     benchmark="[A-Za-z0-9_-]+",
     domain="[A-Za-z0-9_-]+",
-    split="train|test",
+    split="train|validation|test",
     run=one_of(TRAINED),
     merged=one_of(MERGED),
     evaluated=one_of(EVALUATIONS),
@@ -92,9 +105,17 @@ LOGS = f"{RESULTS}/logs"
 RUN_FILES = [
     *expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
+    *expand(f"{RESULTS}/runs/{{run}}/answers.parquet", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
     *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]
+TABLES = aggregated_tables(STUDY)
+# More outputs of a study whose runs choose among their epochs.
+SCORES_OF_EPOCHS, EPOCHS = {}, {}
+if STUDY.training.select == "best_domain":
+    SCORES_OF_EPOCHS["epochs"] = f"{RESULTS}/runs/{{run}}/epochs.parquet"
+    EPOCHS["epochs"] = f"{RESULTS}/epochs.csv"
+    RUN_FILES += expand(SCORES_OF_EPOCHS["epochs"], run=TRAINED)
 
 
 def MEASURES(wildcards, key):
@@ -131,6 +152,23 @@ def model_record(name):
 def tokenized(run, split):
     """Tokens that a run trains on."""
     return f"{RESULTS}/tokenized/{run.model}/{run.domain.label}/{split}.npz"
+
+
+def validation(run):
+    """Validation examples as text and as tokens, for a run that chooses among its epochs."""
+    if run.validation is None:
+        return []
+    return [
+        f"{RESULTS}/data/{run.domain.label}/validation.jsonl",
+        tokenized(run, "validation"),
+    ]
+
+
+def validation_arguments(files):
+    """Arguments that tell training where they are."""
+    if not files:
+        return ""
+    return "--validation {} --validation-tokens {}".format(*map(shlex.quote, files))
 
 
 def reference(run):

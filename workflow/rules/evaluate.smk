@@ -17,6 +17,7 @@ rule evaluate:
     output:
         scores=f"{RESULTS}/runs/{{evaluated}}/eval.json",
         per_item=f"{RESULTS}/runs/{{evaluated}}/items.parquet",
+        answers=f"{RESULTS}/runs/{{evaluated}}/answers.parquet",
     log:
         f"{RESULTS}/logs/evaluate/{{evaluated}}.log",
     benchmark:

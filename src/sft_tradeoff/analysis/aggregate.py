@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sft_tradeoff.analysis.epochs import epoch_table
 from sft_tradeoff.analysis.noise_floor import known
 from sft_tradeoff.analysis.run_records import Key, training_record
 from sft_tradeoff.analysis.scores import NOT_EVALUATED, join_reasons, score_table
@@ -43,6 +44,7 @@ from sft_tradeoff.analysis.tables import (
 from sft_tradeoff.stats.estimates import (
     Estimate,
     confidence_interval,
+    effective_n,
     mean_estimate,
     mean_over_seeds,
     quantile_of_level,
@@ -118,7 +120,7 @@ def _measure(
         if math.isnan(row[name]):
             where = "" if row["reason"] == NOT_EVALUATED else f"{' '.join(key)}: "
             reasons.append(where + row["reason"])
-        return Estimate(row[name], row[stderr], row["n"], row["n"] - 1)
+        return Estimate(row[name], row[stderr], row["n"], row["df"])
 
     def general(chosen: Callable[[Key], bool], name: str = "value") -> Estimate:
         keys = [key for key in scores if chosen(key) and key[0] not in domains]
@@ -138,7 +140,8 @@ def _measure(
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
         interval, df = confidence_interval(estimate, LEVEL), estimate.df
         if estimate is accuracy:
-            interval = wilson_interval(estimate.value * estimate.n, estimate.n, LEVEL)
+            n = effective_n(estimate)
+            interval = wilson_interval(estimate.value * n, n, LEVEL)
             df = math.inf  # z, not t
         floor = known(floors.get(quantity, 0.0))
         bounds = interval[0] - floor, interval[1] + floor
@@ -224,6 +227,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--over-seeds", type=Path, required=True, help="output CSV, row per setting"
     )
+    parser.add_argument("--epochs", type=Path, help="output CSV, row per run and epoch")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -234,5 +238,8 @@ def main(args: argparse.Namespace) -> None:
         tradeoff = tradeoff_table(scores, runs, args.runs)
         paths = args.scores, args.tradeoff, args.over_seeds
         tables = scores, within_ranges(tradeoff), over_seeds(tradeoff)
-        for path, table in zip(paths, tables, strict=True):
+        written = dict(zip(paths, tables, strict=True))
+        if args.epochs:
+            written[args.epochs] = epoch_table(runs, args.runs)
+        for path, table in written.items():
             atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"), checksum=True)

@@ -20,14 +20,13 @@ from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     is_degenerate,
     items_needed,
-    no_change_bound,
     read_measures,
 )
 from sft_tradeoff.stats.estimates import (
     Estimate,
+    crossed_estimate,
     half_width,
-    mean_over_seeds,
-    paired_difference,
+    least_half_width,
     within,
 )
 
@@ -139,24 +138,24 @@ def paired(
         theirs = [*theirs] * len(ours)
     if not ours or len(ours) != len(theirs):
         return None
-    pairs = [(a[key], b[key]) for a, b in zip(ours, theirs, strict=True)]
-    estimate = mean_over_seeds(
-        [paired_difference(a["value"], b["value"].loc[a.index], a["size"]) for a, b in pairs]
-    )
+    first = ours[0][key]
+    pairs = ((a[key]["value"], b[key]["value"]) for a, b in zip(ours, theirs, strict=True))
+    differences = [a.loc[first.index] - b.loc[first.index] for a, b in pairs]
+    cluster = first.get("cluster", first.index)
+    estimate = crossed_estimate(differences, first["size"], cluster)
     lower_is_better = key[1] in (NLL, CODE_LENGTH)
     if lower_is_better:
         estimate = estimate._replace(value=-estimate.value)
-    return _difference(estimate, smallest, level, known(floor), discrete=not lower_is_better)
+    bound = 0.0 if lower_is_better else least_half_width(differences, cluster, level)
+    return _difference(estimate, smallest, level, bound, known(floor))
 
 
 def _difference(
-    estimate: Estimate, smallest: float, level: float, floor: float, *, discrete: bool
+    estimate: Estimate, smallest: float, level: float, bound: float, floor: float
 ) -> Difference:
-    value, noise = estimate.value, half_width(estimate, level)
-    bound = 0.0
-    if discrete:
-        bound = no_change_bound(estimate.n, level)
-    elif is_degenerate(value, noise):
+    """Compare an estimate with the smallest gain; ``bound`` is 0 for continuous scores."""
+    value, noise, discrete = estimate.value, half_width(estimate, level), bound > 0
+    if not discrete and is_degenerate(value, noise):
         noise = math.nan
     half = max(noise, bound) + floor
     # The interval has to exclude 0, or to become narrower than the smallest difference.

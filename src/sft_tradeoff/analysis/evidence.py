@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -50,6 +50,7 @@ class Measured(NamedTuple):
         grading: Domain -> note on grading, where an answer need not equal the gold number.
         floors: Model -> numerical noise floor of its scores, where it was measured.
         rounding: What saving in bfloat16 does to the update, per setting.
+        clusters: Like ``suite``, with the number of independent units among the items.
     """
 
     items: Mapping[Setting, Sequence[Items]]
@@ -58,6 +59,7 @@ class Measured(NamedTuple):
     grading: Mapping[str, str] = MappingProxyType({})
     floors: Mapping[str, Floors] = MappingProxyType({})
     rounding: Mapping[Setting, Rounding] = MappingProxyType({})
+    clusters: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType({})
 
 
 def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
@@ -70,6 +72,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
     """
     items: dict[Setting, list[Items]] = {}
     suite: dict[tuple[str, str], dict[str, int]] = {}
+    clusters: dict[tuple[str, str], dict[str, int]] = {}
     spent: dict[Setting, list[Cost]] = {}
     grading: dict[str, str] = {}
     floors: dict[str, Floors] = {}
@@ -81,7 +84,8 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
             rate = None if is_base else run["learning_rate"]
             evaluation = read_evaluation(folder / run["run"])
             if evaluation and is_base:
-                suite |= _suite(str(model), evaluation.items, domains)
+                suite |= _suite(str(model), evaluation.items, domains, len)
+                clusters |= _suite(str(model), evaluation.items, domains, _n_clusters)
                 grading |= _inexact(evaluation.record)
                 floors[str(model)] = read_noise_floor(folder, str(model), evaluation.items)
             for domain in own_domains(run, domains):
@@ -93,7 +97,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
                     items.setdefault(setting, []).append(evaluation.items)
     mean_costs = {setting: Cost(*_means(map(astuple, costs))) for setting, costs in spent.items()}
     of_update = {setting: Rounding(*_means(found)) for setting, found in rounding.items()}
-    return Measured(items, suite, mean_costs, grading, floors, of_update)
+    return Measured(items, suite, mean_costs, grading, floors, of_update, clusters)
 
 
 def _inexact(record: EvaluationRecord) -> dict[str, str]:
@@ -113,15 +117,19 @@ def metric_of(benchmark: str, measure: str) -> str | None:
     return BENCHMARKS[benchmark].accuracy if benchmark in BENCHMARKS else None
 
 
+def _n_clusters(frame: pd.DataFrame) -> int:
+    return int(frame["cluster"].nunique())
+
+
 def _suite(
-    model: str, items: Items, domains: Sequence[str]
+    model: str, items: Items, domains: Sequence[str], count: Callable[[pd.DataFrame], int]
 ) -> dict[tuple[str, str], dict[str, int]]:
-    """Number of items of each general benchmark, by measure."""
+    """Count the items of each general benchmark, or their clusters, by measure."""
     sizes: dict[tuple[str, str], dict[str, int]] = {}
     for (benchmark, metric), frame in items.items():
         for measure in (ACCURACY, CODE_LENGTH):
             if benchmark not in domains and metric == metric_of(benchmark, measure):
-                sizes.setdefault((model, measure), {})[benchmark] = len(frame)
+                sizes.setdefault((model, measure), {})[benchmark] = count(frame)
     return sizes
 
 

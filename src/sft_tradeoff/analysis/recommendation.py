@@ -213,10 +213,11 @@ def _candidate(
     base = (*setting[:2], BASE, None)
     floors = measured.floors.get(row["model"], UNMEASURED)
     suite = {name: found for name in GENERAL if (found := measured.suite.get((row["model"], name)))}
-    losses = {
-        name: loss_of(row, name, tolerance.get(name, math.inf), [*sizes.values()])
-        for name, sizes in suite.items()
-    }
+    losses = {}
+    for name, sizes in suite.items():
+        clusters = measured.clusters.get((row["model"], name), sizes)
+        counts = [*sizes.values()], [*clusters.values()]
+        losses[name] = loss_of(row, name, tolerance.get(name, math.inf), *counts)
     return Candidate(
         model=row["model"],
         domain=row["domain"],

@@ -25,7 +25,7 @@ from sft_tradeoff.system.files import damaged, read_json, verify_checksum
 if TYPE_CHECKING:
     import pandas as pd
 
-ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
+ITEM_COLUMNS = ["item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
 Items = dict[Key, "pd.DataFrame"]  # per key: value, size and cluster, indexed by item
 
@@ -57,8 +57,13 @@ class Domain(_Part):
     tolerance: NonNegative | None = None
 
 
+class _Evaluation(_Part):
+    cross_domain: bool = False
+
+
 class _Config(_Part):
     domains: list[Domain] = []
+    evaluation: _Evaluation = _Evaluation()
     merge_of: str | None = None
 
 
@@ -75,6 +80,17 @@ class _Rounding(_Part):
     evaluated_projection: _Ratio = math.nan
 
 
+class Epoch(_Part):
+    """The weights at the end of an epoch, scored on the validation examples."""
+
+    epoch: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    step: Annotated[int, Field(ge=1)]
+    domain_score: float
+    domain_nll: float
+    n_items: _Count
+    selected: bool
+
+
 class _TrainInfo(_Part):
     tokens_per_s: NonNegative = math.nan
     time_s: NonNegative = math.nan
@@ -83,6 +99,7 @@ class _TrainInfo(_Part):
     n_truncated: _Count = 0
     adapted_share: Annotated[float, Field(ge=0, le=1)] = 1.0
     rounding: _Rounding = _Rounding()
+    epochs: list[Epoch] = []
 
     @model_validator(mode="after")
     def _of_the_examples(self) -> Self:
@@ -234,6 +251,11 @@ class TrainingRecord(Record):
         return Rounding(**self.content.train_info.rounding.model_dump())
 
     @property
+    def epochs(self) -> list[Epoch]:
+        """Scores of every epoch; empty for a run that keeps its last weights."""
+        return self.content.train_info.epochs
+
+    @property
     def merge_of(self) -> str | None:
         """The run whose weights were averaged with θ0's; None for a training run."""
         return self.content.run_info.config.merge_of
@@ -251,6 +273,11 @@ class EvaluationRecord(Record):
     def domains(self) -> list[Domain]:
         """Settings of the domains it was evaluated on."""
         return self.content.run_info.config.domains
+
+    @property
+    def cross_domain(self) -> bool:
+        """Whether every run of the study was evaluated on every domain."""
+        return self.content.run_info.config.evaluation.cross_domain
 
     @property
     def n_truncated(self) -> Mapping[str, int]:
@@ -309,10 +336,31 @@ def read_items(path: Path) -> Items:
     """Read per-item scores, by (benchmark, metric); infinite ones become NaN.
 
     Raises:
+        UserError: As :func:`read_item_table`.
+    """
+    groups = read_item_table(path, "benchmark").groupby(["benchmark", "metric"])
+    return {
+        (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]
+        for (benchmark, metric), group in groups
+    }
+
+
+def read_item_table(path: Path, scored: str) -> pd.DataFrame:
+    """Read a Parquet file of per-item scores; infinite ones become NaN.
+
+    Args:
+        path: The file.
+        scored: The column that says what was scored: benchmark or epoch.
+
+    Returns:
+        That column, item, metric, value, size and cluster.
+
+    Raises:
         UserError: If the file is damaged, or an item appears twice.
     """
     import pandas as pd
 
+    columns = [scored, *ITEM_COLUMNS]
     verify_checksum(path)
     try:
         frame = pd.read_parquet(path)
@@ -320,7 +368,7 @@ def read_items(path: Path) -> Items:
         if getattr(error, "errno", None) is not None:  # not the file's fault
             raise
         raise damaged(path, error) from None
-    if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
+    if lacking := [name for name in columns if name not in frame]:
         raise UserError(
             f"{path}: no column {', '.join(lacking)}; delete it and run the same command again"
         )
@@ -330,24 +378,22 @@ def read_items(path: Path) -> Items:
         raise damaged(path, error) from None
     if "cluster" not in frame:  # an older record: every item counts as independent
         frame["cluster"] = frame["item"]
-    _check_items(path, frame)
-    groups = frame.replace([math.inf, -math.inf], math.nan).groupby(["benchmark", "metric"])
-    return {
-        (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]
-        for (benchmark, metric), group in groups
-    }
+    _check_items(path, frame, scored)
+    return frame.replace([math.inf, -math.inf], math.nan)[[*columns, "cluster"]]
 
 
-def _check_items(path: Path, frame: pd.DataFrame) -> None:
-    names, size = frame[[*ITEM_COLUMNS[:3], "cluster"]], frame["size"]
+def _check_items(path: Path, frame: pd.DataFrame, scored: str) -> None:
+    key = [scored, "item", "metric"]
+    text = {scored: "str"} if scored == "epoch" else {}
+    names, size = frame.astype(text)[[*key, "cluster"]], frame["size"]
     if frame.empty or not names.map(lambda name: isinstance(name, str)).all(axis=None):
         raise damaged(path, "it has no items" if frame.empty else "an item has no name")
     if not size.between(0, math.inf, inclusive="left").all():
         raise damaged(path, "the size of an item is not a number")
-    twice = frame[names[ITEM_COLUMNS[:3]].duplicated()]
+    twice = names[names[key].duplicated()]
     if len(twice):
-        benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
+        what, item, metric = twice.iloc[0][key]
         raise UserError(
-            f"{path}: {benchmark}, {metric}: item {item!r} appears twice; give the benchmark's "
+            f"{path}: {what}, {metric}: item {item!r} appears twice; give the benchmark's "
             "items unique ids and evaluate this run again"
         )

@@ -59,7 +59,8 @@ def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
         floors = read_noise_floor(folder, str(model), base.items)
         domains = domains_of(group)
         for run in rows_of(group):
-            expected = _expected(run, base.items, domains)
+            tested = domains if base.record.cross_domain else own_domains(run, domains)
+            expected = [key for key in base.items if key[0] in tested or key[0] not in domains]
             results = dict.fromkeys(expected, NO_RESULT)
             if evaluation := read_evaluation(folder / run["run"]):
                 results = _score_run(run, evaluation, base, expected)
@@ -87,12 +88,6 @@ def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Evaluation:
 
 
 # --- comparing ----------------------------------------------------------------------------------
-
-
-def _expected(run: Row, base: Items, domains: list[str]) -> list[Key]:
-    """What a run should be scored on: its own domains and the general suite."""
-    own = own_domains(run, domains)
-    return [key for key in base if key[0] in own or key[0] not in domains]
 
 
 def _score_run(
@@ -145,8 +140,9 @@ def _paired(run: str, key: Key, scores: pd.DataFrame, base: pd.DataFrame) -> pd.
 
 
 def _score(scores: pd.DataFrame, base: pd.DataFrame, whose: str) -> Row:
-    value = ratio_estimate(scores["value"], scores["size"])
-    difference = paired_difference(scores["value"], base["value"], scores["size"])
+    size, cluster = scores["size"], scores["cluster"]
+    value = ratio_estimate(scores["value"], size, cluster)
+    difference = paired_difference(scores["value"], base["value"], size, cluster)
     return value._asdict() | {
         "difference": difference.value,
         "difference_stderr": difference.stderr,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.noise_floor import known
 from sft_tradeoff.analysis.tables import CODE_LENGTH, FLOOR, LEVEL, RANGES, UNBOUNDED, Row
-from sft_tradeoff.stats.estimates import within
+from sft_tradeoff.stats.estimates import no_change_bound, within
 from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.console import UserError
 
@@ -125,15 +125,6 @@ def combined(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict.WITHIN if all_within else Verdict.CANNOT_TELL
 
 
-def no_change_bound(n: int, level: float) -> float:
-    """Largest share of items that may change although none of n did: −ln(α/2) / n, α = 1 − level.
-
-    The "rule of three". Without it an accuracy that did not change on 24 items would count as known
-    exactly, because its standard error is zero.
-    """
-    return -math.log((1 - level) / 2) / n if n else math.inf
-
-
 def is_degenerate(value: float, noise: float) -> bool:
     """Whether all items gave the same value other than 0, so that they show no spread.
 
@@ -146,8 +137,8 @@ def is_degenerate(value: float, noise: float) -> bool:
 def items_needed(n: int, noise: float, bound: float, distance: float) -> int | None:
     """Number of items for which the half width of an interval is at most d.
 
-    The noise h shrinks with √n, so it takes n (h/d)² items; the bound b of :func:`no_change_bound`
-    shrinks with n, so it takes n b/d.
+    The noise h shrinks with √n, so it takes n (h/d)² items; the bound b of
+    :func:`~sft_tradeoff.stats.estimates.no_change_bound` shrinks with n, so it takes n b/d.
 
     Args:
         n: Items behind the interval.
@@ -165,7 +156,13 @@ def items_needed(n: int, noise: float, bound: float, distance: float) -> int | N
     return math.ceil(needed) if needed <= MOST_ITEMS else None
 
 
-def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Loss:
+def loss_of(
+    row: Row,
+    measure: str,
+    allowed: float,
+    sizes: Sequence[int],
+    clusters: Sequence[int] | None = None,
+) -> Loss:
     """Judge one general measure of one run.
 
     Args:
@@ -173,6 +170,7 @@ def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Los
         measure: A key of :data:`GENERAL`.
         allowed: Tolerance, ≥ 0.
         sizes: Number of items of each benchmark in the measure, not empty.
+        clusters: Number of independent units of each; None: every item is one.
     """
     column, sign = GENERAL[measure]
     value = sign * row[column]
@@ -181,7 +179,7 @@ def loss_of(row: Row, measure: str, allowed: float, sizes: Sequence[int]) -> Los
     half = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
     noise = half - known(floor)
     # In the mean of accuracies the smallest benchmark weighs as much as the largest.
-    smallest = len(sizes) * min(sizes)
+    smallest = len(sizes) * min(clusters or sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     if measure != ACCURACY and is_degenerate(value, noise):
         noise = math.nan

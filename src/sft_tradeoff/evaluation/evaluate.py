@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sft_tradeoff.analysis.answers import ANSWERS
 from sft_tradeoff.chat import ChatTemplateError
+from sft_tradeoff.evaluation.answers import write_answers
+from sft_tradeoff.evaluation.item_table import item_table
 from sft_tradeoff.evaluation.tasks import read_records, run_tasks, tasks_of
 from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.tokenized import TokenizationError, TokenizedData
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
     from sft_tradeoff.suite.items import ItemFile
 
 logger = logging.getLogger(__name__)
-COLUMNS = ["benchmark", "item", "metric", "value", "size"]
 
 
 class EvaluationError(UserError, RuntimeError):
@@ -131,7 +133,7 @@ def evaluate(
     tokens: Sequence[Path],
     out: Path,
 ) -> None:
-    """Evaluate one model; write ``out`` (eval.json) and ``items.parquet`` in the same folder.
+    """Evaluate one model; write ``out`` (eval.json), and items and answers in the same folder.
 
     Args:
         config: What to evaluate.
@@ -155,22 +157,20 @@ def evaluate(
             "test_sha256": {t.label: t.sha256 for t in tasks}
         }
         lm = load_lm(model_folder, config.evaluation, tokenizer)
-    items, asked = run_tasks(lm, tasks, config.evaluation.chat_template)
+    items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template)
     items += shipped_rows(lm, config.evaluation, model_folder, tasks, items)
     logger.info("done in %.0f s", time.monotonic() - started)
-    frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
+    frame = item_table(items, tasks)
     metrics = summarize(frame)
     check_expected(config, metrics)
     with path_with_checksum(out.parent / "items.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
+    write_answers(out.parent / ANSWERS, answers)
     info = {
         "metrics": metrics,
         "tasks": asked,
         "weights": weights_seen(config.evaluation),
-        "n_truncated": {
-            str(domain.label): int(examples.truncated.sum())
-            for domain, (_, examples) in zip(config.domains, tests, strict=True)
-        },
+        "n_truncated": _count_truncated(config, tests),
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }
@@ -183,6 +183,16 @@ def evaluate(
         },
         checksum=True,
     )
+
+
+def _count_truncated(
+    config: EvaluationConfig, tests: Sequence[tuple[ItemFile, TokenizedData]]
+) -> dict[str, int]:
+    """Truncated test responses of each domain."""
+    return {
+        str(domain.label): int(examples.truncated.sum())
+        for domain, (_, examples) in zip(config.domains, tests, strict=True)
+    }
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.registry import get_domain
 from sft_tradeoff.evaluation.answer_length import max_new_tokens
+from sft_tradeoff.evaluation.answers import Answer, Said, graded, said_in_domain, said_in_suite
 from sft_tradeoff.suite.base import Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.build import check_items
 from sft_tradeoff.suite.chat_task import chat_task
@@ -54,6 +55,9 @@ class Task:
         chosen: Indices of the items to ask; None: all.
         rendered: Whether its prompts are in the chat template already.
         gold: Items whose right answer is scored as well: id, prompt tokens, answer tokens.
+        accuracy: Metric that says whether an answer is right; None: there are no answers.
+        said: Entry of lm-eval's log → answer; only read with ``accuracy``.
+        clusters: Item → the independent unit that it belongs to.
     """
 
     name: str
@@ -64,6 +68,9 @@ class Task:
     chosen: list[int] | None = None
     rendered: bool = False
     gold: Gold = ()
+    accuracy: str | None = None
+    said: Callable[[Mapping[str, Any]], Said] = field(default=lambda _: Said("generation"))
+    clusters: Mapping[str, str] = field(default_factory=dict)
 
 
 def tasks_of(
@@ -110,7 +117,18 @@ def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: 
     chosen = list(range(min(limit or n_items, n_items)))
     definition = benchmark.task(name, items, TaskOptions(tokenizer, spec.execute_code))
     rows = partial(benchmark.rows, name)
-    return Task(name, name, definition, rows, sha256, chosen, rendered=benchmark.rendered)
+    return Task(
+        name,
+        name,
+        definition,
+        rows,
+        sha256,
+        chosen,
+        rendered=benchmark.rendered,
+        accuracy=benchmark.accuracy,
+        said=said_in_suite(benchmark, tokenizer),
+        clusters={item["id"]: benchmark.cluster(item) for item in items},
+    )
 
 
 def domain_task(
@@ -140,6 +158,9 @@ def domain_task(
         test.sha256,
         rendered=True,
         gold=gold_answers(test.items, tokenized),
+        accuracy="accuracy",
+        said=said_in_domain(domain, tokenizer),
+        clusters={record["id"]: domain.cluster(record) for record in test.items},
     )
 
 
@@ -198,7 +219,7 @@ def domain_rows(spec: DomainSpec, samples: Samples) -> list[Row]:
 
 def run_tasks(
     lm: Any, tasks: Sequence[Task], chat_template: bool
-) -> tuple[list[Row], dict[str, Any]]:
+) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     """Run every task by itself, after all of them have been built.
 
     Args:
@@ -209,7 +230,8 @@ def run_tasks(
             as in training.
 
     Returns:
-        The rows, and for every task its version and the numbers of worked examples and of items.
+        The rows, for every task its version and the numbers of worked examples and of items, and
+        the answers.
     """
     from lm_eval.tasks import TaskManager
 
@@ -220,13 +242,17 @@ def run_tasks(
         build_requests(lm, task, built[task.name], template)
     rows: list[Row] = []
     facts = {}
+    answers: list[Answer] = []
     for task, template in zip(tasks, templates, strict=True):
-        found, facts[task.name] = _ask(lm, task, built[task.name], template)
+        found, facts[task.name], answered = _ask(lm, task, built[task.name], template)
         rows += found
-    return rows, facts
+        answers += answered
+    return rows, facts, answers
 
 
-def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row], dict[str, Any]]:
+def _ask(
+    lm: Any, task: Task, built: Any, chat_template: bool
+) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     from lm_eval import evaluator
 
     # Generation then scores the gold answers while it holds the prompts' keys.
@@ -251,7 +277,9 @@ def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row
         "n_shot": found["n-shot"][task.name],
         "n_items": n_items,
     }
-    return [*task.rows(found["samples"][task.name]), *gold_rows(lm, task)], facts
+    samples = found["samples"][task.name]
+    answers = graded(task.rows, task.accuracy, task.said, samples) if task.accuracy else []
+    return [*task.rows(samples), *gold_rows(lm, task)], facts, list(answers)
 
 
 def gold_rows(lm: Any, task: Task) -> list[Row]:

@@ -18,14 +18,20 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.planning.evaluation_cost import (
+    FLOAT32,
+    GB,
+    Hardware,
+    evaluation_hours,
+    rescoring_hours,
+)
 from sft_tradeoff.planning.example_tokens import CostError, example_tokens
 from sft_tradeoff.report.markdown import markdown_table
+from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import (
-    EvaluationConfig,
     RunConfig,
-    base_run,
     evaluation_configs,
     expand_runs,
 )
@@ -37,30 +43,7 @@ from sft_tradeoff.training.memory import estimate, model_size
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-GB = 1e9
 N_JOBS = 1
-FLOAT32 = 16  # time of a pass in float32, in units of bfloat16, on a GPU without TF32
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Assumptions about one GPU.
-
-    Args:
-        tflops: Peak bfloat16 throughput [10¹² operations per second].
-        utilization: Share of the peak that training and scoring reach.
-        bandwidth: Memory bandwidth [10⁹ bytes per second].
-        step_s: Minimum seconds per generation step for any model: Python and kernel launches.
-    """
-
-    tflops: float = 400.0
-    utilization: float = 0.35
-    bandwidth: float = 2000.0
-    step_s: float = 0.03
-
-    def hours(self, flops: float) -> float:
-        """Return the GPU-hours of floating-point operations."""
-        return flops / (self.tflops * 1e12 * self.utilization) / 3600
 
 
 @dataclass(frozen=True)
@@ -124,52 +107,6 @@ def training_hours(study: Study, runs: list[RunConfig], n: int, hardware: Hardwa
     for domain in domains.values():
         flops += 2 * n * domain.n_train * sum(example_tokens(study, runs[0].model, domain))
     return hardware.hours(flops)
-
-
-def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: Hardware) -> float:
-    """Return the GPU-hours of one evaluation: compute limits reading, bandwidth limits writing."""
-    read = written = 0.0
-    for domain in config.domains:
-        prompt, response = example_tokens(study, config.model, domain)
-        read += domain.n_test * (prompt + response)
-        written += domain.n_test * response
-    for task, limit in config.evaluation.tasks.items():
-        benchmark = BENCHMARKS[task]
-        n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
-        read, written = read + n_items * item[0], written + n_items * item[1]
-    hf = config.evaluation.backend == "hf"
-    n *= 2 if hf and config.run != base_run(config.model) else 1  # two parts of trained weights
-    step = max(2 * n / (hardware.bandwidth * GB), hardware.step_s if hf else 0.0)
-    steps = written / config.evaluation.batch_size
-    return hardware.hours(2 * n * read) + steps * step / 3600
-
-
-def rescoring_hours(
-    study: Study, configs: list[EvaluationConfig], n: int, hardware: Hardware
-) -> float:
-    """Return the GPU-hours of what is scored again without generation, of one model.
-
-    That is every run with its weights as shipped, and θ0 for its noise floor: two other sizes of
-    batches, and float32.
-    """
-    flops = 0.0
-    for config in configs:
-        spec = config.evaluation
-        is_base, is_hf = config.run == base_run(config.model), spec.backend == "hf"
-        n_passes = (2 if is_hf else 0) if is_base else int(is_hf and spec.as_shipped)
-        if is_base and spec.dtype != "float32":
-            n_passes += FLOAT32
-        flops += 2 * n * n_passes * _rescored_tokens(study, config)
-    return hardware.hours(flops)
-
-
-def _rescored_tokens(study: Study, config: EvaluationConfig) -> float:
-    """Tokens of the right answers with their prompts, and of the texts whose code length counts."""
-    found = [d.n_test * sum(example_tokens(study, config.model, d)) for d in config.domains]
-    for task, limit in config.evaluation.tasks.items():
-        if (benchmark := BENCHMARKS[task]).kind == "text":
-            found.append(min(limit or math.inf, benchmark.n_items) * benchmark.item_tokens[0])
-    return sum(found)
 
 
 def architecture(study: Study, name: str) -> PretrainedConfig:
@@ -331,6 +268,19 @@ def markdown(costs: list[ModelCost]) -> str:
     return markdown_table(header, cells, n_left=1)
 
 
+def refinement_text(costs: list[ModelCost], most: list[ModelCost]) -> str:
+    """Return what refinement adds at most: the difference of two estimates."""
+
+    def more(key: str) -> float:
+        return sum(getattr(b, key) - getattr(a, key) for a, b in zip(costs, most, strict=True))
+
+    return (
+        "This is for the study's own learning rates. Refinement adds at most (two rates per method "
+        f"and round) {more('n_trained'):.0f} runs ({more('n_averaged'):.0f} averages), "
+        f"{more('training'):.1f} GPU-h of training and {more('evaluation'):.1f} of evaluation."
+    )
+
+
 def _cells(c: ModelCost) -> dict[str, str]:
     """One row of the table, by heading."""
     return {
@@ -386,4 +336,8 @@ def main(args: argparse.Namespace) -> None:
             print(json.dumps({"models": [asdict(c) for c in costs], **facts}, indent=2))
             return
         print(f"Estimate by formula, not measured: study {study.study}\n\n{markdown(costs)}\n")
+        if study.refine:
+            most = with_most_rates(study)
+            further = [model_cost(most, name, hardware, args.jobs) for name in study.models]
+            print(f"{refinement_text(costs, further)}\n")
         print("\n".join(f"- {line}" for line in stated))

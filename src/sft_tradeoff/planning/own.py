@@ -23,9 +23,10 @@ from sft_tradeoff.domains.own.spec import Metric, parse_columns
 from sft_tradeoff.planning import own_template as own_file
 from sft_tradeoff.planning.own_data import check_data
 from sft_tradeoff.planning.own_model import find_model, fit_window, template_variables
-from sft_tradeoff.planning.run_study import RESULTS, add_run_arguments, run_study
+from sft_tradeoff.planning.run_study import add_run_arguments, run_study
 from sft_tradeoff.planning.snakemake_run import require_project_folder
 from sft_tradeoff.report.recommend import add_limit_arguments
+from sft_tradeoff.study.added_rates import RESULTS
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import STUDIES, parse_study
 from sft_tradeoff.study.names import HASH_DIGITS

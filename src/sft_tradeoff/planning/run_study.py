@@ -1,5 +1,7 @@
 """Run a study with Snakemake, or continue one that stopped, and print its table.
 
+With ``refine``, learning rates are added from the results until nothing is left to add.
+
 One study runs in a folder at a time. Snakemake inherits our lock, so it is held while Snakemake
 runs, even if this process is killed. Whoever holds it can safely remove Snakemake's own lock, which
 survives a kill.
@@ -27,6 +29,7 @@ from sft_tradeoff.planning.snakemake_run import (
 )
 from sft_tradeoff.report import tables
 from sft_tradeoff.report.recommend import add_limit_arguments
+from sft_tradeoff.study.added_rates import RESULTS, planned_study
 from sft_tradeoff.study.checks import check_assets, check_files
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.suite.registry import BENCHMARKS
@@ -35,7 +38,6 @@ from sft_tradeoff.system.strict_yaml import read_yaml
 
 LOCK = Path(".snakemake/study.lock")
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
-RESULTS = Path("results")
 MATERIAL = "material"  # target: what is fetched and built in the cache
 
 
@@ -62,9 +64,7 @@ def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain:
     command = snakemake_command(study_file, cores, settings)
     with locked(LOCK) as descriptor:
         limit_times([Path("workflow"), RESULTS, cache_dir()], LOCK.stat().st_mtime_ns)
-        unlock = [[*command, "--unlock"]] if _has_files(SNAKEMAKE_LOCKS) else []
-        # Material first: Snakemake plans no job after a file behind ancient() that is rebuilt.
-        for step in [*unlock, [*command, MATERIAL], command]:
+        for step in _steps(command, study_file, tolerance):
             if code := run(step, keep_open=[descriptor]):
                 return code if code > 128 else _failed(step)
     results = RESULTS / name
@@ -72,6 +72,23 @@ def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain:
     tradeoff = results / "tradeoff_over_seeds.csv"
     tables.main(argparse.Namespace(tradeoff=tradeoff, out_dir=None, show=shown))
     return 0
+
+
+def _steps(command: list[str], study_file: Path, tolerance: str) -> Iterator[list[str]]:
+    """Yield the calls of Snakemake; each begins after the one before has succeeded.
+
+    If the study says so, learning rates are added from the results, and it is run again.
+    """
+    if _has_files(SNAKEMAKE_LOCKS):
+        yield [*command, "--unlock"]
+    # Material first: Snakemake plans no job after a file behind ancient() that is rebuilt.
+    yield [*command, MATERIAL]
+    yield command
+    if load_study(study_file).refine:
+        from sft_tradeoff.planning.refine import refine  # pandas, which a check does without
+
+        while refine(study_file, tolerance):
+            yield command
 
 
 def _check_cores(cores: str) -> None:
@@ -91,7 +108,7 @@ def check_study(study_file: Path) -> None:
             f"{study_file.stem} is drawn from published results: run make figures "
             f"STUDY={study_file.stem}"
         )
-    study = load_study(study_file)
+    study = planned_study(study_file)
     check_files(study, str(study_file), BENCHMARKS)
     check_assets(study, str(study_file))
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import pandas as pd
 
+from sft_tradeoff.analysis.answers import ANSWERS, FROM_MODEL
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.report.publish_checks import (
-    AGGREGATED,
     RUN_TABLE,
     check_finished,
     check_tables,
@@ -27,8 +27,9 @@ from sft_tradeoff.report.publish_checks import (
     run_files,
 )
 from sft_tradeoff.report.published import CHECKSUMS, MANIFEST, PublishError, checksums, verify
+from sft_tradeoff.study.added_rates import FILE, with_added_rates
 from sft_tradeoff.study.config import Study, load_study
-from sft_tradeoff.study.runs import evaluation_configs
+from sft_tradeoff.study.runs import aggregated_tables, evaluation_configs
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text, remove_leftovers
 from sft_tradeoff.system.provenance import run_info
@@ -56,7 +57,7 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
     Raises:
         UserError: If the study may not be published, or a different version of it already is.
     """
-    study = load_study(study_file)
+    study = with_added_rates(load_study(study_file), results)
     check_finished(study, results)
     check_tables(study, results)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,9 +67,14 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
         folder = Path(staging) / "new"
         _copy(study_file, folder / "study.yaml")
         kept = _kept_run_files(study, results)
-        for name in [RUN_TABLE, *AGGREGATED, *kept]:
+        added = [FILE] if study.refine and (results / FILE).is_file() else []
+        for name in [RUN_TABLE, *aggregated_tables(study), *added, *kept]:
             _copy(results / name, folder / name)
-        _write_checksums(folder, _facts(study, results) | {"runs_included": bool(kept)})
+        included = {
+            "runs_included": bool(kept),
+            "answers_included": any(Path(name).name == ANSWERS for name in kept),
+        }
+        _write_checksums(folder, _facts(study, results) | included)
         if out.exists() and not replace and _is_same(folder, out):
             logger.info("%s: already published, no change", out)
             return
@@ -77,24 +83,31 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
 
 
 def _kept_run_files(study: Study, results: Path) -> list[str]:
-    """Files of the runs to publish: all, or none if they are too large for a repository."""
+    """Files of the runs to publish: what is not too large for a repository.
+
+    Answers are left out first, because nothing is computed from them; then all files of the runs.
+    """
     names = run_files(study)
-    size = sum((results / name).stat().st_size for name in names)
-    if size <= MAX_RUNS_BYTES:
-        return names
-    logger.warning(
-        "the files of the runs take %.0f MB, more than %.0f: only tables are published, and the "
-        "recommendation cannot be redrawn from them",
-        size / 1e6,
-        MAX_RUNS_BYTES / 1e6,
-    )
+    without_answers = [name for name in names if Path(name).name != ANSWERS]
+    for kept, consequence in (
+        (names, "their answers are not published"),
+        (without_answers, "only tables are published, and the recommendation cannot be redrawn"),
+    ):
+        size = sum((results / name).stat().st_size for name in kept)
+        if size <= MAX_RUNS_BYTES:
+            return kept
+        what = "" if kept is names else " without answers"
+        message = "the files of the runs%s take %.0f MB, more than %.0f: %s"
+        logger.warning(message, what, size / 1e6, MAX_RUNS_BYTES / 1e6, consequence)
     return []
 
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".parquet":
-        names = pd.read_parquet(source).select_dtypes(exclude="number")
+        # What a model wrote says nothing about this machine.
+        frame = pd.read_parquet(source).drop(columns=FROM_MODEL, errors="ignore")
+        names = frame.select_dtypes(exclude="number")
         _check_private("\n".join(map(str, names.to_numpy().ravel())), source)
         shutil.copyfile(source, target)
         return

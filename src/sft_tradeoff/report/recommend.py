@@ -47,23 +47,31 @@ def add_limit_arguments(parser: argparse.ArgumentParser, default: str = "") -> N
         parser: Parser to extend.
         default: What replaces the built-in defaults, if anything does; a phrase of the help.
     """
-    fallback = f"default: {default}, otherwise " if default else "default: "
+    add_tolerance_argument(parser, default)
     gains = " ".join(f"{name}={gain:g}" for name, gain in DEFAULT_SMALLEST_GAIN.items())
-    parser.add_argument(
-        "--tolerance",
-        default="",
-        metavar="LIMITS",
-        help='largest general loss allowed, e.g. "bits_per_byte=0.01 accuracy=0.02" (accuracy as a '
-        f"fraction); {fallback}bits_per_byte={DEFAULT_ALLOWED}, or accuracy={DEFAULT_ALLOWED} if "
-        "the study measures no code length",
-    )
     parser.add_argument(
         "--smallest-gain",
         default="",
         metavar="LIMITS",
         help="smallest gain on the domain for which one method is preferred to another, e.g. "
-        f'"accuracy=0.02 nll=0.05" (a fraction, and nats per token); {fallback}{gains}',
+        f'"accuracy=0.02 nll=0.05" (a fraction, and nats per token); {_fallback(default)}{gains}',
     )
+
+
+def add_tolerance_argument(parser: argparse.ArgumentParser, default: str = "") -> None:
+    """Add the tolerance alone; see :func:`add_limit_arguments`."""
+    parser.add_argument(
+        "--tolerance",
+        default="",
+        metavar="LIMITS",
+        help='largest general loss allowed, e.g. "bits_per_byte=0.01 accuracy=0.02" (accuracy as a '
+        f"fraction); {_fallback(default)}bits_per_byte={DEFAULT_ALLOWED}, or "
+        f"accuracy={DEFAULT_ALLOWED} if the study measures no code length",
+    )
+
+
+def _fallback(default: str) -> str:
+    return f"default: {default}, otherwise " if default else "default: "
 
 
 def main(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,9 +23,11 @@ from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.study.spec import (
+    AddedRate,
     EvaluationSpec,
     LearningRates,
     MethodSpec,
+    RefineSpec,
     SmallestGainSpec,
     ToleranceSpec,
     TrainingSpec,
@@ -53,6 +55,14 @@ class Study(Settings):
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     learning_rates: LearningRates
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    refine: RefineSpec | None = Field(
+        None,
+        exclude=True,
+        description="add learning rates near the tolerance; null: learning_rates only",
+    )
+    added_rates: tuple[AddedRate, ...] = Field(
+        (), description="further rates of single methods; refine keeps those it adds in results"
+    )
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     keep_models: bool = Field(False, description="keep the weights of every run")
@@ -78,6 +88,7 @@ class Study(Settings):
         settings = sum(math.prod(map(len, method.grid.values())) for method in self.methods)
         rates = max(len(self.learning_rates.full), len(self.learning_rates.adapter))
         n_runs = len(self.models) * len(self.domains) * settings * rates * len(self.seeds)
+        n_runs += len(self.added_rates) * len(self.seeds)
         if n_runs > MOST_RUNS:
             raise ValueError(
                 f"{n_runs:,} runs, more than {MOST_RUNS:,}: every model, domain, method, setting "
@@ -108,7 +119,9 @@ class Study(Settings):
         for kind in ("full", "adapter"):
             rates = getattr(self.learning_rates, kind)
             _refuse_repeats(f"learning_rates.{kind}", rates, format_learning_rate)
-        highest = max([*self.learning_rates.full, *self.learning_rates.adapter], default=0)
+        added = [rate.learning_rate for rate in self.added_rates]
+        grids = [*self.learning_rates.full, *self.learning_rates.adapter]
+        highest = max([*grids, *added], default=0)
         if (shrinkage := self.training.weight_decay * highest) >= 1:
             raise ValueError(
                 f"training.weight_decay: {self.training.weight_decay:g} times the learning rate "
@@ -122,7 +135,41 @@ class Study(Settings):
                     f"learning_rates.{kind} is empty but method {method.name!r} needs it; "
                     f"add e.g. 'learning_rates: {{{kind}: [1.0e-5]}}'"
                 )
+        self._check_added_rates()
         return self
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether runs are scored on domains that they were not trained on."""
+        return self.evaluation.cross_domain and len(self.domains) > 1
+
+    def _check_added_rates(self) -> None:
+        trained = [str(m.label) for m in self.methods if METHODS[m.name].merge is None]
+        known = {
+            "model": self.models,
+            "domain": [str(domain.label) for domain in self.domains],
+            "method that trains": trained,
+        }
+        for i, rate in enumerate(self.added_rates):
+            for what, names in known.items():
+                key = what.split()[0]
+                if (name := getattr(rate, key)) not in names:
+                    raise ValueError(
+                        f"added_rates.{i}.{key}: {name!r} is not a {what} in this study; "
+                        f"{closest(name, names)}"
+                    )
+
+    def rates(self, model: str, domain: str, method: MethodSpec) -> Sequence[float]:
+        """Return the learning rates of a method: its grid, and those added for it.
+
+        An average has the rates of the method that it averages.
+        """
+        trained = self.trained_method(method)
+        grid = getattr(self.learning_rates, METHODS[trained.name].parameterization)
+        key = model, domain, trained.label
+        added = [r.learning_rate for r in self.added_rates if key == (r.model, r.domain, r.method)]
+        names = {format_learning_rate(rate): rate for rate in (*added, *grid)}
+        return sorted(names.values()) if added else grid
 
     def trained_method(self, method: MethodSpec) -> MethodSpec:
         """Return the method that trains the weights: itself, or the one that it averages."""

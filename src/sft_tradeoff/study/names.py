@@ -14,7 +14,7 @@ HASH_DIGITS = 8  # of a hash that is part of a name
 _REPETITIVE = re.compile(r"(.+?)\1{9,}$")  # Snakemake refuses names that end in 20 repetitions
 
 
-def measures_text(numbers: Mapping[str, float] | str) -> str:
+def measures_text(numbers: Mapping[Any, float] | str) -> str:
     """Return numbers by measure as a command-line value such as ``bits_per_byte=0.01``."""
     if isinstance(numbers, str):
         return numbers

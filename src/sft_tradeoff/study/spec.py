@@ -19,7 +19,7 @@ from pydantic import (
 
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.names import read_measures
-from sft_tradeoff.system.strict import LONGEST_NAME, MOST, Settings
+from sft_tradeoff.system.strict import LONGEST_NAME, MOST, Name, Settings
 from sft_tradeoff.system.text import shown
 from sft_tradeoff.system.validation import closest, explain
 
@@ -120,6 +120,30 @@ class LearningRates(Settings):
     adapter: tuple[LearningRate, ...] = Field((), description="for methods that train adapters")
 
 
+class RefineSpec(Settings):
+    """Further learning rates, chosen from results: see ``sft-tradeoff refine``."""
+
+    rounds: int = Field(
+        3, ge=1, le=20, description="times that rates are added for one tolerance, at most"
+    )
+    ratio: float = Field(
+        2.0,
+        ge=1.2,  # rates are rounded to two digits
+        le=100,
+        description="of the first rate that exceeds the tolerance to the largest within, at which "
+        "no more are added",
+    )
+
+
+class AddedRate(Settings):
+    """One learning rate of one method beyond the study's grid; all seeds are run."""
+
+    model: Name = Field(description="one of the study's models")
+    domain: str = Field(description="label of one of its domains")
+    method: MethodLabel = Field(description="label of one of its methods that trains")
+    learning_rate: LearningRate
+
+
 class TrainingSpec(Settings):
     """Budget and optimizer of one training run."""
 
@@ -161,6 +185,11 @@ class TrainingSpec(Settings):
         "has all of them",
     )
     checkpoint_every_s: float = Field(120.0, ge=0, description="seconds between resume points")
+    select: Literal["last", "best_domain"] = Field(
+        "last",
+        description="weights that a run keeps; best_domain: those of the epoch with the highest "
+        "accuracy on the domain's validation examples",
+    )
 
     @property
     def compute_type(self) -> str:
@@ -215,6 +244,9 @@ class EvaluationSpec(Settings):
     backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
     chat_template: bool = Field(
         False, description="put the general suite's prompts into the model's chat template"
+    )
+    cross_domain: bool = Field(
+        False, description="score every run on the tests of all domains, not only of its own"
     )
     execute_code: bool = Field(
         False, description="let generated code run in the sandbox (human_eval, humaneval)"

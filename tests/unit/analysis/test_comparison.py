@@ -147,3 +147,15 @@ def test_smallest_gains_are_read() -> None:
     assert parse_smallest_gain("nll=0.05") == {"accuracy": 0.01, "nll": 0.05}
     with pytest.raises(UserError, match=r"smallest_gain: 'bits=1' is not measure=number.*nll"):
         parse_smallest_gain("bits=1")
+
+
+def test_items_of_a_cluster_are_not_independent() -> None:
+    """Four queries of four items, with gains 0, 1, 1 and 2: 1 ± 3.182 · 0.8165 / 2."""
+    gains = [gain for gain in (0.0, 1.0, 1.0, 2.0) for _ in range(4)]
+    ours, theirs = items_of([1.0] * 16, [1.0] * 16), items_of([1.0] * 16, [1 + g for g in gains])
+    for frame in (*ours.values(), *theirs.values()):
+        frame["cluster"] = [f"query {i // 4}" for i in range(16)]
+    found = compare({A: [ours], B: [theirs]}, A, B, GAIN)
+    assert (found["nll"].low, found["nll"].high) == pytest.approx((-0.2992, 2.2992), abs=1e-4)
+    # no accuracy changed: the rule of three, of four queries rather than 16 items
+    assert found["accuracy"].high == pytest.approx(math.log(40) / 4)

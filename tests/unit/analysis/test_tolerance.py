@@ -18,7 +18,6 @@ from sft_tradeoff.analysis.tolerance import (
     items_needed,
     judge,
     loss_of,
-    no_change_bound,
     parse_tolerance,
 )
 from sft_tradeoff.study.checks import check_files
@@ -62,14 +61,6 @@ def test_verdicts(low: float, high: float, verdict: Verdict) -> None:
 )
 def test_all_measures_count(verdicts: list[Verdict], expected: Verdict) -> None:
     assert combined(verdicts) is expected
-
-
-def test_no_change_among_n_items() -> None:
-    """ln(40) / 80 = 3.689 / 80; if 4.6 % changed, none of 80 would with probability below 2.5 %."""
-    bound = no_change_bound(80, 0.95)
-    assert bound == pytest.approx(0.046111, abs=1e-6)
-    assert (1 - bound) ** 80 < 0.025 < (1 - 0.9 * bound) ** 80
-    assert no_change_bound(0, 0.95) == math.inf
 
 
 @pytest.mark.parametrize(

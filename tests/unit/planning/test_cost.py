@@ -14,6 +14,7 @@ from sft_tradeoff.planning import cost
 from sft_tradeoff.planning.cost import CostError, Hardware
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
+from sft_tradeoff.study.spec import RefineSpec
 from sft_tradeoff.training.memory import estimate, model_size
 
 TINY = {
@@ -117,6 +118,24 @@ def test_trained_weights_are_read_in_two_parts(backend, n_parts):
     config = next(c for name, c in evaluation_configs(study).items() if name != "tiny.base")
     hours = cost.evaluation_hours(study, config, 1000, SLOW)
     assert hours == pytest.approx((592 * 2000 / 500 + 36 / 32 * 2) * n_parts / 3600)
+
+
+def test_cross_domain_adds_the_other_tests_to_each_run():
+    """As θ0, which is asked all domains anyway, but in two parts; one domain costs the same."""
+    domains = [
+        {"name": "esci", "variant": variant, "n_train": 10, "n_test": 4}
+        for variant in ("cot", "label_only")
+    ]
+
+    def hours(domains, crossed):
+        study = study_of(domains=domains, evaluation={"cross_domain": crossed})
+        configs = evaluation_configs(study).values()
+        return [cost.evaluation_hours(study, config, 1000, SLOW) for config in configs]
+
+    base, *own = hours(domains, crossed=False)
+    assert base == pytest.approx(sum(own) / 2)
+    assert hours(domains, crossed=True) == pytest.approx([base, 2 * base, 2 * base])
+    assert hours(domains[:1], crossed=True) == hours(domains[:1], crossed=False)
 
 
 def test_a_whole_benchmark_is_asked_where_no_number_is_given():
@@ -245,6 +264,12 @@ def test_command_prints_table_and_assumptions(tmp_path, monkeypatch, capsys):
     )
     assert any("70 TFLOP/s in training and scoring (35% of 200)" in line for line in lines)
     assert any("esci-label_only 139 + 9; 2 epochs" in line for line in lines)
+    assert not any("Refinement" in line for line in lines)
+    refining = study_of(methods=[{"name": "sft"}, {"name": "wise_ft", "options": {"alpha": 0.5}}])
+    refining = refining.model_copy(update={"refine": RefineSpec(rounds=3)})
+    monkeypatch.setattr(cost, "load_study", lambda _: refining)
+    cli.main(["cost", "--study", str(path)])
+    assert "(two rates per method and round) 6 runs (6 averages)" in capsys.readouterr().out
     cli.main(["cost", "--study", str(path), "--json"])
     found = SimpleNamespace(**json.loads(capsys.readouterr().out))
     assert found.models[0]["n_parameters"] == N_TINY

@@ -86,7 +86,16 @@ STAGES = {
     },
     ("analysis.aggregate",): (jobs.aggregation_code,),
     ("report.tables",): (jobs.report_code, "tables.py"),
+    ("report.breakpoints",): (
+        jobs.report_code,
+        *("breakpoint*.py", "figures/style.py", "recommend*.py", "tables.py"),
+    ),
+    ("report.claims",): (jobs.report_code, "claims*.py", "figures/style.py", "tables.py"),
     ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
+    ("report.cross_domain",): (
+        jobs.report_code,
+        *("cross_domain*.py", "figures/style.py", "tables.py"),
+    ),
     **{
         ("report.figures.draw", f"report.figures.{figure}"): (
             jobs.report_code,

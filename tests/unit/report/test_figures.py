@@ -266,7 +266,7 @@ def test_command_line(
     table.loc[1, "domain_score"] = NAN
     table.to_csv(tmp_path / "os.csv", index=False)
     stem = tmp_path / "figures" / "tradeoff"
-    command = f"figure tradeoff --tradeoff {tmp_path}/os.csv --out-stem {stem}"
+    command = f"figure tradeoff --table {tmp_path}/os.csv --out-stem {stem}"
     cli.main(command.split())
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")

@@ -19,6 +19,8 @@ STAGES = {
     "figure": ["figure", "tradeoff", *OVER_SEEDS, "--out-stem", "tradeoff"],
     "tables": ["tables", *OVER_SEEDS, "--out-dir", "tables"],
     "recommend": ["recommend", *RUNS, *OVER_SEEDS, "--out", "recommendation.md"],
+    "breakpoints": ["breakpoints", *RUNS, *OVER_SEEDS, "--out-stem", "breakpoints"],
+    "claims": ["claims", *RUNS, "--out-stem", "claims"],
     "aggregate": [
         *("aggregate", *RUNS, "--scores", "scores.csv"),
         *("--tradeoff", "tradeoff.csv", "--over-seeds", "over_seeds.csv"),

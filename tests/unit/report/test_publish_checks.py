@@ -14,7 +14,7 @@ from tests.finished_study import FLOOR, RUN, STUDY, TABLES, write_items, write_t
 Study = tuple[Path, Path]
 
 
-@pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet"])
+@pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet", "answers.parquet"])
 def test_an_unfinished_study_is_refused_with_the_missing_runs(
     study: Study, out: Path, name: str
 ) -> None:

@@ -29,7 +29,7 @@ def commands(study_file: Path, results: Path) -> dict[str, list[str]]:
         "aggregate": ["aggregate", *reads, *outputs],
         "recommend": ["recommend", *reads, "--tradeoff", over_seeds, "--out", str(out / "r.md")],
         "tables": ["tables", "--tradeoff", over_seeds, "--out-dir", str(out)],
-        "figure": ["figure", "tradeoff", "--tradeoff", over_seeds, "--out-stem", str(out / "f")],
+        "figure": ["figure", "tradeoff", "--table", over_seeds, "--out-stem", str(out / "f")],
         "publish": [
             *("publish", "--study", str(study_file), "--results", str(results)),
             *("--out", str(results.parent / "published/tiny")),
@@ -46,6 +46,7 @@ READERS = {
     f"runs/{RUN}/train.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/items.parquet": ("aggregate", "recommend", "publish"),
     FLOOR: ("aggregate", "recommend", "publish"),
+    f"runs/{RUN}/answers.parquet": ("publish",),
 }
 
 
@@ -135,6 +136,12 @@ OF_ITEMS: dict[str, Change] = {
     "numbers": rows(lambda frame: frame.assign(item=3)),
     "twice": rows(lambda frame: pd.concat([frame, frame.head(1)])),
 }
+OF_ANSWERS: dict[str, Change] = {
+    "no column": rows(lambda frame: frame.drop(columns="correct")),
+    "no name": cells(item=None),
+    "not a truth": rows(lambda frame: frame.assign(correct="perhaps")),
+    "twice": rows(lambda frame: pd.concat([frame, frame.head(1)])),
+}
 OF_TABLES: dict[str, Change] = {
     "no rows": rows(lambda frame: frame.head(0)),
     "only θ0": rows(lambda frame: frame.head(1)),
@@ -177,6 +184,7 @@ SPECIAL = {
     f"runs/{RUN}/train.json": OF_JSON | OF_TRAINING,
     f"runs/{RUN}/items.parquet": OF_ITEMS,
     FLOOR: OF_FLOOR,
+    f"runs/{RUN}/answers.parquet": OF_ANSWERS,
 }
 CASES = [
     pytest.param(name, change, id=f"{Path(name).name}-{damage}")

@@ -33,3 +33,20 @@ def test_one_draw_serves_all_settings_and_seeds() -> None:
 def test_sums_within_clusters() -> None:
     value, size = cluster_sums(Clustered(np.arange(4.0), np.ones(4), np.array([1, 0, 1, 1])))
     assert value.tolist() == [1.0, 5.0] and size.tolist() == [1.0, 3.0]
+
+
+def test_the_variance_of_few_clusters_is_not_too_small() -> None:
+    """Means −1, 0, 1: s² / 3 = 1/3; drawing three of three would give 2/9."""
+    found = resampled_ratios(Clustered.of([-1, 0, 1], np.ones(3)), np.random.default_rng(0), 20_000)
+    assert found.var(ddof=1) == pytest.approx(1 / 3, rel=0.03)
+
+
+def test_clusters_are_numbered_by_name() -> None:
+    scores = Clustered.of([1, 2, 3], [1, 1, 1], ["query 7", "query 1", "query 7"])
+    assert scores.cluster.tolist() == [1, 0, 1] and scores.n_clusters == 2
+    assert Clustered.of([[1, 2]], [1, 1]).cluster.tolist() == [0, 1]
+
+
+def test_one_cluster_has_no_spread_to_resample() -> None:
+    found = resampled_ratios(Clustered.of([1, 2], [1, 1], ["a", "a"]), np.random.default_rng(0), 5)
+    assert found.shape == (5,) and np.isnan(found).all()

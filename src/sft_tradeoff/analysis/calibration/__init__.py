@@ -1,0 +1,1 @@
+"""How often intervals cover a known truth, verdicts are wrong, and studies see what they should."""

@@ -1,0 +1,1 @@
+"""Claims as data, and verdicts on them from the runs of a study."""

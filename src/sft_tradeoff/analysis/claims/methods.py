@@ -1,0 +1,106 @@
+"""Claims about two methods at the same learning rate: F6 and N6."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from pydantic import Field
+
+from sft_tradeoff.analysis.claims.base import (
+    GENERAL_MARGIN,
+    SHARE,
+    Finding,
+    Kind,
+    Part,
+    Quantity,
+    QuantityOptions,
+    Untested,
+    finding,
+)
+from sft_tradeoff.analysis.claims.frontiers import is_default
+from sft_tradeoff.analysis.claims.pairs import Setting, domain_part, general_part
+from sft_tradeoff.analysis.claims.results import Arm, Results
+
+
+class FixedTauOptions(QuantityOptions):
+    """Parameters of :data:`FIXED_TAU_COST`."""
+
+    tau: float = Field(1.0, gt=0, description="the fixed temperature, in nats")
+
+
+class KeepsLessOptions(QuantityOptions):
+    """Parameters of :data:`KEEPS_LESS`."""
+
+    method: str = Field("talr", description="method that is said to be worse, default options")
+    against: str = Field("sft", description="the other method, default options")
+    general_margin: float = Field(GENERAL_MARGIN, gt=0, description="bits per byte")
+
+
+def _same_rates(one: Arm, other: Arm) -> list[tuple[Setting, Setting]]:
+    return [(Setting(one, r), Setting(other, r)) for r in one.rates if r in other.rates]
+
+
+def _comparison(ours: Setting, theirs: Setting) -> str:
+    return f"{ours} against {theirs.arm.label}"
+
+
+def _fixed_tau_cost(results: Results, options: FixedTauOptions, margin: float) -> Sequence[Finding]:
+    """D(dynamic τ) − D(fixed τ), all other options and the learning rate equal."""
+    found = []
+    for _, _, arms in results.cells():
+        talr = [arm for arm in arms if arm.method == "talr"]
+        for dynamic, fixed in product(talr, talr):
+            others = dict(dynamic.options) | {"tau": options.tau}
+            if dynamic.options.get("tau") == "median" and dict(fixed.options) == others:
+                found += [
+                    _accuracy_gain(results, pair, margin) for pair in _same_rates(dynamic, fixed)
+                ]
+    if not found:
+        raise Untested(
+            f"no two TALR arms with dynamic τ and τ = {options.tau:g} share a learning rate and "
+            "all other options"
+        )
+    return found
+
+
+def _accuracy_gain(results: Results, pair: tuple[Setting, Setting], margin: float) -> Finding:
+    def parts() -> tuple[Part, ...]:
+        return (domain_part(results, *pair, None, Kind.GREATER, margin),)
+
+    return finding(parts, pair[0].arm.place, _comparison(*pair))
+
+
+def _keeps_less(results: Results, options: KeepsLessOptions, margin: float) -> Sequence[Finding]:
+    """D(other) − D(method), where the method keeps no more general ability than the other."""
+    found = []
+    for _, _, arms in results.cells():
+        ours, theirs = (
+            [arm for arm in arms if arm.method == name and is_default(arm)]
+            for name in (options.method, options.against)
+        )
+        for pair in (pair for arms in product(ours, theirs) for pair in _same_rates(*arms)):
+            found.append(_less_of_both(results, pair, options.general_margin, margin))
+    if not found:
+        raise Untested(f"no {options.method} and {options.against} share a learning rate")
+    return found
+
+
+def _less_of_both(
+    results: Results, pair: tuple[Setting, Setting], general_margin: float, margin: float
+) -> Finding:
+    ours, theirs = pair
+
+    def parts() -> tuple[Part, ...]:
+        return (
+            domain_part(results, theirs, ours, None, Kind.GREATER, margin),
+            general_part(results, theirs, ours, None, Kind.NOT_LESS, general_margin),
+        )
+
+    return finding(parts, pair[0].arm.place, _comparison(*pair))
+
+
+QUANTITIES = (
+    Quantity("fixed_tau_cost", SHARE, FixedTauOptions, _fixed_tau_cost),
+    Quantity("keeps_less", SHARE, KeepsLessOptions, _keeps_less),
+)

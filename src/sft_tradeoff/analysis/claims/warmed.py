@@ -1,0 +1,62 @@
+"""Claims about a θ0 that already knows the domain: N4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from sft_tradeoff.analysis.claims.base import (
+    SHARE,
+    Finding,
+    Kind,
+    Part,
+    Quantity,
+    QuantityOptions,
+    Untested,
+    finding,
+)
+from sft_tradeoff.analysis.claims.pairs import Setting
+from sft_tradeoff.analysis.claims.results import Arm, Results
+from sft_tradeoff.analysis.claims.statistic import combined, effect_of
+
+
+class WarmedOptions(QuantityOptions):
+    """Parameters of the quantity."""
+
+    warmed: dict[str, str] = Field(
+        default_factory=dict,
+        description="model -> the same model trained on other examples of the domain before",
+    )
+    methods: tuple[str, ...] = Field(("talr", "dft"), description="methods that trust the model")
+
+
+def _trust_gain(results: Results, options: WarmedOptions, margin: float) -> Sequence[Finding]:
+    """[D(method) − D(sft)] from the warmed θ0 minus the same from the plain one, per rate."""
+    arms = {(arm.model, arm.domain, arm.method): arm for arm in results.arms}
+    found = []
+    for (model, domain, method), arm in arms.items():
+        warm = options.warmed.get(model)
+        if warm is None:
+            continue
+        names = [(m, domain, name) for m in (warm, model) for name in (method, "sft")]
+        if method in options.methods and all(n in arms for n in names):
+            four = [arms[name] for name in names]
+            common = [rate for rate in arm.rates if all(rate in other.rates for other in four)]
+            found += [_interaction(results, four, rate, margin) for rate in common]
+    if not found:
+        raise Untested("no model was trained from θ₀ and from a θ₀ warmed up on the domain")
+    return found
+
+
+def _interaction(results: Results, four: list[Arm], rate: float, margin: float) -> Finding:
+    def parts() -> tuple[Part, ...]:
+        scores = [results.domain_score(arm, rate) for arm in four]
+        gain = combined(lambda a, b, c, d: (a - b) - (c - d), *scores, name="gain from warming up")
+        name = f"[D({four[0].label}) − D(sft)] warmed up − plain"
+        return (Part(name, effect_of(gain), Kind.GREATER, margin, SHARE),)
+
+    return finding(parts, four[2].place, str(Setting(four[2], rate)))
+
+
+QUANTITIES = (Quantity("trust_gain", SHARE, WarmedOptions, _trust_gain),)

@@ -1,0 +1,140 @@
+"""The page of verdicts, from the table of claims: every number is rounded here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sft_tradeoff.analysis.claims.table import DETAIL
+from sft_tradeoff.analysis.claims.verdict import Verdict
+from sft_tradeoff.analysis.tables import Row, rows_of
+from sft_tradeoff.report.markdown import markdown_table
+from sft_tradeoff.report.tables import DASH
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+INTRO = """# Claims
+
+Every claim was written down with its estimand, margin *m* and level before the study was run
+(`config/claims.yaml`). **Supported**: the effect is what the claim says, beyond its margin;
+**contradicted**: the opposite, beyond the margin; **equivalent**: the effect lies within ± *m*;
+**cannot tell**: none of these at the claim's level. Effects have 95 % intervals over seeds and
+independent units of items, with the numerical noise floor; p values are Holm's, over all rows of
+this page. A claim with several rows is contradicted if one row is, and supported or equivalent if
+all tested rows are. Rows in *italics* are details that do not count.
+G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
+HEADER = (
+    "",
+    "Where",
+    "Comparison",
+    "Effect [95 %]",
+    "Claimed",
+    "p (Holm)",
+    "Items / units / seeds",
+    "Lost / gained (McNemar p)",
+    "Visible at 80 %",
+    "Would settle it",
+    "Verdict",
+)
+
+
+def to_markdown(table: pd.DataFrame) -> str:
+    """Render the table of :func:`~sft_tradeoff.analysis.claims.table.claims_table`."""
+    groups = [rows_of(group) for _, group in table.groupby("claim", sort=False)]
+    overview = [(rows[0]["claim"], rows[0]["statement"], rows[0]["verdict"]) for rows in groups]
+    summary = markdown_table(("Claim", "Statement", "Verdict"), overview)
+    return "\n\n".join([INTRO, summary, *map(_section, groups)]) + "\n"
+
+
+def _section(rows: list[Row]) -> str:
+    claim, rest = rows[0], rows[1:]
+    tested = [row for row in rest if row["verdict"] != Verdict.NOT_TESTED]
+    untested = [row for row in rest if row["verdict"] == Verdict.NOT_TESTED]
+    parts = [f"## {claim['claim']}: {claim['verdict']}", *_head(claim)]
+    if tested:
+        numbered = list(enumerate(tested, 1))
+        parts.append(markdown_table(HEADER, [_cells(number, row) for number, row in numbered]))
+        parts.append(_grouped({str(number): row["note"] for number, row in numbered}))
+    if tested and untested:
+        parts.append("Not tested:\n\n" + _grouped({_name(row): row["note"] for row in untested}))
+    return "\n\n".join(filter(None, parts))
+
+
+def _head(claim: Row) -> Iterator[str]:
+    yield f"{claim['statement']} Source: {claim['source']}."
+    if claim["verdict"] == Verdict.NOT_TESTED:
+        yield f"Missing: {claim['note']}."
+    if claim["paper"]:
+        yield f"The paper: {claim['paper']}."
+    if claim["others"]:
+        yield f"Others: {claim['others']}."
+
+
+def _where(row: Row) -> str:
+    return ", ".join(str(row[key]) for key in ("model", "domain", "method") if row[key])
+
+
+def _name(row: Row) -> str:
+    return "; ".join(filter(None, [_where(row), str(row["comparison"])]))
+
+
+def _cells(number: int, row: Row) -> tuple[str, ...]:
+    mark = "*" if row["kind"] == DETAIL else "**"
+    return (
+        str(number),
+        _where(row),
+        str(row["comparison"]),
+        _number(row["effect"]) + _interval(row),
+        f"{row['says'].replace('m', format(row['margin'], 'g'))} {row['unit']}",
+        _p(row["p_holm"]),
+        f"{row['n_items']} / {row['n_clusters']} / {row['n_seeds']}",
+        _changed(row),
+        _number(row["visible"]),
+        _settling(row),
+        f"{mark}{row['verdict']}{mark}",
+    )
+
+
+def _interval(row: Row) -> str:
+    if math.isnan(row["low"]):
+        return ""
+    return f" [{_number(row['low'])}, {_number(row['high'])}]"
+
+
+def _changed(row: Row) -> str:
+    if not _is_known(row["lost"]):
+        return ""
+    return f"{row['lost']} / {row['gained']} ({_p(row['p_mcnemar'])})"
+
+
+def _settling(row: Row) -> str:
+    if not _is_known(row["clusters_needed"]):
+        return ""
+    if not row["clusters_needed"]:
+        return "more than a million units"
+    return f"{row['clusters_needed']} units, {row['seeds_needed']} seeds"
+
+
+def _is_known(count: object) -> bool:
+    return isinstance(count, int)
+
+
+def _grouped(notes: Mapping[str, str]) -> str:
+    """One line per note, with the rows that share it."""
+    rows: dict[str, list[str]] = {}
+    for name, note in notes.items():
+        if note:
+            rows.setdefault(note, []).append(name)
+    return "\n".join(f"- {', '.join(names)}: {note}." for note, names in rows.items())
+
+
+def _number(value: float) -> str:
+    return DASH if math.isnan(value) else f"{value + 0.0:.4f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return DASH
+    return "< .0001" if value < 1e-4 else f"{value:.4f}"
