@@ -185,8 +185,8 @@ NAMES = [
     *("config.json of θ0 that is merged", "MODEL.json of θ0 that is merged"),
     *("training examples", "test examples", "tokens", "θ0's statistics", "benchmark items"),
     *("asset", "asset's record", "run_table.csv", "scores.csv", "tradeoff.csv", "s.csv"),
-    *("eval.json", "items.parquet", "answers.parquet", "noise floor"),
-    *("train.json", "train.json, aggregated"),
+    *("eval.json", "items.parquet", "answers.parquet", "train.json", "train.json, aggregated"),
+    "noise floor",
     "train.json, published",
 ]
 

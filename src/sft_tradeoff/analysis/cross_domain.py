@@ -15,6 +15,7 @@ from sft_tradeoff.analysis.tolerance import ACCURACY, no_change_bound
 from sft_tradeoff.stats.bootstrap import Clustered, ratios, resampled_ratios
 from sft_tradeoff.stats.estimates import within
 from sft_tradeoff.stats.intervals import Interval, interval
+from sft_tradeoff.system.console import UserError
 
 METRICS = (ACCURACY, NLL)
 PARTS = ("", "_stderr", "_low", "_high")
@@ -41,6 +42,9 @@ def cross_domain_table(runs: pd.DataFrame, items: AllItems) -> pd.DataFrame:
     Returns:
         One row per setting and domain, with the columns :data:`COLUMNS`: changes of accuracy
         (a fraction) and NLL (nats per token), run minus θ0 on the same items.
+
+    Raises:
+        UserError: If θ0 was scored on different items than a run.
     """
     rows = []
     domains_of_model = {model: domains_of(group) for model, group in runs.groupby("model")}
@@ -77,6 +81,11 @@ def _changes(
 def _change(key: Key, base: Items, seeds: Sequence[Items]) -> tuple[Interval, str]:
     """Change of one score against θ0, and why it is NaN; empty if it is a number."""
     before = base[key]
+    if any(set(run[key].index) != set(before.index) for run in seeds):
+        raise UserError(
+            f"benchmark {key[0]!r} ({key[1]}): a run and θ0 were scored on different items; run "
+            "'sft-tradeoff aggregate', which names it and says what to do"
+        )
     after = np.array([run[key]["value"].loc[before.index] for run in seeds], dtype=np.float64)
     cluster = pd.factorize(before["cluster"])[0]
     scores = Clustered(after - before["value"].to_numpy(), before["size"].to_numpy(), cluster)

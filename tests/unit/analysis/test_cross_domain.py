@@ -104,6 +104,16 @@ def test_a_broken_item_is_nan_with_the_reason(runs: pd.DataFrame, everywhere: Pa
     assert row["reason"] == "nll: 1 of 2 items are not finite"
 
 
+def test_other_items_are_an_error(runs: pd.DataFrame, everywhere: Path) -> None:
+    """As aggregation, which runs before, says in more detail."""
+    write(everywhere, RUNS[1][0], TUNED | domain("e", [0, 0, 0], [5, 7]))
+    crossed(everywhere, RUNS[1][0])
+    with pytest.raises(UserError, match=r"benchmark 'e' \(accuracy\): .* different items"):
+        table_of(runs, everywhere)
+    with pytest.raises(UserError, match=r"benchmark 'e' \(accuracy\): 3 items of run .*, 4 of θ0"):
+        score_table(runs, everywhere)
+
+
 # --- intervals ------------------------------------------------------------------------------------
 
 N_UNITS = 30

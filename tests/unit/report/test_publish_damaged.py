@@ -28,6 +28,7 @@ def commands(study_file: Path, results: Path) -> dict[str, list[str]]:
     return {
         "aggregate": ["aggregate", *reads, *outputs],
         "recommend": ["recommend", *reads, "--tradeoff", over_seeds, "--out", str(out / "r.md")],
+        "cross-domain": ["cross-domain", *reads, "--out-stem", str(out / "c")],
         "tables": ["tables", "--tradeoff", over_seeds, "--out-dir", str(out)],
         "figure": ["figure", "tradeoff", "--table", over_seeds, "--out-stem", str(out / "f")],
         "publish": [
@@ -38,13 +39,13 @@ def commands(study_file: Path, results: Path) -> dict[str, list[str]]:
 
 
 READERS = {
-    "run_table.csv": ("aggregate", "recommend", "publish"),
+    "run_table.csv": ("aggregate", "recommend", "cross-domain", "publish"),
     "tradeoff_over_seeds.csv": ("recommend", "tables", "figure", "publish"),
     "tradeoff.csv": ("publish",),
     "scores.csv": ("publish",),
     f"runs/{BASE}/eval.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/train.json": ("aggregate", "recommend", "publish"),
-    f"runs/{RUN}/items.parquet": ("aggregate", "recommend", "publish"),
+    f"runs/{RUN}/items.parquet": ("aggregate", "recommend", "cross-domain", "publish"),
     FLOOR: ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/answers.parquet": ("publish",),
 }
