@@ -170,10 +170,7 @@ def evaluate(
         "metrics": metrics,
         "tasks": asked,
         "weights": weights_seen(config.evaluation),
-        "n_truncated": {
-            str(domain.label): int(examples.truncated.sum())
-            for domain, (_, examples) in zip(config.domains, tests, strict=True)
-        },
+        "n_truncated": _count_truncated(config, tests),
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }
@@ -186,6 +183,16 @@ def evaluate(
         },
         checksum=True,
     )
+
+
+def _count_truncated(
+    config: EvaluationConfig, tests: Sequence[tuple[ItemFile, TokenizedData]]
+) -> dict[str, int]:
+    """Truncated test responses of each domain."""
+    return {
+        str(domain.label): int(examples.truncated.sum())
+        for domain, (_, examples) in zip(config.domains, tests, strict=True)
+    }
 
 
 @contextmanager

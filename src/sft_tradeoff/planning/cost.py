@@ -18,17 +18,22 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.objectives.registry import METHODS
+from sft_tradeoff.planning.evaluation_cost import (
+    FLOAT32,
+    GB,
+    Hardware,
+    evaluation_hours,
+    rescoring_hours,
+    validation_hours,
+)
 from sft_tradeoff.planning.example_tokens import CostError, example_tokens
-from sft_tradeoff.planning.hardware import GB, Hardware
 from sft_tradeoff.planning.refine_cost import refinement_text
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import (
-    EvaluationConfig,
     RunConfig,
-    base_run,
     evaluation_configs,
     expand_runs,
 )
@@ -41,7 +46,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 N_JOBS = 1
-FLOAT32 = 16  # time of a pass in float32, in units of bfloat16, on a GPU without TF32
 
 
 @dataclass(frozen=True)
@@ -110,59 +114,6 @@ def training_hours(study: Study, runs: list[RunConfig], n: int, hardware: Hardwa
         flops += 2 * n * domain.n_train * sum(example_tokens(study, runs[0].model, domain))
     waiting = sum(validation_hours(study, run, n, hardware) for run in runs)
     return hardware.hours(flops) + study.training.processes * waiting
-
-
-def validation_hours(study: Study, run: RunConfig, n: int, hardware: Hardware) -> float:
-    """Return the hours in which a run scores its epochs on the validation examples."""
-    if run.validation is None:
-        return 0.0
-    prompt, response = example_tokens(study, run.model, run.domain)
-    n_answers = math.ceil(run.training.epochs) * run.domain.n_validation
-    read, written = n_answers * (prompt + response), n_answers * response
-    return hardware.answering_hours(run.validation.evaluation, read, written, n, trained=True)
-
-
-def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: Hardware) -> float:
-    """Return the GPU-hours of one evaluation: compute limits reading, bandwidth limits writing."""
-    read = written = 0.0
-    for domain in config.domains:
-        prompt, response = example_tokens(study, config.model, domain)
-        read += domain.n_test * (prompt + response)
-        written += domain.n_test * response
-    for task, limit in config.evaluation.tasks.items():
-        benchmark = BENCHMARKS[task]
-        n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
-        read, written = read + n_items * item[0], written + n_items * item[1]
-    trained = config.run != base_run(config.model)
-    return hardware.answering_hours(config.evaluation, read, written, n, trained=trained)
-
-
-def rescoring_hours(
-    study: Study, configs: list[EvaluationConfig], n: int, hardware: Hardware
-) -> float:
-    """Return the GPU-hours of what is scored again without generation, of one model.
-
-    That is every run with its weights as shipped, and θ0 for its noise floor: two other sizes of
-    batches, and float32.
-    """
-    flops = 0.0
-    for config in configs:
-        spec = config.evaluation
-        is_base, is_hf = config.run == base_run(config.model), spec.backend == "hf"
-        n_passes = (2 if is_hf else 0) if is_base else int(is_hf and spec.as_shipped)
-        if is_base and spec.dtype != "float32":
-            n_passes += FLOAT32
-        flops += 2 * n * n_passes * _rescored_tokens(study, config)
-    return hardware.hours(flops)
-
-
-def _rescored_tokens(study: Study, config: EvaluationConfig) -> float:
-    """Tokens of the right answers with their prompts, and of the texts whose code length counts."""
-    found = [d.n_test * sum(example_tokens(study, config.model, d)) for d in config.domains]
-    for task, limit in config.evaluation.tasks.items():
-        if (benchmark := BENCHMARKS[task]).kind == "text":
-            found.append(min(limit or math.inf, benchmark.n_items) * benchmark.item_tokens[0])
-    return sum(found)
 
 
 def architecture(study: Study, name: str) -> PretrainedConfig:

@@ -119,8 +119,9 @@ def noise_text(section: Section) -> str:
             "other batches or another type would change."
         )
     names = dict.fromkeys(name for floor, _ in floors.values() for name in floor.variants)
+    others = listing(names, separator=" or ")
     return (
-        f"Numerical noise: computed again with {listing(list(names))}, θ₀'s scores change by up to "
+        f"Numerical noise: computed again with {others}, θ₀'s scores change by up to "
         f"{'; '.join(found)}. All intervals of NLL and code length include this."
     )
 

@@ -95,9 +95,9 @@ def test_the_noise_floor_is_said_with_its_cause() -> None:
         code_floors={"news": FLOORS["news", "bits_per_byte"]},
     )
     assert noise_text(section) == (
-        "Numerical noise: computed again with batch_tokens 9, float32, θ₀'s scores change by up to "
-        "0.020 nats per token (domain NLL; float32); 0.0004 bits per byte (news; batch_tokens 9). "
-        "All intervals of NLL and code length include this."
+        "Numerical noise: computed again with batch_tokens 9 or float32, θ₀'s scores change by up "
+        "to 0.020 nats per token (domain NLL; float32); 0.0004 bits per byte (news; batch_tokens "
+        "9). All intervals of NLL and code length include this."
     )
 
 
