@@ -8,7 +8,7 @@ from tests.conftest import snakemake
 
 pytestmark = pytest.mark.workflow
 SMOKE = ("--configfile", "config/studies/smoke.yaml")
-REPORT = {"tables", "figure", "recommend"}
+REPORT = {"tables", "figure", "recommend", "breakpoints", "claims"}
 AFTER_SCORES = {"aggregate", *REPORT}
 # What follows from other examples: all but the general suite.
 EVALUATION = {"evaluate", "noise_floor"}
@@ -58,9 +58,10 @@ def test_jobs_repeat_when_their_own_code_changes(finished):
         "suite/registry.py": {"benchmark_data"},
         "assets/records.py": {"benchmark_data"},  # ESCI is generated
         "report/figures/tradeoff.py": {"figure"},
-        "report/figures/style.py": {"figure"},
-        "report/tables.py": {"tables", "recommend"},
-        "report/recommendation_page.py": {"recommend"},
+        "report/figures/style.py": {"figure", "breakpoints", "claims"},
+        "report/tables.py": REPORT - {"figure"},
+        "report/recommendation_page.py": {"recommend", "breakpoints"},
+        "report/claims_page.py": {"claims"},
     }
     found = {}
     for name in changes:
