@@ -23,12 +23,13 @@ from sft_tradeoff.report.figures.style import (
     new_panels,
     note_if_empty,
     outside_legend,
+    scale_scores,
 )
 from sft_tradeoff.study.names import format_learning_rate
 
 Y_LABELS = {
     "domain_score": "Validation accuracy\n(fraction correct)\nbetter →",
-    "domain_nll": "Validation NLL\n(nats per token)\n← better",
+    "domain_nll": "Validation NLL\n(nats per token, log)\n← better",
 }
 DRAWN = [
     *(*SETTING, "seed", "epoch", "selected"),
@@ -76,4 +77,4 @@ def _draw_panel(axes: Axes, points: pd.DataFrame, y: str, styles: dict[str, Meth
     note_if_empty(axes, points[y])
     axes.margins(0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.locator_params(axis="y", nbins=4)
+    scale_scores(axes, y)

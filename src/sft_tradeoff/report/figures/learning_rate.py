@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from sft_tradeoff.analysis.tables import BASE, SETTING
 from sft_tradeoff.report.figures.style import (
@@ -24,6 +23,7 @@ from sft_tradeoff.report.figures.style import (
     new_panels,
     note_if_empty,
     outside_legend,
+    scale_scores,
     side_by_side,
 )
 
@@ -88,10 +88,4 @@ def _draw_panel(
         axes.plot(line["x"], line[y], linestyle=style.line, markersize=4, **style.marker("o"))
     note_if_empty(axes, points[y])
     axes.margins(y=0.1)
-    if y == "domain_nll":  # from θ0 to the best run it spans more than a decade
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
-    else:
-        axes.locator_params(axis="y", nbins=4)
+    scale_scores(axes, y)

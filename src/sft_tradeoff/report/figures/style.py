@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.typing import FillStyleType, LineStyleType
 
 from sft_tradeoff.analysis.tables import BASE
@@ -147,6 +148,17 @@ def label_rates(axes: Axes, rates: np.ndarray) -> None:
     axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
     if len(rates) > 4:
         axes.tick_params(axis="x", labelrotation=60)
+
+
+def scale_scores(axes: Axes, quantity: str) -> None:
+    """Scale and label a vertical axis of scores: an NLL spans more than a decade in a study."""
+    if quantity == "domain_nll":
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.locator_params(axis="y", nbins=4)
 
 
 def note_if_empty(axes: Axes, values: pd.Series) -> None:
