@@ -50,9 +50,7 @@ else:
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
-            cross_domain=(
-                f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []
-            ),
+            cross_domain=(f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []),
             breakpoints=f"{FIGURES_TO}/breakpoints.md",
             claims=f"{REPORT}/claims.md",
             # Named, so that a damaged file which was deleted is made again.
