@@ -113,8 +113,8 @@ class MemoryEstimate:
         activations: Saved for the backward pass of one micro-batch.
         logits: Of one chunk of supervised tokens.
         base: Interpreter and libraries.
-        scoring: The model that scores an epoch, and its cache; on a GPU, what of it exceeds
-            gradients, activations and logits, which do not exist meanwhile.
+        scoring: The model that scores an epoch, and its cache: what of it exceeds gradients,
+            activations and logits, which do not exist meanwhile.
         loading: θ0 in float32, for adapters only: on a CPU it is read again to merge them into it;
             on a GPU it is there before its cast, which may take more than all of training.
     """
@@ -289,7 +289,7 @@ def estimate(
     if config.validation:
         scoring = scoring_bytes(text, size.total, config.validation.evaluation)
         free = found.gradients + found.activations + found.logits
-        found = replace(found, scoring=max(0, scoring - free) if on_gpu else scoring)
+        found = replace(found, scoring=max(0, scoring - free))
     if method.adapter:
         again = 4 * (size.total - size.trained)
         found = replace(found, loading=max(0, again + BASE - found.total) if on_gpu else again)
