@@ -36,6 +36,7 @@ else:
         tables,
         figure,
         recommend,
+        cross_domain,
         breakpoints,
         claims,
 
@@ -45,10 +46,13 @@ else:
             tables=multiext(f"{RESULTS}/tables/tradeoff", ".csv", ".md", ".tex"),
             figures=expand(
                 f"{RESULTS}/figures/{{figure}}.{{format}}",
-                figure=FIGURES,
+                figure=drawable(TABLES),
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
+            cross_domain=(
+                f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []
+            ),
             breakpoints=f"{FIGURES_TO}/breakpoints.md",
             claims=f"{REPORT}/claims.md",
             # Named, so that a damaged file which was deleted is made again.

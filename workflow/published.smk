@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.report.published import (
+    crossed,
     published_measures,
     verified_studies,
     with_runs,
@@ -19,6 +20,7 @@ try:
         read_yaml(file)  # refuses what Snakemake's own reader drops or reads otherwise
     STUDIES = verified_studies(Path(PUBLISHED), config.get("study"))
     RECOMMENDED = with_runs(Path(PUBLISHED), STUDIES)
+    CROSSED = crossed(Path(PUBLISHED), RECOMMENDED)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -53,14 +55,17 @@ rule all:
             study=STUDIES,
             format=["csv", "md", "tex"],
         ),
-        figures=expand(
-            "figures/{study}/{figure}.{format}",
-            study=STUDIES,
-            figure=FIGURES,
-            format=["pdf", "png", "csv"],
-        ),
+        cross_domain=expand("figures/{study}/cross_domain.md", study=CROSSED),
         recommendations=expand(
             "figures/{study}/{page}.md",
             study=RECOMMENDED,
             page=["recommendation", "breakpoints", "claims"],
         ),
+        figures=[
+            f"figures/{study}/{figure}.{format}"
+            for study in STUDIES
+            for figure in drawable(
+                path.name for path in Path(PUBLISHED, study).iterdir()
+            )
+            for format in ["pdf", "png", "csv"]
+        ],

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import yaml
+
 from tests.chat_layouts.layout import Layout
 from tests.chat_layouts.templates import (
     ASSISTANT,
@@ -19,6 +23,7 @@ L3 = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id
 TURN = ("<start_of_turn>", "<end_of_turn>")
 IM = ("<|im_start|>", "<|im_end|>")
 INST = ("[INST] ", " [/INST]")
+CATALOGUE = yaml.safe_load(Path("config/catalogue.yaml").read_text())["models"]
 
 LAYOUTS = [
     Layout(
@@ -275,6 +280,17 @@ LAYOUTS = [
         ("<｜User｜>", "<｜Assistant｜>"),
         ("<｜end▁of▁sentence｜>",),
         bos="<｜begin▁of▁sentence｜>",
+    ),
+    Layout(
+        "DeepSeek R1 distilled, the catalogue's template",
+        CATALOGUE["deepseek-r1-distill-qwen-7b"]["chat_template"],
+        "ok<｜end▁of▁sentence｜>",
+        "<｜end▁of▁sentence｜>",
+        ("<｜begin▁of▁sentence｜>",),
+        ("<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"),
+        ("<｜end▁of▁sentence｜>",),
+        bos="<｜begin▁of▁sentence｜>",
+        note="the prompt closes an empty block of thoughts",
     ),
     Layout(
         "Command R",

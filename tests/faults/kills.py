@@ -30,7 +30,13 @@ TRAINING_SIGHTS = (
     "runs/*/.train.*.json",
     "runs/*/train.json",  # resume points go
 )
-EVALUATION_SIGHTS = ("runs/*/.items.*.parquet", "runs/*/items.parquet", "runs/*/.eval.*.json")
+EVALUATION_SIGHTS = (
+    "runs/*/.items.*.parquet",
+    "runs/*/items.parquet",
+    "runs/*/.answers.*.parquet",
+    "runs/*/answers.parquet",
+    "runs/*/.eval.*.json",
+)
 IN_A_ROW = 5  # kills until a run may finish
 BETWEEN_S = (2.0, 25.0)  # from the start of a study to its kill
 

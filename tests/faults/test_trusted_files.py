@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.aggregate import tradeoff_table
+from sft_tradeoff.analysis.answers import read_answers
 from sft_tradeoff.analysis.evidence import read_measured
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_table
@@ -140,6 +141,11 @@ def result_files(folder: Path) -> dict[str, Trusted]:
             temporary.write_bytes(content)
         found[path.name] = Trusted(path, partial(read_measured, runs, run.parent))
     scores, study = score_table(runs, run.parent), load_study(study_file)
+    answers = run / "answers.parquet"
+    content = answers.read_bytes()
+    with path_with_checksum(answers) as temporary:
+        temporary.write_bytes(content)
+    found[answers.name] = Trusted(answers, partial(read_answers, run))
     found["train.json, aggregated"] = Trusted(
         run / "train.json", partial(tradeoff_table, scores, runs, run.parent)
     )
@@ -177,7 +183,7 @@ NAMES = [
     *("config.json of θ0 that is merged", "MODEL.json of θ0 that is merged"),
     *("training examples", "test examples", "tokens", "θ0's statistics", "benchmark items"),
     *("asset", "asset's record", "run_table.csv", "scores.csv", "tradeoff.csv", "s.csv"),
-    *("eval.json", "items.parquet", "train.json", "train.json, aggregated"),
+    *("eval.json", "items.parquet", "answers.parquet", "train.json", "train.json, aggregated"),
     "train.json, published",
 ]
 

@@ -77,7 +77,7 @@ def megabytes(job):
 
 @on_slurm
 def test_jobs_that_use_a_gpu_ask_for_it_where_there_are_gpus(finished):
-    for rule in ("reference", "train", "evaluate"):
+    for rule in ("reference", "train", "evaluate", "noise_floor"):
         assert finished.jobs_of(rule)
         for job in finished.jobs_of(rule):
             assert (job["TresPerJob"], job["Partition"]) == ("gres:gpu:1", "gpu")
@@ -95,5 +95,5 @@ def test_the_papers_jobs_ask_for_as_many_gpus_of_one_node_as_they_have_processes
         words = dict(re.findall(r"\b(gpu|nodes|slurm_partition)=(\w+)", job))
         asked.setdefault(rule, set()).add((words.get("gpu"), words.get("nodes")))
     assert asked["train"] == {("2", "1")}
-    assert asked["reference"] == asked["evaluate"] == {("1", "1")}
+    assert asked["reference"] == asked["evaluate"] == asked["noise_floor"] == {("1", "1")}
     assert asked["tokenize"] == {(None, "1")}

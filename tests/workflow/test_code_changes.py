@@ -11,7 +11,8 @@ SMOKE = ("--configfile", "config/studies/smoke.yaml")
 REPORT = {"tables", "figure", "recommend", "breakpoints", "claims"}
 AFTER_SCORES = {"aggregate", *REPORT}
 # What follows from other examples: all but the general suite.
-AFTER_DATA = {"tokenize", "reference", "train", "merge", "evaluate", *AFTER_SCORES}
+EVALUATION = {"evaluate", "noise_floor"}
+AFTER_DATA = {"tokenize", "reference", "train", "merge", *EVALUATION, *AFTER_SCORES}
 CODE = "\n\ndef added():\n    return 1\n"
 SOURCE = Path("src/sft_tradeoff")
 

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.workflow
 DOMAINS = ("hub_medcalc-cot", "hub_esci-label_only", "hub_metamath-cot")
 
 
-@pytest.mark.parametrize("name", ["paper", "paper-math"])
-def test_the_papers_studies_plan_the_stated_jobs_and_lack_no_pin(checkout, name):
+@pytest.mark.parametrize("name", ["paper", "paper-math", "one-gpu"])
+def test_the_hubs_studies_plan_the_stated_jobs_and_lack_no_pin(checkout, name):
     path = f"config/studies/{name}.yaml"
     done = snakemake("-n", "--configfile", path, cwd=checkout, cache=checkout / "cache")
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))

@@ -150,7 +150,7 @@ def test_what_is_published_is_redrawn_unchanged(checkout):
 def test_no_rule_that_trains_or_evaluates_exists_and_none_is_planned_without_force(clone):
     """Without --forceall file times decide what is planned; whatever they decide, it is drawing."""
     listed = snakemake(*PUBLISHED, "--list-rules", cwd=clone).stdout.split()
-    assert set(listed) == RULES
+    assert set(listed) == RULES | {"cross_domain"}
     shuffle_times(clone, seed=3)
     assert jobs_of(snakemake(*PUBLISHED, "-n", cwd=clone)) == RULES
 
@@ -166,7 +166,22 @@ def test_the_normal_snakefile_has_no_way_to_training_in_published_mode(clone):
     assert jobs_of(snakemake(*arguments, "--forceall", *switch, cwd=clone)) == RULES
     study_file.write_text(study_file.read_text() + "results_source: published\n")
     assert jobs_of(snakemake(*arguments, cwd=clone)) == RULES
-    assert set(snakemake(*arguments, "--list-rules", cwd=clone).stdout.split()) == RULES
+    listed = snakemake(*arguments, "--list-rules", cwd=clone).stdout.split()
+    assert set(listed) == RULES | {"cross_domain"}
+
+
+def test_a_crossed_study_is_drawn_as_a_matrix(clone):
+    """From what is published; the other study of the checkout is not crossed."""
+    published = clone / "results/published/tiny"
+    study_file, results = make_finished_study(clone, crossed=True)
+    publish(study_file, results, published, replace=True)
+    fresh = snakemake("--configfile", "config/studies/tiny.yaml", "-n", cwd=clone)
+    assert "cross_domain" in jobs_of(fresh)
+    done = snakemake(*PUBLISHED, "--config", "study=tiny", cwd=clone)
+    assert jobs_of(done) == RULES | {"cross_domain"}
+    page = (clone / "figures/tiny/cross_domain.md").read_text()
+    assert "trained on math-cot" in page and "| esci-label_only |" in page
+    assert (clone / "figures/tiny/cross_domain.png").stat().st_size > 1000
 
 
 def test_tables_alone_give_no_recommendation(clone):

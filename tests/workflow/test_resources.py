@@ -31,7 +31,8 @@ def test_memory_grows_with_the_model_and_gpus_with_the_processes(checkout, tmp_p
     """A model of 3135 million parameters, 3000 more than the small one.
 
     Training on a CPU takes 20 bytes for each of these: 5000 + 60000 MB, with two processes twice
-    that; evaluation 6: 4000 + 18000. What is not built yet counts as small.
+    that; evaluation 6: 4000 + 18000; the noise floor, which takes float32, 8. What is not built yet
+    counts as small.
     """
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     cache = tmp_path / "cache"
@@ -43,3 +44,4 @@ def test_memory_grows_with_the_model_and_gpus_with_the_processes(checkout, tmp_p
     large = asked(checkout, cache, "--config", f"training={PROCESSES}")
     assert large["train"] == {"mem_mb": 2 * 65000, "gpu": 2, "runtime": 240}
     assert large["evaluate"]["mem_mb"] == large["reference"]["mem_mb"] == 22000
+    assert large["noise_floor"]["mem_mb"] == 28000

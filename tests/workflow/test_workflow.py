@@ -66,7 +66,9 @@ def check_results(results):
     scores = pd.read_csv(results / "scores.csv")
     assert set(scores["run"]) == {*RUNS.values(), "random-2layer.base"}
     assert scores["value"].notna().all()
-    for name in ("tradeoff", "learning_rate"):
+    floors = scores[scores["metric"].isin(["nll", "bits_per_byte"])]["noise_floor"]
+    assert floors.notna().all() and (floors > 0).all()
+    for name in ("tradeoff", "learning_rate", "as_shipped"):
         for suffix in ("pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
     assert "| talr " in (results / "tables/tradeoff.md").read_text()

@@ -21,6 +21,7 @@ rule aggregate:
         table=f"{RESULTS}/run_table.csv",
         runs=RUN_FILES,
     output:
+        **EPOCHS,
         scores=f"{RESULTS}/scores.csv",
         tradeoff=f"{RESULTS}/tradeoff.csv",
         over_seeds=f"{RESULTS}/tradeoff_over_seeds.csv",
@@ -36,10 +37,12 @@ rule aggregate:
     params:
         code=aggregation_code(),
         runs=lambda w, input: Path(input.table).with_name("runs"),
+        epochs=f"--epochs {shlex.quote(EPOCHS['epochs'])}" if EPOCHS else "",
     shell:
         "sft-tradeoff aggregate --run-table {input.table:q}"
         " --runs {params.runs:q}"
         " --scores {output.scores:q}"
         " --tradeoff {output.tradeoff:q}"
         " --over-seeds {output.over_seeds:q}"
+        " {params.epochs}"
         " 2>&1 | tee {log:q}"

@@ -33,6 +33,8 @@ from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
     TRAIN_RECIPE_VERSION,
+    aggregated_tables,
+    base_run,
     evaluation_configs,
     expand_runs,
 )
@@ -90,7 +92,7 @@ wildcard_constraints:
     model="[A-Za-z0-9_-]+",
     benchmark="[A-Za-z0-9_-]+",
     domain="[A-Za-z0-9_-]+",
-    split="train|test",
+    split="train|validation|test",
     run=one_of(TRAINED),
     merged=one_of(MERGED),
     evaluated=one_of(EVALUATIONS),
@@ -103,8 +105,17 @@ LOGS = f"{RESULTS}/logs"
 RUN_FILES = [
     *expand(f"{RESULTS}/runs/{{run}}/eval.json", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/items.parquet", run=list(EVALUATIONS)),
+    *expand(f"{RESULTS}/runs/{{run}}/answers.parquet", run=list(EVALUATIONS)),
     *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
+    *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]
+TABLES = aggregated_tables(STUDY)
+# More outputs of a study whose runs choose among their epochs.
+SCORES_OF_EPOCHS, EPOCHS = {}, {}
+if STUDY.training.select == "best_domain":
+    SCORES_OF_EPOCHS["epochs"] = f"{RESULTS}/runs/{{run}}/epochs.parquet"
+    EPOCHS["epochs"] = f"{RESULTS}/epochs.csv"
+    RUN_FILES += expand(SCORES_OF_EPOCHS["epochs"], run=TRAINED)
 
 
 def MEASURES(wildcards, key):
@@ -141,6 +152,23 @@ def model_record(name):
 def tokenized(run, split):
     """Tokens that a run trains on."""
     return f"{RESULTS}/tokenized/{run.model}/{run.domain.label}/{split}.npz"
+
+
+def validation(run):
+    """Validation examples as text and as tokens, for a run that chooses among its epochs."""
+    if run.validation is None:
+        return []
+    return [
+        f"{RESULTS}/data/{run.domain.label}/validation.jsonl",
+        tokenized(run, "validation"),
+    ]
+
+
+def validation_arguments(files):
+    """Arguments that tell training where they are."""
+    if not files:
+        return ""
+    return "--validation {} --validation-tokens {}".format(*map(shlex.quote, files))
 
 
 def reference(run):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sft_tradeoff.planning.jobs import claims_code, growing, one_of, report_code
-from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.report.figures import FIGURES, drawable, table_of
 
 CONDA = "../../environment.yml"
 
@@ -37,7 +37,7 @@ rule tables:
 
 rule figure:
     input:
-        tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+        table=lambda w: f"{TABLES_FROM.format(**dict(w.items()))}/{table_of(w.figure)}",
     output:
         multiext(f"{FIGURES_TO}/{{figure}}", ".pdf", ".png", ".csv"),
     log:
@@ -55,7 +55,35 @@ rule figure:
         ),
         stem=lambda w, output: Path(output[0]).with_suffix(""),
     shell:
-        "sft-tradeoff figure {wildcards.figure} --tradeoff {input.tradeoff:q}"
+        "sft-tradeoff figure {wildcards.figure} --table {input.table:q}"
+        " --out-stem {params.stem:q}"
+        " 2>&1 | tee {log:q}"
+
+
+# What training on each domain does to all domains, for studies with evaluation.cross_domain.
+rule cross_domain:
+    input:
+        table=f"{TABLES_FROM}/run_table.csv",
+        tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",  # its job checks that items are the same
+        runs=RUN_FILES,
+    output:
+        multiext(f"{FIGURES_TO}/cross_domain", ".md", ".csv", ".pdf", ".png"),
+    log:
+        f"{LOGS}/cross_domain.log",
+    benchmark:
+        f"{LOGS}/cross_domain.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=report_code("cross_domain*.py", "figures/style.py", "tables.py"),
+        runs=lambda w, input: Path(input.table).with_name("runs"),
+        stem=lambda w, output: Path(output[0]).with_suffix(""),
+    shell:
+        "sft-tradeoff cross-domain --run-table {input.table:q}"
+        " --runs {params.runs:q}"
         " --out-stem {params.stem:q}"
         " 2>&1 | tee {log:q}"
 

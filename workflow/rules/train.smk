@@ -37,8 +37,10 @@ rule train:
     input:
         model=lambda w: model_record(RUNS[w.run].model),
         data=lambda w: tokenized(RUNS[w.run], "train"),
+        validation=lambda w: validation(RUNS[w.run]),
         reference=lambda w: reference(RUNS[w.run]),
     output:
+        **SCORES_OF_EPOCHS,
         model=weights(f"{RESULTS}/runs/{{run}}/model"),
         report=f"{RESULTS}/runs/{{run}}/train.json",
     log:
@@ -69,6 +71,7 @@ rule train:
         config=lambda w: spec_json(RUNS[w.run]),
         base_model=lambda w, input: model_folder(input.model),
         state=f"{RESULTS}/state/{{run}}",
+        validation=lambda w, input: validation_arguments(input.validation),
         reference=lambda w, input: (
             f"--reference {shlex.quote(input.reference)}" if input.reference else ""
         ),
@@ -77,6 +80,7 @@ rule train:
         " {params.start} -m sft_tradeoff train --config {params.config:q}"
         " --base-model {params.base_model:q}"
         " --data {input.data:q}"
+        " {params.validation}"
         " {params.reference}"
         " --state {params.state:q}"
         " --out {output.model:q}"

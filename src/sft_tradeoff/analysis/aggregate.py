@@ -15,11 +15,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from sft_tradeoff.analysis.epochs import epoch_table
+from sft_tradeoff.analysis.noise_floor import known
 from sft_tradeoff.analysis.run_records import Key, training_record
 from sft_tradeoff.analysis.scores import NOT_EVALUATED, join_reasons, score_table
 from sft_tradeoff.analysis.tables import (
+    BASE,
     CODE_LENGTH,
     DF,
+    FLOOR,
+    FLOORED,
+    FLOORS,
     LEVEL,
     OVER_SEEDS_COLUMNS,
     PARTS,
@@ -27,6 +33,7 @@ from sft_tradeoff.analysis.tables import (
     QUANTITIES,
     RANGES,
     SETTING,
+    SHIPPED,
     TRADEOFF_COLUMNS,
     Row,
     domains_of,
@@ -56,7 +63,8 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
     ``general_score`` is the mean over the general benchmarks of the accuracy that each declares
     (:data:`~sft_tradeoff.suite.registry.BENCHMARKS`: ``acc_norm``, ``exact_match``, ...),
     ``general_bits_per_byte_difference`` the mean paired difference over the code-length
-    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, Student's for the rest.
+    benchmarks. Bounds are 95 % intervals: Wilson's for the domain score, Student's for the rest,
+    with the numerical noise floor added on both sides where there is one.
     ``reason`` joins the reasons of the NaN scores behind these quantities.
 
     Args:
@@ -74,12 +82,34 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
         record = training_record(folder / run["run"])
         speed = {"tokens_per_s": record.tokens_per_s, "time_s": record.time_s} if record else {}
         for domain in own_domains(run, domains):
-            measured = _measure(results[run["run"]], domain, domains)
+            scores_of_run = results[run["run"]]
+            floors = _floors(scores_of_run, domain, domains, is_base=run["method"] == BASE)
+            measured = _measure(scores_of_run, domain, domains, floors)
             rows.append(run | {"domain": domain} | measured | speed)
     return pd.DataFrame(rows, columns=TRADEOFF_COLUMNS).astype({"seed": "Int64"})
 
 
-def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> Row:
+def _floors(
+    scores: Mapping[Key, Row], domain: str, domains: Sequence[str], *, is_base: bool
+) -> dict[str, float]:
+    """Noise floor of each quantity in :data:`~.tables.FLOORED`; NaN if it was not measured.
+
+    That of the general mean is the mean of the benchmarks' floors: they may all err to one side.
+    """
+    nll = scores.get((domain, "nll"), {}).get("noise_floor", math.nan)
+    texts = [
+        row["noise_floor"]
+        for (benchmark, metric), row in scores.items()
+        if metric == CODE_LENGTH and benchmark not in domains
+    ]
+    # θ0's difference from itself is 0 exactly.
+    general = 0.0 if is_base else sum(texts) / len(texts) if texts else math.nan
+    return dict(zip(FLOORED, (nll, general, nll, general), strict=True))
+
+
+def _measure(
+    scores: Mapping[Key, Row], domain: str, domains: Sequence[str], floors: Mapping[str, float]
+) -> Row:
     """Domain and general quantities of one run, from its rows of the score table."""
     reasons = []
 
@@ -103,6 +133,8 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
         general(_is_accuracy),
         general(_is_accuracy, "difference"),
         general(lambda key: key[1] == CODE_LENGTH, "difference"),
+        of((domain, SHIPPED["nll"])),
+        general(lambda key: key[1] == SHIPPED[CODE_LENGTH], "difference"),
     )
     row: Row = {"format_failure": of((domain, "format_failure")).value}
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):
@@ -111,9 +143,12 @@ def _measure(scores: Mapping[Key, Row], domain: str, domains: Sequence[str]) -> 
             n = effective_n(estimate)
             interval = wilson_interval(estimate.value * n, n, LEVEL)
             df = math.inf  # z, not t
-        row |= _columns(quantity, estimate.value, estimate.stderr, *interval)
+        floor = known(floors.get(quantity, 0.0))
+        bounds = interval[0] - floor, interval[1] + floor
+        row |= _columns(quantity, estimate.value, estimate.stderr, *bounds)
         row[f"{quantity}{DF}"] = df
-    return row | {"reason": join_reasons(reasons)}
+    named = {f"{quantity}{FLOOR}": floor for quantity, floor in floors.items()}
+    return row | named | {"reason": join_reasons(reasons)}
 
 
 def _is_accuracy(key: Key) -> bool:
@@ -130,8 +165,9 @@ def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
     """Average the seeds of each setting; see :func:`~.estimates.mean_over_seeds` for the errors.
 
     The bounds are combined like the standard errors, each side separately, so a single seed keeps
-    its interval; then they are cut off at the ends of :data:`~.tables.RANGES`. A setting with a
-    missing seed is NaN: the remaining seeds are not a fair sample.
+    its interval; then they are cut off at the ends of :data:`~.tables.RANGES`. More seeds do not
+    reduce the numerical noise floor, which is the same for all. A setting with a missing seed is
+    NaN: the remaining seeds are not a fair sample.
 
     Args:
         tradeoff: What :func:`tradeoff_table` returned, one row per setting and seed.
@@ -140,6 +176,7 @@ def over_seeds(tradeoff: pd.DataFrame) -> pd.DataFrame:
     for setting, group in tradeoff.groupby(SETTING, sort=False, dropna=False):
         row = dict(zip(SETTING, setting, strict=True)) | {"n_seeds": len(group)}
         row |= {name: group[name].mean(skipna=False) for name in PLAIN}
+        row |= {name: group[name].max() for name in FLOORS}
         row["reason"] = _combine_reasons(group)
         for quantity in QUANTITIES:
             row |= _columns(quantity, *_combine_seeds(group, quantity))
@@ -167,8 +204,9 @@ def _combine_seeds(group: pd.DataFrame, quantity: str) -> tuple[float, float, fl
         return quantile_of_level(LEVEL, found.df) * found.stderr
 
     mean, stderr, *_ = mean_of(group[f"{quantity}_stderr"])
-    below = half_width(values - group[f"{quantity}_low"])
-    above = half_width(group[f"{quantity}_high"] - values)
+    floor = known(group[f"{quantity}{FLOOR}"].max()) if quantity in FLOORED else 0.0
+    below = half_width(values - group[f"{quantity}_low"] - floor) + floor
+    above = half_width(group[f"{quantity}_high"] - values - floor) + floor
     return mean, stderr, mean - below, mean + above
 
 
@@ -189,6 +227,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--over-seeds", type=Path, required=True, help="output CSV, row per setting"
     )
+    parser.add_argument("--epochs", type=Path, help="output CSV, row per run and epoch")
 
 
 def main(args: argparse.Namespace) -> None:
@@ -199,5 +238,8 @@ def main(args: argparse.Namespace) -> None:
         tradeoff = tradeoff_table(scores, runs, args.runs)
         paths = args.scores, args.tradeoff, args.over_seeds
         tables = scores, within_ranges(tradeoff), over_seeds(tradeoff)
-        for path, table in zip(paths, tables, strict=True):
+        written = dict(zip(paths, tables, strict=True))
+        if args.epochs:
+            written[args.epochs] = epoch_table(runs, args.runs)
+        for path, table in written.items():
             atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"), checksum=True)

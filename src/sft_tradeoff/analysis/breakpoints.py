@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sft_tradeoff.analysis.evidence import Measured
-from sft_tradeoff.analysis.loss_curve import Floors, LossCurve, loss_curves, missing_rates
+from sft_tradeoff.analysis.loss_curve import LossCurve, loss_curves, missing_rates
 from sft_tradeoff.analysis.tables import LEVEL
 from sft_tradeoff.analysis.tolerance import Tolerance, Verdict, combined, judge
 from sft_tradeoff.stats.estimates import quantile_of_level
@@ -115,21 +115,18 @@ def _short(rate: float) -> str:
     return format_learning_rate(float(f"{rate:.1e}"))
 
 
-def break_points(
-    measured: Measured, tolerance: Tolerance, floors: Floors | None = None
-) -> list[BreakPoint]:
+def break_points(measured: Measured, tolerance: Tolerance) -> list[BreakPoint]:
     """Find the break-point of every model, domain and method.
 
     Args:
-        measured: Per-item scores and suite sizes.
+        measured: Per-item scores, suite sizes and numerical noise.
         tolerance: Largest general loss allowed, by measure, complete
             (:func:`~.tolerance.complete_tolerance`).
-        floors: Numerical noise by (model, measure), part of every interval.
     """
     missing = missing_rates(measured, tolerance)
     return [
         _break_point(key, curves, tolerance, missing[key])
-        for key, curves in loss_curves(measured, tolerance, floors).items()
+        for key, curves in loss_curves(measured, tolerance).items()
     ]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sft_tradeoff.analysis.evidence import Setting
+from sft_tradeoff.analysis.noise_floor import UNMEASURED, Floors, floor_of, known
 from sft_tradeoff.analysis.run_records import Items
 from sft_tradeoff.analysis.tables import CODE_LENGTH, DIFFERENCE, LEVEL, UNBOUNDED
 from sft_tradeoff.analysis.tolerance import (
@@ -97,6 +98,7 @@ def compare(
     other: Setting,
     smallest: SmallestGain,
     level: float = LEVEL,
+    floors: Floors = UNMEASURED,
 ) -> dict[str, Difference]:
     """Paired differences of two settings on the test items of their domain, by measure.
 
@@ -109,10 +111,13 @@ def compare(
         other: The second setting, of the same model and domain.
         smallest: Smallest difference worth having, by measure.
         level: Coverage of the intervals.
+        floors: Numerical noise of the model's scores, added to both sides of the intervals.
     """
     found = {}
     for measure in (ACCURACY, NLL):
-        difference = paired(items, one, other, (one[1], measure), smallest[measure], level)
+        key = (one[1], measure)
+        floor = floor_of(floors, key)
+        difference = paired(items, one, other, key, smallest[measure], level, floor)
         if difference:
             found[measure] = difference
     return found
@@ -125,6 +130,7 @@ def paired(
     key: tuple[str, str],
     smallest: float = 0.0,
     level: float = LEVEL,
+    floor: float = math.nan,
 ) -> Difference | None:
     """Paired difference in one (benchmark, metric); None if a run is not evaluated."""
     ours, theirs = items.get(one, ()), items.get(other, ())
@@ -141,17 +147,19 @@ def paired(
     if lower_is_better:
         estimate = estimate._replace(value=-estimate.value)
     bound = 0.0 if lower_is_better else least_half_width(estimate, len(set(cluster)), level)
-    return _difference(estimate, smallest, level, bound)
+    return _difference(estimate, smallest, level, bound, known(floor))
 
 
-def _difference(estimate: Estimate, smallest: float, level: float, bound: float) -> Difference:
+def _difference(
+    estimate: Estimate, smallest: float, level: float, bound: float, floor: float
+) -> Difference:
     """Compare an estimate with the smallest gain; ``bound`` is 0 for continuous scores."""
     value, noise, discrete = estimate.value, half_width(estimate, level), bound > 0
     if not discrete and is_degenerate(value, noise):
         noise = math.nan
-    half = max(noise, bound)
+    half = max(noise, bound) + floor
     # The interval has to exclude 0, or to become narrower than the smallest difference.
-    distance = abs(value) if abs(value) > smallest else smallest - abs(value)
+    distance = (abs(value) if abs(value) > smallest else smallest - abs(value)) - floor
     needed = items_needed(estimate.n, noise, bound, distance)
     low, high = within(value - half, value + half, *(DIFFERENCE if discrete else UNBOUNDED))
     return Difference(value, low, high, smallest, estimate.n, needed)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from sft_tradeoff.analysis.noise_floor import Floors, read_noise_floor
 from sft_tradeoff.analysis.run_records import (
     EvaluationRecord,
     Items,
+    Rounding,
     read_evaluation,
     training_record,
 )
@@ -46,6 +48,8 @@ class Measured(NamedTuple):
         suite: (Model, general measure) -> benchmark -> number of its items.
         costs: What training took, per setting.
         grading: Domain -> note on grading, where an answer need not equal the gold number.
+        floors: Model -> numerical noise floor of its scores, where it was measured.
+        rounding: What saving in bfloat16 does to the update, per setting.
         clusters: Like ``suite``, with the number of independent units among the items.
     """
 
@@ -53,6 +57,8 @@ class Measured(NamedTuple):
     suite: Mapping[tuple[str, str], Mapping[str, int]]
     costs: Mapping[Setting, Cost]
     grading: Mapping[str, str] = MappingProxyType({})
+    floors: Mapping[str, Floors] = MappingProxyType({})
+    rounding: Mapping[Setting, Rounding] = MappingProxyType({})
     clusters: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType({})
 
 
@@ -61,13 +67,16 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
 
     Args:
         runs: The run table, θ0 included.
-        folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``.
+        folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``; beside it,
+            ``noise_floor/<model>.json``, if it was measured.
     """
     items: dict[Setting, list[Items]] = {}
     suite: dict[tuple[str, str], dict[str, int]] = {}
     clusters: dict[tuple[str, str], dict[str, int]] = {}
     spent: dict[Setting, list[Cost]] = {}
     grading: dict[str, str] = {}
+    floors: dict[str, Floors] = {}
+    rounding: dict[Setting, list[Rounding]] = {}
     for model, group in runs.groupby("model", sort=False):
         domains = domains_of(group)
         for run in rows_of(group):
@@ -78,13 +87,17 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
                 suite |= _suite(str(model), evaluation.items, domains, len)
                 clusters |= _suite(str(model), evaluation.items, domains, _n_clusters)
                 grading |= _inexact(evaluation.record)
+                floors[str(model)] = read_noise_floor(folder, str(model), evaluation.items)
             for domain in own_domains(run, domains):
                 setting = str(model), domain, run["label"], rate
                 spent.setdefault(setting, []).append(_cost(folder, run["run"]))
+                if record := training_record(folder / run["run"]):
+                    rounding.setdefault(setting, []).append(record.rounding)
                 if evaluation:
                     items.setdefault(setting, []).append(evaluation.items)
-    mean_costs = {setting: _mean(costs) for setting, costs in spent.items()}
-    return Measured(items, suite, mean_costs, grading, clusters)
+    mean_costs = {setting: Cost(*_means(map(astuple, costs))) for setting, costs in spent.items()}
+    of_update = {setting: Rounding(*_means(found)) for setting, found in rounding.items()}
+    return Measured(items, suite, mean_costs, grading, floors, of_update, clusters)
 
 
 def _inexact(record: EvaluationRecord) -> dict[str, str]:
@@ -133,6 +146,6 @@ def _cost(folder: Path, run: str) -> Cost:
     return replace(own, time_s=own.time_s + trained.time_s, peak_memory_bytes=peak)
 
 
-def _mean(costs: Sequence[Cost]) -> Cost:
-    columns = zip(*((c.time_s, c.peak_memory_bytes) for c in costs), strict=True)
-    return Cost(*(math.fsum(column) / len(costs) for column in columns))
+def _means(seeds: Iterable[Sequence[float]]) -> list[float]:
+    """Mean of each number over the seeds; NaN if it is unknown of one."""
+    return [math.fsum(column) / len(column) for column in zip(*seeds, strict=True)]

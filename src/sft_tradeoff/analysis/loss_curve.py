@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from sft_tradeoff.analysis.evidence import Measured, Setting, metric_of
+from sft_tradeoff.analysis.noise_floor import UNMEASURED, floor_of, known
 from sft_tradeoff.analysis.run_records import Items
 from sft_tradeoff.analysis.tables import BASE, LEVEL, RANGES, UNBOUNDED
 from sft_tradeoff.analysis.tolerance import ACCURACY, GENERAL, is_degenerate, no_change_bound
@@ -22,15 +23,13 @@ from sft_tradeoff.stats.bootstrap import N_RESAMPLES, Clustered, ratios, resampl
 from sft_tradeoff.stats.estimates import degrees_of_freedom, within
 from sft_tradeoff.stats.intervals import Interval, interval
 
-Floors = Mapping[tuple[str, str], float]  # (model, general measure) -> numerical noise
-
 
 class _Benchmark(NamedTuple):
     """Losses of the settings of a model on one benchmark."""
 
     over_seeds: list[np.ndarray]  # per setting: [S]
     over_items: np.ndarray  # [R, settings], mean over seeds
-    df: float  # clusters − 1
+    df: float  # of the variance between clusters
     n_items: int
 
 
@@ -44,7 +43,7 @@ class LossCurve:
         over_items: Per benchmark: its part of the mean loss on resamples of its items, [R, K].
         dfs: Degrees of freedom of each benchmark's items.
         measure: A key of :data:`~.tolerance.GENERAL`.
-        floor: Numerical noise, part of every interval.
+        floor: Numerical noise, part of every interval; 0 if it was not measured.
         least: Minimum half width of an interval (:func:`~.tolerance.no_change_bound`).
     """
 
@@ -68,7 +67,7 @@ class LossCurve:
         found = interval(
             float(of_seeds.mean()), np.sum(parts, axis=0), of_seeds, df, LEVEL, self.floor
         )
-        half = max(found.high - found.value, self.least)
+        half = max(found.high - found.value - self.floor, self.least) + self.floor
         if self.measure != ACCURACY and is_degenerate(found.value, found.stderr):
             half = math.nan
         column, sign = GENERAL[self.measure]
@@ -84,7 +83,7 @@ class LossCurve:
 
 
 def loss_curves(
-    measured: Measured, measures: Iterable[str], floors: Floors | None = None
+    measured: Measured, measures: Iterable[str]
 ) -> dict[tuple[str, str, str], dict[str, LossCurve]]:
     """Loss curves by (model, domain, method label) and general measure.
 
@@ -92,17 +91,15 @@ def loss_curves(
     :func:`missing_rates`. A method without any has an empty mapping.
 
     Args:
-        measured: Per-item scores and suite sizes.
+        measured: Per-item scores, suite sizes, and the numerical noise where it was measured.
         measures: General measures.
-        floors: Numerical noise; 0 if not given.
     """
     names, trained = list(measures), _trained(measured)
     found: dict[tuple[str, str, str], dict[str, LossCurve]] = {s[:3]: {} for s in trained}
     for model in dict.fromkeys(s[0] for s in trained):
         scored = [s for s in trained if s[0] == model and _is_scored(measured, s, names)]
         for measure in names if scored else ():
-            floor = (floors or {}).get((model, measure), 0.0)
-            for label, curve in _curves(measured, scored, measure, floor).items():
+            for label, curve in _curves(measured, scored, measure).items():
                 found[label][measure] = curve
     return found
 
@@ -152,13 +149,14 @@ def _base(measured: Measured, setting: Setting) -> Items:
 
 
 def _curves(
-    measured: Measured, settings: Sequence[Setting], measure: str, floor: float
+    measured: Measured, settings: Sequence[Setting], measure: str
 ) -> dict[tuple[str, str, str], LossCurve]:
     """One curve per method label, from the scored settings of one model."""
     keys = _keys(measured, settings[0][0], measure)
     parts = [_benchmark(measured, settings, key, GENERAL[measure][1]) for key in keys]
     if not parts:
         return {}
+    floors = measured.floors.get(settings[0][0], UNMEASURED)
     smallest = len(parts) * min(part.n_items for part in parts)
     least = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     found = {}
@@ -170,7 +168,7 @@ def _curves(
             over_items=tuple(part.over_items[:, mine] / len(parts) for part in parts),
             dfs=tuple(part.df for part in parts),
             measure=measure,
-            floor=floor,
+            floor=sum(known(floor_of(floors, key)) for key in keys) / len(keys),
             least=least,
         )
     return found
@@ -192,6 +190,6 @@ def _benchmark(
     return _Benchmark(
         over_seeds=[ratios(Clustered(loss, size, cluster)) for loss in losses],
         over_items=resampled_ratios(means, rng, N_RESAMPLES),
-        df=means.n_clusters - 1,
+        df=means.df,
         n_items=len(base),
     )

@@ -23,7 +23,10 @@ from sft_tradeoff.analysis.comparison import (
     paired,
 )
 from sft_tradeoff.analysis.evidence import Cost, Measured, Setting, metric_of
-from sft_tradeoff.analysis.tables import BASE, LEVEL, Row, rows_of
+from sft_tradeoff.analysis.noise_floor import UNMEASURED, Floors, NoiseFloor, floor_of
+from sft_tradeoff.analysis.run_records import Rounding
+from sft_tradeoff.analysis.shipped import Survival, survival
+from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, LEVEL, Row, rows_of
 from sft_tradeoff.analysis.tolerance import (
     ACCURACY,
     GENERAL,
@@ -56,6 +59,8 @@ class Candidate:
         gains: Gains over θ0 on the same items, by domain measure.
         cost: Cost of training.
         reason: Why scores are missing; empty if none are.
+        survival: Gain in NLL as trained and as shipped; None if it was not measured.
+        rounding: What saving in bfloat16 does to the update.
     """
 
     model: str
@@ -71,6 +76,8 @@ class Candidate:
     gains: dict[str, Difference]
     cost: Cost
     reason: str
+    survival: Survival | None
+    rounding: Rounding
 
     @property
     def setting(self) -> Setting:
@@ -107,6 +114,8 @@ class Section:
         base_nll: Domain NLL of θ0.
         chosen: The recommended run; None if no run is within the tolerance.
         sft: Label of standard SFT; None if the study does not have it.
+        nll_floor: Numerical noise of θ0's domain NLL; None if it was not measured.
+        code_floors: Benchmark -> numerical noise of θ0's code length, where it was measured.
     """
 
     model: str
@@ -117,6 +126,8 @@ class Section:
     methods: tuple[MethodResult, ...]
     chosen: Candidate | None
     sft: str | None
+    nll_floor: NoiseFloor | None
+    code_floors: dict[str, NoiseFloor]
 
 
 @dataclass(frozen=True)
@@ -167,9 +178,10 @@ def _section(
     seen = [c.gains[ACCURACY] for c in candidates if c.gains]
     measure = ACCURACY if any(gain.excludes_zero for gain in seen) else NLL
     of_label = {row["label"]: [c for c in candidates if c.label == row["label"]] for row in trained}
+    floors = measured.floors.get(model, UNMEASURED)
     best = {label: _best(own, measured.items, measure, smallest) for label, own in of_label.items()}
     sft = next((c.label for c in candidates if c.method == "sft"), None)
-    against = _against(best, sft, measured.items, smallest)
+    against = _against(best, sft, measured.items, smallest, floors)
     methods = [
         MethodResult(
             label=label,
@@ -189,6 +201,8 @@ def _section(
         methods=tuple(methods),
         chosen=_chosen(methods, sft, measure),
         sft=sft,
+        nll_floor=floors.get((domain, NLL)),
+        code_floors={b: found for (b, metric), found in floors.items() if metric == CODE_LENGTH},
     )
 
 
@@ -197,6 +211,7 @@ def _candidate(
 ) -> Candidate:
     setting = row["model"], row["domain"], row["label"], row["learning_rate"]
     base = (*setting[:2], BASE, None)
+    floors = measured.floors.get(row["model"], UNMEASURED)
     suite = {name: found for name in GENERAL if (found := measured.suite.get((row["model"], name)))}
     losses = {}
     for name, sizes in suite.items():
@@ -211,22 +226,40 @@ def _candidate(
         learning_rate=row["learning_rate"],
         verdict=combined([loss.verdict for name, loss in losses.items() if name in tolerance]),
         losses=losses,
-        parts={name: _parts(measured.items, setting, base, name, suite[name]) for name in suite},
+        parts={
+            name: _parts(measured.items, setting, base, name, suite[name], floors) for name in suite
+        },
         domain_score=row["domain_score"],
         domain_nll=row["domain_nll"],
-        gains=compare(measured.items, setting, base, smallest),
+        gains=compare(measured.items, setting, base, smallest, floors=floors),
         cost=measured.costs.get(setting, Cost()),
         reason=row["reason"],
+        survival=_survival(measured.items, setting, base, floors),
+        rounding=measured.rounding.get(setting, Rounding()),
     )
 
 
+def _survival(items: AllItems, one: Setting, base: Setting, floors: Floors) -> Survival | None:
+    of_base = items.get(base, ())
+    return survival(items.get(one, ()), of_base[0], one[1], floors) if of_base else None
+
+
 def _parts(
-    items: AllItems, one: Setting, other: Setting, measure: str, benchmarks: Iterable[str]
+    items: AllItems,
+    one: Setting,
+    other: Setting,
+    measure: str,
+    benchmarks: Iterable[str],
+    floors: Floors,
 ) -> dict[str, Difference]:
     """Difference in each benchmark of a general measure that all runs were scored on."""
     runs = (*items.get(one, ()), *items.get(other, ()))
     keys = [(benchmark, str(metric_of(benchmark, measure))) for benchmark in benchmarks]
-    found = {key[0]: paired(items, one, other, key) for key in keys if all(key in r for r in runs)}
+    found = {
+        key[0]: paired(items, one, other, key, floor=floor_of(floors, key))
+        for key in keys
+        if all(key in run for run in runs)
+    }
     return {benchmark: part for benchmark, part in found.items() if part}
 
 
@@ -262,6 +295,7 @@ def _against(
     sft: str | None,
     items: AllItems,
     smallest: SmallestGain,
+    floors: Floors,
 ) -> dict[str, dict[str, Difference]]:
     """Compare each method's best run with SFT's; the intervals hold for all methods together."""
     reference = best[sft] if sft is not None else None
@@ -270,7 +304,7 @@ def _against(
     others = {label: c for label, c in best.items() if c is not None and label != sft}
     level = 1 - (1 - LEVEL) / max(1, len(others))
     return {
-        label: compare(items, c.setting, reference.setting, smallest, level)
+        label: compare(items, c.setting, reference.setting, smallest, level, floors)
         for label, c in others.items()
     }
 

@@ -6,10 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import damaged, read_json, verify_checksum
@@ -17,7 +25,7 @@ from sft_tradeoff.system.files import damaged, read_json, verify_checksum
 if TYPE_CHECKING:
     import pandas as pd
 
-ITEM_COLUMNS = ["benchmark", "item", "metric", "value", "size"]
+ITEM_COLUMNS = ["item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
 Items = dict[Key, "pd.DataFrame"]  # per key: value, size and cluster, indexed by item
 
@@ -31,7 +39,9 @@ def _finite(value: float) -> float:
     return value
 
 
-_Measured = Annotated[float, AfterValidator(_finite)]  # NaN: not measured
+NonNegative = Annotated[float, Field(strict=True), AfterValidator(_finite)]  # NaN: not measured
+# Written as null where it has no value, such as a ratio to an update of 0.
+_Ratio = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x)]
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -44,11 +54,16 @@ class Domain(_Part):
 
     label: str
     metric: str | None = None
-    tolerance: _Measured | None = None
+    tolerance: NonNegative | None = None
+
+
+class _Evaluation(_Part):
+    cross_domain: bool = False
 
 
 class _Config(_Part):
     domains: list[Domain] = []
+    evaluation: _Evaluation = _Evaluation()
     merge_of: str | None = None
 
 
@@ -58,13 +73,33 @@ class _RunInfo(_Part):
     git_dirty: bool | None = None
 
 
+class _Rounding(_Part):
+    norm_ratio: _Ratio = math.nan
+    projection: _Ratio = math.nan
+    changed_share: _Ratio = math.nan
+    evaluated_projection: _Ratio = math.nan
+
+
+class Epoch(_Part):
+    """The weights at the end of an epoch, scored on the validation examples."""
+
+    epoch: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    step: Annotated[int, Field(ge=1)]
+    domain_score: float
+    domain_nll: float
+    n_items: _Count
+    selected: bool
+
+
 class _TrainInfo(_Part):
-    tokens_per_s: _Measured = math.nan
-    time_s: _Measured = math.nan
-    peak_memory_bytes: _Measured = math.nan
+    tokens_per_s: NonNegative = math.nan
+    time_s: NonNegative = math.nan
+    peak_memory_bytes: NonNegative = math.nan
     n_examples: _Count = 0
     n_truncated: _Count = 0
     adapted_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    rounding: _Rounding = _Rounding()
+    epochs: list[Epoch] = []
 
     @model_validator(mode="after")
     def _of_the_examples(self) -> Self:
@@ -103,6 +138,23 @@ class Content(_Part):
     meta_info: _MetaInfo = _MetaInfo()
     train_info: _TrainInfo = _TrainInfo()
     eval_info: _EvalInfo = _EvalInfo()
+
+
+class Rounding(NamedTuple):
+    """What rounding the weights to bfloat16 does to the update θ − θ0.
+
+    Args:
+        norm_ratio: Norm of the rounded update, in units of the norm of the true one.
+        projection: Projection of the rounded update on the true one, in the same units: 1 if
+            nothing is lost, 0 if everything is.
+        changed_share: Share of the weights that differ from θ0's after rounding.
+        evaluated_projection: As ``projection``, of the weights that evaluation computes with.
+    """
+
+    norm_ratio: float = math.nan
+    projection: float = math.nan
+    changed_share: float = math.nan
+    evaluated_projection: float = math.nan
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -194,6 +246,16 @@ class TrainingRecord(Record):
         return self.content.train_info.adapted_share
 
     @property
+    def rounding(self) -> Rounding:
+        """What rounding to bfloat16 does to the update; NaN if not recorded."""
+        return Rounding(**self.content.train_info.rounding.model_dump())
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """Scores of every epoch; empty for a run that keeps its last weights."""
+        return self.content.train_info.epochs
+
+    @property
     def merge_of(self) -> str | None:
         """The run whose weights were averaged with θ0's; None for a training run."""
         return self.content.run_info.config.merge_of
@@ -211,6 +273,11 @@ class EvaluationRecord(Record):
     def domains(self) -> list[Domain]:
         """Settings of the domains it was evaluated on."""
         return self.content.run_info.config.domains
+
+    @property
+    def cross_domain(self) -> bool:
+        """Whether every run of the study was evaluated on every domain."""
+        return self.content.run_info.config.evaluation.cross_domain
 
     @property
     def n_truncated(self) -> Mapping[str, int]:
@@ -255,7 +322,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     record, path = evaluation_record(folder), folder / "items.parquet"
     if record is None or not path.is_file():
         return None
-    items = _read_items(path)
+    items = read_items(path)
     for benchmark, _ in items:
         if benchmark not in record.test_sha256:
             raise UserError(
@@ -265,10 +332,35 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     return Evaluation(record, items)
 
 
-def _read_items(path: Path) -> Items:
-    """Per-item scores by (benchmark, metric); infinite ones become NaN."""
+def read_items(path: Path) -> Items:
+    """Read per-item scores, by (benchmark, metric); infinite ones become NaN.
+
+    Raises:
+        UserError: As :func:`read_item_table`.
+    """
+    groups = read_item_table(path, "benchmark").groupby(["benchmark", "metric"])
+    return {
+        (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]
+        for (benchmark, metric), group in groups
+    }
+
+
+def read_item_table(path: Path, scored: str) -> pd.DataFrame:
+    """Read a Parquet file of per-item scores; infinite ones become NaN.
+
+    Args:
+        path: The file.
+        scored: The column that says what was scored: benchmark or epoch.
+
+    Returns:
+        That column, item, metric, value, size and cluster.
+
+    Raises:
+        UserError: If the file is damaged, or an item appears twice.
+    """
     import pandas as pd
 
+    columns = [scored, *ITEM_COLUMNS]
     verify_checksum(path)
     try:
         frame = pd.read_parquet(path)
@@ -276,7 +368,7 @@ def _read_items(path: Path) -> Items:
         if getattr(error, "errno", None) is not None:  # not the file's fault
             raise
         raise damaged(path, error) from None
-    if lacking := [name for name in ITEM_COLUMNS if name not in frame]:
+    if lacking := [name for name in columns if name not in frame]:
         raise UserError(
             f"{path}: no column {', '.join(lacking)}; delete it and run the same command again"
         )
@@ -286,24 +378,22 @@ def _read_items(path: Path) -> Items:
         raise damaged(path, error) from None
     if "cluster" not in frame:  # an older record: every item counts as independent
         frame["cluster"] = frame["item"]
-    _check_items(path, frame)
-    groups = frame.replace([math.inf, -math.inf], math.nan).groupby(["benchmark", "metric"])
-    return {
-        (str(benchmark), str(metric)): group.set_index("item")[["value", "size", "cluster"]]
-        for (benchmark, metric), group in groups
-    }
+    _check_items(path, frame, scored)
+    return frame.replace([math.inf, -math.inf], math.nan)[[*columns, "cluster"]]
 
 
-def _check_items(path: Path, frame: pd.DataFrame) -> None:
-    names, size = frame[[*ITEM_COLUMNS[:3], "cluster"]], frame["size"]
+def _check_items(path: Path, frame: pd.DataFrame, scored: str) -> None:
+    key = [scored, "item", "metric"]
+    text = {scored: "str"} if scored == "epoch" else {}
+    names, size = frame.astype(text)[[*key, "cluster"]], frame["size"]
     if frame.empty or not names.map(lambda name: isinstance(name, str)).all(axis=None):
         raise damaged(path, "it has no items" if frame.empty else "an item has no name")
     if not size.between(0, math.inf, inclusive="left").all():
         raise damaged(path, "the size of an item is not a number")
-    twice = frame[names[ITEM_COLUMNS[:3]].duplicated()]
+    twice = names[names[key].duplicated()]
     if len(twice):
-        benchmark, item, metric = twice.iloc[0][ITEM_COLUMNS[:3]]
+        what, item, metric = twice.iloc[0][key]
         raise UserError(
-            f"{path}: {benchmark}, {metric}: item {item!r} appears twice; give the benchmark's "
+            f"{path}: {what}, {metric}: item {item!r} appears twice; give the benchmark's "
             "items unique ids and evaluate this run again"
         )

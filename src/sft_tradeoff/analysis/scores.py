@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sft_tradeoff.analysis.noise_floor import floor_of, read_noise_floor
 from sft_tradeoff.analysis.run_records import Evaluation, Items, Key, read_evaluation
 from sft_tradeoff.analysis.tables import (
     BASE,
@@ -46,7 +47,8 @@ def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
     Args:
         runs: The run table, θ0 included (method ``base``).
-        folder: Holds ``<run>/eval.json`` and ``<run>/items.parquet``.
+        folder: Holds ``<run>/eval.json`` and ``<run>/items.parquet``; beside it,
+            ``noise_floor/<model>.json``, if it was measured.
 
     Raises:
         UserError: If θ0 is missing, or was evaluated on different items than a run.
@@ -54,14 +56,19 @@ def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     rows: list[Row] = []
     for model, group in runs.groupby("model", sort=False):
         base = _read_base(str(model), group, folder)
+        floors = read_noise_floor(folder, str(model), base.items)
         domains = domains_of(group)
         for run in rows_of(group):
-            expected = _expected(run, base.items, domains)
+            tested = domains if base.record.cross_domain else own_domains(run, domains)
+            expected = [key for key in base.items if key[0] in tested or key[0] not in domains]
             results = dict.fromkeys(expected, NO_RESULT)
             if evaluation := read_evaluation(folder / run["run"]):
                 results = _score_run(run, evaluation, base, expected)
-            for (benchmark, metric), result in results.items():
-                rows.append(run | {"benchmark": benchmark, "metric": metric} | result)
+            for key, result in results.items():
+                floor = {"noise_floor": floor_of(floors, key)}
+                rows.append(
+                    run | dict(zip(("benchmark", "metric"), key, strict=True)) | result | floor
+                )
     scores = pd.DataFrame(rows, columns=SCORE_COLUMNS).astype({"seed": "Int64"})
     _warn(scores, len(runs))
     return scores
@@ -81,12 +88,6 @@ def _read_base(model: str, runs: pd.DataFrame, folder: Path) -> Evaluation:
 
 
 # --- comparing ----------------------------------------------------------------------------------
-
-
-def _expected(run: Row, base: Items, domains: list[str]) -> list[Key]:
-    """What a run should be scored on: its own domains and the general suite."""
-    own = own_domains(run, domains)
-    return [key for key in base if key[0] in own or key[0] not in domains]
 
 
 def _score_run(

@@ -2,7 +2,8 @@
 
 ``run_table.csv`` lists the runs, ``scores.csv`` has one row per (run, benchmark, metric),
 ``tradeoff.csv`` one row per run and domain, ``tradeoff_over_seeds.csv`` one row per setting. The
-last one is what tables, figures and recommendation are made from.
+last one is what tables, figures and recommendation are made from. ``epochs.csv`` has one row per
+run and epoch, if the study keeps the best epochs.
 """
 
 from __future__ import annotations
@@ -32,17 +33,23 @@ RUN_COLUMNS = [*TEXT, "learning_rate", "seed"]
 
 # Scores.
 CODE_LENGTH = "bits_per_byte"  # a metric
-RESULT = ["value", "stderr", "n", "df", "difference", "difference_stderr", "reason"]
+# The same scores of the weights rounded to bfloat16, as models are saved for use.
+SHIPPED = {CODE_LENGTH: "bits_per_byte_shipped", "nll": "nll_shipped"}
+RESULT = [
+    *("value", "stderr", "n", "df", "difference", "difference_stderr", "noise_floor", "reason"),
+]
 SCORE_COLUMNS = [*RUN_COLUMNS, "benchmark", "metric", *RESULT]
 
 # Trade-off: each quantity has a value, a standard error and the bounds of its interval.
 SETTING = ["model", "domain", "method", "label", "learning_rate"]
+SHIPPED_QUANTITIES = ("domain_nll_shipped", "general_bits_per_byte_difference_shipped")
 QUANTITIES = (
     "domain_score",
     "domain_nll",
     "general_score",
     "general_score_difference",
     "general_bits_per_byte_difference",
+    *SHIPPED_QUANTITIES,
 )
 PARTS = ("", "_stderr", "_low", "_high")
 # What the bounds of quantities made of accuracies are cut off at; tests of few items go beyond.
@@ -52,18 +59,33 @@ RANGES = {
     "general_score": (0.0, 1.0),
     "general_score_difference": DIFFERENCE,
 }
+# Numerical noise of a quantity, part of its interval on both sides; NaN if not measured.
+FLOOR = "_floor"
+FLOORED = ("domain_nll", "general_bits_per_byte_difference", *SHIPPED_QUANTITIES)
+FLOORS = [f"{quantity}{FLOOR}" for quantity in FLOORED]
 MEASURED = [f"{quantity}{part}" for quantity in QUANTITIES for part in PARTS]
 PLAIN = ("format_failure", "tokens_per_s", "time_s")  # without an interval
 # Degrees of freedom of the intervals. Only combining the seeds needs them.
 DF = "_df"
 FREEDOM = [f"{quantity}{DF}" for quantity in QUANTITIES]
-TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *PLAIN, "reason"]
-OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *PLAIN, "reason"]
+TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *FLOORS, *PLAIN, "reason"]
+OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *FLOORS, *PLAIN, "reason"]
+# Studies published by older versions lack these: NaN.
+ADDED = [*FLOORS, *(f"{quantity}{part}" for quantity in SHIPPED_QUANTITIES for part in PARTS)]
+
+# Epochs: validation scores of a run's weights.
+OF_EPOCH = ("domain_score", "domain_nll")
+EPOCH_COLUMNS = [
+    *RUN_COLUMNS,
+    *("epoch", "step", "n_items", "selected"),
+    *(f"{quantity}{part}" for quantity in OF_EPOCH for part in ("", "_low", "_high")),
+]
 
 _TYPES = (
     TEXT
-    | {"reason": "str", "seed": "Int64", "n_seeds": "Int64"}
-    | dict.fromkeys(("learning_rate", *MEASURED, *PLAIN), "float64")
+    | {"reason": "str", "selected": "boolean"}
+    | dict.fromkeys(("seed", "n_seeds", "step", "n_items"), "Int64")
+    | dict.fromkeys(("learning_rate", "epoch", *MEASURED, *FLOORS, *PLAIN), "float64")
 )
 
 
@@ -86,7 +108,18 @@ def read_over_seeds(path: Path) -> pd.DataFrame:
         UserError: If it is another table (e.g. the one with a row per seed), missing, changed or
             damaged.
     """
-    return read_table(path, OVER_SEEDS_COLUMNS, "sft-tradeoff aggregate --over-seeds")
+    needed = [name for name in OVER_SEEDS_COLUMNS if name not in ADDED]
+    table = read_table(path, needed, "sft-tradeoff aggregate --over-seeds")
+    return table.assign(**{name: math.nan for name in ADDED if name not in table})
+
+
+def read_epoch_table(path: Path) -> pd.DataFrame:
+    """Read ``epochs.csv``, one row per run and epoch.
+
+    Raises:
+        UserError: As :func:`read_over_seeds`.
+    """
+    return read_table(path, EPOCH_COLUMNS, "sft-tradeoff aggregate --epochs")
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
@@ -133,10 +166,10 @@ def _problem(table: pd.DataFrame) -> str:
     for name, rows in (needed | {"domain": trained, "learning_rate": trained}).items():
         if name in table and rows[name].isna().any():
             return f"a row has no {name}"
-    names = ("run", *SETTING, "seed", "benchmark", "metric")
+    names = ("run", *SETTING, "seed", "benchmark", "metric", "epoch")
     if table.duplicated([name for name in names if name in table]).any():
         return "a row is there twice"
-    for name in ("learning_rate", *MEASURED, *PLAIN):
+    for name in ("learning_rate", *MEASURED, *FLOORS, *PLAIN):
         if name in table and np.isinf(table[name]).any():
             return f"{name} is not finite"
     return ""
@@ -156,7 +189,7 @@ def domains_of(runs: pd.DataFrame) -> list[str]:
 
 
 def own_domains(run: Row, domains: list[str]) -> list[str]:
-    """Domains that a run is evaluated on: θ0 on all of them, any other run on its own."""
+    """Domains that a run is a result for: θ0 for all of them, any other run for its own."""
     import pandas as pd
 
     return domains if pd.isna(run["domain"]) else [run["domain"]]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sft_tradeoff.analysis.tables import CODE_LENGTH, LEVEL, RANGES, UNBOUNDED, Row
+from sft_tradeoff.analysis.noise_floor import known
+from sft_tradeoff.analysis.tables import CODE_LENGTH, FLOOR, LEVEL, RANGES, UNBOUNDED, Row
 from sft_tradeoff.stats.estimates import no_change_bound, within
 from sft_tradeoff.study.names import parse_measures
 from sft_tradeoff.system.console import UserError
@@ -54,6 +55,8 @@ class Loss:
         n_items: Number of items.
         n_items_needed: About how many items could tell, if the loss stayed the same; None if these
             can, or no feasible number could.
+        noise_floor: Part of the half width of the interval that no number of items reduces: the
+            numerical noise. NaN if it was not measured.
     """
 
     value: float
@@ -63,6 +66,7 @@ class Loss:
     verdict: Verdict
     n_items: int
     n_items_needed: int | None
+    noise_floor: float = math.nan
 
 
 def parse_tolerance(text: str) -> Tolerance:
@@ -170,15 +174,17 @@ def loss_of(
     """
     column, sign = GENERAL[measure]
     value = sign * row[column]
+    floor = row.get(f"{column}{FLOOR}", math.nan)
     # The table's bounds lie within the range of the measure, but seldom are both cut off.
-    noise = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
+    half = max(row[column] - row[f"{column}_low"], row[f"{column}_high"] - row[column])
+    noise = half - known(floor)
     # In the mean of accuracies the smallest benchmark weighs as much as the largest.
     smallest = len(sizes) * min(sizes if noise > 0 else clusters or sizes)
     bound = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
     if measure != ACCURACY and is_degenerate(value, noise):
         noise = math.nan
-    half = max(noise, bound)
+    half = max(noise, bound) + known(floor)
     low, high = within(value - half, value + half, *RANGES.get(column, UNBOUNDED))
-    n, distance = sum(sizes), abs(allowed - value)
+    n, distance = sum(sizes), abs(allowed - value) - known(floor)
     needed = items_needed(n, noise, bound, distance)
-    return Loss(value, low, high, allowed, judge(low, high, allowed), n, needed)
+    return Loss(value, low, high, allowed, judge(low, high, allowed), n, needed, floor)

@@ -81,6 +81,11 @@ class Score:
         return self.parsed is None
 
 
+def itself(record: Mapping[str, Any]) -> str:
+    """The cluster of an example that is independent of all others: its id."""
+    return str(record["id"])
+
+
 @dataclass(frozen=True)
 class Domain:
     """A fine-tuning domain: how its data is made and how its answers are graded.
@@ -95,6 +100,9 @@ class Domain:
         score: Grades one generation against one JSONL record. Never evaluates text as code.
         max_new_tokens: Usual answer length in tokens, by variant; None: that of the test responses.
         labels: The closed set of answers, if any; balanced accuracy is then reported too.
+        unit: What is independent of the rest, for the data card: ``note``, ``query``, ...
+        cluster: Record → name of the unit that it belongs to. Examples of one unit tend to be
+            right or wrong together, so intervals treat them as one observation.
     """
 
     description: str
@@ -104,3 +112,5 @@ class Domain:
     score: Callable[[Mapping[str, Any], str], Score]
     max_new_tokens: Mapping[str, int | None]
     labels: tuple[str, ...] = ()
+    unit: str = "example"
+    cluster: Callable[[Mapping[str, Any]], str] = itself

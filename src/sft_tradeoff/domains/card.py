@@ -40,6 +40,7 @@ def data_card(
 - **Source:** {domain.source}{"".join(map(_asset, records))}
 - **License:** {domain.license}
 - **Target format:** {spec.variant}{_options(spec)}
+- **Independent unit:** {domain.unit} ({_n_units(domain, splits["test"])} in the test)
 - **Seed:** {spec.seed}
 
 | split | examples | mean prompt length (characters) | mean response length (characters) | sha256 |
@@ -53,6 +54,20 @@ model and its truncated responses, see `tokenized/<model>/{spec.label}/<split>.m
 
 {_first_example(splits["train"][0])}
 """
+
+
+def _n_units(domain: Domain, examples: Sequence[Example]) -> int:
+    return len({domain.cluster(vars(example)) for example in examples})
+
+
+def _shared_units(domain: Domain, splits: dict[str, list[Example]]) -> list[str]:
+    """How many test examples belong to a unit that is also trained on; empty if none does."""
+    trained = {domain.cluster(vars(example)) for example in splits["train"]}
+    test = splits["test"]
+    n_shared = sum(domain.cluster(vars(example)) in trained for example in test)
+    if not n_shared:
+        return []
+    return [f"{n_shared} of {len(test)} test examples share their {domain.unit} with training."]
 
 
 def _first_example(example: Example) -> str:
@@ -83,7 +98,11 @@ def _remarks(domain: Domain, splits: dict[str, list[Example]]) -> str:
     if only is not None:
         logger.warning("warning: %s", only)
         said = (*said, _in_line(only[0].upper() + only[1:]) + ".")
-    lines = [*said, f"The domain's rule grades {n_right} of {len(test)} test responses as right."]
+    lines = [
+        *said,
+        *_shared_units(domain, splits),
+        f"The domain's rule grades {n_right} of {len(test)} test responses as right.",
+    ]
     return "\n".join(["", *(f"- {line}" for line in lines), ""])
 
 

@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sft_tradeoff.analysis.answers import ANSWERS
 from sft_tradeoff.chat import ChatTemplateError
+from sft_tradeoff.evaluation.answers import write_answers
+from sft_tradeoff.evaluation.item_table import item_table
 from sft_tradeoff.evaluation.tasks import read_records, run_tasks, tasks_of
 from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.tokenized import TokenizationError, TokenizedData
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
     from sft_tradeoff.suite.items import ItemFile
 
 logger = logging.getLogger(__name__)
-COLUMNS = ["benchmark", "item", "metric", "value", "size"]
 
 
 class EvaluationError(UserError, RuntimeError):
@@ -67,6 +69,14 @@ def read_test(
             "training.max_length"
         )
     return test, tokenized
+
+
+def read_tests(
+    config: EvaluationConfig, data: Sequence[Path], tokens: Sequence[Path]
+) -> list[tuple[ItemFile, TokenizedData]]:
+    """Read the test examples of all domains of an evaluation; see :func:`read_test`."""
+    window = config.evaluation.max_length
+    return [read_test(*d, window) for d in zip(config.domains, data, tokens, strict=True)]
 
 
 def summarize(items: pd.DataFrame) -> list[dict[str, Any]]:
@@ -123,7 +133,7 @@ def evaluate(
     tokens: Sequence[Path],
     out: Path,
 ) -> None:
-    """Evaluate one model; write ``out`` (eval.json) and ``items.parquet`` in the same folder.
+    """Evaluate one model; write ``out`` (eval.json), and items and answers in the same folder.
 
     Args:
         config: What to evaluate.
@@ -135,29 +145,32 @@ def evaluate(
     """
     started = time.monotonic()
     with quick_start():
-        from sft_tradeoff.evaluation.load import load_lm
+        from sft_tradeoff.evaluation.load import load_lm, weights_seen
+        from sft_tradeoff.evaluation.rescoring import shipped_rows
 
         tokenizer = load_tokenizer(model_folder)
-        window = config.evaluation.max_length
-        domains = zip(config.domains, data, tokens, strict=True)
-        tests = [read_test(*domain, window) for domain in domains]
-        with _explain_template(config, base_model):
+        tests = read_tests(config, data, tokens)
+        with explain_template(config, base_model):
             tasks = tasks_of(config, tokenizer, tests)
         # Recorded now: the files may change while the evaluation runs.
         facts = meta_info(read_record(base_model)) | {
             "test_sha256": {t.label: t.sha256 for t in tasks}
         }
         lm = load_lm(model_folder, config.evaluation, tokenizer)
-    items, asked = run_tasks(lm, tasks, config.evaluation.chat_template)
+    items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template)
+    if config.evaluation.as_shipped and config.evaluation.backend == "hf":
+        items += shipped_rows(lm, model_folder, tasks, items)
     logger.info("done in %.0f s", time.monotonic() - started)
-    frame = pd.DataFrame(items, columns=COLUMNS).replace([math.inf, -math.inf], math.nan)
+    frame = item_table(items, tasks)
     metrics = summarize(frame)
     check_expected(config, metrics)
     with path_with_checksum(out.parent / "items.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
+    write_answers(out.parent / ANSWERS, answers)
     info = {
         "metrics": metrics,
         "tasks": asked,
+        "weights": weights_seen(config.evaluation),
         "n_truncated": {
             str(domain.label): int(examples.truncated.sum())
             for domain, (_, examples) in zip(config.domains, tests, strict=True)
@@ -177,7 +190,7 @@ def evaluate(
 
 
 @contextmanager
-def _explain_template(config: EvaluationConfig, base_model: Path) -> Iterator[None]:
+def explain_template(config: EvaluationConfig, base_model: Path) -> Iterator[None]:
     """Say where the user can correct a chat template that does not render a prompt."""
     try:
         yield
@@ -188,18 +201,23 @@ def _explain_template(config: EvaluationConfig, base_model: Path) -> Iterator[No
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff evaluate``."""
+    add_input_arguments(parser)
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder with weights and tokenizer"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="eval.json to write")
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that say what is evaluated, for every command that evaluates."""
     parser.add_argument(
         "--config",
         required=True,
         help="resolved configuration of the evaluation: JSON, or a JSON file",
     )
-    parser.add_argument(
-        "--model", type=Path, required=True, help="folder with weights and tokenizer"
-    )
     parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="test.jsonl per domain")
     parser.add_argument("--tokens", type=Path, nargs="+", required=True, help="test.npz per domain")
-    parser.add_argument("--out", type=Path, required=True, help="eval.json to write")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ from sft_tradeoff.models.decoding import is_plain_greedy, takes_padding
 from sft_tradeoff.models.head import apply_head, float_logits
 from sft_tradeoff.models.padding import padded_width
 from sft_tradeoff.models.tokenizer import end_tokens
+from sft_tradeoff.models.two_part import compute_dtype
 
 CHUNK = 512  # positions whose logits are in memory at a time
 SLICE = 8  # positions at a time in float32 on a CPU, so that they stay in its cache
@@ -53,6 +54,7 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         super().__init__(**keywords)
         self.batch_tokens = batch_tokens
         self._shares = has_plain_cache(self.model)
+        self._dtype = compute_dtype(self.model)
         self._expected: dict[tuple[int, ...], list[int]] = {}
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
 
@@ -93,7 +95,7 @@ class SharedPrefixLM(PromptEncoding, HFLM):
             input_ids[row, : len(tree)] = torch.tensor(tree.ids)
         layout = {}
         if any(tree.branches for tree in trees):
-            layout = tree_layout(trees, width, self.model.dtype, self.device)
+            layout = tree_layout(trees, width, self._dtype, self.device)
         states = self.model.base_model(
             input_ids=input_ids.to(self.device), use_cache=False, **layout
         ).last_hidden_state  # (B, T, H)

@@ -16,6 +16,7 @@ from sft_tradeoff.models.head import check_head
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.supported import load_config, window
 from sft_tradeoff.models.tokenizer import end_tokens, load_tokenizer
+from sft_tradeoff.models.two_part import load_in_two_parts
 from sft_tradeoff.system.allocator import keep_freed_memory
 from sft_tradeoff.system.console import UserError
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
     """Load a model for lm-eval, on the GPU if there is one.
+
+    It computes with the weights as trained in both dtypes, unless vLLM rounds them: see
+    :func:`weights_seen`.
 
     Args:
         folder: Weights and tokenizer.
@@ -40,7 +44,8 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
     if spec.backend == "vllm":
         return _load_vllm(folder, spec, _mark_for_vllm(tokenizer, chat))
     keep_freed_memory()
-    model = load_model(folder, getattr(torch, spec.dtype)).eval()
+    in_bfloat16 = spec.dtype == "bfloat16"
+    model: Any = load_in_two_parts(folder) if in_bfloat16 else load_model(folder, torch.float32)
     check_head(model)
     # Plain greedy decoding: the model's own settings may contain a repetition penalty.
     model.generation_config = GenerationConfig(
@@ -48,7 +53,7 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
         pad_token_id=model.generation_config.pad_token_id,
     )
     return SharedPrefixLM(
-        pretrained=model.to("cuda" if torch.cuda.is_available() else "cpu"),
+        pretrained=model.eval().to("cuda" if torch.cuda.is_available() else "cpu"),
         tokenizer=tokenizer,
         think_end_token=chat.answer_mark,
         backend="causal",
@@ -56,6 +61,11 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
         batch_tokens=spec.batch_tokens,
         max_length=spec.max_length,
     )
+
+
+def weights_seen(spec: EvaluationSpec) -> str:
+    """``as trained``, or ``as shipped`` if the backend rounds the weights to bfloat16."""
+    return "as shipped" if (spec.backend, spec.dtype) == ("vllm", "bfloat16") else "as trained"
 
 
 def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:

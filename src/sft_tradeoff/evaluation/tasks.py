@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.registry import get_domain
 from sft_tradeoff.evaluation.answer_length import max_new_tokens
+from sft_tradeoff.evaluation.answers import Answer, Said, graded, said_in_domain, said_in_suite
 from sft_tradeoff.suite.base import Row, Samples, TaskDefinition, TaskOptions
 from sft_tradeoff.suite.build import check_items
 from sft_tradeoff.suite.chat_task import chat_task
@@ -29,9 +30,12 @@ from sft_tradeoff.system.records import RecordError, parse_lines
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.spec import DomainSpec
+    from sft_tradeoff.evaluation.prompt_encoding import Scored
     from sft_tradeoff.models.tokenized import TokenizedData
     from sft_tradeoff.study.runs import EvaluationConfig
     from sft_tradeoff.study.spec import EvaluationSpec
+
+Gold = Sequence[tuple[str, list[int], list[int]]]  # of items: id, prompt tokens, answer tokens
 
 
 class SuiteError(UserError, RuntimeError):
@@ -51,6 +55,9 @@ class Task:
         chosen: Indices of the items to ask; None: all.
         rendered: Whether its prompts are in the chat template already.
         gold: Items whose right answer is scored as well: id, prompt tokens, answer tokens.
+        accuracy: Metric that says whether an answer is right; None: there are no answers.
+        said: Entry of lm-eval's log → answer; only read with ``accuracy``.
+        clusters: Item → the independent unit that it belongs to.
     """
 
     name: str
@@ -60,7 +67,10 @@ class Task:
     sha256: str
     chosen: list[int] | None = None
     rendered: bool = False
-    gold: Sequence[tuple[str, list[int], list[int]]] = ()
+    gold: Gold = ()
+    accuracy: str | None = None
+    said: Callable[[Mapping[str, Any]], Said] = field(default=lambda _: Said("generation"))
+    clusters: Mapping[str, str] = field(default_factory=dict)
 
 
 def tasks_of(
@@ -107,7 +117,18 @@ def general_task(name: str, limit: int | None, spec: EvaluationSpec, tokenizer: 
     chosen = list(range(min(limit or n_items, n_items)))
     definition = benchmark.task(name, items, TaskOptions(tokenizer, spec.execute_code))
     rows = partial(benchmark.rows, name)
-    return Task(name, name, definition, rows, sha256, chosen, rendered=benchmark.rendered)
+    return Task(
+        name,
+        name,
+        definition,
+        rows,
+        sha256,
+        chosen,
+        rendered=benchmark.rendered,
+        accuracy=benchmark.accuracy,
+        said=said_in_suite(benchmark, tokenizer),
+        clusters={item["id"]: benchmark.cluster(item) for item in items},
+    )
 
 
 def domain_task(
@@ -137,6 +158,9 @@ def domain_task(
         test.sha256,
         rendered=True,
         gold=gold_answers(test.items, tokenized),
+        accuracy="accuracy",
+        said=said_in_domain(domain, tokenizer),
+        clusters={record["id"]: domain.cluster(record) for record in test.items},
     )
 
 
@@ -195,7 +219,7 @@ def domain_rows(spec: DomainSpec, samples: Samples) -> list[Row]:
 
 def run_tasks(
     lm: Any, tasks: Sequence[Task], chat_template: bool
-) -> tuple[list[Row], dict[str, Any]]:
+) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     """Run every task by itself, after all of them have been built.
 
     Args:
@@ -206,7 +230,8 @@ def run_tasks(
             as in training.
 
     Returns:
-        The rows, and for every task its version and the numbers of worked examples and of items.
+        The rows, for every task its version and the numbers of worked examples and of items, and
+        the answers.
     """
     from lm_eval.tasks import TaskManager
 
@@ -214,20 +239,24 @@ def run_tasks(
     built = manager.load([task.definition for task in tasks])["tasks"]
     templates = [chat_template and not task.rendered for task in tasks]
     for task, template in zip(tasks, templates, strict=True):
-        _build_requests(lm, task, built[task.name], template)
+        build_requests(lm, task, built[task.name], template)
     rows: list[Row] = []
     facts = {}
+    answers: list[Answer] = []
     for task, template in zip(tasks, templates, strict=True):
-        found, facts[task.name] = _ask(lm, task, built[task.name], template)
+        found, facts[task.name], answered = _ask(lm, task, built[task.name], template)
         rows += found
-    return rows, facts
+        answers += answered
+    return rows, facts, answers
 
 
-def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row], dict[str, Any]]:
+def _ask(
+    lm: Any, task: Task, built: Any, chat_template: bool
+) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     from lm_eval import evaluator
 
-    gold = [(None, prompt, answer) for _, prompt, answer in task.gold]
-    lm.expect(gold)  # generation then scores the gold answers while it holds the prompts' keys
+    # Generation then scores the gold answers while it holds the prompts' keys.
+    lm.expect(_requests(task.gold))
     # Not simple_evaluate: it spends seconds per job on collecting details of the environment (host
     # name included) and seeds generators that nothing here uses.
     found = evaluator.evaluate(
@@ -248,14 +277,25 @@ def _ask(lm: Any, task: Task, built: Any, chat_template: bool) -> tuple[list[Row
         "n_shot": found["n-shot"][task.name],
         "n_items": n_items,
     }
-    rows = list(task.rows(found["samples"][task.name]))
-    scored = lm._loglikelihood_tokens(gold, disable_tqdm=True) if gold else []
-    for (item, _, answer), (nats, _) in zip(task.gold, scored, strict=True):
-        rows.append((task.label, item, "nll", -nats, float(len(answer))))
-    return rows, facts
+    samples = found["samples"][task.name]
+    answers = graded(task.rows, task.accuracy, task.said, samples) if task.accuracy else []
+    return [*task.rows(samples), *gold_rows(lm, task)], facts, list(answers)
 
 
-def _build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:
+def gold_rows(lm: Any, task: Task) -> list[Row]:
+    """Loss of a domain's right answers: nats and tokens of each."""
+    scored = lm._loglikelihood_tokens(_requests(task.gold), disable_tqdm=True) if task.gold else []
+    return [
+        (task.label, item, "nll", -nats, float(len(answer)))
+        for (item, _, answer), (nats, _) in zip(task.gold, scored, strict=True)
+    ]
+
+
+def _requests(gold: Gold) -> Scored:
+    return [(None, prompt, answer) for _, prompt, answer in gold]
+
+
+def build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:
     """Build a task's requests once and refuse any that does not fit the window.
 
     Otherwise lm-eval would cut off the start of the prompt, which makes it another question.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 import unicodedata
@@ -50,6 +51,12 @@ def normal_form(form: Literal["NFC", "NFD", "NFKC"], text: str) -> str:
             for are_marks, run in runs
         )
     return unicodedata.normalize(form, text)
+
+
+def text_id(text: str) -> str:
+    """Short name of a text, equal for texts that read the same (:func:`normalize`)."""
+    plain = normalize(text).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(plain, digest_size=8).hexdigest()
 
 
 def question_key(

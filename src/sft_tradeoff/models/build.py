@@ -162,7 +162,7 @@ def _extract_text_model(source: Path, folder: Path) -> None:
 
 
 def _convert_gguf(spec: ModelSpec, source: Path | None, folder: Path) -> None:
-    """Unpack a GGUF file to float32 once: opening it takes 25 s, safetensors 1 s."""
+    """Unpack a GGUF file once: opening it takes 25 s, safetensors 1 s."""
     from sft_tradeoff.models.gguf import load_gguf
 
     assert source is not None and spec.file is not None  # ModelSpec requires both

@@ -7,6 +7,7 @@ or refused.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
+
 ROPE_FACTORS = "rope_freqs.weight"
 ORIGINAL_WINDOW = "original_max_position_embeddings"
+UNQUANTIZED = ("F64", "F32", "F16", "BF16")  # a tensor's types that are not quantized
 INSTEAD = "use the model's safetensors folder instead"
 # A wrong value would change the shape or number of tensors, which are all compared; or the key does
 # not concern the weights (the context window, positions in images).
@@ -72,7 +76,11 @@ _SAME_IN_ROPE: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def load_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Unpack a GGUF file to a float32 model and its tokenizer.
+    """Unpack a GGUF file to a model and its tokenizer.
+
+    The weights of a quantized file are rounded to bfloat16, as released models are: unpacked, many
+    are exactly half-way between two bfloat16 numbers, and the smallest update would decide which
+    way each is rounded. The weights of other files keep their values, in float32.
 
     Raises:
         ModelError: If the file is damaged, or has a setting or tensor that the model would ignore.
@@ -105,7 +113,29 @@ def load_gguf(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     _refuse_unread(file, model, names - {ROPE_FACTORS})
     _refuse_other_settings(file, model, reader)
     _scale_rope(file, model, reader)
+    if _is_quantized(reader):
+        _round_weights(file, model)
     return keep_own_head(model), tokenizer
+
+
+def _is_quantized(reader: GGUFReader) -> bool:
+    """Whether a tensor is stored in blocks with a common scale."""
+    return any(tensor.tensor_type.name not in UNQUANTIZED for tensor in reader.tensors)
+
+
+def _round_weights(file: Path, model: PreTrainedModel) -> None:
+    """Round the parameters of a float32 model to bfloat16, in place."""
+    import torch
+
+    n_moved = 0
+    for parameter in model.parameters():
+        rounded = parameter.detach().to(torch.bfloat16)
+        n_moved += int((rounded != parameter).sum())
+        parameter.data = rounded
+    n = model.num_parameters()
+    logger.info(
+        "%s: %d of %d weights rounded to bfloat16 (%.1f %%)", file, n_moved, n, 100 * n_moved / n
+    )
 
 
 def _refuse_unread(file: Path, model: PreTrainedModel, names: set[str]) -> None:

@@ -18,9 +18,12 @@ class GrowingLayer(DynamicLayer):
     """Keys and values with free columns: a step writes one, while stock copies the whole cache."""
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """Start empty."""
+        """Start empty, in the dtype in which attention computes."""
         super().lazy_initialization(key_states, value_states)
-        self.keys, self.values = key_states[:, :, :0], value_states[:, :, :0]
+        kind, device = key_states.dtype, key_states.device.type
+        if torch.is_autocast_enabled(device):  # rotated keys are float32, but used in bfloat16
+            kind = torch.get_autocast_dtype(device)
+        self.keys, self.values = (t[:, :, :0].to(kind) for t in (key_states, value_states))
         self.drop_free_columns()
 
     def update(

@@ -25,7 +25,7 @@ def head_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
 def apply_head(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     """Apply the head [H -> V] alone, in its dtype; recurrent models have float32 hidden states."""
     head: Any = model.get_output_embeddings()
-    found: torch.Tensor = head(hidden.to(head.weight.dtype))
+    found: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))
     return found
 
 

@@ -102,6 +102,19 @@ def stored_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, file.get_tensor(name)
 
 
+def is_on_bfloat16_grid(folder: Path) -> bool:
+    """Whether bfloat16 represents every weight of a folder exactly."""
+    import torch
+
+    for _, tensor in stored_tensors(folder):
+        if tensor.dtype == torch.bfloat16 or not tensor.is_floating_point():
+            continue
+        pieces = tensor.reshape(-1).split(PIECE)
+        if not all(torch.equal(piece, piece.bfloat16().to(piece.dtype)) for piece in pieces):
+            return False
+    return True
+
+
 def _tensors(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
     yield from model.named_parameters()
     yield from persistent_buffers(model).items()

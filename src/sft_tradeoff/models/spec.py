@@ -10,7 +10,7 @@ from sft_tradeoff.system.strict import Name, Settings
 from sft_tradeoff.system.text import shown
 
 # Raise it when the same asset gives another model folder; everything that used it is repeated.
-MODEL_RECIPE_VERSION = 2
+MODEL_RECIPE_VERSION = 3
 
 
 class ModelSpec(Settings):

@@ -23,9 +23,16 @@ from sft_tradeoff.domains.spec import DomainSpec
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.report.markdown import markdown_table
+from sft_tradeoff.study.added_rates import with_most_rates
 from sft_tradeoff.study.checks import check_files
 from sft_tradeoff.study.config import Study, load_study
-from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.study.runs import (
+    EvaluationConfig,
+    RunConfig,
+    base_run,
+    evaluation_configs,
+    expand_runs,
+)
 from sft_tradeoff.suite.base import ITEM_TOKENS
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError, run_main
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 
 GB = 1e9
 N_JOBS = 1
+FLOAT32 = 16  # time of a pass in float32, in units of bfloat16, on a GPU without TF32
 
 
 class CostError(UserError):
@@ -74,7 +82,7 @@ class ModelCost:
         n_averaged: Runs that average the weights of others.
         n_tokens: Tokens of all training, repeats included.
         training: Training and θ0's statistics.
-        evaluation: All runs, θ0 included.
+        evaluation: All runs, θ0 and its noise floor included.
         cache: Fetched and converted weights.
         weights: Trained weights that exist at one time.
         resume: Resume points that exist at one time.
@@ -171,6 +179,34 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
     return hardware.hours(2 * n * read) + steps * step / 3600
 
 
+def rescoring_hours(
+    study: Study, configs: list[EvaluationConfig], n: int, hardware: Hardware
+) -> float:
+    """Return the GPU-hours of what is scored again without generation, of one model.
+
+    That is every run with its weights as shipped, and θ0 for its noise floor: two other sizes of
+    batches, and float32.
+    """
+    flops = 0.0
+    for config in configs:
+        spec = config.evaluation
+        is_base, is_hf = config.run == base_run(config.model), spec.backend == "hf"
+        n_passes = (2 if is_hf else 0) if is_base else int(is_hf and spec.as_shipped)
+        if is_base and spec.dtype != "float32":
+            n_passes += FLOAT32
+        flops += 2 * n * n_passes * _rescored_tokens(study, config)
+    return hardware.hours(flops)
+
+
+def _rescored_tokens(study: Study, config: EvaluationConfig) -> float:
+    """Tokens of the right answers with their prompts, and of the texts whose code length counts."""
+    found = [d.n_test * sum(example_tokens(study, config.model, d)) for d in config.domains]
+    for task, limit in config.evaluation.tasks.items():
+        if (benchmark := BENCHMARKS[task]).kind == "text":
+            found.append(min(limit or math.inf, benchmark.n_items) * benchmark.item_tokens[0])
+    return sum(found)
+
+
 def architecture(study: Study, name: str) -> PretrainedConfig:
     """Return a model's Transformers configuration, from the cache or from the catalogue.
 
@@ -245,7 +281,8 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         n_averaged=len(runs) - len(trained),
         n_tokens=sum(training_tokens(study, run) for run in trained),
         training=training_hours(study, trained, n, hardware),
-        evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints),
+        evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints)
+        + rescoring_hours(study, checkpoints, n, hardware),
         cache=int(n * per_parameter[study.model_catalogue[name].format]),
         weights=item_bytes * n * n_kept,
         # Master weights and AdamW's two moments; the old point is deleted after the new is written.
@@ -279,6 +316,10 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
         f"hf) per batch of {study.evaluation.batch_size} (larger batches where "
         "batch_tokens allows); answers are as long as the reference, "
         f"and {ITEM_TOKENS['generation'][1]} tokens in the general suite."
+    )
+    yield (
+        "Right answers and texts are scored again: of every run with rounded weights, and of θ0 "
+        f"twice in smaller batches and once in float32, which takes {FLOAT32} times as long."
     )
     yield (
         f"{n_jobs} training job(s) at a time. Weights on disk: at most one set per job and "
@@ -322,6 +363,19 @@ def markdown(costs: list[ModelCost]) -> str:
     header = list(rows[0])
     cells = [[row.get(key, "") for key in header] for row in [*rows, sums]]
     return markdown_table(header, cells, n_left=1)
+
+
+def refinement_text(costs: list[ModelCost], most: list[ModelCost]) -> str:
+    """Return what refinement adds at most: the difference of two estimates."""
+
+    def more(key: str) -> float:
+        return sum(getattr(b, key) - getattr(a, key) for a, b in zip(costs, most, strict=True))
+
+    return (
+        "This is for the study's own learning rates. Refinement adds at most (two rates per method "
+        f"and round) {more('n_trained'):.0f} runs ({more('n_averaged'):.0f} averages), "
+        f"{more('training'):.1f} GPU-h of training and {more('evaluation'):.1f} of evaluation."
+    )
 
 
 def _cells(c: ModelCost) -> dict[str, str]:
@@ -379,4 +433,8 @@ def main(args: argparse.Namespace) -> None:
             print(json.dumps({"models": [asdict(c) for c in costs], **facts}, indent=2))
             return
         print(f"Estimate by formula, not measured: study {study.study}\n\n{markdown(costs)}\n")
+        if study.refine:
+            most = with_most_rates(study)
+            further = [model_cost(most, name, hardware, args.jobs) for name in study.models]
+            print(f"{refinement_text(costs, further)}\n")
         print("\n".join(f"- {line}" for line in stated))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sft_tradeoff.analysis import aggregate
 from sft_tradeoff.analysis.claims.spec import CLAIMS_PATH
-from sft_tradeoff.report import breakpoints, claims, tables
-from sft_tradeoff.report.figures import FIGURES, draw
+from sft_tradeoff.report import breakpoints, claims, cross_domain, tables
+from sft_tradeoff.report.figures import draw, drawable, table_of
 from sft_tradeoff.study import runs
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.study.names import measures_text
@@ -25,6 +25,7 @@ def main(args: argparse.Namespace) -> None:
     folder = results / "partial"
     over_seeds = folder / "tradeoff_over_seeds.csv"
     study_file = STUDIES / f"{args.study}.yaml"
+    tables_made = runs.aggregated_tables(load_study(study_file))
     runs.main(argparse.Namespace(study=str(study_file), out=folder / "run_table.csv"))
     aggregate.main(
         argparse.Namespace(
@@ -33,10 +34,20 @@ def main(args: argparse.Namespace) -> None:
             scores=folder / "scores.csv",
             tradeoff=folder / "tradeoff.csv",
             over_seeds=over_seeds,
+            epochs=folder / "epochs.csv" if "epochs.csv" in tables_made else None,
         )
     )
-    for figure in FIGURES:
-        draw.main(argparse.Namespace(figure=figure, tradeoff=over_seeds, out_stem=folder / figure))
+    for figure in drawable(tables_made):
+        table = folder / table_of(figure)
+        draw.main(argparse.Namespace(figure=figure, table=table, out_stem=folder / figure))
+    if load_study(study_file).is_crossed:
+        cross_domain.main(
+            argparse.Namespace(
+                run_table=folder / "run_table.csv",
+                runs=results / "runs",
+                out_stem=folder / "cross_domain",
+            )
+        )
     breakpoints.main(
         argparse.Namespace(
             run_table=folder / "run_table.csv",

@@ -17,9 +17,9 @@ from typing import Any
 
 import pandas as pd
 
+from sft_tradeoff.analysis.answers import ANSWERS, FROM_MODEL
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.report.publish_checks import (
-    AGGREGATED,
     RUN_TABLE,
     check_finished,
     check_tables,
@@ -29,7 +29,7 @@ from sft_tradeoff.report.publish_checks import (
 from sft_tradeoff.report.published import CHECKSUMS, MANIFEST, PublishError, checksums, verify
 from sft_tradeoff.study.added_rates import FILE, with_added_rates
 from sft_tradeoff.study.config import Study, load_study
-from sft_tradeoff.study.runs import evaluation_configs
+from sft_tradeoff.study.runs import aggregated_tables, evaluation_configs
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text, remove_leftovers
 from sft_tradeoff.system.provenance import run_info
@@ -68,9 +68,13 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
         _copy(study_file, folder / "study.yaml")
         kept = _kept_run_files(study, results)
         added = [FILE] if study.refine and (results / FILE).is_file() else []
-        for name in [RUN_TABLE, *AGGREGATED, *added, *kept]:
+        for name in [RUN_TABLE, *aggregated_tables(study), *added, *kept]:
             _copy(results / name, folder / name)
-        _write_checksums(folder, _facts(study, results) | {"runs_included": bool(kept)})
+        included = {
+            "runs_included": bool(kept),
+            "answers_included": any(Path(name).name == ANSWERS for name in kept),
+        }
+        _write_checksums(folder, _facts(study, results) | included)
         if out.exists() and not replace and _is_same(folder, out):
             logger.info("%s: already published, no change", out)
             return
@@ -79,24 +83,31 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
 
 
 def _kept_run_files(study: Study, results: Path) -> list[str]:
-    """Files of the runs to publish: all, or none if they are too large for a repository."""
+    """Files of the runs to publish: what is not too large for a repository.
+
+    Answers are left out first, because nothing is computed from them; then all files of the runs.
+    """
     names = run_files(study)
-    size = sum((results / name).stat().st_size for name in names)
-    if size <= MAX_RUNS_BYTES:
-        return names
-    logger.warning(
-        "the files of the runs take %.0f MB, more than %.0f: only tables are published, and the "
-        "recommendation cannot be redrawn from them",
-        size / 1e6,
-        MAX_RUNS_BYTES / 1e6,
-    )
+    without_answers = [name for name in names if Path(name).name != ANSWERS]
+    for kept, consequence in (
+        (names, "their answers are not published"),
+        (without_answers, "only tables are published, and the recommendation cannot be redrawn"),
+    ):
+        size = sum((results / name).stat().st_size for name in kept)
+        if size <= MAX_RUNS_BYTES:
+            return kept
+        what = "" if kept is names else " without answers"
+        message = "the files of the runs%s take %.0f MB, more than %.0f: %s"
+        logger.warning(message, what, size / 1e6, MAX_RUNS_BYTES / 1e6, consequence)
     return []
 
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".parquet":
-        names = pd.read_parquet(source).select_dtypes(exclude="number")
+        # What a model wrote says nothing about this machine.
+        frame = pd.read_parquet(source).drop(columns=FROM_MODEL, errors="ignore")
+        names = frame.select_dtypes(exclude="number")
         _check_private("\n".join(map(str, names.to_numpy().ravel())), source)
         shutil.copyfile(source, target)
         return

@@ -5,17 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from sft_tradeoff.analysis.aggregate import over_seeds, tradeoff_table
+from sft_tradeoff.analysis.answers import ANSWERS, read_answers
+from sft_tradeoff.analysis.epochs import ITEMS_NAME, epoch_table
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report.published import PublishError
 from sft_tradeoff.study.config import Study
-from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, evaluation_configs, expand_runs
+from sft_tradeoff.study.runs import (
+    EvaluationConfig,
+    RunConfig,
+    aggregated_tables,
+    evaluation_configs,
+    expand_runs,
+)
 from sft_tradeoff.study.runs import run_table as planned_runs
 from sft_tradeoff.system.text import listing
 
 RUN_TABLE = "run_table.csv"
-AGGREGATED = ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv")
 
 
 def records_of(study: Study) -> dict[str, RunConfig | EvaluationConfig]:
@@ -24,10 +31,20 @@ def records_of(study: Study) -> dict[str, RunConfig | EvaluationConfig]:
     return trained | {f"runs/{n}/eval.json": c for n, c in evaluation_configs(study).items()}
 
 
+def floor_files(study: Study) -> list[str]:
+    """Relative paths of the numerical noise floors of a finished study, one per model."""
+    return [f"noise_floor/{model}.json" for model in study.models]
+
+
 def run_files(study: Study) -> list[str]:
-    """Relative paths of the files of all runs of a finished study, without weights."""
-    items = [f"runs/{name}/items.parquet" for name in evaluation_configs(study)]
-    return sorted([*records_of(study), *items])
+    """Relative paths of the files behind all scores of a finished study, without weights."""
+    tables = [
+        f"runs/{name}/{table}"
+        for name in evaluation_configs(study)
+        for table in ("items.parquet", ANSWERS)
+    ]
+    epochs = [f"runs/{run.run}/{ITEMS_NAME}" for run in expand_runs(study) if run.validation]
+    return sorted([*records_of(study), *tables, *epochs, *floor_files(study)])
 
 
 def check_finished(study: Study, results: Path, then: str = "publish") -> None:
@@ -39,13 +56,21 @@ def check_finished(study: Study, results: Path, then: str = "publish") -> None:
         then: What needs a finished study, for the error message.
 
     Raises:
-        PublishError: Naming the runs.
+        PublishError: Naming the runs, or the noise floor that was not measured.
+        DamagedFileError: Naming a file of answers.
     """
-    missing = [name for name in run_files(study) if not (results / name).is_file()]
+    missing = {name for name in run_files(study) if not (results / name).is_file()}
+    unmeasured = sorted(missing.intersection(floor_files(study)))
+    missing -= set(unmeasured)
     if runs := sorted({Path(name).parent.name for name in missing}):
         raise PublishError(
             f"study {study.study!r}: {len(runs)} of {len(evaluation_configs(study))} runs are not "
             f"finished: {listing(runs)}; {_run_again(study, then)}"
+        )
+    if unmeasured:
+        raise PublishError(
+            f"study {study.study!r}: the numerical noise floor is not measured: "
+            f"{listing(unmeasured)}; {_run_again(study)}"
         )
     for name, config in records_of(study).items():
         expected = config.model_dump(mode="json")
@@ -56,6 +81,8 @@ def check_finished(study: Study, results: Path, then: str = "publish") -> None:
                 f"{results / name}: {listing(other)}: not as in the study file; this run was "
                 f"made with other settings; {_run_again(study, then)}"
             )
+    for name in evaluation_configs(study):
+        read_answers(results / "runs" / name)  # refuses damage
 
 
 def check_tables(study: Study, results: Path) -> None:
@@ -82,7 +109,8 @@ def check_tables(study: Study, results: Path) -> None:
             "or remove these settings from the study"
         )
     tradeoff = tradeoff_table(scores, runs, results / "runs")
-    for name, table in zip(AGGREGATED, (scores, tradeoff, over_seeds(tradeoff)), strict=True):
+    made = [scores, tradeoff, over_seeds(tradeoff), epoch_table(runs, results / "runs")]
+    for name, table in zip(aggregated_tables(study), made, strict=False):  # epochs may be absent
         _check_table(study, results / name, table.to_csv(index=False, lineterminator="\n"))
 
 

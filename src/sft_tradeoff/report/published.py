@@ -56,6 +56,19 @@ def with_runs(published: Path, studies: Sequence[str]) -> list[str]:
     return [name for name in studies if read_json(published / name / MANIFEST)["runs_included"]]
 
 
+def crossed(published: Path, studies: Sequence[str]) -> list[str]:
+    """The studies whose runs are scored on domains that they were not trained on.
+
+    As :attr:`~sft_tradeoff.study.config.Study.is_crossed` says of a study that can be computed.
+    """
+    settings = {name: read_yaml(published / name / "study.yaml") for name in studies}
+    return [
+        name
+        for name, study in settings.items()
+        if (study.get("evaluation") or {}).get("cross_domain") and len(study["domains"]) > 1
+    ]
+
+
 def published_measures(folder: Path, key: str) -> str:
     """Tolerance or smallest gain of a published study, in the form of a command-line option.
 

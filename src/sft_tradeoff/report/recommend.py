@@ -21,7 +21,9 @@ from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
 
 
 def _strict(value: Any) -> Any:
-    """Replace NaN and infinity, which JSON does not have, by null."""
+    """Replace NaN and infinity, which JSON does not have, by null; named tuples become objects."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {key: _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

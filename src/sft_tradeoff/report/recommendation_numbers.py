@@ -9,6 +9,7 @@ from sft_tradeoff.analysis.recommendation import Candidate
 from sft_tradeoff.analysis.tables import CODE_LENGTH
 from sft_tradeoff.analysis.tolerance import ACCURACY, Loss
 from sft_tradeoff.report.tables import cell
+from sft_tradeoff.stats.intervals import Interval
 from sft_tradeoff.study.names import format_learning_rate
 
 UNITS = {CODE_LENGTH: "bits per byte", ACCURACY: "general accuracy", NLL: "nats per token"}
@@ -30,7 +31,7 @@ def number_text(value: float, measure: str) -> str:
     return cell(value, math.nan, DECIMALS[measure])
 
 
-def interval_text(found: Loss | Difference, measure: str) -> str:
+def interval_text(found: Loss | Difference | Interval, measure: str) -> str:
     """A value with its interval: ``0.005 [0.003, 0.007]``."""
     value, low, high = (number_text(x, measure) for x in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]"

@@ -20,6 +20,7 @@ from sft_tradeoff.report.recommendation_numbers import (
     rate_text,
     run_name,
 )
+from sft_tradeoff.report.recommendation_shipped import noise_text, shipped_table, shipped_text
 
 DEFINITIONS = (
     "θ₀ is the model before training. NLL is the mean loss of the correct answers, in nats per "
@@ -63,6 +64,8 @@ def to_markdown(
             _method_table(section),
             *([_rate_table(section, found.tolerance)] if found.tolerance else []),
             "\n".join(f"- {note}" for note in notes(section, found.tolerance)),
+            noise_text(section),
+            shipped_table(section),
         ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -107,10 +110,14 @@ def headline(section: Section, tolerance: Tolerance) -> str:
     if best is None:
         return _no_recommendation(section, tolerance)
     losses = "; ".join(loss_text(best.losses[name], name) for name in tolerance)
-    text = (
-        f"**Train with {run_name(best)}.** General loss: {losses}. {_on_domain(section, best)} One "
-        f"run took {duration(best.cost.time_s)} and {memory_text(best.cost.peak_memory_bytes)}."
+    time, memory = duration(best.cost.time_s), memory_text(best.cost.peak_memory_bytes)
+    parts = (
+        f"**Train with {run_name(best)}.** General loss: {losses}.",
+        _on_domain(section, best),
+        shipped_text(best),
+        f"One run took {time} and {memory}.",
     )
+    text = " ".join(filter(None, parts))
     counts = best.gains[section.measure].outcome is Outcome.BETTER
     return text if counts else f"{text} {NOTHING_LEARNED}"
 

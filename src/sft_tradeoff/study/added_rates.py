@@ -81,6 +81,27 @@ def _name(rate: AddedRate) -> str:
     return f"{rate.model}, {rate.domain}, {rate.method} at {rate_text}"
 
 
+def with_most_rates(study: Study) -> Study:
+    """Return a study with as many rates as refinement can add: two per method and round.
+
+    Their values mean nothing; they are for estimates of cost.
+    """
+    assert study.refine is not None
+    added = [
+        AddedRate(model=model, domain=domain, method=str(method.label), learning_rate=rate)
+        for model in study.models
+        for domain in (str(domain.label) for domain in study.domains)
+        for method in study.methods
+        if METHODS[method.name].merge is None
+        for rate in _unused(study.rates(model, domain, method), 2 * study.refine.rounds)
+    ]
+    return study.model_copy(update={"added_rates": (*study.added_rates, *added)})
+
+
+def _unused(rates: Sequence[float], n: int) -> list[float]:
+    return [min(rates) * (1 - (i + 1) / (n + 1)) for i in range(n)]
+
+
 def read_planned(results: Path) -> list[PlannedRate]:
     """Read the rates that refinement has added to a study, in the order in which it did.
 

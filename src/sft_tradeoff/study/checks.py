@@ -137,6 +137,12 @@ def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark
                 f"for a prompt within evaluation.max_length ({window}); lower max_new_tokens, or "
                 "raise max_length"
             )
+        if study.training.select == "best_domain" and not domain.n_validation:
+            raise ConfigError(
+                f"{source}: domains.{i}.n_validation: 0, but training.select: best_domain chooses "
+                "the weights by their score on validation examples; raise n_validation, or set "
+                "training.select: last"
+            )
         if domain.label in {*benchmarks, SUITE}:
             raise ConfigError(
                 f"{source}: domains.{i}.label: {domain.label!r} is the name of a task or of the "

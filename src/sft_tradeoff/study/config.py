@@ -138,19 +138,25 @@ class Study(Settings):
         self._check_added_rates()
         return self
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether runs are scored on domains that they were not trained on."""
+        return self.evaluation.cross_domain and len(self.domains) > 1
+
     def _check_added_rates(self) -> None:
         trained = [str(m.label) for m in self.methods if METHODS[m.name].merge is None]
         known = {
             "model": self.models,
             "domain": [str(domain.label) for domain in self.domains],
-            "method": trained,
+            "method that trains": trained,
         }
         for i, rate in enumerate(self.added_rates):
-            for key, names in known.items():
+            for what, names in known.items():
+                key = what.split()[0]
                 if (name := getattr(rate, key)) not in names:
                     raise ValueError(
-                        f"added_rates.{i}.{key}: {name!r} is not one of this study's that are "
-                        f"trained; {closest(name, names)}"
+                        f"added_rates.{i}.{key}: {name!r} is not a {what} in this study; "
+                        f"{closest(name, names)}"
                     )
 
     def rates(self, model: str, domain: str, method: MethodSpec) -> Sequence[float]:

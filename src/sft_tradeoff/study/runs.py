@@ -31,10 +31,17 @@ if TYPE_CHECKING:
 # Raise these when a change of the code changes the numbers: they are part of every resolved
 # configuration, so Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
-EVALUATE_RECIPE_VERSION = 4
+EVALUATE_RECIPE_VERSION = 5
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
+
+
+class ValidationConfig(Strict):
+    """How the weights of every epoch are scored on the validation examples."""
+
+    evaluation: EvaluationSpec
+    recipe_version: int = EVALUATE_RECIPE_VERSION
 
 
 class RunConfig(Strict):
@@ -49,6 +56,7 @@ class RunConfig(Strict):
     seed: int
     training: TrainingSpec
     merge_of: str | None = Field(None, description="run whose weights are averaged with θ0's")
+    validation: ValidationConfig | None = Field(None, description="None: the last weights are kept")
     recipe_version: int = TRAIN_RECIPE_VERSION
 
     @property
@@ -103,10 +111,23 @@ def expand_runs(study: Study) -> list[RunConfig]:
                     learning_rate=rate,
                     seed=seed,
                     training=study.training,
+                    validation=None if trained is not method else _validation(study),
                 )
             )
     _refuse_duplicates(study, runs)
     return runs
+
+
+def _validation(study: Study) -> ValidationConfig | None:
+    """How the epochs of a study's runs are scored; None if the last weights are kept.
+
+    As in its evaluations, but always with Transformers: vLLM would claim the memory of training.
+    """
+    if study.training.select == "last":
+        return None
+    keys = ("batch_size", "batch_tokens", "dtype", "max_length")
+    chosen = {key: getattr(study.evaluation, key) for key in keys}
+    return ValidationConfig(evaluation=EvaluationSpec(**chosen))
 
 
 def _run_name(method: MethodSpec, model: str, domain: str, rate: float, seed: int) -> str:
@@ -140,7 +161,10 @@ def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
 
 
 def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
-    """Return the evaluations: θ0 on every domain, each run on its own domain, both on the suite."""
+    """Return the evaluations: θ0 on every domain, each run on its own, both on the suite.
+
+    With ``evaluation.cross_domain`` each run is evaluated on every domain, too.
+    """
     configs = {
         base_run(model): EvaluationConfig(
             run=base_run(model),
@@ -160,10 +184,16 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             run=run.run,
             model=run.model,
             model_digest=run.model_digest,
-            domains=(run.domain,),
+            domains=study.domains if study.is_crossed else (run.domain,),
             evaluation=study.evaluation,
         )
     return configs
+
+
+def aggregated_tables(study: Study) -> tuple[str, ...]:
+    """File names of the tables that aggregation makes from the runs of a study."""
+    epochs = ("epochs.csv",) if study.training.select == "best_domain" else ()
+    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs)
 
 
 def run_table(study: Study) -> pd.DataFrame:

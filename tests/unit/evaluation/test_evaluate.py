@@ -10,10 +10,8 @@ import pytest
 from lm_eval.api.task import ConfigurableTask
 
 from sft_tradeoff.domains.registry import domain_spec
-from sft_tradeoff.evaluation.evaluate import (
-    COLUMNS,
-    summarize,
-)
+from sft_tradeoff.evaluation.evaluate import summarize
+from sft_tradeoff.evaluation.item_table import COLUMNS
 from sft_tradeoff.evaluation.tasks import read_records
 from sft_tradeoff.models.tokenization import tokenize_example
 from sft_tradeoff.models.tokenized import TokenizedData
@@ -196,7 +194,8 @@ def test_the_chat_template_is_put_on_once_and_only_where_asked(
 def test_every_loss_carries_the_id_of_its_example(material, random_model):
     report, items = run(material, random_model, {"piqa": 2})
     assert all(
-        checksum_path(material / "out" / n).is_file() for n in ("eval.json", "items.parquet")
+        checksum_path(material / "out" / n).is_file()
+        for n in ("eval.json", "items.parquet", "answers.parquet")
     )
     ids = {record["id"] for record in read_jsonl(material / "esci" / "test.jsonl")}
     assert set(items.loc[items["metric"] == "nll", "item"]) == ids
@@ -207,7 +206,7 @@ def test_every_loss_carries_the_id_of_its_example(material, random_model):
 
 def test_broken_scores_stay_nan_with_a_reason():
     items = pd.DataFrame(
-        [("b", "1", "acc", 1.0, 1.0), ("b", "2", "acc", math.nan, 1.0)], columns=COLUMNS
+        [("b", "1", "acc", 1.0, 1.0, "1"), ("b", "2", "acc", math.nan, 1.0, "2")], columns=COLUMNS
     )
     (metric,) = summarize(items)
     assert math.isnan(metric["value"])

@@ -20,6 +20,7 @@ from transformers import (
 from sft_tradeoff.evaluation.load import load_lm
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.tokenizer import load_tokenizer
+from sft_tradeoff.models.two_part import load_in_two_parts
 from sft_tradeoff.study.spec import EvaluationSpec
 from tests.unit.evaluation.stock import (
     OPTIONS,
@@ -59,9 +60,13 @@ def test_one_item_agrees_with_stock(plain):
         agree(*plain, [pair], 1e-4)
 
 
-def test_loglikelihood_in_bfloat16_agrees_with_stock(random_model):
-    model = load_model(random_model, torch.bfloat16).eval()
-    agree(*lms(model, load_tokenizer(random_model)), PAIRS, 5e-2)
+def test_two_part_products_agree_with_stock(random_model):
+    """Log-likelihoods, greedy and stock's own decoding, which all compute in bfloat16."""
+    model = load_in_two_parts(random_model)
+    both = lms(model, load_tokenizer(random_model))
+    agree(*both, PAIRS, 5e-2)
+    for extra in ({}, {"num_beams": 1}):
+        generations_agree(*both, [(prompt, {**OPTIONS, **extra}) for prompt in PROMPTS])
 
 
 def test_rolling_agrees_with_stock(plain):

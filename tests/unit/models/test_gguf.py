@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,10 @@ def pairs_apart(weight: torch.Tensor, n_heads: int) -> torch.Tensor:
     return weight.reshape(shape).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path: Path, model: Any, *changes: Change, template: str = TEMPLATE) -> Path:
-    """A file as llama.cpp writes it, and what a test adds to it."""
+def write(
+    path: Path, model: Any, *changes: Change, template: str = TEMPLATE, kind: str = "F32"
+) -> Path:
+    """A file as llama.cpp writes it, matrices of the given type, and what a test adds to it."""
     file = gguf.GGUFWriter(str(path), "llama")
     file.add_context_length(512)
     file.add_embedding_length(64)
@@ -107,7 +110,9 @@ def write(path: Path, model: Any, *changes: Change, template: str = TEMPLATE) ->
             place = f"blk.{layer}.{name}"
             tensors[place] = pairs_apart(tensors[place], n_heads)
     for name, tensor in tensors.items():
-        file.add_tensor(f"{name}.weight", np.ascontiguousarray(tensor.numpy()))
+        stored = gguf.GGMLQuantizationType[kind if tensor.ndim > 1 else "F32"]
+        data = gguf.quants.quantize(np.ascontiguousarray(tensor.numpy()), stored)
+        file.add_tensor(f"{name}.weight", data, raw_dtype=stored)
     for change in changes:
         change(file)
     file.write_header_to_file()
@@ -139,6 +144,33 @@ def test_the_model_of_the_file(tmp_path: Path) -> None:
     model = llama()
     found = built(write(tmp_path / "m.gguf", model), tmp_path)
     torch.testing.assert_close(logits(found), logits(model), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0", "Q4_1"])
+def test_quantized_weights_are_put_on_the_grid_of_bfloat16(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, so that what trains starts from numbers that bfloat16 has; other files keep theirs.
+
+    Of 4 bits, many unpacked weights are exactly half-way between two such numbers.
+    """
+    model = llama()
+    matrices = {n: p for n, p in model.named_parameters() if p.ndim > 1}
+    caplog.set_level("INFO")
+    found = dict(built(write(tmp_path / "m.gguf", model, kind=kind), tmp_path).named_parameters())
+    for name in matrices:
+        assert torch.equal(found[name].bfloat16().float(), found[name]) == kind.startswith("Q")
+    config = json.loads((tmp_path / "g" / "config.json").read_text())
+    assert config["dtype"] == ("bfloat16" if kind.startswith("Q") else "float32")
+    assert ("weights rounded to bfloat16" in caplog.text) == kind.startswith("Q")
+    place = "model.layers.0.mlp.down_proj.weight"
+    stored = gguf.GGMLQuantizationType[kind]
+    packed = gguf.quants.quantize(matrices[place].detach().numpy(), stored)
+    exact = torch.from_numpy(gguf.quants.dequantize(packed, stored).astype(np.float32))
+    wanted = exact.bfloat16().float() if kind.startswith("Q") else exact
+    torch.testing.assert_close(found[place], wanted, rtol=0, atol=0)
+    if kind == "Q4_1":
+        assert ((exact.view(torch.int32) & 0xFFFF) == 0x8000).float().mean() > 1 / 40
 
 
 def test_end_of_turn_of_a_file_that_names_the_end_of_text(tmp_path: Path) -> None:

@@ -16,3 +16,14 @@ def test_rows_that_left_leave_no_memory_behind():
     assert keys[0, 0, :, 0].tolist() == [1, 1, 1, 1, 1, 0]
     layer.reset()
     assert layer._buffers == [None, None]
+
+
+def test_keys_are_kept_in_the_dtype_in_which_attention_computes():
+    """Rotated keys are float32; attention in bfloat16 would round them at every step."""
+    layer = GrowingLayer()
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(2):
+            keys, _ = layer.update(torch.ones(1, 1, 5, 2), torch.ones(1, 1, 5, 2).bfloat16())
+            assert keys.dtype == torch.bfloat16
+    plain = GrowingLayer()
+    assert plain.update(torch.ones(1, 1, 5, 2), torch.ones(1, 1, 5, 2))[0].dtype == torch.float32

@@ -14,6 +14,7 @@ from sft_tradeoff.planning import cost
 from sft_tradeoff.planning.cost import CostError, Hardware
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
+from sft_tradeoff.study.spec import RefineSpec
 from sft_tradeoff.training.memory import estimate, model_size
 
 TINY = {
@@ -90,6 +91,42 @@ def test_evaluation_hours(backend, step_s, expected_step_s):
     hardware = Hardware(SLOW.tflops, SLOW.utilization, SLOW.bandwidth, step_s)
     hours = cost.evaluation_hours(study, evaluation_configs(study)["tiny.base"], 1000, hardware)
     assert hours == pytest.approx((3192 * 2000 / 500 + 2036 / 4 * expected_step_s) / 3600)
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({}, 2 + 16 + 1),  # smaller batches, float32; the run as shipped
+        ({"as_shipped": False}, 2 + 16),
+        ({"dtype": "float32"}, 2 + 1),
+        ({"backend": "vllm"}, 16),
+    ],
+)
+def test_hours_of_scoring_again(settings, passes):
+    """592 tokens of the domain and 3 · 220 of texts; piqa is not scored again."""
+    tasks = {"tasks": {"piqa": 10, "code_length_dialogue": 3}}
+    study = study_of(evaluation=tasks | settings)
+    configs = list(evaluation_configs(study).values())
+    hours = cost.rescoring_hours(study, configs, 1000, SLOW)
+    assert hours == pytest.approx(passes * (592 + 660) * 2000 / 500 / 3600)
+
+
+def test_cross_domain_adds_the_other_tests_to_each_run():
+    """As θ0, which is asked all domains anyway; a study of one domain costs the same."""
+    domains = [
+        {"name": "esci", "variant": variant, "n_train": 10, "n_test": 4}
+        for variant in ("cot", "label_only")
+    ]
+
+    def hours(domains, crossed):
+        study = study_of(domains=domains, evaluation={"cross_domain": crossed})
+        configs = evaluation_configs(study).values()
+        return [cost.evaluation_hours(study, config, 1000, SLOW) for config in configs]
+
+    base, *own = hours(domains, crossed=False)
+    assert base == pytest.approx(sum(own))
+    assert hours(domains, crossed=True) == [base] * 3
+    assert hours(domains[:1], crossed=True) == hours(domains[:1], crossed=False)
 
 
 def test_a_whole_benchmark_is_asked_where_no_number_is_given():
@@ -218,7 +255,13 @@ def test_command_prints_table_and_assumptions(tmp_path, monkeypatch, capsys):
     )
     assert any("70 TFLOP/s in training and scoring (35% of 200)" in line for line in lines)
     assert any("esci-label_only 139 + 9; 2 epochs" in line for line in lines)
+    assert not any("Refinement" in line for line in lines)
+    refining = study_of(methods=[{"name": "sft"}, {"name": "wise_ft", "options": {"alpha": 0.5}}])
+    refining = refining.model_copy(update={"refine": RefineSpec(rounds=3)})
+    monkeypatch.setattr(cost, "load_study", lambda _: refining)
+    cli.main(["cost", "--study", str(path)])
+    assert "(two rates per method and round) 6 runs (6 averages)" in capsys.readouterr().out
     cli.main(["cost", "--study", str(path), "--json"])
     found = SimpleNamespace(**json.loads(capsys.readouterr().out))
     assert found.models[0]["n_parameters"] == N_TINY
-    assert found.hardware["tflops"] == 400 and len(found.assumptions) == 6
+    assert found.hardware["tflops"] == 400 and len(found.assumptions) == 7

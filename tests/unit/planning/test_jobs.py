@@ -92,6 +92,10 @@ STAGES = {
     ),
     ("report.claims",): (jobs.claims_code,),
     ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
+    ("report.cross_domain",): (
+        jobs.report_code,
+        *("cross_domain*.py", "figures/style.py", "tables.py"),
+    ),
     **{
         ("report.figures.draw", f"report.figures.{figure}"): (
             jobs.report_code,

@@ -65,13 +65,14 @@ def problems_of(data: Path, model: str = MODEL, **options: Any) -> str:
 def test_the_study_file_is_valid_and_trains_what_the_template_says(
     data: Path, tmp_path: Path
 ) -> None:
-    """One model and domain, five learning rates for each of two methods: ten runs."""
+    """One model and domain, one learning rate to begin with for each of two methods."""
     study = own_study(data, MODEL)
     assert re.fullmatch(r"own-my-data-v2-[0-9a-f]{8}", study["study"])
     path = write_study(study, tmp_path / "studies")
     assert path.stem == study["study"]
     runs = expand_runs(load_study(path))
-    assert len(runs) == 10
+    assert [run.learning_rate for run in runs] == [3e-5, 3e-5]
+    assert load_study(path).refine is not None
     assert {run.method.name for run in runs} == {"sft", "talr"}
     domain = runs[0].domain
     assert (domain.path, domain.label) == (str(data), "own-my-data-v2")

@@ -8,6 +8,19 @@ from tests.conftest import ROOT
 from tests.finished_study import OTHER_RUN, RUN, make_finished_study
 
 
+def test_a_crossed_study_has_its_matrix(tmp_path, monkeypatch):
+    """With the one run that has finished; the other's cells are dashes."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/catalogue.yaml").symlink_to(ROOT / "config/catalogue.yaml")
+    study_file, results = make_finished_study(tmp_path, crossed=True)
+    shutil.rmtree(results / "runs" / OTHER_RUN)
+    cli.main(["partial", study_file.stem])
+    page = (results / "partial/cross_domain.md").read_text()
+    assert "on math-cot: run not evaluated." in page
+    assert (results / "partial/cross_domain.pdf").is_file()
+
+
 def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -12,9 +13,11 @@ import pytest
 
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.breakpoints import BreakPoint, JudgedRate
+from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.analysis.tolerance import Verdict, judge
 from sft_tradeoff.planning import refine as module
 from sft_tradeoff.planning.refine import further_rates, refine
+from sft_tradeoff.report.publish import publish
 from sft_tradeoff.study.added_rates import planned_study, read_planned
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.system.console import UserError
@@ -135,13 +138,13 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "config/catalogue.yaml").symlink_to(ROOT / "config/catalogue.yaml")
     study_file, _ = make_finished_study(tmp_path)
     with study_file.open("a") as file:
-        file.write("refine: {rounds: 2, ratio: 1.5}\n")
+        file.write("refine: {rounds: 2, ratio: 1.5}\ntolerance: bits_per_byte=0.1\n")
     run_planned(study_file)
     return study_file
 
 
 def run_planned(study_file: Path) -> None:
-    """Finish all runs: up to 3e-5 θ0 is unchanged, above it every item loses 0.5 or more."""
+    """Finish all runs: up to 3e-5 nothing changes, above it every item loses 0.5 or more."""
     planned, results = planned_study(study_file), study_file.parents[2] / "results/tiny"
     for name, config in evaluation_configs(planned).items():
         shift = 0.0 if "base" in name or rate_of(name) <= 3e-5 else 0.5
@@ -203,6 +206,18 @@ def test_the_same_results_give_the_same_rates(study: Path) -> None:
     Path("results/tiny/added_rates.yaml").unlink()
     refine(study)
     assert Path("results/tiny/added_rates.yaml").read_bytes() == first
+
+
+def test_what_was_added_is_published(study: Path) -> None:
+    refine(study)
+    run_planned(study)
+    out = Path("results/published/tiny")
+    publish(study, Path("results/tiny"), out)
+    assert json.loads((out / "MANIFEST.json").read_text())["n_runs"] == 4
+    assert (out / "added_rates.yaml").read_bytes() == Path(
+        "results/tiny/added_rates.yaml"
+    ).read_bytes()
+    assert len(read_run_table(out / "run_table.csv")) == 4
 
 
 def test_the_command_says_what_to_do(study: Path, capsys) -> None:

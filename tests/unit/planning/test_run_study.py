@@ -69,6 +69,32 @@ def test_material_comes_first_and_the_table_last(project, steps, capsys):
     assert text.endswith("Results:\nresults/tiny/tables\nresults/tiny/figures\n")
 
 
+def test_a_study_that_refines_is_run_again_while_rates_are_added(project, steps, monkeypatch):
+    """After a failure nothing is added: the results are not complete."""
+    path, asked, left = project / "config/studies/tiny.yaml", [], [2, 1, 0]
+    path.write_text(path.read_text() + "refine: {rounds: 5}\n")
+
+    def refine(study_file, tolerance):
+        asked.append((study_file, tolerance))
+        return left.pop(0)
+
+    monkeypatch.setattr("sft_tradeoff.planning.refine.refine", refine)
+    assert ended("tiny", "--tolerance=bits_per_byte=0.5") == 0
+    assert steps[0] == [["material"], [], [], []]
+    assert asked == [(Path("config/studies/tiny.yaml"), "bits_per_byte=0.5")] * 3
+    steps[1].extend([0, 0, 1])
+    left.extend([1, 1])
+    assert ended("tiny") == 1 and len(left) == 1
+
+
+def test_added_rates_are_checked_with_the_study(project, steps, capsys):
+    path = project / "config/studies/tiny.yaml"
+    path.write_text(path.read_text() + "refine: {}\n")
+    (project / "results/tiny/added_rates.yaml").write_text("added_rates: 3\n")
+    assert ended("tiny") == 1 and not steps[0]
+    assert "results/tiny/added_rates.yaml: damaged" in capsys.readouterr().err
+
+
 def test_snakemakes_own_lock_is_removed_if_one_is_left(project, steps):
     (project / ".snakemake/locks").mkdir(parents=True)
     assert ended("tiny") == 0

@@ -19,7 +19,13 @@ from matplotlib.figure import Figure
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.tables import OVER_SEEDS_COLUMNS, QUANTITIES, SETTING
 from sft_tradeoff.report.figures import learning_rate, tradeoff
-from sft_tradeoff.report.figures.style import house_style, method_styles, rate_markers, save_figure
+from sft_tradeoff.report.figures.style import (
+    house_style,
+    method_styles,
+    rate_markers,
+    save_figure,
+    side_by_side,
+)
 
 MODULES = [tradeoff, learning_rate]
 NAN = math.nan
@@ -147,7 +153,7 @@ def test_methods_stand_side_by_side_around_the_rate() -> None:
     assert places[1] == pytest.approx(1e-5)
     assert places[0] * places[2] == pytest.approx(1e-10, rel=1e-4)
     # dense grids: offsets stay below half the distance to the next rate
-    offsets = learning_rate._offsets(np.array([1e-6, 2e-6, 1e-5]), list("abcdefgh"))
+    offsets = side_by_side(np.array([1e-6, 2e-6, 1e-5]), list("abcdefgh"))
     assert max(offsets.values()) < math.sqrt(math.sqrt(2)) < math.sqrt(2)
 
 
@@ -260,7 +266,7 @@ def test_command_line(
     table.loc[1, "domain_score"] = NAN
     table.to_csv(tmp_path / "os.csv", index=False)
     stem = tmp_path / "figures" / "tradeoff"
-    command = f"figure tradeoff --tradeoff {tmp_path}/os.csv --out-stem {stem}"
+    command = f"figure tradeoff --table {tmp_path}/os.csv --out-stem {stem}"
     cli.main(command.split())
     assert stem.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert stem.with_suffix(".pdf").read_bytes().startswith(b"%PDF")

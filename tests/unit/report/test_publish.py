@@ -20,7 +20,7 @@ from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.report import publish as module
 from sft_tradeoff.report.publish import ABSOLUTE_PATH, publish
-from sft_tradeoff.report.published import PublishError, verify
+from sft_tradeoff.report.published import PublishError, crossed, verify
 from tests.finished_study import (
     BASE,
     OTHER_RUN,
@@ -29,6 +29,7 @@ from tests.finished_study import (
     STUDY,
     TABLES,
     contents,
+    make_finished_study,
     write_tables,
 )
 
@@ -48,6 +49,16 @@ def test_published_are_tables_records_and_items_but_no_weights(study: Study, out
     assert [path.name for path in out.parent.iterdir()] == ["tiny"], "nothing temporary is left"
 
 
+def test_a_crossed_study_is_published_with_the_scores_on_all_domains(tmp_path: Path) -> None:
+    """Everything that its matrix is drawn from."""
+    study_file, results = make_finished_study(tmp_path, crossed=True)
+    out = tmp_path / "published" / "tiny"
+    publish(study_file, results, out)
+    assert crossed(out.parent, ["tiny"]) == ["tiny"]
+    items = pd.read_parquet(out / "runs" / RUN / "items.parquet")
+    assert {"esci-label_only", "math-cot"} < set(items["benchmark"])
+
+
 def test_tables_can_be_made_again_from_what_is_published(published: Path) -> None:
     runs = read_run_table(published / "run_table.csv")
     scores = score_table(runs, published / "runs")
@@ -62,7 +73,8 @@ def test_manifest_names_every_file_and_the_origin(published: Path) -> None:
     for name, entry in manifest["files"].items():
         data = (published / name).read_bytes()
         assert entry == {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    assert (manifest["study"], manifest["n_runs"], manifest["runs_included"]) == ("tiny", 3, True)
+    assert (manifest["study"], manifest["n_runs"]) == ("tiny", 3)
+    assert manifest["runs_included"] is manifest["answers_included"] is True
     assert manifest["computed"] == {
         "git_commit": ["c" * 40],
         "git_dirty": False,
@@ -101,10 +113,38 @@ def test_a_large_study_keeps_its_tables_only_and_says_so(
 ) -> None:
     monkeypatch.setattr(module, "MAX_RUNS_BYTES", 1000)
     publish(*study, out)
+    assert "their answers are not published" in caplog.text
     assert set(contents(out)) == TABLES | {"study.yaml", "MANIFEST.json", "MANIFEST.sha256"}
     assert json.loads((out / "MANIFEST.json").read_text())["runs_included"] is False
     assert "only tables are published" in caplog.text
     verify(out)
+
+
+def test_answers_are_left_out_first(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Just enough room for records and items."""
+    needed = RECORDS - {f"runs/{run}/answers.parquet" for run in (BASE, RUN, OTHER_RUN)}
+    size = sum((study[1] / name).stat().st_size for name in needed)
+    monkeypatch.setattr(module, "MAX_RUNS_BYTES", size)
+    publish(*study, out)
+    assert set(contents(out)) == TABLES | needed | {
+        "study.yaml",
+        "MANIFEST.json",
+        "MANIFEST.sha256",
+    }
+    manifest = json.loads((out / "MANIFEST.json").read_text())
+    assert (manifest["runs_included"], manifest["answers_included"]) == (True, False)
+    assert "their answers are not published" in caplog.text
+    assert "only tables" not in caplog.text
+
+
+def test_what_a_model_wrote_may_look_like_a_path(study: Study, out: Path) -> None:
+    path = study[1] / "runs" / RUN / "answers.parquet"
+    answers = pd.read_parquet(path).assign(text="open('/home/me/data')", parsed="/home/me")
+    answers.to_parquet(path, index=False)
+    publish(*study, out)
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "runs" / RUN / path.name), answers)
 
 
 @pytest.mark.parametrize(

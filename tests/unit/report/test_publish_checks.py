@@ -9,17 +9,26 @@ import pytest
 
 from sft_tradeoff.report.publish import publish
 from sft_tradeoff.report.published import PublishError
-from tests.finished_study import RUN, STUDY, TABLES, write_items, write_tables
+from tests.finished_study import FLOOR, RUN, STUDY, TABLES, write_items, write_tables
 
 Study = tuple[Path, Path]
 
 
-@pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet"])
+@pytest.mark.parametrize("name", ["train.json", "eval.json", "items.parquet", "answers.parquet"])
 def test_an_unfinished_study_is_refused_with_the_missing_runs(
     study: Study, out: Path, name: str
 ) -> None:
     (study[1] / "runs" / RUN / name).unlink()
     with pytest.raises(PublishError, match=f"1 of 3 runs are not finished: {RUN}; run make study"):
+        publish(*study, out)
+    assert not out.parent.exists()
+
+
+def test_a_study_without_its_noise_floor_is_refused(study: Study, out: Path) -> None:
+    (study[1] / FLOOR).unlink()
+    write_tables(*study)
+    message = rf"noise floor is not measured: {FLOOR}; run make study STUDY=tiny"
+    with pytest.raises(PublishError, match=message):
         publish(*study, out)
     assert not out.parent.exists()
 

@@ -12,7 +12,7 @@ import pytest
 
 from sft_tradeoff import cli
 from sft_tradeoff.system.files import checksum_path
-from tests.finished_study import BASE, RUN
+from tests.finished_study import BASE, FLOOR, RUN
 
 Study = tuple[Path, Path]
 Change = Callable[[bytes], bytes]
@@ -29,7 +29,7 @@ def commands(study_file: Path, results: Path) -> dict[str, list[str]]:
         "aggregate": ["aggregate", *reads, *outputs],
         "recommend": ["recommend", *reads, "--tradeoff", over_seeds, "--out", str(out / "r.md")],
         "tables": ["tables", "--tradeoff", over_seeds, "--out-dir", str(out)],
-        "figure": ["figure", "tradeoff", "--tradeoff", over_seeds, "--out-stem", str(out / "f")],
+        "figure": ["figure", "tradeoff", "--table", over_seeds, "--out-stem", str(out / "f")],
         "publish": [
             *("publish", "--study", str(study_file), "--results", str(results)),
             *("--out", str(results.parent / "published/tiny")),
@@ -45,6 +45,8 @@ READERS = {
     f"runs/{BASE}/eval.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/train.json": ("aggregate", "recommend", "publish"),
     f"runs/{RUN}/items.parquet": ("aggregate", "recommend", "publish"),
+    FLOOR: ("aggregate", "recommend", "publish"),
+    f"runs/{RUN}/answers.parquet": ("publish",),
 }
 
 
@@ -120,6 +122,7 @@ OF_TRAINING: dict[str, Change] = {
     "memory": entry("train_info", "peak_memory_bytes", value=-1),
     "truncated": entry("train_info", "n_truncated", value=3),
     "merge": entry("run_info", "config", "merge_of", value=3),
+    "rounding": entry("train_info", "rounding", value={"norm_ratio": "large"}),
 }
 OF_ITEMS: dict[str, Change] = {
     "no rows": rows(lambda frame: frame.head(0)),
@@ -131,6 +134,12 @@ OF_ITEMS: dict[str, Change] = {
     "negative size": cells(size=-1.0),
     "no name": cells(item=None),
     "numbers": rows(lambda frame: frame.assign(item=3)),
+    "twice": rows(lambda frame: pd.concat([frame, frame.head(1)])),
+}
+OF_ANSWERS: dict[str, Change] = {
+    "no column": rows(lambda frame: frame.drop(columns="correct")),
+    "no name": cells(item=None),
+    "not a truth": rows(lambda frame: frame.assign(correct="perhaps")),
     "twice": rows(lambda frame: pd.concat([frame, frame.head(1)])),
 }
 OF_TABLES: dict[str, Change] = {
@@ -156,12 +165,26 @@ OF_TRADEOFF: dict[str, Change] = {
     "infinite score": rows(lambda frame: frame.assign(general_score=INF)),
     "no seeds": rows(lambda frame: frame.assign(n_seeds=None)),
 }
+CODE = ("code_length_code", "bits_per_byte")
+OF_FLOOR: dict[str, Change] = {
+    "null": lambda content: b"null",
+    "list": lambda content: b"[]",
+    "number": entry("code_length_code", value=0.1),
+    "text": entry(*CODE, "floor", value="small"),
+    "negative": entry(*CODE, "floor", value=-0.1),
+    "infinite": entry(*CODE, "variants", value={"float32": INF}),
+    "no variants": entry(*CODE, value={"floor": 0.1, "score": 2.5}),
+    "more": entry(*CODE, "unit", value="bits"),
+    "of other scores": entry(*CODE, "score", value=2.6),
+}
 SPECIAL = {
     "run_table.csv": OF_TABLES | OF_RUN_TABLE,
     "tradeoff_over_seeds.csv": OF_TABLES | OF_TRADEOFF,
     f"runs/{BASE}/eval.json": OF_JSON | OF_EVALUATION,
     f"runs/{RUN}/train.json": OF_JSON | OF_TRAINING,
     f"runs/{RUN}/items.parquet": OF_ITEMS,
+    FLOOR: OF_FLOOR,
+    f"runs/{RUN}/answers.parquet": OF_ANSWERS,
 }
 CASES = [
     pytest.param(name, change, id=f"{Path(name).name}-{damage}")

@@ -22,6 +22,7 @@ from sft_tradeoff.system.validation import ConfigError
 from tests.unit.domains.hub_files import medcalc_row, write_gsm8k, write_medcalc, write_metamath
 
 PAPER = ("config/studies/paper.yaml", "config/studies/paper-math.yaml")
+FROM_THE_HUB = (*PAPER, "config/studies/one-gpu.yaml")
 COMMIT = "0123456789" * 4
 
 
@@ -45,7 +46,7 @@ def test_the_papers_studies_expand_to_the_stated_runs(path):
     stated = re.search(r"(\d+) runs \((\d+) trainings and (\d+) averages\)", paper.description)
     assert tuple(map(int, stated.groups())) == (len(runs), len(runs) - len(merges), len(merges))
     rates = {rate for run in runs for rate in [run.learning_rate] if run.method.name == "talr"}
-    assert {1e-6, 5e-6, 2e-5} <= rates
+    assert {1e-6, 5e-6, 2e-5} <= rates  # the paper's
     assert {m.name for m in paper.methods} == {
         "sft",
         "l2_reg",
@@ -57,8 +58,8 @@ def test_the_papers_studies_expand_to_the_stated_runs(path):
     }
 
 
-@pytest.mark.parametrize("path", PAPER)
-def test_every_asset_of_the_papers_studies_is_pinned(path):
+@pytest.mark.parametrize("path", FROM_THE_HUB)
+def test_every_asset_of_a_study_from_the_hub_is_pinned(path):
     paper = load_study(path)
     assert unpinned_assets(paper, path) == ""
     assert all(re.fullmatch("[0-9a-f]{40}", asset.revision) for asset in hub_assets(paper))

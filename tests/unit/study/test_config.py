@@ -327,6 +327,22 @@ def test_run_table_by_hand():
     assert [d.label for d in configs[table["run"][8]].domains] == ["esci-label_only"]
 
 
+def test_cross_domain_evaluates_every_run_on_every_domain():
+    """In the order of the study, as θ0; nothing else of the evaluations changes."""
+    own, crossed = (
+        evaluation_configs(parse_study(GOOD | {"evaluation": evaluation}, "my.yaml"))
+        for evaluation in ({}, {"cross_domain": True})
+    )
+    for name, config in crossed.items():
+        assert [d.label for d in config.domains] == ["medcalc-cot", "esci-label_only"]
+        same = config.evaluation.model_copy(update={"cross_domain": False})
+        assert same == own[name].evaluation
+    study = parse_study(GOOD, "my.yaml")
+    assert not study.is_crossed
+    alone = GOOD | {"domains": GOOD["domains"][:1], "evaluation": {"cross_domain": True}}
+    assert not parse_study(alone, "my.yaml").is_crossed
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(1e-5, "1e-5"), (2e-5, "2e-5"), (1.5e-4, "1.5e-4"), (0.01, "1e-2"), (0.3, "3e-1")],

@@ -220,3 +220,16 @@ def test_a_model_that_looks_ahead_is_refused(random_model, data):
     model = LlamaForCausalLM.from_pretrained(random_model, config=config, dtype=torch.float32)
     with pytest.raises(UserError, match=r"others follow it.*is_causal"):
         Trainer(run_config(), model, data, 0)
+
+
+def test_too_little_gpu_memory_is_not_reported_as_a_model_that_refuses_bfloat16(random_model, data):
+    """PyTorch's error is a RuntimeError, like that of a model whose code mixes dtypes."""
+    model = load_model(random_model, torch.float32)
+
+    def full(module, inputs):
+        if inputs[0].dtype == torch.bfloat16:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    model.base_model.layers[0].register_forward_pre_hook(full)
+    with pytest.raises(torch.OutOfMemoryError, match="Tried to allocate"):
+        Trainer(run_config(precision="fp32_master"), model, data, 0)

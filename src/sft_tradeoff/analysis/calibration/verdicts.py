@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +13,9 @@ import numpy as np
 import pandas as pd
 
 from sft_tradeoff.analysis.calibration.case import Case, Measurement
+from sft_tradeoff.analysis.claims.base import Kind, Part
+from sft_tradeoff.analysis.claims.statistic import Effect
+from sft_tradeoff.analysis.claims.verdict import p_values
 from sft_tradeoff.analysis.comparison import Difference, paired
 from sft_tradeoff.analysis.evidence import Setting
 from sft_tradeoff.analysis.run_records import Items
@@ -27,7 +31,8 @@ from sft_tradeoff.stats.estimates import (
 from sft_tradeoff.stats.intervals import Interval
 from sft_tradeoff.stats.power import needed, smallest_detectable
 from sft_tradeoff.stats.simulation import Scores, Truth, draw
-from sft_tradeoff.stats.tests import holm, mcnemar_exact, superiority, two_one_sided
+from sft_tradeoff.stats.tests import holm, mcnemar_exact, superiority
+from sft_tradeoff.stats.variance import Components
 
 LEVEL = 0.95
 ONE_SIDED = (1 - LEVEL) / 2
@@ -85,28 +90,36 @@ class Counted(Case):
         raise NotImplementedError
 
 
+def _decisions(effect: Interval, margin: float) -> tuple[bool, bool, bool]:
+    """Whether a claim that the effect exceeds the margin is supported, contradicted, equivalent."""
+    unknown = Components(math.nan, math.nan, math.nan)
+    part = Part("", Effect(effect, unknown, 0, 0, 0), Kind.GREATER, margin, "")
+    supported, contradicted, equivalent = (p <= 1 - LEVEL for p in p_values(part))
+    return supported, contradicted, equivalent
+
+
 class AtTheMargin(Counted):
-    """The effect is the margin: it is neither larger nor smaller."""
+    """The effect is the margin, or minus the margin: it is no larger."""
 
     rules = ("supported", "contradicted")
 
     def verdicts(self, rng: np.random.Generator) -> Iterable[str]:
-        """One-sided tests; the second is that of a claim whose true effect is minus the margin."""
+        """Verdicts of a claim that it exceeds the margin."""
         effect, margin = _effect(draw(self.truth, rng)), self.truth.effect
-        if superiority(effect, margin) <= ONE_SIDED:
+        if _decisions(effect, margin)[0]:
             yield "supported"
-        if superiority(effect._replace(value=-effect.value), -margin) <= ONE_SIDED:
+        if _decisions(effect._replace(value=effect.value - 2 * margin), margin)[1]:
             yield "contradicted"
 
 
 class Equivalent(Counted):
-    """The effect is the margin, so that it is not within it."""
+    """The effect is the margin: it is no smaller."""
 
     rules = ("equivalent",)
 
     def verdicts(self, rng: np.random.Generator) -> Iterable[str]:
-        """Two one-sided tests at 5 %."""
-        if two_one_sided(_effect(draw(self.truth, rng)), self.truth.effect) <= 1 - LEVEL:
+        """Verdicts of a claim that it exceeds the margin."""
+        if _decisions(_effect(draw(self.truth, rng)), self.truth.effect)[2]:
             yield "equivalent"
 
 

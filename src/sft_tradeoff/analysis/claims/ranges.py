@@ -46,10 +46,8 @@ class WiderOptions(RangeOptions):
 def _break_points(results: Results, options: RangeOptions) -> Mapping[Place, BreakPoint]:
     if results.folder is None:
         raise Untested("the scores are not in files")
-    models = dict.fromkeys(arm.model for arm in results.arms)
-    floors = {(model, CODE_LENGTH): results.general_floor(model) for model in models}
     measured = read_measured(results.runs, results.folder)
-    found = break_points(measured, {CODE_LENGTH: options.tolerance}, floors)
+    found = break_points(measured, {CODE_LENGTH: options.tolerance})
     return {Place(point.model, point.domain, point.label): point for point in found}
 
 

@@ -161,16 +161,17 @@ def combined(
 def effect_of(statistic: Statistic) -> Effect:
     """Interval of a statistic at 95 %.
 
-    Right and wrong answers that did not change may change on other items, see
-    :func:`~sft_tradeoff.stats.estimates.least_half_width`; a loss that changed by the same amount
-    on every item has no known spread.
+    Right and wrong answers that did not change may change on other items: the rule of three, of
+    clusters if there is no spread at all (:func:`~sft_tradeoff.stats.estimates.least_half_width`).
+    A loss that changed by the same amount on every item has no known spread.
     """
     benchmarks = {key[0]: counts for key, counts in statistic.on.items()}
-    n_items = sum(counts.items for counts in benchmarks.values())
     n_clusters = min(counts.clusters for counts in benchmarks.values())
     items, seeds = statistic.over_items, statistic.over_seeds
     with_all = items if items.ndim == 1 else items.mean(1)
-    changing = n_items if with_all.std() > 0 else n_clusters  # a cluster may be all alike
+    of_items = float(with_all.var(ddof=1))
+    changing = min(c.items for c in benchmarks.values()) if of_items > 0 else n_clusters
+    n_seeds = len(statistic.seeds or ())
     found = interval(
         value=statistic.value,
         over_items=items,
@@ -182,15 +183,14 @@ def effect_of(statistic: Statistic) -> Effect:
     )
     if not statistic.discrete and is_degenerate(found.value, found.stderr):
         found = found._replace(low=math.nan, high=math.nan, stderr=math.nan)
-    n_seeds = len(statistic.seeds or ())
     return Effect(
         interval=found,
         components=Components(
             seeds=float(seeds.var(ddof=1)) if n_seeds > 1 else math.nan,
-            items=float(with_all.var(ddof=1)) * n_clusters,
+            items=of_items * n_clusters,
             interaction=math.nan,
         ),
-        n_items=n_items,
+        n_items=sum(counts.items for counts in benchmarks.values()),
         n_clusters=n_clusters,
         n_seeds=n_seeds,
     )

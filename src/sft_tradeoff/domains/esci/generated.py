@@ -291,6 +291,13 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     return Score(correct=parsed == record["answer"], parsed=parsed)
 
 
+def cluster(record: Mapping[str, Any]) -> str:
+    """The query: what is asked for, in whatever words."""
+    query = record["meta"]["query"]
+    asked = [f"{name} {value}" for name, value in sorted(query["attributes"].items())]
+    return ", ".join([query["category"], query["brand"] or "any brand", *asked])
+
+
 DOMAIN = Domain(
     description=(
         "ESCI-style, synthetic: label a product for a shopping query. 0 Exact: same category and "
@@ -306,4 +313,6 @@ DOMAIN = Domain(
     score=score,
     max_new_tokens={"cot": 160, "label_only": 12},
     labels=tuple(LABELS),
+    unit="query",
+    cluster=cluster,
 )

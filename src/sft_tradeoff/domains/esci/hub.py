@@ -21,7 +21,7 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -214,6 +214,11 @@ def _unescaped(text: str) -> str:
     return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
 
 
+def cluster(record: Mapping[str, Any]) -> str:
+    """The query, which is paired with several products."""
+    return f"query-{record['meta']['query_id']}"
+
+
 DOMAIN = Domain(
     description=(
         "ESCI: label a product for a shopping query as Exact (0), Substitute (1), Complement (2) "
@@ -226,4 +231,6 @@ DOMAIN = Domain(
     score=score,
     max_new_tokens={"label_only": 12},
     labels=tuple(LABELS),
+    unit="query",
+    cluster=cluster,
 )

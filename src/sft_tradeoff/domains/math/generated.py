@@ -207,6 +207,11 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     return Score(correct=correct, parsed=format_float(value))
 
 
+def cluster(record: Mapping[str, Any]) -> str:
+    """The template: its problems differ in names and numbers only."""
+    return f"template-{record['meta']['template']}"
+
+
 DOMAIN = Domain(
     description=(
         "Synthetic word problems in the style of GSM8K, filled in from templates of reasoning-gym, "
@@ -222,4 +227,6 @@ DOMAIN = Domain(
     generate=generate,
     score=score,
     max_new_tokens={"cot": 320, "label_only": 16},
+    unit="template",
+    cluster=cluster,
 )

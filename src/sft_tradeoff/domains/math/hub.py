@@ -23,7 +23,7 @@ from sft_tradeoff.domains.draw import draw_examples, left_out
 from sft_tradeoff.domains.math.grading import read_number
 from sft_tradeoff.grading.gold import read_gold
 from sft_tradeoff.grading.numbers import format_float
-from sft_tradeoff.grading.text import normalize
+from sft_tradeoff.grading.text import normalize, text_id
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.math.spec import HubMetamathSpec
@@ -96,7 +96,11 @@ def _train_example(row: Row) -> Example:
         prompt=_prompt(row.text("query")),
         response=response,
         answer=answers[-1].strip() if answers else "",
-        meta={"type": row.text("type"), **removed},
+        meta={
+            "type": row.text("type"),
+            "original": text_id(row.text("original_question")),
+            **removed,
+        },
     )
 
 
@@ -136,6 +140,11 @@ def score(record: Mapping[str, Any], generation: str) -> Score:
     return Score(correct=parsed == record["answer"], parsed=parsed)
 
 
+def cluster(record: Mapping[str, Any]) -> str:
+    """The question that MetaMathQA rewrites; a test question of GSM8K is its own unit."""
+    return str(record["meta"].get("original", record["id"]))
+
+
 DOMAIN = Domain(
     description=(
         "MetaMathQA for training and validation, the test questions of GSM8K for the test. An "
@@ -148,4 +157,6 @@ DOMAIN = Domain(
     generate=generate,
     score=score,
     max_new_tokens={"cot": 1024},
+    unit="original question",
+    cluster=cluster,
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.domains.base import Domain, Example
@@ -102,6 +103,11 @@ def _assemble(
     return Example(id=id, prompt=prompt, response=response, answer=answer, meta=meta)
 
 
+def cluster(record: Mapping[str, Any]) -> str:
+    """The calculator: all its notes are one template with other numbers."""
+    return f"calculator-{record['meta']['calculator_id']}"
+
+
 DOMAIN = Domain(
     description=(
         "Clinical calculations asked of short patient notes, in the style of MedCalc-Bench: "
@@ -115,4 +121,6 @@ DOMAIN = Domain(
     generate=generate,
     score=score,
     max_new_tokens={"cot": 448, "label_only": 24},
+    unit="calculator",
+    cluster=cluster,
 )

@@ -27,7 +27,7 @@ from sft_tradeoff.domains.base import SPLITS, Domain, Example, Splits
 from sft_tradeoff.domains.draw import draw_examples, left_out
 from sft_tradeoff.domains.medcalc.grading import question_text, score
 from sft_tradeoff.grading.numbers import last_number
-from sft_tradeoff.grading.text import normalize
+from sft_tradeoff.grading.text import normalize, text_id
 
 if TYPE_CHECKING:
     from sft_tradeoff.domains.medcalc.spec import HubMedcalcSpec
@@ -72,8 +72,7 @@ def generate(spec: HubMedcalcSpec, source: Path) -> Splits:
     train = [(note, example) for note, example in rows if normalize(example.prompt) not in asked]
     remark = left_out(len(rows) - len(train), len(rows), "their prompt is in the test split")
     splits = draw_examples(spec, train, [example for _, example in test], shared="note")
-    note_of = {example.id: note for note, example in (*train, *test)}
-    return Splits(splits, [remark, *splits.remarks, *_remarks(splits, note_of)])
+    return Splits(splits, [remark, *splits.remarks, *_remarks(splits)])
 
 
 def _read(spec: HubMedcalcSpec, source: Path, split: str) -> list[tuple[str, Example]]:
@@ -81,19 +80,13 @@ def _read(spec: HubMedcalcSpec, source: Path, split: str) -> list[tuple[str, Exa
     return [(normalize(row.text(NOTE)), _example(spec, split, row)) for row in _rows(source, split)]
 
 
-def _remarks(splits: Splits, note_of: Mapping[str, str]) -> Iterator[str]:
-    """What the drawn examples share or repeat, and what was changed."""
+def _remarks(splits: Splits) -> Iterator[str]:
+    """What the drawn examples repeat, and what was changed."""
     test = splits["test"]
-    notes = {note_of[example.id] for example in splits["train"]}
-    n_shared = sum(note_of[example.id] in notes for example in test)
-    yield (
-        f"{n_shared} of {len(test)} test questions are about a note that is also trained on, with "
-        "another question."
-    )
     prompts = Counter(normalize(example.prompt) for example in test)
     yield (
         f"{len(test) - len(prompts)} of {len(test)} test questions repeat another one with the "
-        "same note, as in the benchmark; intervals treat them as independent."
+        "same note, as in the benchmark."
     )
     n_changed = {s: sum("own_form" in example.meta for example in splits[s]) for s in SPLITS}
     counts = ", ".join(f"{n} of {len(splits[split])} in {split}" for split, n in n_changed.items())
@@ -109,7 +102,7 @@ def _rows(source: Path, split: str) -> Iterator[Row]:
 
 def _example(spec: HubMedcalcSpec, split: str, row: Row) -> Example:
     note, question = row.text(NOTE), row.text(QUESTION)
-    meta = _grading(row)
+    meta = _grading(row) | {"note": text_id(note)}
     if meta["output_type"] in ("date", "weeks_days") and (form := _OWN_FORM.search(question)):
         question = question[: form.start()] + question[form.end() :]
         meta["own_form"] = form[1]
@@ -147,6 +140,11 @@ def _limit(row: Row, column: str) -> float:
     return float(value)
 
 
+def cluster(record: Mapping[str, Any]) -> str:
+    """The note, about which several questions may be asked."""
+    return str(record["meta"]["note"])
+
+
 DOMAIN = Domain(
     description=(
         "MedCalc-Bench: clinical calculations asked of real and written patient notes; 55 "
@@ -160,4 +158,6 @@ DOMAIN = Domain(
     # The longest explanations (APACHE II, Caprini) list their criteria: 8,000 characters, or 3,000
     # tokens if every digit is one.
     max_new_tokens={"cot": 4096, "label_only": 24},
+    unit="note",
+    cluster=cluster,
 )

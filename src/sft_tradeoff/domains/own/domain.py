@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sft_tradeoff.domains.base import Domain, Example
 from sft_tradeoff.domains.own import remarks
 from sft_tradeoff.domains.own.answers import equal_answers, score, ungradable
+from sft_tradeoff.domains.own.clusters import shared_units
 from sft_tradeoff.domains.own.lines import Line
 from sft_tradeoff.domains.own.read import OwnData, read_file, report
 from sft_tradeoff.domains.own.splits import assign, too_few_to_test
@@ -73,9 +74,13 @@ def _grading(data: OwnData, metric: str, tolerance: float) -> tuple[dict[str, An
 def divide(data: OwnData, spec: OwnSpec, meta: Mapping[str, Any]) -> dict[str, list[Example]]:
     """Divide checked lines into splits of at most the sizes of ``spec``."""
     splits = assign(data, spec, [])
+    units = {number: {"unit": unit} for number, unit in shared_units(data.lines).items()}
     sizes = {"train": spec.n_train, "validation": spec.n_validation, "test": spec.n_test}
     return {
-        split: [_example(split, i, line, meta) for i, line in enumerate(splits[split][:size])]
+        split: [
+            _example(split, i, line, {**meta, **units.get(line.number, {})})
+            for i, line in enumerate(splits[split][:size])
+        ]
         for split, size in sizes.items()
     }
 
@@ -92,6 +97,11 @@ def _example(split: str, index: int, line: Line, meta: Mapping[str, Any]) -> Exa
     )
 
 
+def cluster(record: Mapping[str, Any]) -> str:
+    """The conversation or passage that the example shares with other lines, or itself."""
+    return str(record["meta"].get("unit", record["id"]))
+
+
 DOMAIN = Domain(
     description="The user's own prompts and responses, read from a file.",
     source="A local file given by the user.",
@@ -99,4 +109,6 @@ DOMAIN = Domain(
     generate=generate,
     score=score,
     max_new_tokens={"response": None},
+    unit="conversation or passage",
+    cluster=cluster,
 )

@@ -1,6 +1,20 @@
 """Figures: one module each, with ``draw(table) -> (figure, numbers drawn)``, in a common style."""
 
+from collections.abc import Iterable
 from pkgutil import iter_modules
 
 NOT_FIGURES = {"draw", "style"}
 FIGURES = sorted({module.name for module in iter_modules(__path__)} - NOT_FIGURES)
+# Figures drawn from another table than the trade-off over seeds; not all studies have it.
+OTHER_TABLES = {"epochs": "epochs.csv"}
+
+
+def table_of(figure: str) -> str:
+    """File name of the table that a figure is drawn from."""
+    return OTHER_TABLES.get(figure, "tradeoff_over_seeds.csv")
+
+
+def drawable(tables: Iterable[str]) -> list[str]:
+    """Figures that can be drawn from tables with these file names."""
+    names = set(tables)
+    return [figure for figure in FIGURES if table_of(figure) in names]

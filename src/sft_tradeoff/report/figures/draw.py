@@ -1,4 +1,4 @@
-"""Draw one trade-off figure as PDF and PNG, and write the plotted numbers as CSV."""
+"""Draw one figure as PDF and PNG, and write the plotted numbers as CSV."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ import importlib
 import logging
 from pathlib import Path
 
-from sft_tradeoff.analysis.tables import SETTING, missing_settings, read_over_seeds
-from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.analysis.tables import (
+    SETTING,
+    missing_settings,
+    read_epoch_table,
+    read_over_seeds,
+)
+from sft_tradeoff.report.figures import FIGURES, table_of
 from sft_tradeoff.report.figures.style import house_style, save_figure
 from sft_tradeoff.system.console import run_main
 
 logger = logging.getLogger(__name__)
+READERS = {"epochs.csv": read_epoch_table, "tradeoff_over_seeds.csv": read_over_seeds}
 
 
-def draw_figure(name: str, tradeoff: Path, stem: Path) -> None:
+def draw_figure(name: str, path: Path, stem: Path) -> None:
     """Draw a figure, and log the settings that are missing from it.
 
     Args:
         name: Module with ``draw(table) -> (figure, numbers drawn)``; one of :data:`FIGURES`.
-        tradeoff: Path of ``tradeoff_over_seeds.csv``.
+        path: Its table (:func:`~sft_tradeoff.report.figures.table_of`).
         stem: Path to write, without extension.
     """
     draw = importlib.import_module(f"{__package__}.{name}").draw
-    table = read_over_seeds(tradeoff)
+    table = READERS[table_of(name)](path)
     with house_style():
         figure, drawn = draw(table)
         if missing := missing_settings(drawn, list(drawn.columns.drop(SETTING))):
@@ -35,11 +41,13 @@ def draw_figure(name: str, tradeoff: Path, stem: Path) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff figure``."""
     parser.add_argument("figure", choices=FIGURES, help="figure to draw")
-    parser.add_argument("--tradeoff", type=Path, required=True, help="tradeoff_over_seeds.csv")
+    parser.add_argument(
+        "--table", type=Path, required=True, help="tradeoff_over_seeds.csv; for epochs: epochs.csv"
+    )
     parser.add_argument("--out-stem", type=Path, required=True, help="output path, no extension")
 
 
 def main(args: argparse.Namespace) -> None:
     """Draw one figure."""
     with run_main(f"figure {args.figure}"):
-        draw_figure(args.figure, args.tradeoff, args.out_stem)
+        draw_figure(args.figure, args.table, args.out_stem)

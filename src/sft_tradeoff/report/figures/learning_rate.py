@@ -6,8 +6,6 @@ line with its interval as a band.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,6 +24,7 @@ from sft_tradeoff.report.figures.style import (
     new_panels,
     note_if_empty,
     outside_legend,
+    side_by_side,
 )
 
 Y_LABELS = {
@@ -36,9 +35,6 @@ Y_LABELS = {
 }
 GENERAL = ("general_bits_per_byte_difference", "general_score_difference")
 DRAWN = [*SETTING, *(f"{q}{b}" for q in Y_LABELS for b in ("", "_low", "_high"))]
-# Methods at the same learning rate are drawn side by side, up to this many decades apart: about the
-# width of a marker, so that intervals do not hide each other.
-DODGE = 0.06
 
 
 def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -54,7 +50,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     models, domains = frame["model"].unique(), frame["domain"].unique()
     styles = method_styles(frame)
     rates = np.sort(frame["learning_rate"].dropna().unique())
-    offsets = _offsets(rates, list(styles))
+    offsets = side_by_side(rates, list(styles))
     rows = [(model, y) for model in models for y in Y_LABELS]
     figure, grid = new_panels(len(rows), len(domains), 1.4, sharex="all")
     for (model, y), line in zip(rows, grid, strict=True):
@@ -99,11 +95,3 @@ def _draw_panel(
         axes.yaxis.set_minor_locator(NullLocator())
     else:
         axes.locator_params(axis="y", nbins=4)
-
-
-def _offsets(rates: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """Factor on the learning rate of each method that draws them side by side on a log axis."""
-    gap = float(np.diff(np.log10(rates)).min()) if len(rates) > 1 else 1.0
-    step = min(DODGE, gap / 2 / len(labels))
-    places = np.arange(len(labels)) - (len(labels) - 1) / 2
-    return dict(zip(labels, 10 ** (step * places), strict=True))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.style
 import numpy as np
@@ -27,6 +27,7 @@ from sft_tradeoff.analysis.tables import BASE
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.system.files import atomic_path, atomic_write_text
 
+Label = TypeVar("Label", bound=Hashable)
 logger = logging.getLogger(__name__)
 
 # Okabe and Ito's colors without yellow (invisible on white) and black (used for θ0), plus Tol's
@@ -35,6 +36,9 @@ COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#882255", "#56B4E9", "#66
 LINES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.")
 FILLS: tuple[FillStyleType, ...] = ("full", "none", "left", "bottom")
 RATE_MARKERS = "osD^vPX<>ph"
+# Methods at the same learning rate are drawn side by side, up to this many decades apart: about the
+# width of a marker, so that intervals do not hide each other.
+DODGE = 0.06
 BASE_COLOR = "black"
 BASE_LABEL = "θ₀"
 
@@ -127,20 +131,28 @@ def draw_intervals(axes: Axes, points: pd.DataFrame, x: str, y: str, color: str)
         axes.hlines(points[y], points[f"{x}_low"], points[f"{x}_high"], **look)
 
 
-def note_if_empty(axes: Axes, values: pd.Series) -> None:
-    """Label an empty panel, e.g. of a study without a general suite."""
-    if values.isna().all():
-        axes.text(0.5, 0.5, "no scores", transform=axes.transAxes, ha="center", va="center")
+def side_by_side(rates: np.ndarray, labels: Sequence[Label]) -> dict[Label, float]:
+    """Factor on the learning rate of each label that draws them side by side on a log axis."""
+    gap = float(np.diff(np.log10(rates)).min()) if len(rates) > 1 else 1.0
+    step = min(DODGE, gap / 2 / len(labels))
+    places = np.arange(len(labels)) - (len(labels) - 1) / 2
+    return dict(zip(labels, 10 ** (step * places), strict=True))
 
 
 def label_rates(axes: Axes, rates: np.ndarray) -> None:
-    """Make the x axis one of learning rates, with a tick at each."""
+    """Put a tick on every learning rate of a logarithmic axis."""
     axes.set_xscale("log")
     axes.set_xticks(rates, [format_learning_rate(rate) for rate in rates])
     axes.minorticks_off()
     axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
     if len(rates) > 4:
         axes.tick_params(axis="x", labelrotation=60)
+
+
+def note_if_empty(axes: Axes, values: pd.Series) -> None:
+    """Label an empty panel, e.g. of a study without a general suite."""
+    if values.isna().all():
+        axes.text(0.5, 0.5, "no scores", transform=axes.transAxes, ha="center", va="center")
 
 
 def method_handles(styles: dict[str, MethodStyle], shape: str = "o") -> list[Line2D]:

@@ -3,9 +3,10 @@ import logging
 
 import pytest
 
+from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.medcalc.generated import CALCULATORS
 from sft_tradeoff.domains.medcalc.grading import score
-from sft_tradeoff.domains.medcalc.hub import COLUMNS, OUTPUT_TYPES, generate
+from sft_tradeoff.domains.medcalc.hub import COLUMNS, OUTPUT_TYPES, cluster, generate
 from sft_tradeoff.domains.registry import domain_spec, get_domain
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.system.records import RecordError
@@ -112,18 +113,21 @@ def test_units_that_a_question_names_stay(tmp_path):
 
 
 def test_shared_and_repeated_notes_are_counted_among_what_is_drawn(tmp_path):
-    """Notes 1 to 3 have questions in both splits; note 0 has two in the test, one repeated."""
+    """Notes 1 to 3 have questions in both splits; note 0 has three in the test, one repeated."""
     train = [medcalc_row(i, "2", f"Note {i}.", "1.0") for i in (1, 2, 3, 4)]
     test = [medcalc_row(i, "28", f"NOTE {i}.", "1") for i in (1, 2, 3, 0, 0)]
     test.append(medcalc_row(9, "4", "Note 0.", "1"))
     source = write_medcalc(tmp_path / "m", train, test)
-    remarks = generate(spec(), source).remarks
-    assert "3 of 6 test questions are about a note that is also trained on" in remarks[2]
-    assert "1 of 6 test questions repeat another one" in remarks[3]
+    drawn = generate(spec(), source)
+    assert "1 of 6 test questions repeat another one" in drawn.remarks[2]
+    note = {e.prompt.split("\n")[0].lower(): cluster(e.to_dict()) for e in drawn["test"]}
+    assert len(note) == len(set(note.values())) == 4
+    write_domain(spec(), tmp_path / "out", [source])
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "**Independent unit:** note (4 in the test)\n" in card
+    assert "3 of 6 test examples share their note with training." in card
     one = generate(spec(n_train=1, n_test=1), source)
-    notes = [one[split][0].prompt.split("\n")[0].lower() for split in ("train", "test")]
-    assert f"{int(notes[0] == notes[1])} of 1 test questions are about" in one.remarks[2]
-    assert "0 of 1 test questions repeat" in one.remarks[3]
+    assert "0 of 1 test questions repeat" in one.remarks[2]
 
 
 def test_the_longest_explanations_fit():

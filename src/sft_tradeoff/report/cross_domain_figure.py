@@ -1,0 +1,119 @@
+"""Matrices of change against θ0: rows are trained on, columns are tested on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
+
+from sft_tradeoff.analysis.tables import rows_of
+from sft_tradeoff.study.names import format_learning_rate
+
+# Metric -> what it is called, the sign that makes better positive, and decimals.
+METRICS = {"accuracy": ("Δ accuracy", 1, 2), "nll": ("Δ NLL", -1, 2)}
+NOTE = (
+    "Change against θ₀ on the same test items. Blue: better; red: worse; framed: the domain\n"
+    "trained on; in parentheses: the 95 % interval includes 0; –: no score"
+)
+CELL = 0.56  # inches
+DARK = 0.6  # share of the largest change from which text is white
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Draw one matrix per metric, method and learning rate.
+
+    Numbers are printed in the cells. Colors are centered on 0, and one metric has the same colors
+    in all panels of a model.
+
+    Args:
+        table: See :mod:`sft_tradeoff.analysis.cross_domain`.
+    """
+    rates = sorted(table["learning_rate"].unique())
+    lines = [
+        (model, metric, label)
+        for model, of_model in table.groupby("model", sort=False)
+        for metric in METRICS
+        for label in of_model["label"].unique()
+    ]
+    n_domains = table["test_domain"].nunique()
+    width, height = 1.9 + (CELL * n_domains + 0.15) * len(rates), CELL * n_domains + 0.15
+    figure = Figure(
+        figsize=(max(width, 5.5), 1.6 + height * len(lines)),
+        layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03),
+    )
+    grid = figure.subplots(len(lines), len(rates), squeeze=False)
+    for (model, metric, label), row in zip(lines, grid, strict=True):
+        of_model = table[table["model"] == model]
+        largest = of_model[f"{metric}_change"].abs().max()
+        for rate, axes in zip(rates, row, strict=True):
+            here = of_model[(of_model["label"] == label) & (of_model["learning_rate"] == rate)]
+            _label_cells(axes, list(of_model["test_domain"].unique()))
+            _draw_matrix(axes, here, metric, largest)
+            if axes in grid[0]:
+                axes.set_title(format_learning_rate(rate))
+        name = label if table["model"].nunique() == 1 else f"{model}\n{label}"
+        row[0].set_ylabel(f"{METRICS[metric][0]}\n{name}")
+    _label_domains(grid)
+    figure.suptitle("Learning rate", fontsize=8)
+    figure.supxlabel(f"Tested on\n\n{NOTE}")
+    figure.supylabel("Trained on")
+    return figure
+
+
+def _label_cells(axes: Axes, domains: Sequence[str]) -> None:
+    """Prepare a matrix; that of a rate which a method does not have stays empty."""
+    n = len(domains)
+    axes.set(xticks=range(n), xticklabels=domains, xlim=(-0.5, n - 0.5))
+    axes.set(yticks=range(n), yticklabels=domains, ylim=(n - 0.5, -0.5), aspect="equal")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_matrix(axes: Axes, here: pd.DataFrame, metric: str, largest: float) -> None:
+    _, sign, decimals = METRICS[metric]
+    domains = [label.get_text() for label in axes.get_xticklabels()]
+    better = np.full((len(domains), len(domains)), np.nan)
+    for cell in rows_of(here):
+        place = domains.index(cell["domain"]), domains.index(cell["test_domain"])
+        value = cell[f"{metric}_change"]
+        better[place] = sign * value
+        dark = abs(value) > DARK * largest
+        text = _text(value, cell[f"{metric}_change_low"], cell[f"{metric}_change_high"], decimals)
+        color = "white" if dark else "black"
+        axes.text(place[1], place[0], text, ha="center", va="center", fontsize=7, color=color)
+        if place[0] == place[1]:
+            corner = place[1] - 0.5, place[0] - 0.5
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
+    scale = largest if largest > 0 else 1.0
+    axes.imshow(better, cmap="RdBu", norm=Normalize(-scale, scale))
+
+
+def _text(value: float, low: float, high: float, decimals: int) -> str:
+    """A signed number, in parentheses if its interval includes 0 or is unknown."""
+    if math.isnan(value):
+        return "–"
+    text = f"{round(value, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+    return text if low > 0 or high < 0 else f"({text})"
+
+
+def _label_domains(grid: Any) -> None:
+    """Names of the domains at the left and at the bottom only."""
+    for row in grid:
+        for axes in row[1:]:
+            axes.tick_params(labelleft=False)
+    for row in grid[:-1]:
+        for axes in row:
+            axes.tick_params(labelbottom=False)
+    for axes in grid[-1]:
+        axes.tick_params(axis="x", labelrotation=45)
+        for label in axes.get_xticklabels():
+            label.set_horizontalalignment("right")
+            label.set_rotation_mode("anchor")

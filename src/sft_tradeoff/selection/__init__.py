@@ -1,0 +1,1 @@
+"""Selection: the weights of the epoch that is best on the validation examples of the domain."""
