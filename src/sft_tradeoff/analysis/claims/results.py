@@ -14,11 +14,11 @@ import numpy as np
 
 from sft_tradeoff.analysis.claims.base import Place, Untested
 from sft_tradeoff.analysis.claims.statistic import Statistic, combined, score
+from sft_tradeoff.analysis.noise_floor import known, read_noise_floor
 from sft_tradeoff.analysis.run_records import Items, Key, read_evaluation, training_record
 from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, domains_of, rows_of
 from sft_tradeoff.stats.bootstrap import Clustered
 from sft_tradeoff.study.names import format_learning_rate
-from sft_tradeoff.system.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,19 +282,15 @@ def read_results(runs: pd.DataFrame, folder: Path) -> Results:
     names = list(runs["run"])
     evaluations = ((name, read_evaluation(folder / name)) for name in names)
     items = {name: found.items for name, found in evaluations if found}
-    floors = {str(model): _floors(folder, str(model)) for model in runs["model"].unique()}
+    base = {row["model"]: row["run"] for row in rows_of(runs[runs["method"] == BASE])}
+    floors = {model: _floors(folder, model, items.get(run, {})) for model, run in base.items()}
     return Results(runs, items, _configs(names, folder), folder, floors)
 
 
-def _floors(folder: Path, model: str) -> dict[Key, float]:
+def _floors(folder: Path, model: str, base: Items) -> dict[Key, float]:
     """Numerical noise of a model's scores; empty if it was not measured."""
-    path = folder.parent / "noise_floor" / f"{model}.json"
-    content = read_json(path) if path.is_file() else {}
-    return {
-        (benchmark, metric): float(found["floor"])
-        for benchmark, metrics in content.items()
-        for metric, found in metrics.items()
-    }
+    found = read_noise_floor(folder, model, base)
+    return {key: known(floor.floor) for key, floor in found.items()}
 
 
 def _configs(names: Iterable[str], folder: Path) -> dict[str, dict[str, Any]]:

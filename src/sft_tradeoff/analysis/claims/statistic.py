@@ -166,7 +166,6 @@ def effect_of(statistic: Statistic) -> Effect:
     A loss that changed by the same amount on every item has no known spread.
     """
     benchmarks = {key[0]: counts for key, counts in statistic.on.items()}
-    n_items = sum(counts.items for counts in benchmarks.values())
     n_clusters = min(counts.clusters for counts in benchmarks.values())
     items, seeds = statistic.over_items, statistic.over_seeds
     with_all = items if items.ndim == 1 else items.mean(1)
@@ -191,7 +190,7 @@ def effect_of(statistic: Statistic) -> Effect:
             items=of_items * n_clusters,
             interaction=math.nan,
         ),
-        n_items=n_items,
+        n_items=sum(counts.items for counts in benchmarks.values()),
         n_clusters=n_clusters,
         n_seeds=n_seeds,
     )

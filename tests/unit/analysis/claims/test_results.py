@@ -41,7 +41,10 @@ def test_what_is_read_from_files(tmp_path: Path) -> None:
 def test_the_noise_floor_is_part_of_every_interval(tmp_path: Path) -> None:
     """The mean of one task's floor; as shipped has the floor of the same score as trained."""
     made = written(study(ARMS), tmp_path / "runs")
-    floors = {"news": {"bits_per_byte": {"floor": 0.004}}, "d": {"nll": {"floor": 0.5}}}
+    floors = {
+        "news": {"bits_per_byte": {"floor": 0.004, "score": 1.0, "variants": {}}},
+        "d": {"nll": {"floor": 0.5, "score": 2.0, "variants": {}}},
+    }
     (tmp_path / "noise_floor").mkdir()
     (tmp_path / "noise_floor/m.json").write_text(json.dumps(floors))
     found = read_results(made.runs, tmp_path / "runs")
