@@ -3,7 +3,7 @@
 import shutil
 
 from sft_tradeoff import cli
-from sft_tradeoff.report.figures import FIGURES
+from sft_tradeoff.report.figures import drawable
 from tests.conftest import ROOT
 from tests.finished_study import OTHER_RUN, RUN, make_finished_study
 
@@ -12,7 +12,8 @@ def test_a_crossed_study_has_its_matrix(tmp_path, monkeypatch):
     """With the one run that has finished; the other's cells are dashes."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").mkdir()
-    (tmp_path / "config/catalogue.yaml").symlink_to(ROOT / "config/catalogue.yaml")
+    for name in ("catalogue.yaml", "claims.yaml"):
+        (tmp_path / "config" / name).symlink_to(ROOT / "config" / name)
     study_file, results = make_finished_study(tmp_path, crossed=True)
     shutil.rmtree(results / "runs" / OTHER_RUN)
     cli.main(["partial", study_file.stem])
@@ -37,5 +38,5 @@ def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monke
     tables |= {f"tradeoff.{suffix}" for suffix in ("md", "tex")}
     tables |= {f"breakpoints.{suffix}" for suffix in ("md", "csv", "pdf", "png")}
     tables |= {f"claims.{suffix}" for suffix in ("md", "json", "csv", "pdf", "png")}
-    assert tables | {f"{figure}.pdf" for figure in FIGURES} <= drawn
+    assert tables | {f"{figure}.pdf" for figure in drawable(tables)} <= drawn
     assert RUN in (results / "partial/scores.csv").read_text()
