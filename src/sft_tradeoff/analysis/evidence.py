@@ -92,7 +92,9 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
                 setting = str(model), domain, run["label"], rate
                 spent.setdefault(setting, []).append(_cost(folder, run["run"]))
                 if record := training_record(folder / run["run"]):
-                    rounding.setdefault(setting, []).append(record.rounding)
+                    found = record.rounding
+                    seen = evaluation.record.seen(found) if evaluation else found
+                    rounding.setdefault(setting, []).append(seen)
                 if evaluation:
                     items.setdefault(setting, []).append(evaluation.items)
     mean_costs = {setting: Cost(*_means(map(astuple, costs))) for setting, costs in spent.items()}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ITEM_COLUMNS = ["item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
 Items = dict[Key, "pd.DataFrame"]  # per key: value, size and cluster, indexed by item
+AS_TRAINED, AS_SHIPPED = "as trained", "as shipped"  # weights that an evaluation computes with
 
 
 # --- what records look like: only what is read, as older versions wrote less ----------------------
@@ -115,6 +116,8 @@ class _Task(_Part):
 class _EvalInfo(_Part):
     n_truncated: dict[str, _Count] = {}
     tasks: dict[str, _Task] = {}
+    weights: str = AS_TRAINED
+    dtype: str = "bfloat16"
 
     @model_validator(mode="after")
     def _of_the_items(self) -> Self:
@@ -148,7 +151,8 @@ class Rounding(NamedTuple):
         projection: Projection of the rounded update on the true one, in the same units: 1 if
             nothing is lost, 0 if everything is.
         changed_share: Share of the weights that differ from θ0's after rounding.
-        evaluated_projection: As ``projection``, of the weights that evaluation computes with.
+        evaluated_projection: As ``projection``, of the weights that evaluation computes with; as
+            training records it, of two bfloat16 parts.
     """
 
     norm_ratio: float = math.nan
@@ -278,6 +282,14 @@ class EvaluationRecord(Record):
     def cross_domain(self) -> bool:
         """Whether every run of the study was evaluated on every domain."""
         return self.content.run_info.config.evaluation.cross_domain
+
+    def seen(self, rounding: Rounding) -> Rounding:
+        """What rounding does to an update, with the projection that this evaluation saw."""
+        if self.content.eval_info.weights == AS_SHIPPED:
+            return rounding._replace(evaluated_projection=rounding.projection)
+        if self.content.eval_info.dtype == "float32" and not math.isnan(rounding.projection):
+            return rounding._replace(evaluated_projection=1.0)
+        return rounding
 
     @property
     def n_truncated(self) -> Mapping[str, int]:

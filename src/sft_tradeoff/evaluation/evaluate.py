@@ -145,7 +145,7 @@ def evaluate(
     """
     started = time.monotonic()
     with quick_start():
-        from sft_tradeoff.evaluation.load import load_lm, weights_seen
+        from sft_tradeoff.evaluation.load import dtype_of, load_lm, weights_seen
         from sft_tradeoff.evaluation.rescoring import shipped_rows
 
         tokenizer = load_tokenizer(model_folder)
@@ -170,6 +170,7 @@ def evaluate(
         "metrics": metrics,
         "tasks": asked,
         "weights": weights_seen(config.evaluation),
+        "dtype": dtype_of(lm, config.evaluation),
         "n_truncated": _count_truncated(config, tests),
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import GenerationConfig
 
+from sft_tradeoff.analysis.run_records import AS_SHIPPED, AS_TRAINED
 from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens
 from sft_tradeoff.evaluation.lm import SharedPrefixLM
 from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding
@@ -16,7 +17,7 @@ from sft_tradeoff.models.head import check_head
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.supported import load_config, window
 from sft_tradeoff.models.tokenizer import end_tokens, load_tokenizer
-from sft_tradeoff.models.two_part import load_in_two_parts
+from sft_tradeoff.models.two_part import compute_dtype, load_in_two_parts
 from sft_tradeoff.system.allocator import keep_freed_memory
 from sft_tradeoff.system.console import UserError
 
@@ -65,7 +66,14 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
 
 def weights_seen(spec: EvaluationSpec) -> str:
     """``as trained``, or ``as shipped`` if the backend rounds the weights to bfloat16."""
-    return "as shipped" if (spec.backend, spec.dtype) == ("vllm", "bfloat16") else "as trained"
+    return AS_SHIPPED if (spec.backend, spec.dtype) == ("vllm", "bfloat16") else AS_TRAINED
+
+
+def dtype_of(lm: Any, spec: EvaluationSpec) -> str:
+    """The type in which a loaded model computes: float32 if it cannot in the study's."""
+    if spec.backend == "vllm":
+        return spec.dtype
+    return str(compute_dtype(lm.model)).removeprefix("torch.")
 
 
 def _refuse_wider_than_the_model(folder: Path, spec: EvaluationSpec) -> None:

@@ -20,7 +20,12 @@ from sft_tradeoff.report.recommendation_numbers import (
     rate_text,
     run_name,
 )
-from sft_tradeoff.report.recommendation_shipped import noise_text, shipped_table, shipped_text
+from sft_tradeoff.report.recommendation_shipped import (
+    noise_text,
+    shipped_table,
+    shipped_text,
+    unseen_text,
+)
 
 DEFINITIONS = (
     "θ₀ is the model before training. NLL is the mean loss of the correct answers, in nats per "
@@ -66,6 +71,7 @@ def to_markdown(
             "\n".join(f"- {note}" for note in notes(section, found.tolerance)),
             noise_text(section),
             shipped_table(section),
+            unseen_text(section),
         ]
     return "\n\n".join(filter(None, parts)) + "\n"
 

@@ -74,12 +74,11 @@ def shipped_table(section: Section) -> str:
         return ""
     rows = [list(_cells(candidate)) for candidate in candidates]
     table = markdown_table(header, rows)
-    parts = ("### Saved in bfloat16", EXPLANATION, table, _on_other_weights(section))
-    return "\n\n".join(filter(None, parts))
+    return "\n\n".join(("### Saved in bfloat16", EXPLANATION, table))
 
 
-def _on_other_weights(section: Section) -> str:
-    """Warn of runs whose scores are not those of the weights as trained."""
+def unseen_text(section: Section) -> str:
+    """Warn of runs whose scores are not of the weights as trained; empty if there are none."""
     seen = [(c, c.rounding.evaluated_projection) for m in section.methods for c in m.candidates]
     other = [f"{run_name(c)} ({_ratio(x)})" for c, x in seen if abs(x - 1) > MOST_UNSEEN]
     if not other:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sft_tradeoff.evaluation.load import load_lm, weights_seen
+from sft_tradeoff.evaluation.load import dtype_of, load_lm, weights_seen
 from sft_tradeoff.models.two_part import TwoPartLinear
 from sft_tradeoff.study.spec import EvaluationSpec
 from tests.unit.evaluation.material import run
@@ -26,7 +26,10 @@ def test_only_vllm_in_bfloat16_rounds_the_weights(backend, dtype, weights):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_the_dtype_is_that_of_the_products(random_model, dtype):
     """The random weights are float32 numbers, so they need two parts."""
-    model = load_lm(random_model, EvaluationSpec(dtype=dtype)).model
+    spec = EvaluationSpec(dtype=dtype)
+    lm = load_lm(random_model, spec)
+    model = lm.model
+    assert dtype_of(lm, spec) == dtype
     layers = [module for module in model.modules() if isinstance(module, TwoPartLinear)]
     assert bool(layers) == (dtype == "bfloat16")
     assert all(layer.parts.shape[1] == 2 * layer.in_features for layer in layers)

@@ -70,6 +70,15 @@ def test_an_update_that_evaluation_does_not_see_is_a_warning() -> None:
         assert ("sft at learning rate 1e-5 (0.90)" in page) is warned
 
 
+def test_the_warning_needs_no_second_score() -> None:
+    """vLLM scores rounded weights only."""
+    table, measured = study({"sft": {RATE: Run(0.0, 0.001)}})
+    update = {("m", "d", "sft", RATE): Rounding(projection=0.3, evaluated_projection=0.3)}
+    page = to_markdown(recommend(table, measured._replace(rounding=update), CODE_ONLY, GAIN))
+    assert "**These scores are not of the weights as trained**" in page
+    assert "sft at learning rate 1e-5 (0.30)" in page and "Survives" not in page
+
+
 def test_more_than_the_gain_survives_where_rounding_helps() -> None:
     assert "Saved in bfloat16, 150 % [" in page_of(2.0, 1.5)
 
