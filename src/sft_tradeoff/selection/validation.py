@@ -75,9 +75,10 @@ class Validation:
     def score(self, model_folder: Path) -> pd.DataFrame:
         """Score the weights of a folder: one row per example and metric (:data:`SCORE_COLUMNS`).
 
-        Random generators stay as they are. A value that is not finite becomes NaN.
+        Random generators and torch's settings stay as they are. A value that is not finite becomes
+        NaN.
         """
-        with _random_state_kept():
+        with _state_kept():
             lm = load_lm(model_folder, self.evaluation)
             rows, *_ = run_tasks(lm, [self.task], chat_template=False)
         del lm
@@ -88,12 +89,15 @@ class Validation:
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Undo what a block does to the global random generators."""
+def _state_kept() -> Iterator[None]:
+    """Undo what a block does to the global random generators, and to the products of training."""
     python, numpy = random.getstate(), np.random.get_state()
+    products = torch.backends.cuda.matmul
+    reduced = products.allow_bf16_reduced_precision_reduction
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+        products.allow_bf16_reduced_precision_reduction = reduced

@@ -32,15 +32,17 @@ def test_the_scores_are_those_of_evaluation_bit_for_bit(material, tmp_path):
     pd.testing.assert_frame_equal(kept, expected, check_exact=True)
 
 
-def test_scoring_leaves_the_random_generators_alone(material):
+def test_scoring_leaves_random_generators_and_settings_alone(material):
     tokenizer = load_tokenizer(material.base_model)
     files = material.file("validation"), material.tokens("validation")
     validation = Validation.read(DOMAIN, EVALUATION, *files, tokenizer)
 
     def states():
         legacy = np.random.get_state()
-        return str(random.getstate()), str(legacy), torch.get_rng_state().tolist()
+        of_gpu = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        return str(random.getstate()), str(legacy), torch.get_rng_state().tolist(), of_gpu
 
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = True
     before = states()
     first, again = (validation.score(material.base_model) for _ in range(2))
     assert states() == before
