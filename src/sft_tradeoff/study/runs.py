@@ -12,7 +12,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from sft_tradeoff.domains.registry import AnyDomainSpec
 from sft_tradeoff.objectives.registry import METHODS
@@ -32,16 +32,25 @@ if TYPE_CHECKING:
 # configuration, so Snakemake repeats exactly the jobs concerned.
 TRAIN_RECIPE_VERSION = 2
 EVALUATE_RECIPE_VERSION = 5
+VALIDATION_KEYS = ("batch_size", "batch_tokens", "dtype", "max_length")  # of evaluation
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
 
 
 class ValidationConfig(Strict):
-    """How the weights of every epoch are scored on the validation examples."""
+    """How the weights of every epoch are scored on the validation examples.
+
+    Of the evaluation only what these scores depend on is kept, so that no training is repeated for
+    anything else.
+    """
 
     evaluation: EvaluationSpec
     recipe_version: int = EVALUATE_RECIPE_VERSION
+
+    @field_serializer("evaluation")
+    def _of_validation(self, spec: EvaluationSpec) -> dict[str, Any]:
+        return {key: getattr(spec, key) for key in VALIDATION_KEYS}
 
 
 class RunConfig(Strict):
@@ -125,8 +134,7 @@ def _validation(study: Study) -> ValidationConfig | None:
     """
     if study.training.select == "last":
         return None
-    keys = ("batch_size", "batch_tokens", "dtype", "max_length")
-    chosen = {key: getattr(study.evaluation, key) for key in keys}
+    chosen = {key: getattr(study.evaluation, key) for key in VALIDATION_KEYS}
     return ValidationConfig(evaluation=EvaluationSpec(**chosen))
 
 

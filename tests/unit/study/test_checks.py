@@ -14,7 +14,7 @@ from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.study.checks import check_assets, check_domains, check_files, unpinned_assets
 from sft_tradeoff.study.config import load_study, parse_study
-from sft_tradeoff.study.runs import expand_runs
+from sft_tradeoff.study.runs import RunConfig, expand_runs
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_json
@@ -248,6 +248,9 @@ def test_only_what_scores_the_epochs_is_part_of_a_run():
             spec = run.validation.evaluation
             assert (spec.max_length, spec.dtype, spec.backend) == (500, "float32", "hf")
             assert spec.tasks == {}
+            kept = run.model_dump(mode="json")["validation"]["evaluation"]
+            assert set(kept) == {"batch_size", "batch_tokens", "dtype", "max_length"}
+            assert RunConfig.model_validate_json(run.model_dump_json()) == run
 
 
 def test_a_local_model_that_is_not_there_can_only_be_planned(tmp_path):
