@@ -36,6 +36,7 @@ from sft_tradeoff.study.added_rates import (
 from sft_tradeoff.study.config import STUDIES, Study
 from sft_tradeoff.study.names import format_learning_rate, measures_text
 from sft_tradeoff.study.runs import run_table
+from sft_tradeoff.study.spec import SMALLEST_RATE
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.text import listing
 
@@ -89,7 +90,7 @@ def _next(low: float, high: float, known: Sequence[float], grid: Sequence[float]
     """The rate that narrows a gap; None if it would be too far from the grid."""
     if low == 0:
         rate = _rounded(known[0] / STEP)
-        return rate if rate >= min(grid) / REACH else None
+        return rate if rate >= max(min(grid) / REACH, SMALLEST_RATE) else None
     if high == math.inf:
         rate = _rounded(known[-1] * STEP)
         return rate if rate <= min(max(grid) * REACH, LARGEST_RATE) else None

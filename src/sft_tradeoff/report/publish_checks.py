@@ -69,7 +69,7 @@ def check_finished(study: Study, results: Path, then: str = "publish") -> None:
     if unmeasured:
         raise PublishError(
             f"study {study.study!r}: the numerical noise floor is not measured: "
-            f"{listing(unmeasured)}; {_run_again(study)}"
+            f"{listing(unmeasured)}; {_run_again(study, then)}"
         )
     for name, config in records_of(study).items():
         expected = config.model_dump(mode="json")

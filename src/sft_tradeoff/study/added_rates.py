@@ -99,7 +99,8 @@ def with_most_rates(study: Study) -> Study:
 
 
 def _unused(rates: Sequence[float], n: int) -> list[float]:
-    return [min(rates) * (1 - (i + 1) / (n + 1)) for i in range(n)]
+    top = max(rates)
+    return [top + (1 - top) * (i + 1) / (n + 1) for i in range(n)]
 
 
 def read_planned(results: Path) -> list[PlannedRate]:

@@ -26,7 +26,8 @@ from sft_tradeoff.system.validation import closest, explain
 MethodLabel = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=LONGEST_NAME)
 ]
-LearningRate = Annotated[float, Field(ge=1e-12, lt=1)]
+SMALLEST_RATE = 1e-12
+LearningRate = Annotated[float, Field(ge=SMALLEST_RATE, lt=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 

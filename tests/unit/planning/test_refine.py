@@ -23,7 +23,15 @@ from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.strict_yaml import read_yaml
 from tests.conftest import ROOT
-from tests.finished_study import make_finished_study, write_items, write_record, write_tables
+from tests.finished_study import (
+    FLOOR,
+    make_finished_study,
+    write_answers,
+    write_epochs,
+    write_items,
+    write_record,
+    write_tables,
+)
 
 WITHIN, CANNOT, EXCEEDS = Verdict.WITHIN, Verdict.CANNOT_TELL, Verdict.EXCEEDS
 GRID = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4)  # what the template had before
@@ -61,7 +69,8 @@ def test_a_rate_without_a_score_is_like_one_that_cannot_tell() -> None:
     assert further_rates(point_of({}, (3e-5,)), 2.0, [1e-5]) == ((), "no rate has a score")
 
 
-def test_no_rate_is_tried_far_beyond_the_grid_or_too_close_to_1() -> None:
+def test_no_rate_is_tried_far_beyond_the_grid_or_outside_the_rates_of_a_study() -> None:
+    assert further_rates(point_of({2e-12: EXCEEDS}), 2.0, [2e-12]).rates == ()
     assert further_rates(point_of({1e-3: WITHIN}), 2.0, [1e-5]).rates == ()
     high = further_rates(point_of({0.3: WITHIN}), 2.0, [0.3])
     assert high.rates == () and "beyond the study's" in high.reason
@@ -149,11 +158,13 @@ def run_planned(study_file: Path) -> None:
     for name, config in evaluation_configs(planned).items():
         shift = 0.0 if "base" in name or rate_of(name) <= 3e-5 else 0.5
         write_items(results, name, shift=shift)
+        write_answers(results, name)
         noisy(results / "runs" / name / "items.parquet", shift)
         tests = dict.fromkeys(("piqa", "code_length_code", "esci-label_only"), "0" * 64)
         write_record(results / "runs" / name / "eval.json", config, {"test_sha256": tests})
     for run in expand_runs(planned):
         write_record(results / "runs" / run.run / "train.json", run, {})
+        write_epochs(results / "runs" / run.run / "epochs.parquet")
     write_tables(study_file, results)
 
 
@@ -186,6 +197,12 @@ def test_rounds_add_rates_until_they_are_used_up(study: Path, caplog) -> None:
     planned = read_planned(Path("results/tiny"))
     assert [(r.learning_rate, r.round) for r in planned] == [(3.2e-5, 1), (1.8e-5, 2)]
     assert "all 2 rounds are used up" in caplog.text
+
+
+def test_a_study_without_its_noise_floor_is_not_refined(study: Path) -> None:
+    Path("results/tiny", FLOOR).unlink()
+    with pytest.raises(UserError, match=r"noise floor is not measured.*then refine again"):
+        refine(study)
 
 
 def test_another_tolerance_has_rounds_of_its_own(study: Path) -> None:

@@ -143,8 +143,10 @@ def test_a_study_file_is_read_with_what_was_added(tmp_path: Path, monkeypatch) -
     assert rates_of(planned_study("s.yaml"), "sft") == [1e-5, 3e-5, 1e-4]
 
 
-def test_refinement_adds_at_most_two_rates_per_method_and_round() -> None:
-    study = study_of(refine={"rounds": 3})
+@pytest.mark.parametrize("rate", [1e-12, 1e-5, 0.9])
+def test_refinement_adds_at_most_two_rates_per_method_and_round(rate: float) -> None:
+    rates = {"full": [rate], "adapter": [rate]}
+    study = study_of(refine={"rounds": 3}, learning_rates=rates)
     runs, most = expand_runs(study), expand_runs(with_most_rates(study))
     n_methods = 3  # the average follows its source
     assert len(most) - len(runs) == 2 * 3 * n_methods * len(study.domains) * len(study.seeds)
