@@ -62,6 +62,19 @@ def test_every_run_is_a_line_and_a_star_marks_what_it_kept() -> None:
     assert list(drawn) == epochs.DRAWN
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0, 2.5])
+def test_epochs_are_marked_at_whole_numbers(share: float) -> None:
+    """Also if the only end of an epoch is that of half a pass over the data."""
+    table = make_table(n_epochs=1)
+    table["epoch"] = share
+    figure, _ = draw(epochs, table)
+    lay_out(figure)
+    (low, high), ticks = figure.axes[-1].get_xlim(), figure.axes[-1].get_xticks()
+    seen = [tick for tick in ticks if low <= tick <= high]
+    assert low == 0 and share < high and len(seen) >= 2
+    assert all(tick == int(tick) for tick in seen)
+
+
 def test_a_rate_without_scores_says_so() -> None:
     """As of a run that is not trained yet: one row without an epoch."""
     table = make_table()

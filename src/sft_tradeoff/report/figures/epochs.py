@@ -59,6 +59,8 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 name = domain if len(models) == 1 else f"{model}: {domain}"
                 axes.set_title(f"{name}, {format_learning_rate(rate)}")
         line[0].set_ylabel(Y_LABELS[y])
+    # From 0: around half an epoch, or a single one, there would be no whole number.
+    grid[0, 0].set_xlim(0, 1.1 * max(1.0, frame["epoch"].max()))
     figure.align_ylabels(grid[:, 0])
     figure.supxlabel("Epoch")
     kept = method_handles({"weights kept": MethodStyle("0.35", "", "full")}, "*")
@@ -75,6 +77,6 @@ def _draw_panel(axes: Axes, points: pd.DataFrame, y: str, styles: dict[str, Meth
             kept = line[line["selected"].fillna(False).astype(bool)]
             axes.plot(kept["epoch"], kept[y], linestyle="", markersize=9, **style.marker("*"))
     note_if_empty(axes, points[y])
-    axes.margins(0.1)
+    axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     scale_scores(axes, y)
