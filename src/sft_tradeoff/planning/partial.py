@@ -20,17 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Draw what has finished into ``results/<study>/partial`` and print the table."""
+    """Draw what has finished into ``results/<study>/partial`` and print the table.
+
+    Files are where they are in the results of a finished study.
+    """
     results = Path("results", args.study)
-    folder = results / "partial"
-    over_seeds = folder / "tradeoff_over_seeds.csv"
     study_file = STUDIES / f"{args.study}.yaml"
-    tables_made = runs.aggregated_tables(load_study(study_file))
+    study = load_study(study_file)
+    folder = results / "partial"
+    tables_made, figures = runs.aggregated_tables(study), folder / "figures"
+    over_seeds = folder / "tradeoff_over_seeds.csv"
     runs.main(argparse.Namespace(study=str(study_file), out=folder / "run_table.csv"))
+    of_runs = {"run_table": folder / "run_table.csv", "runs": results / "runs"}
     aggregate.main(
         argparse.Namespace(
-            run_table=folder / "run_table.csv",
-            runs=results / "runs",
+            **of_runs,
             scores=folder / "scores.csv",
             tradeoff=folder / "tradeoff.csv",
             over_seeds=over_seeds,
@@ -39,30 +43,18 @@ def main(args: argparse.Namespace) -> None:
     )
     for figure in drawable(tables_made):
         table = folder / table_of(figure)
-        draw.main(argparse.Namespace(figure=figure, table=table, out_stem=folder / figure))
-    if load_study(study_file).is_crossed:
-        cross_domain.main(
-            argparse.Namespace(
-                run_table=folder / "run_table.csv",
-                runs=results / "runs",
-                out_stem=folder / "cross_domain",
-            )
-        )
+        draw.main(argparse.Namespace(figure=figure, table=table, out_stem=figures / figure))
+    if study.is_crossed:
+        cross_domain.main(argparse.Namespace(**of_runs, out_stem=figures / "cross_domain"))
     breakpoints.main(
         argparse.Namespace(
-            run_table=folder / "run_table.csv",
-            runs=results / "runs",
+            **of_runs,
             tradeoff=over_seeds,
-            tolerance=measures_text(load_study(study_file).tolerance),
-            out_stem=folder / "breakpoints",
+            tolerance=measures_text(study.tolerance),
+            out_stem=figures / "breakpoints",
         )
     )
-    claims.main(
-        argparse.Namespace(
-            run_table=folder / "run_table.csv",
-            runs=results / "runs",
-            claims=CLAIMS_PATH,
-            out_stem=folder / "claims",
-        )
+    claims.main(argparse.Namespace(**of_runs, claims=CLAIMS_PATH, out_stem=folder / "claims"))
+    tables.main(
+        argparse.Namespace(tradeoff=over_seeds, out_dir=folder / "tables", show=[str(folder)])
     )
-    tables.main(argparse.Namespace(tradeoff=over_seeds, out_dir=folder, show=[str(folder)]))

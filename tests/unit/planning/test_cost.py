@@ -94,7 +94,9 @@ def test_evaluation_hours(backend, step_s, expected_step_s):
 
 
 def test_scores_of_epochs_belong_to_training():
-    """3 epochs (2.5) · 5 examples of 139 + 9 tokens; two processes wait for 135/4 steps of 2 s."""
+    """3 epochs (2.5) · 5 examples of 139 + 9 tokens, in two parts; two processes wait for 135 / 4
+    steps of 4 s.
+    """
     training = {"epochs": 2.5, "batch_size": 8, "processes": 2}
     domains = [{"name": "esci", "variant": "label_only", "n_train": 10, "n_validation": 5}]
     plain, best = (
@@ -103,7 +105,7 @@ def test_scores_of_epochs_belong_to_training():
         )
         for select in ("last", "best_domain")
     )
-    seconds = 15 * 148 * 2000 / 500 + 135 / 4 * 2
+    seconds = 15 * 148 * 4000 / 500 + 135 / 4 * 4
     hours = [cost.training_hours(s, expand_runs(s), 1000, SLOW) for s in (plain, best)]
     assert hours[1] - hours[0] == pytest.approx(2 * seconds / 3600)
     weights = [cost.model_cost(s, "tiny", SLOW).weights for s in (plain, best)]

@@ -1,9 +1,11 @@
 """Tables and figures of the runs that have finished."""
 
 import shutil
+from pathlib import Path
 
 from sft_tradeoff import cli
 from sft_tradeoff.report.figures import drawable
+from sft_tradeoff.system.files import verify_checksum
 from tests.conftest import ROOT
 from tests.finished_study import OTHER_RUN, RUN, make_finished_study
 
@@ -17,9 +19,9 @@ def test_a_crossed_study_has_its_matrix(tmp_path, monkeypatch):
     study_file, results = make_finished_study(tmp_path, crossed=True)
     shutil.rmtree(results / "runs" / OTHER_RUN)
     cli.main(["partial", study_file.stem])
-    page = (results / "partial/cross_domain.md").read_text()
+    page = (results / "partial/figures/cross_domain.md").read_text()
     assert "on math-cot: run not evaluated." in page
-    assert (results / "partial/cross_domain.pdf").is_file()
+    assert (results / "partial/figures/cross_domain.pdf").is_file()
 
 
 def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monkeypatch, capsys):
@@ -33,10 +35,14 @@ def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monke
     text = capsys.readouterr().out
     assert "sft at 1e-4: run not evaluated." in text and "sft at 1e-5" not in text
     assert text.endswith("Results:\nresults/tiny/partial\n")
-    drawn = {path.name for path in (results / "partial").glob("*.*")}
-    tables = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv"}
-    tables |= {f"tradeoff.{suffix}" for suffix in ("md", "tex")}
-    tables |= {f"breakpoints.{suffix}" for suffix in ("md", "csv", "pdf", "png")}
-    tables |= {f"claims.{suffix}" for suffix in ("md", "json", "csv", "pdf", "png")}
-    assert tables | {f"{figure}.pdf" for figure in drawable(tables)} <= drawn
-    assert RUN in (results / "partial/scores.csv").read_text()
+    partial = results / "partial"
+    drawn = {path.relative_to(partial).as_posix() for path in partial.rglob("*.*")}
+    made = {"run_table.csv", "scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", "epochs.csv"}
+    names = [*drawable(made), "breakpoints"]
+    made |= {f"figures/{name}.{suffix}" for name in names for suffix in ("csv", "pdf", "png")}
+    made |= {"figures/breakpoints.md", *(f"tables/tradeoff.{s}" for s in ("csv", "md", "tex"))}
+    made |= {f"claims.{suffix}" for suffix in ("md", "json", "csv", "pdf", "png")}
+    assert made == {name for name in drawn if not Path(name).name.startswith(".")}
+    assert RUN in (partial / "scores.csv").read_text()
+    for table in ("epochs.csv", "tradeoff.csv"):  # not replaced by the numbers of a figure
+        verify_checksum(partial / table)
