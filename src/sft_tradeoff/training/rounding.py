@@ -20,7 +20,7 @@ from safetensors import safe_open
 
 from sft_tradeoff.models.folder import ModelError, tensor_shapes, weight_files
 from sft_tradeoff.models.load import PIECE, load_model, save_weights, stored_tensors
-from sft_tradeoff.models.two_part import KIND, split_weight
+from sft_tradeoff.models.two_part import split_weight
 
 logger = logging.getLogger(__name__)
 
@@ -93,21 +93,24 @@ def rounding_facts(base_model: Path, trained: Path) -> dict[str, float | None]:
 
 
 def _sums(start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-    """Sums over one tensor [6]: ‖u‖², ‖r‖², ⟨r, u⟩, ⟨s, u⟩, changed and all weights.
+    """Sums over one float32 tensor [6]: ‖u‖², ‖r‖², ⟨r, u⟩, ⟨s, u⟩, changed and all weights.
 
-    r is the rounded update, and s the one that evaluation sees.
+    r is the rounded update, and s the one that evaluation sees. Differences of neighboring numbers
+    are exact in float32; pieces are added in float64.
     """
     total = torch.zeros(6, dtype=torch.float64)
     pieces = (tensor.reshape(-1).split(PIECE) for tensor in (start, end))
     for before, after in zip(*pieces, strict=True):
-        update = after.double() - before.double()
-        rounded = after.to(KIND).double() - before.to(KIND).double()
-        seen = _seen(after) - _seen(before) if start.ndim > 1 else update
+        update = after - before
+        then, now = _parts(before), _parts(after)
+        rounded = now[0] - then[0]
+        seen = now.sum(0) - then.sum(0) if start.ndim > 1 else update
         products = (update @ update, rounded @ rounded, rounded @ update, seen @ update)
-        total += torch.stack([*products, (rounded != 0).sum().double(), torch.tensor(len(update))])
+        counts = rounded.count_nonzero(), torch.tensor(len(update))
+        total += torch.stack([x.double() for x in (*products, *counts)])
     return total
 
 
-def _seen(weight: torch.Tensor) -> torch.Tensor:
-    """A matrix's weights [n] float64 as evaluation multiplies with them."""
-    return split_weight(weight[:, None]).double().sum(1)
+def _parts(weights: torch.Tensor) -> torch.Tensor:
+    """Weights [n] as bfloat16 numbers [1 or 2, n] in float32: rounded, and the rest if any."""
+    return split_weight(weights[None]).float().view(-1, len(weights))
