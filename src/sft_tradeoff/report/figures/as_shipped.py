@@ -57,10 +57,10 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         label_rates(axes, rates)
     figure.supxlabel("Learning rate")
     base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOR, "--", "full")}, "")
-    shapes = [
-        Line2D([], [], linestyle="", color="0.35", marker=shape, label=label)
-        for shape, label in SHAPES.values()
-    ]
+    shapes = []
+    for quantity, (shape, name) in SHAPES.items():
+        label = f"{name} (no scores)" if frame[quantity].isna().all() else name
+        shapes.append(Line2D([], [], linestyle="", color="0.35", marker=shape, label=label))
     outside_legend(figure, base + method_handles(styles, "") + shapes, "upper")
     return figure, frame
 
@@ -82,5 +82,5 @@ def _draw_panel(
             axes.plot(x[quantity], line[quantity], linestyle=joined, markersize=4, **look)
         for ends in zip(*(zip(x[q], line[q], strict=True) for q in SHAPES), strict=True):
             axes.plot(*zip(*ends, strict=True), color=style.color, linewidth=0.5)
-    note_if_empty(axes, points[SHIPPED])
+    note_if_empty(axes, points[TRAINED])
     axes.margins(y=0.1)
