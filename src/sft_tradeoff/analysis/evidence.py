@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sft_tradeoff.analysis.noise_floor import Floors, read_noise_floor
 from sft_tradeoff.analysis.run_records import (
+    Evaluation,
     EvaluationRecord,
     Items,
     Rounding,
@@ -92,14 +93,26 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
                 setting = str(model), domain, run["label"], rate
                 spent.setdefault(setting, []).append(_cost(folder, run["run"]))
                 if record := training_record(folder / run["run"]):
-                    found = record.rounding
-                    seen = evaluation.record.seen(found) if evaluation else found
+                    seen = _as_evaluated(record.rounding, evaluation)
                     rounding.setdefault(setting, []).append(seen)
                 if evaluation:
                     items.setdefault(setting, []).append(evaluation.items)
     mean_costs = {setting: Cost(*_means(map(astuple, costs))) for setting, costs in spent.items()}
     of_update = {setting: Rounding(*_means(found)) for setting, found in rounding.items()}
     return Measured(items, suite, mean_costs, grading, floors, of_update, clusters)
+
+
+def _as_evaluated(rounding: Rounding, evaluation: Evaluation | None) -> Rounding:
+    """What rounding does, with the projection that the evaluation saw.
+
+    Training records that of two bfloat16 parts.
+    """
+    if evaluation is None or math.isnan(rounding.projection):
+        return rounding
+    info = evaluation.record.content.eval_info
+    if info.weights == "as shipped":
+        return rounding._replace(evaluated_projection=rounding.projection)
+    return rounding._replace(evaluated_projection=1.0) if info.dtype == "float32" else rounding
 
 
 def _inexact(record: EvaluationRecord) -> dict[str, str]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 ITEM_COLUMNS = ["item", "metric", "value", "size"]
 Key = tuple[str, str]  # (benchmark, metric)
 Items = dict[Key, "pd.DataFrame"]  # per key: value, size and cluster, indexed by item
-AS_TRAINED, AS_SHIPPED = "as trained", "as shipped"  # weights that an evaluation computes with
 
 
 # --- what records look like: only what is read, as older versions wrote less ----------------------
@@ -41,8 +40,7 @@ def _finite(value: float) -> float:
 
 
 NonNegative = Annotated[float, Field(strict=True), AfterValidator(_finite)]  # NaN: not measured
-# Written as null where it has no value, such as a ratio to an update of 0.
-_Ratio = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x)]
+_Ratio = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x)]  # to 0: null
 _Count = Annotated[int, Field(ge=0)]
 
 
@@ -116,7 +114,7 @@ class _Task(_Part):
 class _EvalInfo(_Part):
     n_truncated: dict[str, _Count] = {}
     tasks: dict[str, _Task] = {}
-    weights: str = AS_TRAINED
+    weights: str = "as trained"
     dtype: str = "bfloat16"
 
     @model_validator(mode="after")
@@ -151,8 +149,7 @@ class Rounding(NamedTuple):
         projection: Projection of the rounded update on the true one, in the same units: 1 if
             nothing is lost, 0 if everything is.
         changed_share: Share of the weights that differ from θ0's after rounding.
-        evaluated_projection: As ``projection``, of the weights that evaluation computes with; as
-            training records it, of two bfloat16 parts.
+        evaluated_projection: As ``projection``, of the weights that evaluation computes with.
     """
 
     norm_ratio: float = math.nan
@@ -282,14 +279,6 @@ class EvaluationRecord(Record):
     def cross_domain(self) -> bool:
         """Whether every run of the study was evaluated on every domain."""
         return self.content.run_info.config.evaluation.cross_domain
-
-    def seen(self, rounding: Rounding) -> Rounding:
-        """What rounding does to an update, with the projection that this evaluation saw."""
-        if self.content.eval_info.weights == AS_SHIPPED:
-            return rounding._replace(evaluated_projection=rounding.projection)
-        if self.content.eval_info.dtype == "float32" and not math.isnan(rounding.projection):
-            return rounding._replace(evaluated_projection=1.0)
-        return rounding
 
     @property
     def n_truncated(self) -> Mapping[str, int]:

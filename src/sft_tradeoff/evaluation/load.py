@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import GenerationConfig
 
-from sft_tradeoff.analysis.run_records import AS_SHIPPED, AS_TRAINED
 from sft_tradeoff.chat import ChatFormat, chat_format, control_tokens
 from sft_tradeoff.evaluation.lm import SharedPrefixLM
 from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding
@@ -66,7 +65,7 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
 
 def weights_seen(spec: EvaluationSpec) -> str:
     """``as trained``, or ``as shipped`` if the backend rounds the weights to bfloat16."""
-    return AS_SHIPPED if (spec.backend, spec.dtype) == ("vllm", "bfloat16") else AS_TRAINED
+    return "as shipped" if (spec.backend, spec.dtype) == ("vllm", "bfloat16") else "as trained"
 
 
 def dtype_of(lm: Any, spec: EvaluationSpec) -> str:
