@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from sft_tradeoff.analysis.evidence import Measured
 from sft_tradeoff.analysis.loss_curve import LossCurve, loss_curves, missing_rates
 from sft_tradeoff.analysis.tables import LEVEL
-from sft_tradeoff.analysis.tolerance import Tolerance, Verdict, combined, judge
+from sft_tradeoff.analysis.tolerance import Tolerance, Verdict, combined, judge, n_within
 from sft_tradeoff.stats.estimates import quantile_of_level
 from sft_tradeoff.stats.intervals import Interval
 from sft_tradeoff.study.names import format_learning_rate
@@ -77,12 +77,8 @@ class BreakPoint:
     @property
     def largest_within(self) -> float | None:
         """The largest rate such that it and all smaller ones are within the tolerance."""
-        found = None
-        for judged in self.rates:
-            if judged.verdict is not Verdict.WITHIN:
-                break
-            found = judged.rate
-        return found
+        n = n_within(judged.verdict for judged in self.rates)
+        return self.rates[n - 1].rate if n else None
 
     @property
     def first_exceeding(self) -> float | None:
