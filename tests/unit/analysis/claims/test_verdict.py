@@ -103,8 +103,10 @@ def test_one_seed_decides_nothing_about_training() -> None:
     for value in (0.5, -0.5, 0.0):
         row = judged(part(value, n_seeds=1))
         assert row.verdict is CANNOT_TELL and row.note.startswith("this run only: one seed")
-        assert math.isnan(row.p_holm) and row.needed is None
-    assert judged(part(0.5, n_seeds=1), about_training=False).verdict is SUPPORTED
+        assert math.isnan(row.p_holm) and row.needed is None and row.one_run
+    row = judged(part(0.5, n_seeds=1), about_training=False)
+    assert row.verdict is SUPPORTED and not row.one_run
+    assert not judged(part(0.5)).one_run
 
 
 def test_what_is_blocked_decides_nothing() -> None:
@@ -146,6 +148,14 @@ def test_what_could_be_seen_and_what_would_settle_it() -> None:
     assert row.visible == pytest.approx(0.03 + 2.8016 * 0.01, abs=1e-5)
     assert row.needed is not None and row.needed.clusters is not None
     assert row.needed.clusters == pytest.approx(100 * (2.8016 / 1.4) ** 2, rel=0.02)
+
+
+def test_what_would_settle_a_score_that_is_not_less() -> None:
+    """Only the lower bound counts: an effect at + m is two margins away from it."""
+    row = judged(part(M, 0.035, NOT_LESS))
+    assert row.verdict is CANNOT_TELL
+    assert row.needed is not None and row.needed.clusters is not None
+    assert row.needed.clusters == pytest.approx(100 * (2.8016 * 0.035 / 0.06) ** 2, rel=0.02)
 
 
 @given(st.floats(-0.1, 0.1), st.floats(1e-4, 0.1), st.sampled_from(Kind))
