@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ MOST = 30.0  # margins; what lies beyond is drawn at the edge
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 ROW = 0.16  # inches
 LONGEST = 75  # characters of a label
+WIDTH = 80  # characters of a line below the axes
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -91,7 +93,8 @@ def _caption(table: pd.DataFrame) -> str:
     overall = table[table["kind"] == OVERALL]
     untested = overall.loc[overall["verdict"] == Verdict.NOT_TESTED, "claim"]
     text = "Main effect in units of the claim's margin (gray: within ± 1); details are hollow"
-    return f"{text}\nNot tested: {', '.join(untested)}" if len(untested) else text
+    told = textwrap.wrap(f"Not tested: {', '.join(untested)}", WIDTH) if len(untested) else []
+    return "\n".join([text, *told])
 
 
 def _legend() -> list[Line2D]:

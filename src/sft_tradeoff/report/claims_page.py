@@ -20,10 +20,13 @@ INTRO = """# Claims
 Every claim was written down with its estimand, margin *m* and level before the study was run
 (`config/claims.yaml`). **Supported**: the effect is what the claim says, beyond its margin;
 **contradicted**: the opposite, beyond the margin; **equivalent**: the effect lies within ± *m*;
-**cannot tell**: none of these at the claim's level. Effects have 95 % intervals over seeds and
+**cannot tell**: none of these at the claim's level. One seed speaks of *this run only* and
+decides nothing about training. Effects have 95 % intervals over seeds and
 independent units of items, with the numerical noise floor; p values are Holm's, over all rows of
 this page. A claim with several rows is contradicted if one row is, and supported or equivalent if
-all tested rows are. Rows in *italics* are details that do not count.
+all tested rows are. Rows in *italics* are details that do not count. Items lost and gained: right
+answers fell or rose, over all seeds. What would be visible, and what would settle it, is for a row
+alone: Holm's correction asks for more.
 G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
 HEADER = (
     "",
@@ -43,7 +46,7 @@ HEADER = (
 def to_markdown(table: pd.DataFrame) -> str:
     """Render the table of :func:`~sft_tradeoff.analysis.claims.table.claims_table`."""
     groups = [rows_of(group) for _, group in table.groupby("claim", sort=False)]
-    overview = [(rows[0]["claim"], rows[0]["statement"], rows[0]["verdict"]) for rows in groups]
+    overview = [(row["claim"], row["statement"], _verdict(row)) for row, *_ in groups]
     summary = markdown_table(("Claim", "Statement", "Verdict"), overview)
     return "\n\n".join([INTRO, summary, *map(_section, groups)]) + "\n"
 
@@ -52,7 +55,7 @@ def _section(rows: list[Row]) -> str:
     claim, rest = rows[0], rows[1:]
     tested = [row for row in rest if row["verdict"] != Verdict.NOT_TESTED]
     untested = [row for row in rest if row["verdict"] == Verdict.NOT_TESTED]
-    parts = [f"## {claim['claim']}: {claim['verdict']}", *_head(claim)]
+    parts = [f"## {claim['claim']}: {_verdict(claim)}", *_head(claim)]
     if tested:
         numbered = list(enumerate(tested, 1))
         parts.append(markdown_table(HEADER, [_cells(number, row) for number, row in numbered]))
@@ -93,8 +96,12 @@ def _cells(number: int, row: Row) -> tuple[str, ...]:
         _changed(row),
         _number(row["visible"]),
         _settling(row),
-        f"{mark}{row['verdict']}{mark}",
+        f"{mark}{_verdict(row)}{mark}",
     )
+
+
+def _verdict(row: Row) -> str:
+    return f"{row['verdict']} (this run only)" if row["this_run_only"] else str(row["verdict"])
 
 
 def _interval(row: Row) -> str:

@@ -49,6 +49,7 @@ class Judged:
         visible: Smallest effect that would have been supported with a probability of 80 %.
         needed: Clusters and seeds that would settle it; None if it is settled.
         note: Why the verdict is not another one, in words.
+        one_run: Whether it speaks of one training run only, and so decides nothing.
     """
 
     finding: Finding
@@ -59,6 +60,7 @@ class Judged:
     visible: float
     needed: Needed | None
     note: str
+    one_run: bool = False
 
 
 # --- tests of one part ----------------------------------------------------------------------------
@@ -139,9 +141,12 @@ def _barred(claim: Claim, row: Finding) -> str:
     if not row.parts:
         return row.missing
     blocked = "; ".join(dict.fromkeys(part.blocked for part in row.parts if part.blocked))
-    if claim.about_training and min(part.effect.n_seeds for part in row.parts) < 2:
-        return "; ".join(filter(None, [blocked, "this run only: one seed; train at least 2"]))
-    return blocked
+    one_seed = "this run only: one seed; train at least 2" if _of_one_run(claim, row) else ""
+    return "; ".join(filter(None, [blocked, one_seed]))
+
+
+def _of_one_run(claim: Claim, row: Finding) -> bool:
+    return claim.about_training and any(part.effect.n_seeds < 2 for part in row.parts)
 
 
 def _judged(
@@ -175,6 +180,7 @@ def _judged(
         if verdict is Verdict.CANNOT_TELL and not barred
         else None,
         note=barred,
+        one_run=_of_one_run(claim, row),
     )
 
 
@@ -207,6 +213,7 @@ def _needed(part: Part, level: float) -> Needed | None:
     effect, value = part.effect, part.effect.interval.value
     if math.isnan(effect.components.items):
         return None
-    distance = min(abs(value - part.margin), abs(value + part.margin)) - effect.interval.floor
+    bounds = [-part.margin] if part.kind is Kind.NOT_LESS else [-part.margin, part.margin]
+    distance = min(abs(value - bound) for bound in bounds) - effect.interval.floor
     n_seeds = max(effect.n_seeds, 1)
     return needed(distance, effect.components, effect.n_clusters, n_seeds, 1 - level)
