@@ -20,13 +20,13 @@ INTRO = """# Claims
 Every claim was written down with its estimand, margin *m* and level before the study was run
 (`config/claims.yaml`). **Supported**: the effect is what the claim says, beyond its margin;
 **contradicted**: the opposite, beyond the margin; **equivalent**: the effect lies within ± *m*;
-**cannot tell**: none of these at the claim's level. One seed speaks of *this run only* and
-decides nothing about training. Effects have 95 % intervals over seeds and
-independent units of items, with the numerical noise floor; p values are Holm's, over all rows of
-this page. A claim with several rows is contradicted if one row is, and supported or equivalent if
-all tested rows are. Rows in *italics* are details that do not count. Items lost and gained: right
-answers fell or rose, over all seeds. What would be visible, and what would settle it, is for a row
-alone: Holm's correction asks for more.
+**cannot tell**: none of these at the claim's level. One seed speaks of *this run only* and decides
+nothing about training. Effects have 95 % intervals over seeds and independent units of items, with
+the numerical noise floor; p values are Holm's, over all rows of this page. What would have been
+visible, and what would settle a row, is for its share of the level, 1 / number of rows. Lost and
+gained: items with fewer or more right answers, over all seeds. A claim with several rows is
+contradicted if one row is, and supported or equivalent if all tested rows are. Rows in *italics*
+are details that do not count.
 G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
 HEADER = (
     "",
@@ -80,7 +80,7 @@ def _where(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return "; ".join(filter(None, [_where(row), str(row["comparison"])]))
+    return ": ".join(filter(None, [_where(row), str(row["comparison"])]))
 
 
 def _cells(number: int, row: Row) -> tuple[str, ...]:
@@ -134,11 +134,13 @@ def _grouped(notes: Mapping[str, str]) -> str:
     for name, note in notes.items():
         if note:
             rows.setdefault(note, []).append(name)
-    return "\n".join(f"- {', '.join(names)}: {note}." for note, names in rows.items())
+    return "\n".join(f"- {'; '.join(names)}: {note}." for note, names in rows.items())
 
 
 def _number(value: float) -> str:
-    return DASH if math.isnan(value) else f"{value + 0.0:.4f}".replace("-", "−")
+    if math.isnan(value):
+        return DASH
+    return f"{value + 0.0:.4f}".replace("-", "−").replace("inf", "∞")
 
 
 def _p(value: float) -> str:

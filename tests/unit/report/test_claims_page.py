@@ -74,6 +74,11 @@ def test_a_row_with_little() -> None:
     assert cells(text)[7:] == ["", "–", "more than a million units", "*cannot tell*"]
 
 
+def test_an_open_interval() -> None:
+    text = page(verdict="cannot tell", comparison="c", effect=math.nan, low=-math.inf, high=2.3)
+    assert cells(text)[3] == "– [−∞, 2.3000]"
+
+
 def test_one_seed_is_said_beside_the_verdict() -> None:
     text = page(verdict="cannot tell", comparison="c", this_run_only=True, effect=0.5, n_seeds=1)
     assert cells(text)[-1] == "**cannot tell (this run only)**"

@@ -46,8 +46,9 @@ class Judged:
         p: Smallest level at which this finding alone would tell; NaN if it may not.
         p_holm: The same with all findings of the study; decides.
         p_mcnemar: Exact, of items lost and gained; NaN without right and wrong answers.
-        visible: Smallest effect that would have been supported with a probability of 80 %.
-        needed: Clusters and seeds that would settle it; None if it is settled.
+        visible: Smallest effect that would have been supported with a probability of 80 %, beside
+            as many other findings (Bonferroni).
+        needed: Clusters and seeds that would settle it likewise; None if it is settled.
         note: Why the verdict is not another one, in words.
         one_run: Whether it speaks of one training run only, and so decides nothing.
     """
@@ -129,10 +130,11 @@ def judge(claims: Sequence[Claim], findings: Sequence[Finding]) -> list[Judged]:
     barred = [_barred(claim, row) for claim, row in zip(claims, findings, strict=True)]
     tests = [decisions(row.parts) if row.parts and row.decided is None else {} for row in findings]
     smallest = [min(test.values(), default=math.nan) for test in tests]
-    corrected = holm([math.nan if bar else p for bar, p in zip(barred, smallest, strict=True)])
+    own = [math.nan if bar else p for bar, p in zip(barred, smallest, strict=True)]
+    n_tests = sum(not math.isnan(p) for p in own)
     return [
-        _judged(*of_one)
-        for of_one in zip(claims, findings, tests, smallest, corrected, barred, strict=True)
+        _judged(*of_one, n_tests=max(n_tests, 1))
+        for of_one in zip(claims, findings, tests, smallest, holm(own), barred, strict=True)
     ]
 
 
@@ -156,6 +158,7 @@ def _judged(
     p: float,
     corrected: float,
     barred: str,
+    n_tests: int,
 ) -> Judged:
     if not row.parts:
         unknown = math.nan
@@ -175,8 +178,8 @@ def _judged(
         p=p,
         p_holm=corrected,
         p_mcnemar=mcnemar_exact(counted.lost or 0, counted.gained or 0) if counted else math.nan,
-        visible=_visible(main, claim.level),
-        needed=_settling(row, claim.level)
+        visible=_visible(main, claim.level / n_tests),
+        needed=_settling(claim, row, claim.level / n_tests)
         if verdict is Verdict.CANNOT_TELL and not barred
         else None,
         note=barred,
@@ -198,15 +201,20 @@ def _visible(part: Part, level: float) -> float:
     return _bound(part) + detectable + interval.floor
 
 
-def _settling(row: Finding, level: float) -> Needed | None:
+def _settling(claim: Claim, row: Finding, level: float) -> Needed | None:
     """Clusters and seeds that would settle the part that is hardest to settle.
 
     If the effects measured are the true ones; the distance is that to the nearest bound. None if
-    the variances of items and seeds are unknown.
+    the variances of items and seeds are unknown. A claim about training needs two seeds, even if
+    they do not differ.
     """
     wanted = [_needed(part, level) for part in row.parts]
     known = [n for n in wanted if n is not None]
-    return max(known, key=lambda n: math.prod(n.both or (math.inf,)), default=None)
+    most = max(known, key=lambda n: math.prod(n.both or (math.inf,)), default=None)
+    if most is None or most.both is None or not claim.about_training:
+        return most
+    clusters, seeds = most.both
+    return most._replace(both=(clusters, max(seeds, 2)))
 
 
 def _needed(part: Part, level: float) -> Needed | None:

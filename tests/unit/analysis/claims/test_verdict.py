@@ -135,6 +135,16 @@ def test_holm_over_all_findings() -> None:
     assert beside[0].verdict is SUPPORTED, "what may not decide is not a test"
 
 
+def test_what_would_settle_it_beside_other_findings() -> None:
+    """A fifth of the level: z is 2.576 instead of 1.960."""
+    rows = [Finding(Place(), "c", (part(0.03 + 0.014),))] * 5
+    row = judge([claim("smallest_rate_cost")] * 5, rows)[0]
+    assert row.visible == pytest.approx(0.03 + (2.5758 + 0.8416) * 0.01, abs=1e-5)
+    assert row.needed is not None and row.needed.clusters is not None
+    assert row.needed.clusters == pytest.approx(100 * (3.4174 / 1.4) ** 2, rel=0.02)
+    assert row.needed.both is not None and row.needed.both[1] == 2, "even if seeds are all alike"
+
+
 def test_lost_and_gained_items() -> None:
     """McNemar: 1 of 9 changes, 2 · (1 + 9) / 2⁹."""
     assert judged(part(0.06, lost=1, gained=8)).p_mcnemar == pytest.approx(20 / 512)
