@@ -41,6 +41,21 @@ def test_what_is_drawn() -> None:
     assert "Not tested: F4" in axes.get_xlabel()
 
 
+def test_long_names_do_not_hide_the_comparison() -> None:
+    told = "my method at 1e-5 against my method at 1e-4"
+    rows = [
+        row("supported", 0.06, model=f"{n}-a-model-with-a-long-name", method="my method")
+        | {
+            "domain": "my-data",
+            "comparison": told,
+        }
+        for n in range(2)
+    ]
+    (axes,) = draw(pd.DataFrame(rows, columns=COLUMNS)).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [f"{n}-a-model-with-a-lo…, my-data: {told}" for n in range(2)]
+
+
 def test_many_untested_claims_do_not_run_out_of_the_figure() -> None:
     """The lines below the axes are at most as wide as the figure, 7.5 inches."""
     untested = [
