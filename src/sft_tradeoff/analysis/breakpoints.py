@@ -56,7 +56,7 @@ class BreakPoint:
         domain: Domain.
         label: Method label.
         rates: Rates with a score, in increasing order.
-        missing: Rates without a finite score, which are left out.
+        missing: Rates without a finite score; they end what is known to be within.
         value: The interpolated break-point: 0 if it lies below the smallest rate, infinite if above
             the largest, NaN if no rate has a score.
         low: Lower bound of its 95 % interval; 0 if below the smallest rate.
@@ -76,8 +76,12 @@ class BreakPoint:
 
     @property
     def largest_within(self) -> float | None:
-        """The largest rate such that it and all smaller ones are within the tolerance."""
-        n = n_within(judged.verdict for judged in self.rates)
+        """The largest rate such that it and all smaller ones are within the tolerance.
+
+        A rate without a score is not known to be: it may have failed because it is too large.
+        """
+        first_missing = min(self.missing, default=math.inf)
+        n = n_within(judged.verdict for judged in self.rates if judged.rate < first_missing)
         return self.rates[n - 1].rate if n else None
 
     @property

@@ -93,8 +93,7 @@ class MethodResult:
     """One method over its learning rates, in increasing order.
 
     Args:
-        largest: Largest learning rate that is within the tolerance together with all smaller ones
-            that have a general score.
+        largest: Largest learning rate that is within the tolerance together with all smaller ones.
         best: The run up to this rate that learns the domain best.
         against_sft: Difference between ``best`` and the best run of standard SFT, by measure; the
             intervals hold for all methods of the section together (Bonferroni).
@@ -183,7 +182,7 @@ def _section(
     measure = ACCURACY if any(gain.excludes_zero for gain in seen) else NLL
     of_label = {row["label"]: [c for c in candidates if c.label == row["label"]] for row in trained}
     floors = measured.floors.get(model, UNMEASURED)
-    within = {label: _within(own, tolerance) for label, own in of_label.items()}
+    within = {label: _within(own) for label, own in of_label.items()}
     best = {label: _best(own, measured.items, measure, smallest) for label, own in within.items()}
     sft = next((c.label for c in candidates if c.method == "sft"), None)
     against = _against(best, sft, measured.items, smallest, floors)
@@ -268,19 +267,13 @@ def _parts(
     return {benchmark: part for benchmark, part in found.items() if part}
 
 
-def _within(candidates: Sequence[Candidate], tolerance: Tolerance) -> list[Candidate]:
-    """The runs before the first that is not within the tolerance; those without a score aside.
+def _within(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The runs before the first that is not within the tolerance, or has no score.
 
     Args:
         candidates: Of one method, in increasing order of the learning rate.
-        tolerance: By measure.
     """
-    scored = [
-        c
-        for c in candidates
-        if not any(math.isnan(c.losses[name].value) for name in tolerance if name in c.losses)
-    ]
-    return scored[: n_within(c.verdict for c in scored)]
+    return candidates[: n_within(c.verdict for c in candidates)]
 
 
 def _best(

@@ -144,11 +144,11 @@ def _on_edges(section: Section) -> Iterator[str]:
         stop = _stopped_by(method)
         beyond = [c for c in method.candidates if c.verdict is Verdict.WITHIN and _above(c, method)]
         if stop and beyond:
-            verb = "exceeds it" if stop.verdict is Verdict.EXCEEDS else "cannot be judged"
+            judged = "exceeds it" if stop.verdict is Verdict.EXCEEDS else "cannot be judged"
+            why = "it has no score" if stop.reason else "noise or unstable training"
             yield (
                 f"{run_name(beyond[-1])} is within the tolerance, but does not count because "
-                f"{rate_text(stop.learning_rate)} {verb}: noise or unstable training; look at the "
-                "loss curves."
+                f"{rate_text(stop.learning_rate)} {judged}: {why}; look at the loss curves."
             )
 
 
@@ -179,11 +179,7 @@ def _above(candidate: Candidate, method: MethodResult) -> bool:
 
 def _stopped_by(method: MethodResult) -> Candidate | None:
     """The first run that is not within the tolerance, with which the search ends."""
-    for candidate in method.candidates:
-        is_missing = candidate.verdict is Verdict.CANNOT_TELL and candidate.reason
-        if _above(candidate, method) and candidate.verdict is not Verdict.WITHIN and not is_missing:
-            return candidate
-    return None
+    return next((c for c in method.candidates if c.verdict is not Verdict.WITHIN), None)
 
 
 def _grouped(
@@ -219,7 +215,7 @@ def _beyond(method: MethodResult, end: int) -> float | None:
 def _on_undecided(section: Section, tolerance: Tolerance) -> Iterator[str]:
     """For each method whose search ends with an undecided run, how many items could tell."""
     for candidate in map(_stopped_by, section.methods):
-        if candidate is None or candidate.verdict is not Verdict.CANNOT_TELL:
+        if not candidate or candidate.verdict is not Verdict.CANNOT_TELL or candidate.reason:
             continue
         open_losses = [
             f"{loss_text(loss, name)}{more_items(loss.n_items, loss.n_items_needed, 'items')}"

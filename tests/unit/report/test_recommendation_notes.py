@@ -114,6 +114,20 @@ def test_a_run_that_failed_is_named_with_its_reason() -> None:
     )
 
 
+def test_a_rate_without_a_score_ends_the_search() -> None:
+    table, measured = study({"sft": {1e-6: IN, 1e-5: IN, 1e-4: IN}})
+    lost = table["learning_rate"] == 1e-5
+    table.loc[lost, [c for c in table.columns if c.startswith("general")]] = NAN
+    table.loc[lost, "reason"] = "run not evaluated"
+    (section,) = recommend(table, measured, CODE_ONLY, GAIN).sections
+    found = notes(section, CODE_ONLY)
+    assert (
+        f"sft at learning rate 1e-4 {BEYOND} 1e-5 cannot be judged: it has no score; look at the "
+        "loss curves."
+    ) in found
+    assert not any("the limit is unknown" in note for note in found)
+
+
 @pytest.mark.parametrize(
     ("runs", "note"),
     [
