@@ -28,6 +28,8 @@ gained: items with fewer or more right answers, over all seeds. A claim with sev
 contradicted if one row is, and supported or equivalent if all tested rows are. Rows in *italics*
 are details that do not count.
 G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
+NO_NOISE = """The numerical noise floor of the scores of this study is 0 or was not measured: no
+interval is wider for it."""
 HEADER = (
     "",
     "Where",
@@ -48,7 +50,8 @@ def to_markdown(table: pd.DataFrame) -> str:
     groups = [rows_of(group) for _, group in table.groupby("claim", sort=False)]
     overview = [(row["claim"], row["statement"], _verdict(row)) for row, *_ in groups]
     summary = markdown_table(("Claim", "Statement", "Verdict"), overview)
-    return "\n\n".join([INTRO, summary, *map(_section, groups)]) + "\n"
+    noise = "" if (table["floor"] > 0).any() else NO_NOISE
+    return "\n\n".join(filter(None, [INTRO, noise, summary, *map(_section, groups)])) + "\n"
 
 
 def _section(rows: list[Row]) -> str:

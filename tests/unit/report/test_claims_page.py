@@ -74,6 +74,12 @@ def test_a_row_with_little() -> None:
     assert cells(text)[7:] == ["", "–", "more than a million units", "*cannot tell*"]
 
 
+def test_without_a_noise_floor_this_is_said() -> None:
+    known = {"verdict": "cannot tell", "comparison": "c", "effect": 0.5}
+    assert "is 0 or was not measured" in page(**known, floor=0.0)
+    assert "is 0 or was not measured" not in page(**known, floor=0.001)
+
+
 def test_an_open_interval() -> None:
     text = page(verdict="cannot tell", comparison="c", effect=math.nan, low=-math.inf, high=2.3)
     assert cells(text)[3] == "– [−∞, 2.3000]"

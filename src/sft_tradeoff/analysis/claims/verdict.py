@@ -131,11 +131,9 @@ def judge(claims: Sequence[Claim], findings: Sequence[Finding]) -> list[Judged]:
     tests = [decisions(row.parts) if row.parts and row.decided is None else {} for row in findings]
     smallest = [min(test.values(), default=math.nan) for test in tests]
     own = [math.nan if bar else p for bar, p in zip(barred, smallest, strict=True)]
-    n_tests = sum(not math.isnan(p) for p in own)
-    return [
-        _judged(*of_one, n_tests=max(n_tests, 1))
-        for of_one in zip(claims, findings, tests, smallest, holm(own), barred, strict=True)
-    ]
+    n_tests = [max(1, sum(not math.isnan(p) for p in own))] * len(own)
+    of_each = zip(claims, findings, tests, smallest, holm(own), barred, n_tests, strict=True)
+    return [_judged(*of_one) for of_one in of_each]
 
 
 def _barred(claim: Claim, row: Finding) -> str:
