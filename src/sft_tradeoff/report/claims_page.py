@@ -22,11 +22,13 @@ Every claim was written down with its estimand, margin *m* and level before the 
 **contradicted**: the opposite, beyond the margin; **equivalent**: the effect lies within ± *m*;
 **cannot tell**: none of these at the claim's level. One seed speaks of *this run only* and decides
 nothing about training. Effects have 95 % intervals over seeds and independent units of items, with
-the numerical noise floor; p values are Holm's, over all rows of this page. What would have been
-visible, and what would settle a row, is for its share of the level, 1 / number of rows. Lost and
-gained: items with fewer or more right answers, over all seeds. A claim with several rows is
-contradicted if one row is, and supported or equivalent if all tested rows are. Rows in *italics*
-are details that do not count.
+the numerical noise floor; p values are Holm's, over all rows of this page. The best of several
+comparisons is chosen on one half of the units and reported on the other; the halves share the
+training runs, so it is supported only if p times their number is below the level. What would have
+been visible, and what would settle a row, is for its share of the level. Lost and gained: items
+with fewer or more right answers, over all seeds. A claim with several rows is contradicted if one
+row is, and supported or equivalent if all tested rows are. Rows in *italics* are details that do
+not count.
 G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
 NO_NOISE = """The numerical noise floor of the scores of this study is 0 or was not measured: no
 interval is wider for it."""

@@ -105,16 +105,22 @@ def _two_sided(p: float) -> float:
 # --- a finding ------------------------------------------------------------------------------------
 
 
-def decisions(parts: Sequence[Part]) -> dict[Verdict, float]:
+def decisions(parts: Sequence[Part], chosen_of: int = 1) -> dict[Verdict, float]:
     """P value of each verdict on a claim that needs all of its parts.
 
     Supported if all parts are (the largest p value counts); contradicted if one is that the claim
     does not only presume (Bonferroni); equivalent if the main part is and the others hold.
+
+    Args:
+        parts: The parts.
+        chosen_of: Number of comparisons of which this one is the best. It was chosen on other
+            items, but of the same runs: a lucky seed is lucky there, too. So the p value of
+            *supported* is multiplied by it (Bonferroni); the choice makes the others rarer.
     """
     found = [p_values(part) for part in parts]
     against = [p[1] for p, part in zip(found, parts, strict=True) if not part.premise]
     return {
-        Verdict.SUPPORTED: max(p[0] for p in found),
+        Verdict.SUPPORTED: min(1.0, chosen_of * max(p[0] for p in found)),
         Verdict.CONTRADICTED: min(1.0, len(against) * min(against)),
         Verdict.EQUIVALENT: max(found[0][2], *(p[0] for p in found[1:]), 0.0),
     }
@@ -128,7 +134,10 @@ def judge(claims: Sequence[Claim], findings: Sequence[Finding]) -> list[Judged]:
         findings: The findings.
     """
     barred = [_barred(claim, row) for claim, row in zip(claims, findings, strict=True)]
-    tests = [decisions(row.parts) if row.parts and row.decided is None else {} for row in findings]
+    tests = [
+        decisions(row.parts, row.chosen_of) if row.parts and row.decided is None else {}
+        for row in findings
+    ]
     smallest = [min(test.values(), default=math.nan) for test in tests]
     own = [math.nan if bar else p for bar, p in zip(barred, smallest, strict=True)]
     n_tests = [max(1, sum(not math.isnan(p) for p in own))] * len(own)
@@ -168,7 +177,7 @@ def _judged(
         verdict = Verdict.SUPPORTED
     elif corrected <= claim.level:
         verdict = min(tests, key=lambda name: tests[name])
-    main = row.parts[0]
+    main, share = row.parts[0], claim.level / (n_tests * row.chosen_of)
     counted = next((part for part in row.parts if part.lost is not None), None)
     return Judged(
         finding=row,
@@ -176,8 +185,8 @@ def _judged(
         p=p,
         p_holm=corrected,
         p_mcnemar=mcnemar_exact(counted.lost or 0, counted.gained or 0) if counted else math.nan,
-        visible=_visible(main, claim.level / n_tests),
-        needed=_settling(claim, row, claim.level / n_tests)
+        visible=_visible(main, share),
+        needed=_settling(claim, row, share)
         if verdict is Verdict.CANNOT_TELL and not barred
         else None,
         note=barred,

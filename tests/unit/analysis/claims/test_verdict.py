@@ -95,6 +95,20 @@ def test_all_parts_have_to_hold() -> None:
     assert p == pytest.approx(2 * p_values(no)[1]), "Bonferroni"
 
 
+def test_the_best_of_several_comparisons_of_the_same_runs() -> None:
+    """Three seeds and ten comparisons whose true effect is the margin: the best has luck."""
+    rng, stated = np.random.default_rng(0), claim("smallest_rate_cost").level
+    wrong = {False: 0, True: 0}
+    for _ in range(1000):
+        runs = rng.normal(M, 0.02, (10, 3))
+        best = runs[runs.mean(1).argmax()]
+        one = part(best.mean(), best.std(ddof=1) / math.sqrt(3), df=2)
+        for corrected in wrong:
+            wrong[corrected] += decisions([one], 10 if corrected else 1)[SUPPORTED] <= stated
+    assert wrong[False] / 1000 > 0.1
+    assert wrong[True] / 1000 <= stated / 2 + 0.015
+
+
 def test_a_wrong_premise_does_not_contradict() -> None:
     assert judged(part(0.0, kind=WITHIN), part(-0.06, premise=True)).verdict is CANNOT_TELL
 
