@@ -23,7 +23,14 @@ from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.strict_yaml import read_yaml
 from tests.conftest import ROOT
-from tests.finished_study import make_finished_study, write_items, write_record, write_tables
+from tests.finished_study import (
+    make_finished_study,
+    write_answers,
+    write_epochs,
+    write_items,
+    write_record,
+    write_tables,
+)
 
 WITHIN, CANNOT, EXCEEDS = Verdict.WITHIN, Verdict.CANNOT_TELL, Verdict.EXCEEDS
 GRID = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4)  # what the template had before
@@ -150,10 +157,12 @@ def run_planned(study_file: Path) -> None:
         shift = 0.0 if "base" in name or rate_of(name) <= 3e-5 else 0.5
         write_items(results, name, shift=shift)
         noisy(results / "runs" / name / "items.parquet", shift)
+        write_answers(results, name)
         tests = dict.fromkeys(("piqa", "code_length_code", "esci-label_only"), "0" * 64)
         write_record(results / "runs" / name / "eval.json", config, {"test_sha256": tests})
     for run in expand_runs(planned):
         write_record(results / "runs" / run.run / "train.json", run, {})
+        write_epochs(results / "runs" / run.run / "epochs.parquet")
     write_tables(study_file, results)
 
 
