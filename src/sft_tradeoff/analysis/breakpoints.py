@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from sft_tradeoff.analysis.evidence import Measured
 from sft_tradeoff.analysis.loss_curve import LossCurve, loss_curves, missing_rates
 from sft_tradeoff.analysis.tables import LEVEL
-from sft_tradeoff.analysis.tolerance import Tolerance, Verdict, combined, judge
+from sft_tradeoff.analysis.tolerance import Tolerance, Verdict, combined, judge, n_within
 from sft_tradeoff.stats.estimates import quantile_of_level
 from sft_tradeoff.stats.intervals import Interval
 from sft_tradeoff.study.names import format_learning_rate
@@ -56,7 +56,7 @@ class BreakPoint:
         domain: Domain.
         label: Method label.
         rates: Rates with a score, in increasing order.
-        missing: Rates without a finite score, which are left out.
+        missing: Rates without a finite score; they end what is known to be within.
         value: The interpolated break-point: 0 if it lies below the smallest rate, infinite if above
             the largest, NaN if no rate has a score.
         low: Lower bound of its 95 % interval; 0 if below the smallest rate.
@@ -76,13 +76,13 @@ class BreakPoint:
 
     @property
     def largest_within(self) -> float | None:
-        """The largest rate such that it and all smaller ones are within the tolerance."""
-        found = None
-        for judged in self.rates:
-            if judged.verdict is not Verdict.WITHIN:
-                break
-            found = judged.rate
-        return found
+        """The largest rate such that it and all smaller ones are within the tolerance.
+
+        A rate without a score is not known to be: it may have failed because it is too large.
+        """
+        first_missing = min(self.missing, default=math.inf)
+        n = n_within(judged.verdict for judged in self.rates if judged.rate < first_missing)
+        return self.rates[n - 1].rate if n else None
 
     @property
     def first_exceeding(self) -> float | None:

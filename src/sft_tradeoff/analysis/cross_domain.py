@@ -95,9 +95,8 @@ def _change(key: Key, base: Items, seeds: Sequence[Items]) -> tuple[Interval, st
     each = ratios(scores)  # (S,)
     if scores.n_clusters < 2:
         return NOTHING._replace(value=float(each.mean())), "one independent unit has no interval"
-    resampled = resampled_ratios(scores, np.random.default_rng(SEED)).mean(-1)
-    df = scores.n_clusters - 1
-    found = interval(float(each.mean()), resampled, each, df, LEVEL)
+    resampled = resampled_ratios(scores, np.random.default_rng(SEED))  # (R, S)
+    found = interval(float(each.mean()), resampled, each, scores.df, LEVEL)
     if key[1] == ACCURACY:
         found = _as_accuracy(found, scores.n_clusters)
     return found, ""

@@ -9,7 +9,12 @@ import pandas as pd
 from sft_tradeoff.analysis.run_records import Epoch, read_item_table, training_record
 from sft_tradeoff.analysis.tables import BASE, EPOCH_COLUMNS, LEVEL, Row, rows_of
 from sft_tradeoff.objectives.registry import METHODS
-from sft_tradeoff.stats.estimates import confidence_interval, ratio_estimate, wilson_interval
+from sft_tradeoff.stats.estimates import (
+    confidence_interval,
+    effective_n,
+    ratio_estimate,
+    wilson_interval,
+)
 from sft_tradeoff.system.files import damaged
 
 ITEMS_NAME = "epochs.parquet"
@@ -59,10 +64,11 @@ def _measure(epochs: list[Epoch], items: pd.DataFrame) -> list[Row]:
         row: Row = {name: getattr(epoch, name) for name in ("epoch", "step", "n_items", "selected")}
         for quantity, metric in (("domain_score", "accuracy"), ("domain_nll", "nll")):
             of = items[(items["epoch"] == epoch.epoch) & (items["metric"] == metric)]
-            found = ratio_estimate(of["value"], of["size"])
+            found = ratio_estimate(of["value"], of["size"], of["cluster"])
             low, high = confidence_interval(found, LEVEL)
             if metric == "accuracy":
-                low, high = wilson_interval(found.value * found.n, found.n, LEVEL)
+                n = effective_n(found)
+                low, high = wilson_interval(found.value * n, n, LEVEL)
             row |= {quantity: found.value, f"{quantity}_low": low, f"{quantity}_high": high}
         rows.append(row)
     return rows

@@ -31,6 +31,7 @@ class _Benchmark(NamedTuple):
     over_items: np.ndarray  # [R, settings], mean over seeds
     df: float  # of the variance between clusters
     n_items: int
+    n_clusters: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class LossCurve:
         measure: A key of :data:`~.tolerance.GENERAL`.
         floor: Numerical noise, part of every interval; 0 if it was not measured.
         least: Minimum half width of an interval (:func:`~.tolerance.no_change_bound`).
+        least_unchanged: The same where no item changed, as those of a cluster may be all alike.
     """
 
     rates: tuple[float, ...]
@@ -54,6 +56,7 @@ class LossCurve:
     measure: str
     floor: float = 0.0
     least: float = 0.0
+    least_unchanged: float = 0.0
 
     def at(self, rate: float) -> Interval:
         """Loss at a rate from the smallest to the largest, with its 95 % interval.
@@ -67,7 +70,8 @@ class LossCurve:
         found = interval(
             float(of_seeds.mean()), np.sum(parts, axis=0), of_seeds, df, LEVEL, self.floor
         )
-        half = max(found.high - found.value - self.floor, self.least) + self.floor
+        least = self.least if found.stderr > 0 else self.least_unchanged
+        half = max(found.high - found.value - self.floor, least) + self.floor
         if self.measure != ACCURACY and is_degenerate(found.value, found.stderr):
             half = math.nan
         column, sign = GENERAL[self.measure]
@@ -157,8 +161,10 @@ def _curves(
     if not parts:
         return {}
     floors = measured.floors.get(settings[0][0], UNMEASURED)
-    smallest = len(parts) * min(part.n_items for part in parts)
-    least = no_change_bound(smallest, LEVEL) if measure == ACCURACY else 0.0
+    least, least_unchanged = (
+        no_change_bound(len(parts) * smallest, LEVEL) if measure == ACCURACY else 0.0
+        for smallest in (min(p.n_items for p in parts), min(p.n_clusters for p in parts))
+    )
     found = {}
     for label in dict.fromkeys(s[:3] for s in settings):
         mine = [i for i, s in enumerate(settings) if s[:3] == label]
@@ -170,6 +176,7 @@ def _curves(
             measure=measure,
             floor=sum(known(floor_of(floors, key)) for key in keys) / len(keys),
             least=least,
+            least_unchanged=least_unchanged,
         )
     return found
 
@@ -192,4 +199,5 @@ def _benchmark(
         over_items=resampled_ratios(means, rng, N_RESAMPLES),
         df=means.df,
         n_items=len(base),
+        n_clusters=means.n_clusters,
     )

@@ -1,7 +1,9 @@
 """Choose the learning rate and method that learn most within a tolerance of general loss.
 
-Each run gets a verdict on its general loss (:mod:`sft_tradeoff.analysis.tolerance`). Of the runs
-within the tolerance, the best of each method is compared with that of standard SFT, item by item
+Each run gets a verdict on its general loss (:mod:`sft_tradeoff.analysis.tolerance`). The learning
+rates of a method are tested in fixed sequence, from the smallest up to the first that is not within
+the tolerance; larger ones do not count, whatever their verdict. Of the runs that count, the best of
+each method is compared with that of standard SFT, item by item
 (:mod:`sft_tradeoff.analysis.comparison`). These are pure functions of tables and per-item scores;
 :mod:`sft_tradeoff.report.recommendation_page` puts the result into words.
 """
@@ -35,6 +37,7 @@ from sft_tradeoff.analysis.tolerance import (
     Verdict,
     combined,
     loss_of,
+    n_within,
 )
 
 if TYPE_CHECKING:
@@ -90,8 +93,8 @@ class MethodResult:
     """One method over its learning rates, in increasing order.
 
     Args:
-        largest: Largest learning rate within the tolerance.
-        best: The run within the tolerance that learns the domain best.
+        largest: Largest learning rate that is within the tolerance together with all smaller ones.
+        best: The run up to this rate that learns the domain best.
         against_sft: Difference between ``best`` and the best run of standard SFT, by measure; the
             intervals hold for all methods of the section together (Bonferroni).
     """
@@ -179,14 +182,15 @@ def _section(
     measure = ACCURACY if any(gain.excludes_zero for gain in seen) else NLL
     of_label = {row["label"]: [c for c in candidates if c.label == row["label"]] for row in trained}
     floors = measured.floors.get(model, UNMEASURED)
-    best = {label: _best(own, measured.items, measure, smallest) for label, own in of_label.items()}
+    within = {label: _within(own) for label, own in of_label.items()}
+    best = {label: _best(own, measured.items, measure, smallest) for label, own in within.items()}
     sft = next((c.label for c in candidates if c.method == "sft"), None)
     against = _against(best, sft, measured.items, smallest, floors)
     methods = [
         MethodResult(
             label=label,
             candidates=tuple(own),
-            largest=max((c.learning_rate for c in _within(own)), default=None),
+            largest=max((c.learning_rate for c in within[label]), default=None),
             best=best[label],
             against_sft=against.get(label, {}),
         )
@@ -263,19 +267,24 @@ def _parts(
     return {benchmark: part for benchmark, part in found.items() if part}
 
 
-def _within(candidates: Sequence[Candidate]) -> list[Candidate]:
-    return [c for c in candidates if c.verdict is Verdict.WITHIN]
+def _within(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """The runs before the first that is not within the tolerance, or has no score.
+
+    Args:
+        candidates: Of one method, in increasing order of the learning rate.
+    """
+    return candidates[: n_within(c.verdict for c in candidates)]
 
 
 def _best(
     candidates: Sequence[Candidate], items: AllItems, measure: str, smallest: SmallestGain
 ) -> Candidate | None:
-    """The run within the tolerance that gains most.
+    """The run that gains most, of those within the tolerance.
 
     If accuracy decides, several runs may not be measurably worse than the one with the highest
     accuracy; of those, the one with the smallest NLL is taken.
     """
-    complete = [c for c in _within(candidates) if c.gains and not _has_nan(c.gains.values())]
+    complete = [c for c in candidates if c.gains and not _has_nan(c.gains.values())]
     if not complete:
         return None
     best = max(complete, key=lambda c: (c.gains[measure].value, -c.domain_nll, -c.learning_rate))

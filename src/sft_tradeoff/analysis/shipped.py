@@ -57,8 +57,7 @@ def survival(
 
     def of(statistic: Callable[[np.ndarray], np.ndarray], floor: float) -> Interval:
         point = float(statistic(per_seed.mean(-1)))
-        df = gains.n_clusters - 1
-        return interval(point, statistic(drawn.T), statistic(per_seed), df, LEVEL, floor)
+        return interval(point, statistic(drawn.T), statistic(per_seed), gains.df, LEVEL, floor)
 
     trained = of(lambda gain: gain[AS_TRAINED], noise)
     shipped = of(lambda gain: gain[AS_SHIPPED], noise)

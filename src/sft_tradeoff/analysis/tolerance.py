@@ -8,9 +8,10 @@ estimated.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis.noise_floor import known
@@ -115,6 +116,17 @@ def judge(low: float, high: float, allowed: float) -> Verdict:
     if high <= allowed:
         return Verdict.WITHIN
     return Verdict.EXCEEDS if low > allowed else Verdict.CANNOT_TELL
+
+
+def n_within(verdicts: Iterable[Verdict]) -> int:
+    """Number of rates within the tolerance, tested in fixed sequence from the smallest upwards.
+
+    The test stops at the first that is not within, so it needs no correction for many rates.
+
+    Args:
+        verdicts: Of rates in increasing order.
+    """
+    return sum(1 for _ in takewhile(lambda verdict: verdict is Verdict.WITHIN, verdicts))
 
 
 def combined(verdicts: Sequence[Verdict]) -> Verdict:

@@ -60,7 +60,7 @@ def draw(points: Sequence[BreakPoint], tradeoff: pd.DataFrame, tolerance: Tolera
             label_rates(axes, rates)
     figure.supxlabel("Learning rate")
     limits = f"Tolerance: {measures_text(tolerance)}" if tolerance else "No general suite"
-    outside_legend(figure, _legend(), "upper", limits)
+    outside_legend(figure, _legend(any(p.missing for p in points)), "upper", limits)
     return figure
 
 
@@ -90,13 +90,15 @@ def _draw_method(
         axes.plot(value, above, "D", color=style.color, markersize=4, zorder=3)
 
 
-def _legend() -> list[Line2D]:
+def _legend(has_missing: bool) -> list[Line2D]:
     verdicts = [
         Line2D(
             [], [], linestyle="", label=str(verdict), **MethodStyle("0.35", "", fill).marker("o")
         )
         for verdict, fill in FILLS.items()
     ]
+    missing = Line2D([], [], linestyle="", color="0.35", marker="x", markersize=4.5)
+    missing.set_label("no score")
     bracket = Line2D([], [], color="0.7", linewidth=0.8, label="bracket")
     point = Line2D([], [], color="0.35", marker="D", markersize=4, label="break-point, 95 %")
-    return [*verdicts, bracket, point]
+    return [*verdicts, *[missing] * has_missing, bracket, point]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,8 @@ MOST = 30.0  # margins; what lies beyond is drawn at the edge
 TICKS = (-30, -10, -3, -1, 0, 1, 3, 10, 30)
 ROW = 0.16  # inches
 LONGEST = 75  # characters of a label
+NAME = 20  # of a model, domain or method in it
+WIDTH = 80  # characters of a line below the axes
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -79,19 +82,24 @@ def _draw_row(axes: Axes, y: float, row: Row) -> None:
 
 
 def _label(row: Row, n_models: int) -> str:
-    """What a row compares, in one line."""
-    keys = ("model", "domain", "method") if n_models > 1 else ("domain", "method")
-    where = ", ".join(filter(None, (row[key] for key in keys)))
+    """What a row compares, in one line: long names are cut before the comparison is."""
     comparison = str(row["comparison"]).partition(" (best of")[0]
-    told = ": ".join(filter(None, [where, comparison]))
-    return told if len(told) <= LONGEST else f"{told[: LONGEST - 1]}…"
+    keys = ["model"] * (n_models > 1) + ["domain"]
+    keys += ["method"] * (not comparison.startswith(f"{row['method']} at"))
+    where = ", ".join(_cut(str(row[key]), NAME) for key in keys if row[key])
+    return _cut(": ".join(filter(None, [where, comparison])), LONGEST)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _caption(table: pd.DataFrame) -> str:
     overall = table[table["kind"] == OVERALL]
     untested = overall.loc[overall["verdict"] == Verdict.NOT_TESTED, "claim"]
     text = "Main effect in units of the claim's margin (gray: within ± 1); details are hollow"
-    return f"{text}\nNot tested: {', '.join(untested)}" if len(untested) else text
+    told = textwrap.wrap(f"Not tested: {', '.join(untested)}", WIDTH) if len(untested) else []
+    return "\n".join([text, *told])
 
 
 def _legend() -> list[Line2D]:

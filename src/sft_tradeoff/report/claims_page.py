@@ -20,11 +20,18 @@ INTRO = """# Claims
 Every claim was written down with its estimand, margin *m* and level before the study was run
 (`config/claims.yaml`). **Supported**: the effect is what the claim says, beyond its margin;
 **contradicted**: the opposite, beyond the margin; **equivalent**: the effect lies within ± *m*;
-**cannot tell**: none of these at the claim's level. Effects have 95 % intervals over seeds and
-independent units of items, with the numerical noise floor; p values are Holm's, over all rows of
-this page. A claim with several rows is contradicted if one row is, and supported or equivalent if
-all tested rows are. Rows in *italics* are details that do not count.
+**cannot tell**: none of these at the claim's level. One seed speaks of *this run only* and decides
+nothing about training. Effects have 95 % intervals over seeds and independent units of items, with
+the numerical noise floor; p values are Holm's, over all rows of this page. The best of several
+comparisons is chosen on one half of the units and reported on the other; the halves share the
+training runs, so it is supported only if p times their number is below the level. What would have
+been visible, and what would settle a row, is for its share of the level. Lost and gained: items
+with fewer or more right answers, over all seeds. A claim with several rows is contradicted if one
+row is, and supported or equivalent if all tested rows are. Rows in *italics* are details that do
+not count.
 G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
+NO_NOISE = """The numerical noise floor of the scores of this study is 0 or was not measured: no
+interval is wider for it."""
 HEADER = (
     "",
     "Where",
@@ -43,16 +50,17 @@ HEADER = (
 def to_markdown(table: pd.DataFrame) -> str:
     """Render the table of :func:`~sft_tradeoff.analysis.claims.table.claims_table`."""
     groups = [rows_of(group) for _, group in table.groupby("claim", sort=False)]
-    overview = [(rows[0]["claim"], rows[0]["statement"], rows[0]["verdict"]) for rows in groups]
+    overview = [(row["claim"], row["statement"], _verdict(row)) for row, *_ in groups]
     summary = markdown_table(("Claim", "Statement", "Verdict"), overview)
-    return "\n\n".join([INTRO, summary, *map(_section, groups)]) + "\n"
+    noise = "" if (table["floor"] > 0).any() else NO_NOISE
+    return "\n\n".join(filter(None, [INTRO, noise, summary, *map(_section, groups)])) + "\n"
 
 
 def _section(rows: list[Row]) -> str:
     claim, rest = rows[0], rows[1:]
     tested = [row for row in rest if row["verdict"] != Verdict.NOT_TESTED]
     untested = [row for row in rest if row["verdict"] == Verdict.NOT_TESTED]
-    parts = [f"## {claim['claim']}: {claim['verdict']}", *_head(claim)]
+    parts = [f"## {claim['claim']}: {_verdict(claim)}", *_head(claim)]
     if tested:
         numbered = list(enumerate(tested, 1))
         parts.append(markdown_table(HEADER, [_cells(number, row) for number, row in numbered]))
@@ -77,7 +85,7 @@ def _where(row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return "; ".join(filter(None, [_where(row), str(row["comparison"])]))
+    return ": ".join(filter(None, [_where(row), str(row["comparison"])]))
 
 
 def _cells(number: int, row: Row) -> tuple[str, ...]:
@@ -93,8 +101,12 @@ def _cells(number: int, row: Row) -> tuple[str, ...]:
         _changed(row),
         _number(row["visible"]),
         _settling(row),
-        f"{mark}{row['verdict']}{mark}",
+        f"{mark}{_verdict(row)}{mark}",
     )
+
+
+def _verdict(row: Row) -> str:
+    return f"{row['verdict']} (this run only)" if row["this_run_only"] else str(row["verdict"])
 
 
 def _interval(row: Row) -> str:
@@ -127,11 +139,13 @@ def _grouped(notes: Mapping[str, str]) -> str:
     for name, note in notes.items():
         if note:
             rows.setdefault(note, []).append(name)
-    return "\n".join(f"- {', '.join(names)}: {note}." for note, names in rows.items())
+    return "\n".join(f"- {'; '.join(names)}: {note}." for note, names in rows.items())
 
 
 def _number(value: float) -> str:
-    return DASH if math.isnan(value) else f"{value + 0.0:.4f}".replace("-", "−")
+    if math.isnan(value):
+        return DASH
+    return f"{value + 0.0:.4f}".replace("-", "−").replace("inf", "∞")
 
 
 def _p(value: float) -> str:

@@ -141,11 +141,14 @@ def _on_edges(section: Section) -> Iterator[str]:
         "The limit lies between two learning rates tried, and the larger one learned more; try {}.",
     )
     for method in section.methods:
-        if below := [c for c in method.candidates if _exceeds_below(c, method)]:
+        stop = _stopped_by(method)
+        beyond = [c for c in method.candidates if c.verdict is Verdict.WITHIN and _above(c, method)]
+        if stop and beyond:
+            judged = "exceeds it" if stop.verdict is Verdict.EXCEEDS else "cannot be judged"
+            why = "it has no score" if stop.reason else "noise or unstable training"
             yield (
-                f"{run_name(below[-1])} exceeds the tolerance although "
-                f"{rate_text(method.largest)} is within it: noise or unstable training; look at "
-                "its loss curve before you trust it."
+                f"{run_name(beyond[-1])} is within the tolerance, but does not count because "
+                f"{rate_text(stop.learning_rate)} {judged}: {why}; look at the loss curves."
             )
 
 
@@ -170,9 +173,13 @@ def _between(method: MethodResult, measure: str) -> float | None:
     return float(f"{math.sqrt(low * high):.1e}") if high > STEP * low else None
 
 
-def _exceeds_below(candidate: Candidate, method: MethodResult) -> bool:
-    is_below = method.largest is not None and candidate.learning_rate < method.largest
-    return is_below and candidate.verdict is Verdict.EXCEEDS
+def _above(candidate: Candidate, method: MethodResult) -> bool:
+    return method.largest is None or candidate.learning_rate > method.largest
+
+
+def _stopped_by(method: MethodResult) -> Candidate | None:
+    """The first run that is not within the tolerance, with which the search ends."""
+    return next((c for c in method.candidates if c.verdict is not Verdict.WITHIN), None)
 
 
 def _grouped(
@@ -206,10 +213,9 @@ def _beyond(method: MethodResult, end: int) -> float | None:
 
 
 def _on_undecided(section: Section, tolerance: Tolerance) -> Iterator[str]:
-    """For each method, the first undecided run above its limit, and how many items could tell."""
-    for method in section.methods:
-        candidate = next((c for c in method.candidates if _could_raise(c, method)), None)
-        if candidate is None:
+    """For each method whose search ends with an undecided run, how many items could tell."""
+    for candidate in map(_stopped_by, section.methods):
+        if not candidate or candidate.verdict is not Verdict.CANNOT_TELL or candidate.reason:
             continue
         open_losses = [
             f"{loss_text(loss, name)}{more_items(loss.n_items, loss.n_items_needed, 'items')}"
@@ -218,12 +224,6 @@ def _on_undecided(section: Section, tolerance: Tolerance) -> Iterator[str]:
         ]
         if open_losses:
             yield f"{run_name(candidate)} cannot be judged: {'; '.join(open_losses)}."
-
-
-def _could_raise(candidate: Candidate, method: MethodResult) -> bool:
-    """Whether a verdict on this run could raise the largest rate within the tolerance."""
-    is_above = method.largest is None or candidate.learning_rate > method.largest
-    return is_above and candidate.verdict is Verdict.CANNOT_TELL and not candidate.reason
 
 
 def _on_missing(section: Section) -> Iterator[str]:

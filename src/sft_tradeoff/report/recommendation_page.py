@@ -86,7 +86,8 @@ def _tolerance_text(tolerance: Tolerance) -> str:
     return (
         f"Tolerance: on the general suite, {limits}, compared with θ₀ on the same items. A run is "
         "*within* the tolerance if the whole interval of its loss is, and *exceeds* it if the "
-        "whole interval lies above it; otherwise these items *cannot tell*."
+        "whole interval lies above it; otherwise these items *cannot tell*. Learning rates are "
+        "judged from the smallest upwards, and the first that is not within ends the search."
     )
 
 
@@ -149,6 +150,11 @@ def _no_recommendation(section: Section, tolerance: Tolerance) -> str:
         return (
             "**No run stays within the tolerance**, not even at the smallest learning rate. Add "
             "smaller learning rates, or raise the tolerance."
+        )
+    if any(c.verdict is Verdict.WITHIN for c in candidates):
+        return (
+            "**No recommendation**: there are runs within the tolerance, but none that counts; the "
+            "notes below say why."
         )
     return (
         "**No recommendation at this sample size**: no run is certain to be within the tolerance, "

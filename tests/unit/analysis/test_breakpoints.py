@@ -114,6 +114,12 @@ def test_a_method_without_any_score_has_no_break_point() -> None:
     assert (point.largest_within, point.first_exceeding) == (None, None)
 
 
+def test_a_rate_without_a_score_ends_what_is_known_to_be_within() -> None:
+    losses = {1e-6: 0.0, 1e-5: math.nan, 1e-4: 0.0, 1e-3: 0.5}
+    point = found(exact(lambda rate: losses[rate], list(losses)))
+    assert point.bracket == (1e-6, 1e-3) and point.missing == (1e-5,)
+
+
 def test_a_rate_that_gives_no_interval_ends_what_is_known_to_be_within() -> None:
     """All items lost exactly 0.5: they may be copies of one item."""
     noise = 1e-5 * np.tile([1.0, -1.0], 20)[None]

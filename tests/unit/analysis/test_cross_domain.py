@@ -148,7 +148,8 @@ def row_of(base: Items, seeds: list[Items]) -> pd.Series:
 def test_intervals_hold_the_noise_of_units_and_of_seeds() -> None:
     """Units differ, items of one do not; seeds are 1.0 and 1.4 apart from θ0 on average.
 
-    Variance of the mean of N units: s²(N − 1)/N² by resampling; of two seeds: 0.4² / 2 / 2.
+    Variance of the mean of N units: s² / N; of two seeds: 0.4² / 2 / 2. Student's quantile is the
+    mean of those of both, weighted by the variances.
     """
     rng = np.random.default_rng(1)
     of_unit = rng.normal(0, 0.5, N_UNITS)
@@ -156,9 +157,9 @@ def test_intervals_hold_the_noise_of_units_and_of_seeds() -> None:
     zero = np.zeros(3 * N_UNITS)
     seeds = [items(mean + np.repeat(of_unit, 3), zero) for mean in (1.0, 1.4)]
     row = row_of(items(zero, zero), seeds)
-    variances = of_unit.var() / N_UNITS, 0.04
-    df = sum(variances) ** 2 / (variances[0] ** 2 / (N_UNITS - 1) + variances[1] ** 2)
-    half = float(t.ppf(0.975, df)) * math.sqrt(sum(variances))
+    variances = of_unit.var(ddof=1) / N_UNITS, 0.04
+    quantile = np.average(t.ppf(0.975, [N_UNITS - 1, 1]), weights=variances)
+    half = float(quantile) * math.sqrt(sum(variances))
     assert (row["n_seeds"], row["nll_change"]) == (2, pytest.approx(1.2))
     assert row["nll_change_stderr"] == pytest.approx(math.sqrt(sum(variances)), rel=0.02)
     assert row["nll_change_low"] == pytest.approx(1.2 - half, rel=0.05)

@@ -37,6 +37,18 @@ def test_every_epoch_has_its_scores_with_intervals(results: Path) -> None:
     )
 
 
+def test_items_of_a_cluster_count_once(results: Path) -> None:
+    """Two templates of two questions, with NLL (1 + 2)/4 each: nothing differs between them."""
+    path = results / "runs" / RUN / "epochs.parquet"
+    items = pd.read_parquet(path)
+    items.assign(
+        cluster=items["item"].map({"v0": "a", "v1": "a", "v2": "b", "v3": "b"})
+    ).to_parquet(path)
+    table = epoch_table(read_run_table(results / "run_table.csv"), results / "runs")
+    first = table[table["run"] == RUN].iloc[0]
+    assert first["domain_nll_low"] == first["domain_nll"] == first["domain_nll_high"]
+
+
 def test_a_run_without_scores_has_a_row_that_says_so(results: Path) -> None:
     (results / "runs" / OTHER_RUN / "train.json").unlink()
     table = epoch_table(read_run_table(results / "run_table.csv"), results / "runs")

@@ -112,6 +112,18 @@ def test_accuracies_that_did_not_change_are_not_known_exactly() -> None:
     assert found.high == pytest.approx(-math.log(0.025) / 40)
 
 
+def test_an_accuracy_that_did_not_change_in_any_cluster() -> None:
+    """Ten passages of four questions: the items of one may be all alike."""
+    measured = measured_of({"sft": {1e-5: np.zeros((1, 40))}}, per_cluster=4)
+    items = {
+        setting: [{("boolq", "acc"): run[KEY]} for run in runs]
+        for setting, runs in measured.items.items()
+    }
+    measured = measured._replace(items=items, suite={("m", "accuracy"): {"boolq": 40}})
+    found = loss_curves(measured, ["accuracy"])[LABEL]["accuracy"].at(1e-5)
+    assert found.high == pytest.approx(-math.log(0.025) / 10)
+
+
 def test_the_mean_over_benchmarks_combines_their_noise() -> None:
     """Benchmarks of 10 and 30 items: se² = (se₁² + se₂²) / 4."""
     rng = np.random.default_rng(0)

@@ -11,6 +11,8 @@ from sft_tradeoff.analysis.recommendation import recommend
 from tests.recommended_runs import (
     CODE_ONLY,
     GAIN,
+    IN,
+    NAN,
     SFT,
     Run,
     allowed,
@@ -27,6 +29,24 @@ def test_the_best_is_not_always_the_largest() -> None:
     section = section_of({"sft": runs})
     assert section.methods[0].largest == 1e-4
     assert section.chosen is not None and section.chosen.learning_rate == 1e-5
+
+
+@pytest.mark.parametrize("stop", [Run(0.5, 0.001), Run(0.005, 0.01)])
+def test_rates_are_tested_in_fixed_sequence(stop: Run) -> None:
+    """The first that exceeds, or of which the items cannot tell, ends it."""
+    runs = {1e-6: Run(0, 0.001, right=20), 1e-5: stop, 1e-4: Run(0, 0.001, right=90)}
+    section = section_of({"sft": runs})
+    assert section.methods[0].largest == 1e-6
+    assert section.chosen is not None and section.chosen.learning_rate == 1e-6
+
+
+def test_a_rate_without_a_score_ends_the_sequence() -> None:
+    """It may have failed because it is too large."""
+    table, measured = study({"sft": {1e-6: IN, 1e-5: IN, 1e-4: IN}})
+    columns = [c for c in table.columns if c.startswith("general_")]
+    table.loc[table["learning_rate"] == 1e-5, columns] = NAN
+    (section,) = recommend(table, measured, CODE_ONLY, GAIN).sections
+    assert section.methods[0].largest == 1e-6
 
 
 def test_nll_decides_between_runs_of_indistinguishable_accuracy() -> None:

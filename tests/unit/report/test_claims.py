@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sft_tradeoff.analysis.claims.results import Results
 from sft_tradeoff.cli import main
 from tests.conftest import ROOT
-from tests.unit.analysis.claims.simulated import LARGE, SMALL, Run, study, written
+from tests.unit.analysis.claims.simulated import LARGE, SMALL, Run, joined, study, written
 
 ARMS = {
     "sft": {SMALL: Run(0.65, 0.0), LARGE: Run(0.65, 0.12)},
@@ -18,8 +19,10 @@ ARMS = {
 }
 
 
-def run(folder: Path, claims: Path = ROOT / "config/claims.yaml") -> Path:
-    results = written(study(ARMS), folder / "runs")
+def run(
+    folder: Path, claims: Path = ROOT / "config/claims.yaml", results: Results | None = None
+) -> Path:
+    results = written(results or study(ARMS), folder / "runs")
     results.runs.to_csv(folder / "run_table.csv", index=False)
     arguments = ["--run-table", f"{folder}/run_table.csv", "--runs", f"{folder}/runs"]
     main(["claims", *arguments, "--claims", str(claims), "--out-stem", f"{folder}/claims"])
@@ -63,6 +66,18 @@ def test_the_page(stem: Path) -> None:
     assert "Missing: nothing measures it yet: it needs statistics of single tokens" in page
     assert "(arXiv 2509.20758, second-hand)." in page
     assert "[0.1" in page and "nan" not in page.lower() and "<NA>" not in page
+
+
+def test_what_one_domain_lacks_is_said(tmp_path: Path) -> None:
+    """Rows of other domains are tested, so the claim as a whole is; the reason is in the table."""
+    results = joined(study(ARMS), study({"sft": {SMALL: Run(0.5)}}, domain="my data"))
+    stem = run(tmp_path, results=results)
+    table = pd.read_csv(stem.with_suffix(".csv"))
+    row = table[(table["claim"] == "F1") & (table["domain"] == "my data")].iloc[0]
+    assert row["verdict"] == "not tested"
+    assert row["note"] == "sft has no two rates with a ratio of at least 4"
+    page = stem.with_suffix(".md").read_text()
+    assert "- m, my data, sft: sft has no two rates with a ratio of at least 4." in page
 
 
 def test_the_same_numbers_give_the_same_files(stem: Path, tmp_path: Path) -> None:

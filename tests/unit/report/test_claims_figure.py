@@ -11,6 +11,7 @@ import pandas as pd
 from sft_tradeoff.analysis.claims.table import COLUMNS
 from sft_tradeoff.analysis.claims.verdict import Verdict
 from sft_tradeoff.report.claims_figure import COLORS, draw
+from sft_tradeoff.report.figures.style import house_style
 
 
 def row(verdict: str, effect: float, **other: Any) -> dict[str, Any]:
@@ -38,6 +39,33 @@ def test_what_is_drawn() -> None:
     assert any(np.allclose(span, [2.5, 3.5]) for span in spans)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["d, sft: a against b"] * 2
     assert "Not tested: F4" in axes.get_xlabel()
+
+
+def test_long_names_do_not_hide_the_comparison() -> None:
+    told = "my method at 1e-5 against my method at 1e-4"
+    rows = [
+        row("supported", 0.06, model=f"{n}-a-model-with-a-long-name", method="my method")
+        | {
+            "domain": "my-data",
+            "comparison": told,
+        }
+        for n in range(2)
+    ]
+    (axes,) = draw(pd.DataFrame(rows, columns=COLUMNS)).axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == [f"{n}-a-model-with-a-lo…, my-data: {told}" for n in range(2)]
+
+
+def test_many_untested_claims_do_not_run_out_of_the_figure() -> None:
+    """The lines below the axes are at most as wide as the figure, 7.5 inches."""
+    untested = [
+        {"claim": f"N{i}", "kind": "overall", "verdict": "not tested"} for i in range(10, 40)
+    ]
+    with house_style():
+        figure = draw(pd.DataFrame([row("supported", 0.06), *untested], columns=COLUMNS))
+        figure.draw_without_rendering()
+        box = figure.axes[0].xaxis.label.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
 
 def test_nothing_is_tested() -> None:

@@ -16,7 +16,8 @@ TEXTS = ("model", "domain", "method", "comparison", "note", "paper", "others", "
 
 def page(**row: Any) -> str:
     tested = {"claim": "F1", "kind": "row", "says": "> m", "unit": "bits", "margin": 0.01} | row
-    rows = [dict.fromkeys(TEXTS, "") | cells for cells in (CLAIM, tested)]
+    empty = dict.fromkeys(TEXTS, "") | {"this_run_only": False}
+    rows = [empty | cells for cells in (CLAIM, tested)]
     whole = [name for name in COLUMNS if name.startswith("n_")]
     whole += ["lost", "gained", "clusters_needed", "seeds_needed"]
     return to_markdown(pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(whole, "Int64")))
@@ -71,6 +72,22 @@ def test_a_row_with_little() -> None:
     )
     assert cells(text)[3:6] == ["0.5000", "> 0.01 bits", "–"]
     assert cells(text)[7:] == ["", "–", "more than a million units", "*cannot tell*"]
+
+
+def test_without_a_noise_floor_this_is_said() -> None:
+    known = {"verdict": "cannot tell", "comparison": "c", "effect": 0.5}
+    assert "is 0 or was not measured" in page(**known, floor=0.0)
+    assert "is 0 or was not measured" not in page(**known, floor=0.001)
+
+
+def test_an_open_interval() -> None:
+    text = page(verdict="cannot tell", comparison="c", effect=math.nan, low=-math.inf, high=2.3)
+    assert cells(text)[3] == "– [−∞, 2.3000]"
+
+
+def test_one_seed_is_said_beside_the_verdict() -> None:
+    text = page(verdict="cannot tell", comparison="c", this_run_only=True, effect=0.5, n_seeds=1)
+    assert cells(text)[-1] == "**cannot tell (this run only)**"
 
 
 def test_rows_that_are_not_tested_are_named_with_their_reason() -> None:

@@ -29,10 +29,9 @@ UNBOUNDED = "The largest learning rate tried is within the tolerance, so the lim
 ALL_EXCEED = "Even the smallest learning rate tried exceeds the tolerance"
 BETWEEN = "The limit lies between two learning rates tried, and the larger one learned more"
 SMALLEST_IS_BEST = "The smallest learning rate tried is the best within the tolerance"
-OUT_BELOW_IN = (
-    "exceeds the tolerance although 1e-4 is within it: noise or unstable training; look at its "
-    "loss curve before you trust it"
-)
+BEYOND = "is within the tolerance, but does not count because"
+UNSTABLE = "noise or unstable training; look at the loss curves."
+UNCLEAR = Run(0.005, 0.01)
 
 
 def test_another_method_has_to_be_measurably_better() -> None:
@@ -115,6 +114,20 @@ def test_a_run_that_failed_is_named_with_its_reason() -> None:
     )
 
 
+def test_a_rate_without_a_score_ends_the_search() -> None:
+    table, measured = study({"sft": {1e-6: IN, 1e-5: IN, 1e-4: IN}})
+    lost = table["learning_rate"] == 1e-5
+    table.loc[lost, [c for c in table.columns if c.startswith("general")]] = NAN
+    table.loc[lost, "reason"] = "run not evaluated"
+    (section,) = recommend(table, measured, CODE_ONLY, GAIN).sections
+    found = notes(section, CODE_ONLY)
+    assert (
+        f"sft at learning rate 1e-4 {BEYOND} 1e-5 cannot be judged: it has no score; look at the "
+        "loss curves."
+    ) in found
+    assert not any("the limit is unknown" in note for note in found)
+
+
 @pytest.mark.parametrize(
     ("runs", "note"),
     [
@@ -126,7 +139,14 @@ def test_a_run_that_failed_is_named_with_its_reason() -> None:
         ({1e-5: IN, 1e-3: OUT_BUT_MORE}, f"{BETWEEN}; try sft at 1e-4."),
         ({1e-5: IN, 1e-3: OUT}, None),  # nothing to gain beyond the limit
         ({1e-5: BEST, 1e-4: IN, 2e-4: OUT}, f"{SMALLEST_IS_BEST}; try sft at 1e-6 too."),
-        ({1e-5: OUT, 1e-4: IN, 2e-4: OUT}, f"sft at learning rate 1e-5 {OUT_BELOW_IN}."),
+        (
+            {1e-6: IN, 1e-5: OUT, 1e-4: IN, 2e-4: OUT},
+            f"sft at learning rate 1e-4 {BEYOND} 1e-5 exceeds it: {UNSTABLE}",
+        ),
+        (
+            {1e-5: UNCLEAR, 1e-4: IN},
+            f"sft at learning rate 1e-4 {BEYOND} 1e-5 cannot be judged: {UNSTABLE}",
+        ),
         ({1e-5: LESS, 2e-5: IN, 4e-5: OUT}, None),
     ],
 )

@@ -88,6 +88,14 @@ def test_too_few_items_to_tell() -> None:
     ]
 
 
+def test_a_rate_within_above_one_that_exceeds() -> None:
+    section = section_of({"sft": {1e-5: Run(0.5, 0.01), 1e-4: Run(0.0, 0.001)}})
+    assert section.chosen is None and section.methods[0].largest is None
+    assert headline(section, CODE_ONLY).startswith(
+        "**No recommendation**: there are runs within the tolerance, but none that counts"
+    )
+
+
 def test_no_general_suite() -> None:
     table, measured = study({"sft": SFT})
     for name in (CODE, "general_score_difference"):
@@ -105,11 +113,11 @@ def test_the_recommended_run_is_within_and_the_page_names_it(
 ) -> None:
     found = recommend(*study(runs), {"bits_per_byte": limit}, GAIN)
     page, chosen = to_markdown(found), found.sections[0].chosen
-    is_within = [run for of in runs.values() for run in of.values() if run.code + run.half <= limit]
-    assert (chosen is None) == (not is_within)
+    smallest = [of[min(of)] for of in runs.values()]
+    assert (chosen is None) == all(run.code + run.half > limit for run in smallest)
     if chosen is not None:
-        run = runs[chosen.label][chosen.learning_rate]
-        assert run.code + run.half <= limit
+        smaller = [r for rate, r in runs[chosen.label].items() if rate <= chosen.learning_rate]
+        assert all(run.code + run.half <= limit for run in smaller)
         assert f"**Train with {chosen.label} at learning rate" in page
         largest = method_of(found.sections[0], chosen.label).largest
         assert largest is not None and chosen.learning_rate <= largest

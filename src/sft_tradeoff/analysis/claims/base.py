@@ -78,6 +78,7 @@ class Finding:
         missing: Why it is not tested.
         detail: Whether it is shown, but does not count for the claim's overall verdict.
         decided: Whether the claim holds, where that needs no test; None where tests decide.
+        chosen_of: Number of comparisons of which this one is the best, on other items.
     """
 
     place: Place
@@ -86,6 +87,7 @@ class Finding:
     missing: str = ""
     detail: bool = False
     decided: bool | None = None
+    chosen_of: int = 1
 
 
 class QuantityOptions(Settings):

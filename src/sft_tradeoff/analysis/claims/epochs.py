@@ -14,15 +14,14 @@ from sft_tradeoff.analysis.claims.base import (
     QuantityOptions,
     Untested,
 )
-from sft_tradeoff.analysis.claims.pairs import Candidate, Setting, choose
+from sft_tradeoff.analysis.claims.pairs import Candidate, Setting, at_chance, choose
 from sft_tradeoff.analysis.claims.results import Half, Results, clustered
 from sft_tradeoff.analysis.claims.statistic import Statistic, effect_of, score
-from sft_tradeoff.system.files import damaged, verify_checksum
+from sft_tradeoff.analysis.epochs import ITEMS_NAME
+from sft_tradeoff.analysis.run_records import read_item_table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS = ["epoch", "item", "metric", "value", "size", "cluster"]
 
 
 class OvertrainingOptions(QuantityOptions):
@@ -62,7 +61,10 @@ def _of_setting(results: Results, setting: Setting, margin: float) -> Finding | 
         def parts(half: Half) -> tuple[Part, ...]:
             early, last = (_score(found, arm.domain, e, half) for e in (epoch, epochs[0][-1]))
             name = f"D(epoch {epoch:g}) − D(epoch {epochs[0][-1]:g})"
-            return (Part(name, effect_of(early - last), Kind.GREATER, margin, SHARE),)
+            blocked = at_chance([early, last], results.chance(arm))
+            return (
+                Part(name, effect_of(early - last), Kind.GREATER, margin, SHARE, blocked=blocked),
+            )
 
         return Candidate(f"{setting}, epoch {epoch:g} against the last", parts)
 
@@ -84,16 +86,8 @@ def _score(tables: dict[int, pd.DataFrame], domain: str, epoch: float, half: Hal
 
 def _read(results: Results, run: str) -> pd.DataFrame | None:
     """Scores of every epoch of a run; None if they were not kept."""
-    path = results.folder / run / "epochs.parquet" if results.folder else None
-    if path is None or not path.is_file():
-        return None
-    import pandas as pd
-
-    verify_checksum(path)
-    table = pd.read_parquet(path)
-    if lacking := [name for name in COLUMNS if name not in table]:
-        raise damaged(path, f"no column {', '.join(lacking)}")
-    return table
+    path = results.folder / run / ITEMS_NAME if results.folder else None
+    return read_item_table(path, "epoch") if path and path.is_file() else None
 
 
 OVERTRAINING = Quantity("overtraining", SHARE, OvertrainingOptions, _overtraining)

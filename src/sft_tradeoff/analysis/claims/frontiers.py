@@ -139,13 +139,18 @@ def _area_part(results: Results, one: Arm, other: Arm, worst_loss: float, margin
         floor=max(loss.floor for loss in losses) / worst_loss,
         linear=False,
     )
+    blocked = at_chance(scores, chance)
+    if not any(
+        s.value > chance and g.value < worst_loss for s, g in zip(scores, losses, strict=True)
+    ):
+        blocked = blocked or f"no run is above chance and loses less than {worst_loss:g} {BITS}"
     return Part(
         name=f"HV({one.label}) − HV({other.label})",
         effect=effect_of(area),
         kind=Kind.GREATER,
         margin=margin,
         unit=AREA,
-        blocked=at_chance(scores, chance),
+        blocked=blocked,
     )
 
 

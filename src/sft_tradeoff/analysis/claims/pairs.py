@@ -110,8 +110,9 @@ def choose(candidates: Sequence[Candidate], place: Place) -> Finding:
     """Report the best of several comparisons, chosen on other items than it is reported on.
 
     The best is the one whose parts exceed their bounds most, in units of their margins, on one half
-    of the independent units of items; it is reported on the other half. A single candidate needs no
-    choice and is reported on all items.
+    of the independent units of items; it is reported on the other half. Both halves share the
+    training seeds, so the verdict takes the number of candidates into account as well. A single
+    candidate needs no choice and is reported on all items.
 
     Args:
         candidates: At least one.
@@ -122,7 +123,7 @@ def choose(candidates: Sequence[Candidate], place: Place) -> Finding:
             return Finding(place, candidates[0].comparison, candidates[0].parts(None))
         best = max(candidates, key=lambda candidate: _slack(candidate.parts(0)))
         comparison = f"{best.comparison} (best of {len(candidates)}, chosen on other items)"
-        return Finding(place, comparison, best.parts(1))
+        return Finding(place, comparison, best.parts(1), chosen_of=len(candidates))
     except Untested as reason:
         return Finding(place, missing=str(reason))
 

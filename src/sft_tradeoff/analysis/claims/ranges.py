@@ -25,6 +25,7 @@ from sft_tradeoff.analysis.evidence import read_measured
 from sft_tradeoff.analysis.tables import CODE_LENGTH
 from sft_tradeoff.stats.intervals import Interval
 from sft_tradeoff.stats.variance import Components
+from sft_tradeoff.study.names import format_learning_rate
 
 LOG_RATIO = "ln of a ratio of rates"
 UNKNOWN = Components(math.nan, math.nan, math.nan)
@@ -113,7 +114,9 @@ def _bracket(results: Results, arm: Arm, point: BreakPoint, margin: float) -> Fi
     except Untested as reason:
         return Finding(arm.place, missing=str(reason))
     part = Part("ln(first exceeding / largest within)", effect, Kind.WITHIN, margin, LOG_RATIO)
-    return Finding(arm.place, f"break-point {point}", (part,), decided=width <= margin)
+    ends = " and ".join(map(format_learning_rate, (low, high)))
+    told = f"break-point {point}, between {ends}"
+    return Finding(arm.place, told, (part,), decided=width <= margin)
 
 
 QUANTITIES = (

@@ -18,7 +18,7 @@ from sft_tradeoff.analysis.claims.base import (
     Untested,
     finding,
 )
-from sft_tradeoff.analysis.claims.pairs import Setting
+from sft_tradeoff.analysis.claims.pairs import Setting, at_chance
 from sft_tradeoff.analysis.claims.results import Results
 from sft_tradeoff.analysis.claims.statistic import Effect
 from sft_tradeoff.analysis.tables import LEVEL
@@ -86,8 +86,13 @@ def _part(results: Results, setting: Setting, metric: str, margin: float) -> Par
         kind=Kind.GREATER,
         margin=margin,
         unit=OF_SPREAD,
+        blocked=_at_chance(results, setting) if metric == "accuracy" else "",
         p_values=(min(1.0, 2 * above), 1.0, below),
     )
+
+
+def _at_chance(results: Results, setting: Setting) -> str:
+    return at_chance([results.domain_score(*setting)], results.chance(setting.arm))
 
 
 QUANTITIES = (Quantity("seeds_matter", OF_SPREAD, SeedOptions, _seeds_matter),)

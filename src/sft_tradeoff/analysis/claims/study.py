@@ -31,6 +31,12 @@ class Judgment:
     p_holm: float
     note: str
 
+    @property
+    def one_run(self) -> bool:
+        """Whether everything that was tested speaks of one training run only."""
+        tested = [row for row in self.rows if row.verdict is not Verdict.NOT_TESTED]
+        return bool(tested) and all(row.one_run for row in tested)
+
 
 def judge_claims(claims: Sequence[Claim], results: Results) -> list[Judgment]:
     """Test every claim with the runs of a study.

@@ -19,8 +19,19 @@ OVERALL, ROW, DETAIL = "overall", "row", "detail"  # kinds of rows
 NUMBERS = ("effect", "low", "high", "stderr", "df", "floor", "margin")
 COUNTS = ("n_items", "n_clusters", "n_seeds", "lost", "gained")
 COLUMNS = [
-    *("claim", "kind", "verdict", "model", "domain", "method", "comparison", "estimand", "says"),
-    *("unit", *NUMBERS, "level", "p", "p_holm", *COUNTS, "p_mcnemar", "visible"),
+    *("claim", "kind", "verdict", "this_run_only", "model", "domain", "method", "comparison"),
+    *(
+        "estimand",
+        "says",
+        "unit",
+        *NUMBERS,
+        "level",
+        "p",
+        "p_holm",
+        *COUNTS,
+        "p_mcnemar",
+        "visible",
+    ),
     *("clusters_needed", "seeds_needed", "note", "statement", "source", "paper", "others"),
 ]
 
@@ -41,6 +52,7 @@ def claims_table(judgments: Sequence[Judgment]) -> pd.DataFrame:
                 "claim": claim.id,
                 "kind": OVERALL,
                 "verdict": judgment.verdict.value,
+                "this_run_only": judgment.one_run,
                 "margin": claim.margin,
                 "level": claim.level,
                 "p_holm": judgment.p_holm,
@@ -51,8 +63,8 @@ def claims_table(judgments: Sequence[Judgment]) -> pd.DataFrame:
                 "others": "; ".join(map(str, claim.others)),
             }
         )
-        tested = [row for row in judgment.rows if row.finding.comparison or row.finding.parts]
-        rows += [{"claim": claim.id, "level": claim.level} | _row(row) for row in tested]
+        about = [row for row in judgment.rows if row.finding.comparison or any(row.finding.place)]
+        rows += [{"claim": claim.id, "level": claim.level} | _row(row) for row in about]
     table = pd.DataFrame(rows, columns=COLUMNS)
     whole = [*COUNTS, "clusters_needed", "seeds_needed"]
     return table.astype(dict.fromkeys(whole, "Int64"))
@@ -66,6 +78,7 @@ def _row(row: Judged) -> dict[str, Any]:
     return numbers | {
         "kind": DETAIL if found.detail else ROW,
         "verdict": row.verdict.value,
+        "this_run_only": row.one_run,
         **found.place._asdict(),
         "comparison": found.comparison,
         "p": row.p,
@@ -112,6 +125,7 @@ def claims_record(judgments: Sequence[Judgment]) -> list[dict[str, Any]]:
         {
             **judgment.claim.model_dump(mode="json"),
             "verdict": judgment.verdict.value,
+            "this_run_only": judgment.one_run,
             "p_holm": _known(judgment.p_holm),
             "note": judgment.note,
             "rows": [_record(row) for row in judgment.rows],
@@ -132,6 +146,7 @@ def _record(row: Judged) -> dict[str, Any]:
         "comparison": found.comparison,
         "detail": found.detail,
         "verdict": row.verdict.value,
+        "this_run_only": row.one_run,
         "p": _known(row.p),
         "p_holm": _known(row.p_holm),
         "p_mcnemar": _known(row.p_mcnemar),

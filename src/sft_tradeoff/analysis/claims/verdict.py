@@ -46,9 +46,11 @@ class Judged:
         p: Smallest level at which this finding alone would tell; NaN if it may not.
         p_holm: The same with all findings of the study; decides.
         p_mcnemar: Exact, of items lost and gained; NaN without right and wrong answers.
-        visible: Smallest effect that would have been supported with a probability of 80 %.
-        needed: Clusters and seeds that would settle it; None if it is settled.
+        visible: Smallest effect that would have been supported with a probability of 80 %, beside
+            as many other findings (Bonferroni).
+        needed: Clusters and seeds that would settle it likewise; None if it is settled.
         note: Why the verdict is not another one, in words.
+        one_run: Whether it speaks of one training run only, and so decides nothing.
     """
 
     finding: Finding
@@ -59,6 +61,7 @@ class Judged:
     visible: float
     needed: Needed | None
     note: str
+    one_run: bool = False
 
 
 # --- tests of one part ----------------------------------------------------------------------------
@@ -102,16 +105,22 @@ def _two_sided(p: float) -> float:
 # --- a finding ------------------------------------------------------------------------------------
 
 
-def decisions(parts: Sequence[Part]) -> dict[Verdict, float]:
+def decisions(parts: Sequence[Part], chosen_of: int = 1) -> dict[Verdict, float]:
     """P value of each verdict on a claim that needs all of its parts.
 
     Supported if all parts are (the largest p value counts); contradicted if one is that the claim
     does not only presume (Bonferroni); equivalent if the main part is and the others hold.
+
+    Args:
+        parts: The parts.
+        chosen_of: Number of comparisons of which this one is the best. It was chosen on other
+            items, but of the same runs: a lucky seed is lucky there, too. So the p value of
+            *supported* is multiplied by it (Bonferroni); the choice makes the others rarer.
     """
     found = [p_values(part) for part in parts]
     against = [p[1] for p, part in zip(found, parts, strict=True) if not part.premise]
     return {
-        Verdict.SUPPORTED: max(p[0] for p in found),
+        Verdict.SUPPORTED: min(1.0, chosen_of * max(p[0] for p in found)),
         Verdict.CONTRADICTED: min(1.0, len(against) * min(against)),
         Verdict.EQUIVALENT: max(found[0][2], *(p[0] for p in found[1:]), 0.0),
     }
@@ -125,13 +134,15 @@ def judge(claims: Sequence[Claim], findings: Sequence[Finding]) -> list[Judged]:
         findings: The findings.
     """
     barred = [_barred(claim, row) for claim, row in zip(claims, findings, strict=True)]
-    tests = [decisions(row.parts) if row.parts and row.decided is None else {} for row in findings]
-    smallest = [min(test.values(), default=math.nan) for test in tests]
-    corrected = holm([math.nan if bar else p for bar, p in zip(barred, smallest, strict=True)])
-    return [
-        _judged(*of_one)
-        for of_one in zip(claims, findings, tests, smallest, corrected, barred, strict=True)
+    tests = [
+        decisions(row.parts, row.chosen_of) if row.parts and row.decided is None else {}
+        for row in findings
     ]
+    smallest = [min(test.values(), default=math.nan) for test in tests]
+    own = [math.nan if bar else p for bar, p in zip(barred, smallest, strict=True)]
+    n_tests = [max(1, sum(not math.isnan(p) for p in own))] * len(own)
+    of_each = zip(claims, findings, tests, smallest, holm(own), barred, n_tests, strict=True)
+    return [_judged(*of_one) for of_one in of_each]
 
 
 def _barred(claim: Claim, row: Finding) -> str:
@@ -139,9 +150,12 @@ def _barred(claim: Claim, row: Finding) -> str:
     if not row.parts:
         return row.missing
     blocked = "; ".join(dict.fromkeys(part.blocked for part in row.parts if part.blocked))
-    if claim.about_training and min(part.effect.n_seeds for part in row.parts) < 2:
-        return "; ".join(filter(None, [blocked, "this run only: one seed; train at least 2"]))
-    return blocked
+    one_seed = "this run only: one seed; train at least 2" if _of_one_run(claim, row) else ""
+    return "; ".join(filter(None, [blocked, one_seed]))
+
+
+def _of_one_run(claim: Claim, row: Finding) -> bool:
+    return claim.about_training and any(part.effect.n_seeds < 2 for part in row.parts)
 
 
 def _judged(
@@ -151,6 +165,7 @@ def _judged(
     p: float,
     corrected: float,
     barred: str,
+    n_tests: int,
 ) -> Judged:
     if not row.parts:
         unknown = math.nan
@@ -162,7 +177,7 @@ def _judged(
         verdict = Verdict.SUPPORTED
     elif corrected <= claim.level:
         verdict = min(tests, key=lambda name: tests[name])
-    main = row.parts[0]
+    main, share = row.parts[0], claim.level / (n_tests * row.chosen_of)
     counted = next((part for part in row.parts if part.lost is not None), None)
     return Judged(
         finding=row,
@@ -170,11 +185,12 @@ def _judged(
         p=p,
         p_holm=corrected,
         p_mcnemar=mcnemar_exact(counted.lost or 0, counted.gained or 0) if counted else math.nan,
-        visible=_visible(main, claim.level),
-        needed=_settling(row, claim.level)
+        visible=_visible(main, share),
+        needed=_settling(claim, row, share)
         if verdict is Verdict.CANNOT_TELL and not barred
         else None,
         note=barred,
+        one_run=_of_one_run(claim, row),
     )
 
 
@@ -192,21 +208,27 @@ def _visible(part: Part, level: float) -> float:
     return _bound(part) + detectable + interval.floor
 
 
-def _settling(row: Finding, level: float) -> Needed | None:
+def _settling(claim: Claim, row: Finding, level: float) -> Needed | None:
     """Clusters and seeds that would settle the part that is hardest to settle.
 
     If the effects measured are the true ones; the distance is that to the nearest bound. None if
-    the variances of items and seeds are unknown.
+    the variances of items and seeds are unknown. A claim about training needs two seeds, even if
+    they do not differ.
     """
     wanted = [_needed(part, level) for part in row.parts]
     known = [n for n in wanted if n is not None]
-    return max(known, key=lambda n: math.prod(n.both or (math.inf,)), default=None)
+    most = max(known, key=lambda n: math.prod(n.both or (math.inf,)), default=None)
+    if most is None or most.both is None or not claim.about_training:
+        return most
+    clusters, seeds = most.both
+    return most._replace(both=(clusters, max(seeds, 2)))
 
 
 def _needed(part: Part, level: float) -> Needed | None:
     effect, value = part.effect, part.effect.interval.value
     if math.isnan(effect.components.items):
         return None
-    distance = min(abs(value - part.margin), abs(value + part.margin)) - effect.interval.floor
+    bounds = [-part.margin] if part.kind is Kind.NOT_LESS else [-part.margin, part.margin]
+    distance = min(abs(value - bound) for bound in bounds) - effect.interval.floor
     n_seeds = max(effect.n_seeds, 1)
     return needed(distance, effect.components, effect.n_clusters, n_seeds, 1 - level)

@@ -16,7 +16,8 @@ from sft_tradeoff.analysis.claims.base import (
     Untested,
     finding,
 )
-from sft_tradeoff.analysis.claims.pairs import Setting
+from sft_tradeoff.analysis.claims.frontiers import is_default
+from sft_tradeoff.analysis.claims.pairs import Setting, at_chance
 from sft_tradeoff.analysis.claims.results import Arm, Results
 from sft_tradeoff.analysis.claims.statistic import combined, effect_of
 
@@ -32,8 +33,11 @@ class WarmedOptions(QuantityOptions):
 
 
 def _trust_gain(results: Results, options: WarmedOptions, margin: float) -> Sequence[Finding]:
-    """[D(method) − D(sft)] from the warmed θ0 minus the same from the plain one, per rate."""
-    arms = {(arm.model, arm.domain, arm.method): arm for arm in results.arms}
+    """[D(method) − D(sft)] from the warmed θ0 minus the same from the plain one, per rate.
+
+    Methods count with their default options.
+    """
+    arms = {(arm.model, arm.domain, arm.method): arm for arm in results.arms if is_default(arm)}
     found = []
     for (model, domain, method), arm in arms.items():
         warm = options.warmed.get(model)
@@ -54,7 +58,8 @@ def _interaction(results: Results, four: list[Arm], rate: float, margin: float) 
         scores = [results.domain_score(arm, rate) for arm in four]
         gain = combined(lambda a, b, c, d: (a - b) - (c - d), *scores, name="gain from warming up")
         name = f"[D({four[0].label}) − D(sft)] warmed up − plain"
-        return (Part(name, effect_of(gain), Kind.GREATER, margin, SHARE),)
+        blocked = at_chance(scores, results.chance(four[2]))
+        return (Part(name, effect_of(gain), Kind.GREATER, margin, SHARE, blocked=blocked),)
 
     return finding(parts, four[2].place, str(Setting(four[2], rate)))
 

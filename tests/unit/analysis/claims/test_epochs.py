@@ -61,6 +61,15 @@ def test_without_scores_of_epochs(tmp_path: Path) -> None:
     assert row.note == "run m.d.sft.1e-05.1 has no scores of its epochs"
 
 
+def test_accuracies_at_chance_decide_nothing(tmp_path: Path) -> None:
+    results = with_epochs(tmp_path, {1: 0.5, 2: 0.35})
+    for config in results.configs.values():
+        config["domain"]["n_labels"] = 2
+    (row,) = rows_of(results, "overtraining")
+    assert row.verdict == "cannot tell"
+    assert row.note == "no score is above chance (0.500): epoch 1 0.500 and epoch 2 0.350"
+
+
 def test_one_epoch(tmp_path: Path) -> None:
     (row,) = rows_of(with_epochs(tmp_path, {1: 0.5}), "overtraining")
     assert row.note == "sft at 1e-5: its seeds do not share two epochs or more"

@@ -57,6 +57,14 @@ def test_equal_methods_are_equivalent() -> None:
     assert verdicts == [("equivalent", False), ("equivalent", True), ("equivalent", True)]
 
 
+def test_two_frontiers_without_an_area_are_not_equivalent() -> None:
+    """Both lose more than 0.1 bits per byte at every rate, so both areas are exactly 0."""
+    arms = {"talr": {SMALL: Run(0.5, 0.2)}, "sft": {SMALL: Run(0.9, 0.4)}}
+    area, _ = rows_of(study(arms), "frontier_gain", 0.02)
+    assert (value_of(area), area.verdict) == (0.0, "cannot tell")
+    assert area.note == "no run is above chance and loses less than 0.1 bits per byte"
+
+
 def test_every_baseline_is_a_row() -> None:
     same = {SMALL: Run(0.5, 0.01)}
     rows = rows_of(study({"talr": same, "sft": same, "flow": same}), "frontier_gain", 0.02)

@@ -57,6 +57,7 @@ def test_chosen_on_one_half_and_reported_on_the_other() -> None:
     found = choose([candidate(name, results, asked) for name in ("dft", "flow")], PLACE)
     assert asked == [("dft", 0), ("flow", 0), ("flow", 1)]
     assert found.comparison == "flow (best of 2, chosen on other items)"
+    assert found.chosen_of == 2
     asked.clear()
     assert choose([candidate("dft", results, asked)], PLACE).comparison == "dft"
     assert asked == [("dft", None)], "nothing to choose, so all items"

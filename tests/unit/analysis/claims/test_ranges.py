@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from sft_tradeoff.analysis.claims.results import Results
+from sft_tradeoff.analysis.claims.spec import read_claims
+from tests.conftest import ROOT
 from tests.unit.analysis.claims.simulated import Run, joined, rows_of, study, value_of, written
 
 RATES = (4e-6, 6e-6, 9.7e-6, 1.1e-5, 1.7e-5, 2.4e-5)
@@ -64,6 +66,14 @@ def test_the_break_point_is_bracketed(
     assert row.verdict == verdict
     assert value_of(row) == pytest.approx(math.log(width))
     assert row.finding.comparison.startswith("break-point 1.2e-5")
+
+
+def test_a_bracket_of_exactly_1_5_is_enough(tmp_path: Path) -> None:
+    """What `refine` stops at; the margin of V1 is rounded up."""
+    (v1,) = (claim for claim in read_claims(ROOT / "config/claims.yaml") if claim.id == "V1")
+    results = written(study({"sft": ramp(2.5e-5, (2e-5, 3e-5))}), tmp_path)
+    (row,) = rows_of(results, v1.quantity, v1.margin)
+    assert row.verdict == "supported"
 
 
 def test_no_rate_exceeds(tmp_path: Path) -> None:

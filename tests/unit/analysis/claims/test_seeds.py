@@ -46,6 +46,16 @@ def test_seeds_that_move_the_score(shifts: tuple[float, ...], verdict: str) -> N
     assert row.verdict == verdict
 
 
+def test_accuracies_at_chance_decide_nothing() -> None:
+    results = study({"sft": {SMALL: Run(0.5)}}, n_labels=2)
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        frame = results.items[f"m.d.sft.1e-05.{seed}"]["d", "accuracy"]
+        frame["value"] = rng.permutation(frame["value"])
+    (row,) = rows_of(results, "seeds_matter", 0.5, metric="accuracy")
+    assert row.verdict == "cannot tell" and row.note.startswith("no score is above chance (0.500)")
+
+
 def test_one_seed_and_equal_seeds() -> None:
     (row,) = rows_of(study({"sft": {SMALL: Run(seeds=(0.0,))}}), "seeds_matter")
     assert row.note == "one seed does not show how much seeds differ; train at least 2"

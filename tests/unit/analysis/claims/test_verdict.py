@@ -95,6 +95,20 @@ def test_all_parts_have_to_hold() -> None:
     assert p == pytest.approx(2 * p_values(no)[1]), "Bonferroni"
 
 
+def test_the_best_of_several_comparisons_of_the_same_runs() -> None:
+    """Three seeds and ten comparisons whose true effect is the margin: the best has luck."""
+    rng, stated = np.random.default_rng(0), claim("smallest_rate_cost").level
+    wrong = {False: 0, True: 0}
+    for _ in range(1000):
+        runs = rng.normal(M, 0.02, (10, 3))
+        best = runs[runs.mean(1).argmax()]
+        one = part(best.mean(), best.std(ddof=1) / math.sqrt(3), df=2)
+        for corrected in wrong:
+            wrong[corrected] += decisions([one], 10 if corrected else 1)[SUPPORTED] <= stated
+    assert wrong[False] / 1000 > 0.1
+    assert wrong[True] / 1000 <= stated / 2 + 0.015
+
+
 def test_a_wrong_premise_does_not_contradict() -> None:
     assert judged(part(0.0, kind=WITHIN), part(-0.06, premise=True)).verdict is CANNOT_TELL
 
@@ -103,8 +117,10 @@ def test_one_seed_decides_nothing_about_training() -> None:
     for value in (0.5, -0.5, 0.0):
         row = judged(part(value, n_seeds=1))
         assert row.verdict is CANNOT_TELL and row.note.startswith("this run only: one seed")
-        assert math.isnan(row.p_holm) and row.needed is None
-    assert judged(part(0.5, n_seeds=1), about_training=False).verdict is SUPPORTED
+        assert math.isnan(row.p_holm) and row.needed is None and row.one_run
+    row = judged(part(0.5, n_seeds=1), about_training=False)
+    assert row.verdict is SUPPORTED and not row.one_run
+    assert not judged(part(0.5)).one_run
 
 
 def test_what_is_blocked_decides_nothing() -> None:
@@ -133,6 +149,16 @@ def test_holm_over_all_findings() -> None:
     assert beside[0].verdict is SUPPORTED, "what may not decide is not a test"
 
 
+def test_what_would_settle_it_beside_other_findings() -> None:
+    """A fifth of the level: z is 2.576 instead of 1.960."""
+    rows = [Finding(Place(), "c", (part(0.03 + 0.014),))] * 5
+    row = judge([claim("smallest_rate_cost")] * 5, rows)[0]
+    assert row.visible == pytest.approx(0.03 + (2.5758 + 0.8416) * 0.01, abs=1e-5)
+    assert row.needed is not None and row.needed.clusters is not None
+    assert row.needed.clusters == pytest.approx(100 * (3.4174 / 1.4) ** 2, rel=0.02)
+    assert row.needed.both is not None and row.needed.both[1] == 2, "even if seeds are all alike"
+
+
 def test_lost_and_gained_items() -> None:
     """McNemar: 1 of 9 changes, 2 · (1 + 9) / 2⁹."""
     assert judged(part(0.06, lost=1, gained=8)).p_mcnemar == pytest.approx(20 / 512)
@@ -146,6 +172,14 @@ def test_what_could_be_seen_and_what_would_settle_it() -> None:
     assert row.visible == pytest.approx(0.03 + 2.8016 * 0.01, abs=1e-5)
     assert row.needed is not None and row.needed.clusters is not None
     assert row.needed.clusters == pytest.approx(100 * (2.8016 / 1.4) ** 2, rel=0.02)
+
+
+def test_what_would_settle_a_score_that_is_not_less() -> None:
+    """Only the lower bound counts: an effect at + m is two margins away from it."""
+    row = judged(part(M, 0.035, NOT_LESS))
+    assert row.verdict is CANNOT_TELL
+    assert row.needed is not None and row.needed.clusters is not None
+    assert row.needed.clusters == pytest.approx(100 * (2.8016 * 0.035 / 0.06) ** 2, rel=0.02)
 
 
 @given(st.floats(-0.1, 0.1), st.floats(1e-4, 0.1), st.sampled_from(Kind))

@@ -21,6 +21,26 @@ def test_trust_pays_on_a_warmed_model(talr: float, verdict: str) -> None:
     assert value_of(row) == pytest.approx((talr - 0.7) - (0.5 - 0.6))
 
 
+def test_methods_count_with_their_default_options() -> None:
+    talr, other = {SMALL: Run(0.5)}, {SMALL: Run(0.9)}
+    arms = {"talr": talr, "tau1:talr": other, "sft": {SMALL: Run(0.6)}}
+    options = {"tau1": {"tau": 1.0}}
+    (row,) = rows_of(
+        joined(study(arms, options), study(arms, options, model="warm")),
+        "trust_gain",
+        warmed=WARMED,
+    )
+    assert value_of(row) == pytest.approx(0)
+    assert row.finding.place.method == "talr"
+
+
+def test_accuracies_at_chance_decide_nothing() -> None:
+    arms = {"talr": {SMALL: Run(0.5)}, "sft": {SMALL: Run(0.35)}}
+    models = (study(arms, model=name, n_labels=2) for name in ("m", "warm"))
+    (row,) = rows_of(joined(*models), "trust_gain", warmed=WARMED)
+    assert row.verdict == "cannot tell" and row.note.startswith("no score is above chance (0.500)")
+
+
 def test_without_a_warmed_model() -> None:
     results = study({"talr": {SMALL: Run()}, "sft": {SMALL: Run()}})
     (row,) = rows_of(results, "trust_gain", warmed=WARMED)
