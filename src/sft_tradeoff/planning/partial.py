@@ -12,6 +12,7 @@ from sft_tradeoff.report.figures import draw, drawable, table_of
 from sft_tradeoff.study import runs
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.study.names import measures_text
+from sft_tradeoff.system.console import run_main
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,8 @@ def main(args: argparse.Namespace) -> None:
     """
     results = Path("results", args.study)
     study_file = STUDIES / f"{args.study}.yaml"
-    study = load_study(study_file)
+    with run_main("partial"):
+        study = load_study(study_file)
     folder = results / "partial"
     tables_made, figures = runs.aggregated_tables(study), folder / "figures"
     over_seeds = folder / "tradeoff_over_seeds.csv"
