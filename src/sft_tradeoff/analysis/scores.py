@@ -96,6 +96,7 @@ def _score_run(
     name, whose = run["run"], " of θ0" if run["method"] == BASE else ""
     _check_same_benchmarks(name, evaluation.items, expected)
     _check_same_tests(name, evaluation, base)
+    _check_same_arithmetic(name, evaluation, base)
     items = evaluation.items
     paired = {key: _paired(name, key, items[key], base.items[key]) for key in expected}
     return {key: _score(items[key], paired[key], whose) for key in expected}
@@ -122,6 +123,18 @@ def _check_same_tests(run: str, evaluation: Evaluation, base: Evaluation) -> Non
                 f"outdated one of {evaluation.record.path} and {base.record.path}, and run the "
                 "same command again"
             )
+
+
+def _check_same_arithmetic(run: str, evaluation: Evaluation, base: Evaluation) -> None:
+    """Compare dtypes: what they change may be larger than what a small learning rate does."""
+    ours, theirs = (e.record.content.eval_info for e in (evaluation, base))
+    if (ours.dtype, ours.weights) != (theirs.dtype, theirs.weights):
+        raise UserError(
+            f"run {run!r} was scored in {ours.dtype} with its weights {ours.weights}, θ0 in "
+            f"{theirs.dtype} with its weights {theirs.weights}, so the scores cannot be compared; "
+            f"delete the outdated one of {evaluation.record.path} and {base.record.path}, and run "
+            "the same command again"
+        )
 
 
 def _paired(run: str, key: Key, scores: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:

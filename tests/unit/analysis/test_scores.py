@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -76,6 +77,17 @@ def test_scores_on_other_items_are_an_error(
         f"{folder}/m.d.sft.lr1e-5.seed0/eval.json and {folder}/m.base/eval.json, and run the same "
         "command again"
     )
+
+
+def test_scores_in_another_arithmetic_are_an_error(runs: pd.DataFrame, folder: Path) -> None:
+    """Rounding to bfloat16 changes more than a small learning rate does."""
+    path = folder / RUNS[1][0] / "eval.json"
+    record = json.loads(path.read_text()) | {"eval_info": {"dtype": "float32"}}
+    path.write_text(json.dumps(record))
+    with pytest.raises(
+        UserError, match="was scored in float32 with its weights as trained, θ0 in b"
+    ):
+        score_table(runs, folder)
 
 
 def test_same_change_of_items_everywhere_is_no_error(runs: pd.DataFrame, folder: Path) -> None:
