@@ -42,7 +42,7 @@ def record(path):
     def strip(value):
         if isinstance(value, dict):
             return {k: strip(v) for k, v in value.items() if k not in NOT_RESULTS}
-        return value
+        return [strip(v) for v in value] if isinstance(value, list) else value
 
     content = json.loads(path.read_text())
     assert content["run_info"]["config"], path
