@@ -79,7 +79,9 @@ def cache():
 @pytest.fixture(scope="session")
 def pretrained_model(cache):
     """Folder of SmolLM2-135M-Instruct, fetched and converted by the workflow's own rules."""
-    record = cache / "models" / "smollm2-135m-instruct" / "MODEL.json"
+    from sft_tradeoff.models.spec import built_model
+
+    record = built_model(cache, "smollm2-135m-instruct") / "MODEL.json"
     if not record.exists():
         snakemake(str(record), "--configfile", "config/studies/quick.yaml", cache=cache)
     return record.parent

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from sft_tradeoff.models.spec import built_model
 from sft_tradeoff.study.config import load_study
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.system.files import DamagedFileError, verify_checksum
@@ -200,7 +201,7 @@ class Laboratory:
         self.study = load_study(self.study_file)
         self.config = next(run for run in expand_runs(self.study) if run.run == RUN)
         self.evaluation = evaluation_configs(self.study)[RUN]
-        self.model, self.data = self.cache / "models" / MODEL, folder / "data"
+        self.model, self.data = built_model(self.cache, MODEL), folder / "data"
         self.benchmarks = [self.cache / f"benchmarks/{name}.jsonl" for name in BENCHMARKS]
         self.n_folders = self.n_stages = 0
         self.duration_s: dict[str, float] = {}  # of the undisturbed stages

@@ -11,6 +11,7 @@ from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.registry import get_domain
 from sft_tradeoff.evaluation.evaluate import evaluate
 from sft_tradeoff.models.build import build_model
+from sft_tradeoff.models.spec import built_model
 from sft_tradeoff.models.tokenizer import generation_ends, load_tokenizer
 from sft_tradeoff.study.config import Study, load_study
 from sft_tradeoff.study.runs import EvaluationConfig, expand_runs
@@ -66,7 +67,7 @@ def _base(study: Study, work: Path) -> Path:
     """θ0's folder, built unless it is in the cache."""
     name = study.models[0]
     spec = study.model_catalogue[name]
-    cached = cache_dir() / "models" / name
+    cached = built_model(cache_dir(), name)
     if (cached / "MODEL.json").is_file():
         return cached
     source = Path(getattr(study.assets[str(spec.asset)], "path", os.devnull))

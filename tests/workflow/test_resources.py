@@ -6,6 +6,8 @@ import re
 import pytest
 from tests.conftest import snakemake
 
+from sft_tradeoff.models.spec import built_model
+
 pytestmark = pytest.mark.workflow
 PROCESSES = json.dumps({"processes": 2, "batch_size": 8, "micro_batch_size": 4})
 
@@ -38,7 +40,7 @@ def test_memory_grows_with_the_model_and_gpus_with_the_processes(checkout, tmp_p
     cache = tmp_path / "cache"
     small = asked(checkout, cache)
     assert small["train"] == {"mem_mb": 5000, "runtime": 240}
-    record = cache / "models/random-2layer/MODEL.json"
+    record = built_model(cache, "random-2layer") / "MODEL.json"
     record.parent.mkdir(parents=True)
     record.write_text(json.dumps({"n_parameters": 3_135_000_000}))
     large = asked(checkout, cache, "--config", f"training={PROCESSES}")

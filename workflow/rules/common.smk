@@ -11,7 +11,7 @@ for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 from snakemake.exceptions import WorkflowError
 
 from sft_tradeoff.assets.fetch import asset_path, cache_dir
-from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION
+from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, built_model
 from sft_tradeoff.planning.jobs import (
     aggregation_code,
     benchmark_code,
@@ -154,7 +154,7 @@ if GRADER_ASSETS:  # nltk looks for its model where this variable says
 
 def model_record(name):
     """θ0's record. Its age does not matter, because every config holds the model's digest."""
-    return ancient(f"{CACHE}/models/{name}/MODEL.json")
+    return ancient(str(built_model(Path(CACHE), name) / "MODEL.json"))
 
 
 def tokenized(run, split):

@@ -10,7 +10,7 @@ rule base_model:
             else []
         ),
     output:
-        record=f"{CACHE}/models/{{model}}/MODEL.json",
+        record=str(built_model(Path(CACHE), "{model}") / "MODEL.json"),
     log:
         "results/logs/base_model/{model}.log",
     benchmark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +12,15 @@ from sft_tradeoff.system.text import shown
 
 # Raise it when the same asset gives another model folder; everything that used it is repeated.
 MODEL_RECIPE_VERSION = 3
+
+
+def built_model(cache: Path, name: str) -> Path:
+    """Return the folder of a built model in the cache.
+
+    What another recipe built has another folder: file times would not tell them apart, and clones
+    with older code may share the cache.
+    """
+    return cache / "models" / f"recipe-{MODEL_RECIPE_VERSION}" / name
 
 
 class ModelSpec(Settings):

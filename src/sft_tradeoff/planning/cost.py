@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.models.spec import built_model
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.planning.evaluation_cost import (
     FLOAT32,
@@ -124,7 +125,7 @@ def architecture(study: Study, name: str) -> PretrainedConfig:
     """
     from transformers import CONFIG_MAPPING, AutoConfig
 
-    spec, folder = study.model_catalogue[name], cache_dir() / "models" / name
+    spec, folder = study.model_catalogue[name], built_model(cache_dir(), name)
     if (folder / "config.json").is_file():
         return AutoConfig.from_pretrained(folder, local_files_only=True)
     kind = str(spec.architecture.get("model_type"))

@@ -15,6 +15,7 @@ from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.assets.spec import LocalAsset
 from sft_tradeoff.models.folder import ADAPTER_CONFIG, small_files, weight_files
 from sft_tradeoff.models.source import check_gguf, gguf_file, no_model
+from sft_tradeoff.models.spec import built_model
 from sft_tradeoff.models.supported import is_multimodal, load_config, refuse_unsupported, window
 from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.models.tokenizer import check_chat, generation_ends, load_tokenizer
@@ -120,7 +121,7 @@ def find_model(model: str, variables: Mapping[str, bool | int | str] | None = No
 def _of_catalogue(
     name: str, entry: dict[str, Any], variables: Mapping[str, bool | int | str]
 ) -> Model:
-    folder = cache_dir() / "models" / name
+    folder = built_model(cache_dir(), name)
     is_here = (folder / "config.json").is_file()
     limit = window(load_config(folder)) if is_here else None
     if not variables:
@@ -255,7 +256,7 @@ def _check_adapters(method: MethodSpec, config: PretrainedConfig, model: str, so
 def folder_of(study: Study, model: str) -> Path | None:
     """Return a model's folder in the cache, or the user's own; None if it is not here yet."""
     asset = study.assets.get(str(study.model_catalogue[model].asset))
-    folders = [cache_dir() / "models" / model]
+    folders = [built_model(cache_dir(), model)]
     if isinstance(asset, LocalAsset):
         folders.append(Path(asset.path).expanduser())
     return next((folder for folder in folders if (folder / "config.json").is_file()), None)

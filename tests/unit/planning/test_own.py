@@ -17,6 +17,7 @@ from sft_tradeoff import cli
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.own import domain as own_data
 from sft_tradeoff.domains.registry import domain_spec
+from sft_tradeoff.models.spec import built_model
 from sft_tradeoff.models.tokenization import tokenize_example
 from sft_tradeoff.models.tokenized import TokenizationError
 from sft_tradeoff.models.tokenizer import load_tokenizer
@@ -338,7 +339,7 @@ def test_a_model_in_the_cache_is_asked_and_one_that_is_not_fetched_is_not(
     monkeypatch.setenv("SFT_TRADEOFF_CACHE", str(tmp_path / "cache"))
     study = own_study(long_data, MODEL)
     assert write_study(study, tmp_path / "a").is_file()
-    shutil.copytree(random_model, tmp_path / "cache/models" / MODEL)
+    shutil.copytree(random_model, built_model(tmp_path / "cache", MODEL))
     with pytest.raises(UserError, match=r"line 22: 768 tokens\)"):
         write_study(study, tmp_path / "b")
 

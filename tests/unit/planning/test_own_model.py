@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from sft_tradeoff.chat import render_prompt
 from sft_tradeoff.models.build import build_model
 from sft_tradeoff.models.load import load_model
-from sft_tradeoff.models.spec import ModelSpec
+from sft_tradeoff.models.spec import ModelSpec, built_model
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.planning import own_template
 from sft_tradeoff.planning.own import own_study
@@ -110,7 +110,7 @@ def test_variables_make_another_model(
     entry = study["model_catalogue"][name]
     assert entry["chat_template_args"] == {"mood": "kind"}
     assert find_model(str(folder), {"mood": "cross"}).name != name
-    built = tmp_path / "models" / name
+    built = built_model(tmp_path, name)
     build_model(name, ModelSpec(**entry), folder, built)
     assert render_prompt(load_tokenizer(built), {"prompt": "Hi"}).startswith("Be kind <s>[USER] Hi")
     assert write_study(study, tmp_path).is_file(), "the same command continues"
@@ -130,7 +130,7 @@ def test_variables_of_a_catalogue_model(
     assert found.name.startswith(f"{MODEL}-") and found.window is None
     entry = found.entries["model_catalogue"][found.name]
     assert entry["chat_template_args"] == {"mood": "kind"}
-    shutil.copytree(folder, tmp_path / "cache/models" / MODEL)
+    shutil.copytree(folder, built_model(tmp_path / "cache", MODEL))
     with pytest.raises(UserError, match="does not read the variable 'mood'; correct its name"):
         find_model(MODEL, {"mood": "kind"})
     assert find_model(MODEL).window == 2048
