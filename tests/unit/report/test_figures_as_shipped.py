@@ -48,9 +48,10 @@ def test_smallest_and_largest_study_fit(domains: int, methods: int, n_rates: int
 
 
 def test_a_study_without_scores_as_shipped_says_so() -> None:
-    """Published by an older version, or scored by vLLM; what was trained is still drawn.
+    """Published by an older version, or scored by vLLM: both rounded the weights that they scored.
 
-    So the legend says it, not a text across the points.
+    Those scores are still drawn, but not called those of the weights as trained. The legend says
+    it, not a text across the points.
     """
     table = make_table(domains=1)
     table[[name for name in table if name.startswith(SHIPPED)]] = NAN
@@ -58,4 +59,4 @@ def test_a_study_without_scores_as_shipped_says_so() -> None:
     lay_out(figure)
     assert list(figure.axes[0].texts) == []
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts[-2:] == ["as trained", "saved in bfloat16 (no scores)"]
+    assert texts[-2:] == ["as scored", "saved in bfloat16 (no scores)"]

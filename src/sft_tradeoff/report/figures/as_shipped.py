@@ -59,8 +59,9 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     base = method_handles({BASE_LABEL: MethodStyle(BASE_COLOR, "--", "full")}, "")
     shapes = []
     for quantity, (shape, name) in SHAPES.items():
-        label = f"{name} (no scores)" if frame[quantity].isna().all() else name
-        shapes.append(Line2D([], [], linestyle="", color="0.35", marker=shape, label=label))
+        if frame[SHIPPED].isna().all():  # vLLM and older versions rounded what they scored
+            name = "as scored" if quantity == TRAINED else f"{name} (no scores)"
+        shapes.append(Line2D([], [], linestyle="", color="0.35", marker=shape, label=name))
     outside_legend(figure, base + method_handles(styles, "") + shapes, "upper")
     return figure, frame
 
