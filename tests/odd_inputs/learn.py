@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from sft_tradeoff.assets.fetch import cache_dir
@@ -70,6 +69,6 @@ def _base(study: Study, work: Path) -> Path:
     cached = built_model(cache_dir(), name)
     if (cached / "MODEL.json").is_file():
         return cached
-    source = Path(getattr(study.assets[str(spec.asset)], "path", os.devnull))
+    source = None if spec.asset is None else Path(study.assets[spec.asset].path)
     build_model(name, spec, source, work / "base", {"name": name})
     return work / "base"

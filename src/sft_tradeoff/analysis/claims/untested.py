@@ -17,7 +17,6 @@ NEEDS = {
     "tilting_bound": "the theory's tilting steps, on exact small distributions",
     "hard_tokens_and_range": "the theory's safe range, and the share of hard tokens under θ₀",
     "moved_tokens": "probability, entropy and rank of single tokens before and after training",
-    "replay_keeps": "runs that mix the model's own answers into training",
     "kl_predicts_loss": "KL(θ₀‖θ) on the prompts of the domain, for every run",
 }
 

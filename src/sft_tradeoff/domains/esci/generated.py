@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.domains.base import SPLITS, Domain, Example, Score
@@ -88,8 +88,8 @@ def label(query: Facts, product: Facts) -> str:
     return "2" if used_together(query["category"], product["category"]) else "3"
 
 
-def _draw_query(rng: random.Random) -> Facts:
-    category = CATEGORIES[rng.choice(list(CATEGORIES))]
+def _draw_query(rng: random.Random, categories: Sequence[str]) -> Facts:
+    category = CATEGORIES[rng.choice(categories)]
     brand = None
     if rng.random() < BRAND_RATE:
         brand = rng.choice(BRANDS[DEPARTMENT_OF[category.name]])
@@ -138,23 +138,22 @@ def _substitute(rng: random.Random, query: Facts) -> Facts:
     return product
 
 
-def _complement(rng: random.Random, query: Facts) -> Facts:
-    kinds = [other for other in CATEGORIES if used_together(query["category"], other)]
+def _complement(rng: random.Random, query: Facts, categories: Sequence[str]) -> Facts:
+    kinds = [other for other in categories if used_together(query["category"], other)]
     return _echo(rng, query, _draw_product(rng, rng.choice(kinds)))
 
 
-def _irrelevant(rng: random.Random, query: Facts) -> Facts:
+def _irrelevant(rng: random.Random, query: Facts, categories: Sequence[str]) -> Facts:
     """Draw half of the products from the query's own department: the hard cases."""
     department = DEPARTMENT_OF[query["category"]]
     hard = rng.random() < 0.5
-    kinds = [
+    unrelated = [
         other
-        for other in CATEGORIES
-        if other != query["category"]
-        and not used_together(query["category"], other)
-        and (DEPARTMENT_OF[other] == department) == hard
+        for other in categories
+        if other != query["category"] and not used_together(query["category"], other)
     ]
-    return _echo(rng, query, _draw_product(rng, rng.choice(kinds)))
+    kinds = [other for other in unrelated if (DEPARTMENT_OF[other] == department) == hard]
+    return _echo(rng, query, _draw_product(rng, rng.choice(kinds or unrelated)))
 
 
 def _echo(rng: random.Random, query: Facts, product: Facts) -> Facts:
@@ -169,17 +168,20 @@ def _echo(rng: random.Random, query: Facts, product: Facts) -> Facts:
     return product
 
 
-_DRAW_PRODUCT: dict[str, Callable[[random.Random, Facts], Facts]] = {
-    "0": _exact,
-    "1": _substitute,
-    "2": _complement,
-    "3": _irrelevant,
-}
+def _draw_offer(rng: random.Random, target: str, query: Facts, categories: Sequence[str]) -> Facts:
+    """Draw a product that has the label ``target`` for the query."""
+    if target == "0":
+        return _exact(rng, query)
+    if target == "1":
+        return _substitute(rng, query)
+    return (_complement if target == "2" else _irrelevant)(rng, query, categories)
 
 
-def _draw_example(rng: random.Random, target: str, variant: str, identifier: str) -> Example:
-    wanted = _draw_query(rng)
-    offered = _DRAW_PRODUCT[target](rng, wanted)
+def _draw_example(
+    rng: random.Random, target: str, variant: str, categories: Sequence[str], identifier: str
+) -> Example:
+    wanted = _draw_query(rng, categories)
+    offered = _draw_offer(rng, target, wanted, categories)
     query, product = choose_words(rng, wanted), choose_words(rng, offered)
     correct_query = asked = query_text(rng, query)
     if rng.random() < TYPO_RATE:
@@ -222,13 +224,17 @@ def _texts(example: Example) -> set[tuple[str, str]]:
 def _draw_split(spec: EsciSpec, split: str, elsewhere: set[tuple[str, str]]) -> list[Example]:
     rng = random.Random(f"esci-{spec.seed}-{split}")
     n_examples = getattr(spec, f"n_{split}")
+    categories = [
+        name for name in CATEGORIES if DEPARTMENT_OF[name] in (spec.departments or DEPARTMENTS)
+    ]
     targets = [str(i % len(LABELS)) for i in range(n_examples)]
     rng.shuffle(targets)
     examples: list[Example] = []
     prompts: set[str] = set()
     for index, target in enumerate(targets):
         for _ in range(MAX_DRAWS):
-            example = _draw_example(rng, target, spec.variant, f"esci-{split}-{index:05d}")
+            identifier = f"esci-{split}-{index:05d}"
+            example = _draw_example(rng, target, spec.variant, categories, identifier)
             if example.prompt not in prompts and elsewhere.isdisjoint(_texts(example)):
                 break
         else:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from sft_tradeoff.domains.spec import DomainSpec
+
+# Of catalogue.DEPARTMENTS, whose import would make every domain's digest depend on them.
+DEPARTMENT_NAMES = (
+    *("electronics", "kitchen", "home", "outdoors", "tools", "pets", "beauty", "office"),
+    "clothing",
+)
 
 
 class EsciSpec(DomainSpec):
@@ -18,6 +25,25 @@ class EsciSpec(DomainSpec):
 
     name: Literal["esci"]
     variant: Literal["cot", "label_only"] = Field("cot", description="target format")
+    departments: tuple[str, ...] | None = Field(
+        None, min_length=1, description="departments of the catalogue; default all"
+    )
+
+    @field_validator("departments")
+    @classmethod
+    def _known(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names and len(set(names)) < len(names):
+            raise ValueError(f"{list(names)} names one twice; remove it")
+        for unknown in sorted(set(names or ()).difference(DEPARTMENT_NAMES)):
+            raise ValueError(
+                f"{unknown!r} is not one of the departments {list(DEPARTMENT_NAMES)}; remove it"
+            )
+        return names
+
+    def card_lines(self) -> Iterable[tuple[str, str]]:
+        """Say that only some departments are used."""
+        if self.departments is not None:
+            yield "Selection", f"only the departments {', '.join(self.departments)}"
 
 
 class HubEsciSpec(DomainSpec):

@@ -1,4 +1,4 @@
-"""Claims about two methods at the same rate: F6 and N6."""
+"""Claims about two methods at the same rate: F6, N1 and N6."""
 
 from __future__ import annotations
 
@@ -53,3 +53,22 @@ def test_less_of_both(talr: Run, verdict: str) -> None:
 def test_no_common_rate() -> None:
     (row,) = rows_of(study({"talr": {SMALL: Run()}, "sft": {1e-3: Run()}}), "keeps_less")
     assert row.note == "no talr and sft share a learning rate"
+
+
+@pytest.mark.parametrize(
+    ("replay", "sft", "verdict"),
+    [
+        (0.002, 0.09, "supported"),
+        (0.06, 0.09, "contradicted"),  # it forgets, too
+        (0.002, 0.001, "cannot tell"),  # nothing to remove
+    ],
+)
+def test_forgetting_removed_where_the_other_forgets(
+    replay: float, sft: float, verdict: str
+) -> None:
+    arms = {"replay:sft": {SMALL: Run(0.6, replay)}, "sft": {SMALL: Run(0.6, sft)}}
+    options = {"method": "replay", "against": "sft"}
+    (row,) = rows_of(study(arms), "removes_forgetting", **options)
+    assert row.verdict == verdict
+    assert value_of(row) == pytest.approx(-replay)
+    assert value_of(row, 1) == pytest.approx(sft)

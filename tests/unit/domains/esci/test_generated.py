@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 
 from sft_tradeoff.domains.base import SPLITS, Example
 from sft_tradeoff.domains.esci import generated as esci
-from sft_tradeoff.domains.esci.catalogue import BRANDS, CATEGORIES, COMPLEMENTS, DEPARTMENT_OF
+from sft_tradeoff.domains.esci.catalogue import (
+    BRANDS,
+    CATEGORIES,
+    COMPLEMENTS,
+    DEPARTMENT_OF,
+    DEPARTMENTS,
+)
 from sft_tradeoff.domains.esci.generated import DOMAIN, generate, label, score, unmet
-from sft_tradeoff.domains.esci.spec import EsciSpec
+from sft_tradeoff.domains.esci.spec import DEPARTMENT_NAMES, EsciSpec
 from sft_tradeoff.domains.esci.wording import Facts
 from sft_tradeoff.domains.registry import domain_spec, get_domain
 
@@ -357,3 +363,31 @@ def test_domain_card():
     assert DOMAIN.labels == ("0", "1", "2", "3")
     assert "synthetic" in DOMAIN.description
     assert "synthetic" in DOMAIN.source
+
+
+@pytest.mark.parametrize("department", DEPARTMENTS)
+def test_one_department_is_a_domain(department: str) -> None:
+    """All four labels, and nothing from elsewhere."""
+    splits = generate(spec(departments=(department,), n_train=80, n_validation=8, n_test=20))
+    found = [example for split in splits.values() for example in split]
+    kinds = {example.meta[role]["category"] for example in found for role in ("query", "product")}
+    assert {DEPARTMENT_OF[kind] for kind in kinds} == {department}
+    assert {example.answer for example in found} == set(LABEL_NAMES)
+    assert all(example.answer == label_of(example) for example in found)
+
+
+def label_of(example: Example) -> str:
+    facts = (example.meta[role] for role in ("query", "product"))
+    return label(*(Facts(**{key: fact[key] for key in Facts.__annotations__}) for fact in facts))
+
+
+def test_all_departments_are_the_default() -> None:
+    assert list(DEPARTMENT_NAMES) == list(DEPARTMENTS)
+    assert generate(spec(departments=DEPARTMENT_NAMES)) == generate(spec())
+
+
+def test_departments_are_known_and_named_once() -> None:
+    with pytest.raises(ValueError, match=r"'garden' is not one of the departments .* remove it"):
+        spec(departments=("kitchen", "garden"))
+    with pytest.raises(ValueError, match="names one twice"):
+        spec(departments=("kitchen", "kitchen"))
