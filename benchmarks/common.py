@@ -9,6 +9,7 @@ from typing import Any
 from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.registry import domain_spec
+from sft_tradeoff.models.spec import built_model
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.models.tokenizer import load_tokenizer
 from sft_tradeoff.study.runs import RunConfig
@@ -16,7 +17,7 @@ from sft_tradeoff.study.spec import MethodSpec, TrainingSpec
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.tokens.tokenize import tokenize_file
 
-MODEL = cache_dir() / "models" / "smollm2-135m-instruct"
+MODEL = built_model(cache_dir(), "smollm2-135m-instruct")
 MAX_LENGTH = 768
 
 

@@ -1,7 +1,9 @@
 """Time this project's lm-eval model class against stock HFLM, and check that the answers agree.
 
-Each of the four arms (ours and stock, in bfloat16 and float32) runs in a separate process, so that
-peak memory is measured per arm. They alternate, so that a busy machine slows all of them equally.
+Each arm (ours and stock, in bfloat16 and float32) runs in a separate process, so that peak memory
+is measured per arm. They alternate, so that a busy machine slows all of them equally. Two more arms
+show what scoring the weights as trained costs: ``trained``, a model whose weights bfloat16 cannot
+hold (θ0 with all weights made larger by 0.1 %), and ``rounded``, the same model in plain bfloat16.
 
 In float32, log-likelihoods must agree within 10⁻⁴ nats per choice. In bfloat16, rounding changes
 them by about 0.1 nats whenever a batch is composed differently, in stock too; there our error
@@ -16,6 +18,7 @@ import logging
 import multiprocessing
 import operator
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -32,11 +35,13 @@ logger = logging.getLogger(__name__)
 TASKS = ("piqa", "commonsense_qa", "openbookqa")
 TEXTS = ("code_length_news", "code_length_code")
 ALL = "all"
-ARMS = ("ours-bfloat16", "stock-bfloat16", "ours-float32", "stock-float32")
+AGAINST_STOCK = ("ours-bfloat16", "stock-bfloat16", "ours-float32", "stock-float32")
+AS_TRAINED = ("trained-bfloat16", "rounded-bfloat16")
 RATIOS = (
-    ("stock-bfloat16", "ours-bfloat16", 2.0),
-    ("stock-float32", "ours-float32", None),
-    ("stock-float32", "ours-bfloat16", 5.0),
+    ("stock-bfloat16", "ours-bfloat16", "≥ 2"),
+    ("stock-float32", "ours-float32", ""),
+    ("stock-float32", "ours-bfloat16", "≥ 5"),
+    ("trained-bfloat16", "rounded-bfloat16", "≤ 1.8"),
 )
 MAX_LENGTH = 1024  # tokens
 CHOICE_NATS = 1e-4  # tolerance per choice in float32
@@ -84,14 +89,16 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
     import torch
     from lm_eval.models.huggingface import HFLM
 
-    from sft_tradeoff.evaluation.load import load_lm
+    from sft_tradeoff.evaluation import load
     from sft_tradeoff.models.load import load_model
     from sft_tradeoff.models.tokenizer import load_tokenizer
 
     kind, dtype = arm.split("-")
-    if kind == "ours":
-        return load_lm(
-            options.model,
+    if kind == "rounded":
+        load.load_in_two_parts = lambda folder: load_model(folder, torch.bfloat16)
+    if kind != "stock":
+        return load.load_lm(
+            options.model if kind == "ours" else options.trained,
             EvaluationSpec(
                 dtype=dtype,
                 batch_size=options.batch_size,
@@ -110,20 +117,33 @@ def load_arm(arm: str, options: argparse.Namespace) -> Any:
     )
 
 
+def write_trained(model: Path, folder: Path) -> None:
+    """Write a model whose weights, like those of a training run, are between bfloat16 numbers."""
+    import torch
+
+    from sft_tradeoff.models.load import load_model, save_model
+
+    theta0 = load_model(model, torch.float32)
+    moved = {name: weight.detach() * 1.001 for name, weight in theta0.named_parameters()}
+    save_model(theta0, moved, model, folder)
+
+
 def measure(work: dict[str, list[Any]], options: argparse.Namespace) -> dict[str, Any]:
     """Run every kind of request on alternating arms; return times, results and memory."""
     context = multiprocessing.get_context("spawn")
     pipes = {}
-    for arm in ARMS:
+    for arm in options.arms:
         pipes[arm], theirs = context.Pipe()
         context.Process(target=serve, args=(theirs, arm, options), daemon=True).start()
         theirs.close()  # so that a crash there is an EOFError here
         pipes[arm].recv()
-    times: dict[str, dict[str, list[float]]] = {kind: {arm: [] for arm in ARMS} for kind in work}
+    times: dict[str, dict[str, list[float]]] = {
+        kind: {arm: [] for arm in options.arms} for kind in work
+    }
     results: dict[str, dict[str, Any]] = {kind: {} for kind in work}
     for kind, arguments in work.items():
         for repeat in range(options.repeats):
-            for arm in ARMS:
+            for arm in options.arms:
                 pipes[arm].send((kind, arguments))
                 seconds, results[kind][arm] = pipes[arm].recv()
                 times[kind][arm].append(seconds)
@@ -149,7 +169,7 @@ def compare_scores(results: dict[str, list[Any]]) -> dict[str, Any]:
         max(CHOICE_NATS, TEXT_RELATIVE * abs(row)) if isinstance(row, float) else CHOICE_NATS
         for row in results["stock-float32"]
     ]
-    means = {arm: statistics.mean(error(arm)) for arm in ARMS}
+    means = {arm: statistics.mean(error(arm)) for arm in AGAINST_STOCK}
     return {
         "max_error_float32": max(error("ours-float32")),
         "mean_error": means,
@@ -174,6 +194,8 @@ def ratios(kind: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Median and range of the speed-up over repeats, and its target."""
     rows = []
     for slow, fast, target in RATIOS:
+        if not {slow, fast} <= times.keys():
+            continue
         values = [a / b for a, b in zip(times[slow], times[fast], strict=True)]
         rows.append(
             {
@@ -181,7 +203,7 @@ def ratios(kind: str, times: dict[str, list[float]]) -> list[dict[str, Any]]:
                 "fast": fast,
                 "median": statistics.median(values),
                 "range": [min(values), max(values)],
-                "target": target if kind in ("loglikelihood", ALL) else None,
+                "target": target if kind in ("loglikelihood", ALL) else "",
             }
         )
     return rows
@@ -194,12 +216,12 @@ def report(summary: dict[str, Any]) -> str:
         lines += [f"## {kind}", "", "| arm | seconds (median) | items/s |", "|---|---|---|"]
         for arm, row in part["arms"].items():
             lines.append(f"| {arm} | {row['seconds']:.2f} | {row['items_per_s']:.1f} |")
-        lines += ["", "| stock / ours | ratio | range | target |", "|---|---|---|---|"]
+        lines += ["", "| slower / faster | ratio | range | target |", "|---|---|---|---|"]
         for row in part["ratios"]:
             low, high = row["range"]
             lines.append(
                 f"| {row['slow']} / {row['fast']} | {row['median']:.2f} | {low:.2f}-{high:.2f} "
-                f"| {row['target'] or ''} |"
+                f"| {row['target']} |"
             )
         lines.append("")
         if part["agreement"]:
@@ -223,7 +245,7 @@ def summarize(
             arm: [
                 sum(turn) for turn in zip(*(t[arm] for t in found["times"].values()), strict=True)
             ]
-            for arm in ARMS
+            for arm in options.arms
         }
         n_items[ALL] = sum(n_items[kind] for kind in found["times"])
     for kind, times in times_of.items():
@@ -235,9 +257,11 @@ def summarize(
         kinds[kind] = {
             "arms": arms,
             "ratios": ratios(kind, times),
-            "agreement": {} if kind == ALL else compare(found["results"][kind]),
+            "agreement": {}
+            if kind == ALL or not set(AGAINST_STOCK) <= times.keys()
+            else compare(found["results"][kind]),
         }
-    shown = {k: v for k, v in vars(options).items() if k not in ("out", "model")}
+    shown = {k: v for k, v in vars(options).items() if k not in ("out", "model", "trained")}
     return {"options": shown, "kinds": kinds, "peak_memory_bytes": found["memory"]}
 
 
@@ -245,6 +269,12 @@ def main() -> None:
     """Measure, write ``evaluation.json`` and ``evaluation.md``, and fail if answers disagree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=MODEL, help="folder of θ0")
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        choices=(*AGAINST_STOCK, *AS_TRAINED),
+        default=AGAINST_STOCK + AS_TRAINED,
+    )
     parser.add_argument("--items", type=int, default=600, help="multiple-choice items")
     parser.add_argument("--texts", type=int, default=40, help="texts for code length")
     parser.add_argument("--generate", type=int, default=32, help="prompts to continue greedily")
@@ -255,7 +285,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads per arm")
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write")
     options = parser.parse_args()
-    with run_main("benchmark"):
+    with run_main("benchmark"), tempfile.TemporaryDirectory() as folder:
+        options.trained = Path(folder) / "model"
+        if not set(AS_TRAINED).isdisjoint(options.arms):
+            write_trained(options.model, options.trained)
         items = read_items(TASKS, max(options.items, options.generate))
         head = "Question: {question}\nAnswer:".format_map
         work: dict[str, list[Any]] = {}

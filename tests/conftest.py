@@ -48,6 +48,24 @@ def at_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bfloat16():
+    """On every processor tests compute in bfloat16 where they ask for it: theirs are small."""
+    from sft_tradeoff.system import processor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processor, "multiplies_bfloat16", lambda: True)
+        yield
+
+
+@pytest.fixture
+def slow_bfloat16(monkeypatch):
+    """As on a processor without bfloat16 products."""
+    from sft_tradeoff.system import processor
+
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: False)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Global generators begin every test alike, whichever tests this worker ran before.

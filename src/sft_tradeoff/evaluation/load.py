@@ -19,6 +19,7 @@ from sft_tradeoff.models.tokenizer import end_tokens, load_tokenizer
 from sft_tradeoff.models.two_part import compute_dtype, load_in_two_parts
 from sft_tradeoff.system.allocator import keep_freed_memory
 from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.processor import type_here
 
 if TYPE_CHECKING:
     from sft_tradeoff.study.spec import EvaluationSpec
@@ -44,7 +45,7 @@ def load_lm(folder: Path, spec: EvaluationSpec, tokenizer: Any = None) -> Any:
     if spec.backend == "vllm":
         return _load_vllm(folder, spec, _mark_for_vllm(tokenizer, chat))
     keep_freed_memory()
-    in_bfloat16 = spec.dtype == "bfloat16"
+    in_bfloat16 = type_here(spec.dtype) == "bfloat16"
     model: Any = load_in_two_parts(folder) if in_bfloat16 else load_model(folder, torch.float32)
     check_head(model)
     # Plain greedy decoding: the model's own settings may contain a repetition penalty.

@@ -26,6 +26,7 @@ from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.suite.base import Row
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import quick_start, run_main
+from sft_tradeoff.system.processor import type_here
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +34,14 @@ logger = logging.getLogger(__name__)
 def variants(spec: EvaluationSpec) -> dict[str, dict[str, Any]]:
     """Name -> settings that differ from the study's.
 
-    In float32 only the batches differ: bfloat16 would add noise that such a study does not have.
+    In float32 only the batches differ: bfloat16 would add noise that such scores do not have.
     vLLM composes its batches itself.
     """
     found: dict[str, dict[str, Any]] = {}
     if spec.backend == "hf":
         sizes = (max(1, spec.batch_tokens // part) for part in (2, 4))
         found = {f"batch_tokens {size}": {"batch_tokens": size} for size in sizes}
-    if spec.dtype != "float32":
+    if type_here(spec.dtype) != "float32":
         found["float32"] = {"dtype": "float32"}
     return found
 

@@ -19,6 +19,7 @@ SCRIPTS = (
     FLOAT32,
     ("benchmarks/training.py",),
     ("benchmarks/linear_cost.py",),
+    ("benchmarks/precision.py",),
 )
 
 

@@ -50,7 +50,7 @@ from sft_tradeoff.training.epochs import Selection, epoch_ends
 from sft_tradeoff.training.forward import can_share_prefix, check_causal
 from sft_tradeoff.training.global_batch import KnownLosses, unlabeled
 from sft_tradeoff.training.lean_layers import keep_less
-from sft_tradeoff.training.master_weights import MasterWeights, round_parameters
+from sft_tradeoff.training.master_weights import MasterWeights, round_parameters, training_here
 from sft_tradeoff.training.reference import median_sequence_nll
 from sft_tradeoff.training.resume import StateFile
 from sft_tradeoff.training.schedule import learning_rate_at
@@ -92,7 +92,7 @@ class Trainer:
         pad_id: int,
         reference_nll: np.ndarray | None = None,
     ) -> None:
-        training = config.training
+        self.training = training = training_here(config.training)
         self.config, self.data, self.pad_id = config, data, pad_id
         self.method = METHODS[config.method.name]
         self.options: Any = self.method.options(**config.method.options)
@@ -135,7 +135,7 @@ class Trainer:
 
     def _prepare_model(self, model: PreTrainedModel) -> None:
         """Make the model fast and frugal, check that it can be trained, and add adapters."""
-        training = self.config.training
+        training = self.training
         keep_freed_memory()
         self.model = keep_less(speed_up_attention(without_dropout(model))).eval()
         if not self.sharded:  # FSDP moves a model to the device layer by layer
@@ -171,7 +171,7 @@ class Trainer:
         keywords: dict[str, Any] = {"top_entropy": "entropy_top20" in self.options.needs}
         if penalty := self.method.penalty:
             keywords["penalty"] = lambda model, theta0: penalty(model, theta0, self.options)
-            reference = round_parameters(copy.deepcopy(self.model), self.config.training.precision)
+            reference = round_parameters(copy.deepcopy(self.model), self.training.precision)
             reference.eval().requires_grad_(False)
         return LossModule(self.model, reference, **keywords)
 
@@ -386,6 +386,7 @@ class Trainer:
             "n_truncated": int(self.data.truncated.sum()),
             "n_steps": len(self.schedule),
             "adapted_share": self.adapted,
+            "compute_type": self.training.compute_type,
             "n_tokens": n_tokens,
             "n_supervised_tokens": n_supervised,
             "tokens_per_s": n_tokens / max(self.time_s, 1e-9),

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch.distributed.tensor import DTensor
 
+from sft_tradeoff.system.processor import type_here
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from sft_tradeoff.study.spec import TrainingSpec
 
 
 class MasterWeights:
@@ -74,6 +78,17 @@ class MasterWeights:
             if torch.distributed.get_rank() == 0:
                 found[name] = value.cpu()
         return found
+
+
+def training_here(training: TrainingSpec) -> TrainingSpec:
+    """The settings that this machine trains with.
+
+    Where bfloat16 products are slow, ``precision: fp32`` stands in for ``fp32_master``.
+    ``bf16_pure``, which is there to show what rounding does, stays.
+    """
+    if training.precision == "fp32_master" and type_here("bfloat16") == "float32":
+        return training.model_copy(update={"precision": "fp32"})
+    return training
 
 
 def round_parameters(model: PreTrainedModel, precision: str) -> PreTrainedModel:

@@ -26,6 +26,7 @@ from sft_tradeoff.models.padding import length_batches
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import path_with_checksum, sha256_of, verify_checksum
+from sft_tradeoff.system.processor import type_here
 from sft_tradeoff.training.batching import collate
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ def main(args: argparse.Namespace) -> None:
         from sft_tradeoff.system.allocator import keep_freed_memory
 
         keep_freed_memory()
-        model = load_model(args.base_model, getattr(torch, args.dtype)).eval()
+        model = load_model(args.base_model, getattr(torch, type_here(args.dtype))).eval()
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         hashes = reference_hashes(args.data, args.base_model) | {"dtype": args.dtype}
         batches = reference_statistics(model, TokenizedData.load(args.data))

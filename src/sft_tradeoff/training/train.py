@@ -116,6 +116,7 @@ def _prepared(
         import torch
 
         from sft_tradeoff.training.loop import Trainer
+        from sft_tradeoff.training.master_weights import training_here
         from sft_tradeoff.training.memory_limit import check_memory
         from sft_tradeoff.training.reference import load_reference_nll
 
@@ -124,7 +125,8 @@ def _prepared(
         data = TokenizedData.load(data_path)
         _refuse_longer_than_the_window(data, base_model)
         n_shards = config.training.processes if config.training.sharding == "fsdp" else 1
-        check_memory(base_model, config, int(data.lengths.max()), n_shards)
+        here = config.model_copy(update={"training": training_here(config.training)})
+        check_memory(base_model, here, int(data.lengths.max()), n_shards)
         known, kind = None, config.training.compute_type
         if reference_path is not None:
             known = load_reference_nll(reference_path, data_path, base_model, kind)

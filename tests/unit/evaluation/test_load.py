@@ -36,6 +36,14 @@ def test_the_dtype_is_that_of_the_products(random_model, dtype):
     assert model.get_input_embeddings()(torch.tensor([1])).dtype == torch.float32
 
 
+def test_float32_where_bfloat16_is_slow(random_model, slow_bfloat16):
+    spec = EvaluationSpec(dtype="bfloat16")
+    lm = load_lm(random_model, spec)
+    assert dtype_of(lm, spec) == "float32" and weights_seen(spec) == "as trained"
+    assert not any(isinstance(module, TwoPartLinear) for module in lm.model.modules())
+    assert {parameter.dtype for parameter in lm.model.parameters()} == {torch.float32}
+
+
 def test_a_model_against_itself_is_exactly_zero(material, random_model):
     """And against float32 it is bfloat16's rounding of activations."""
     tasks = {"piqa": 4, "code_length_code": None}

@@ -69,6 +69,11 @@ def test_what_is_varied(settings, changes):
     assert variants(EvaluationSpec(**settings)) == changes
 
 
+def test_nothing_is_repeated_where_scores_are_float32_anyway(slow_bfloat16):
+    float32 = EvaluationSpec(dtype="float32")
+    assert variants(EvaluationSpec(dtype="bfloat16")) == variants(float32)
+
+
 def test_scores_are_ratios():
     rows = [("b", "1", "m", 3.0, 2.0), ("b", "2", "m", 1.0, 6.0), ("b", "1", "o", 1.0, 4.0)]
     assert scores_of(rows) == {("b", "m"): 0.5, ("b", "o"): 0.25}

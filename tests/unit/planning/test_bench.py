@@ -25,8 +25,8 @@ def test_material_and_every_script_run_until_one_fails(monkeypatch):
         "material",
     ]
     scripts = [command[1] for command in calls[1:]]
-    assert len(scripts) == 5 and all(Path(script).is_file() for script in scripts)
+    assert len(scripts) == 6 and all(Path(script).is_file() for script in scripts)
     codes += [0, 0, 3]
     with pytest.raises(SystemExit) as stopped:
         cli.main(["bench"])
-    assert stopped.value.code == 3 and len(calls) == 6 + 3
+    assert stopped.value.code == 3 and len(calls) == 7 + 3

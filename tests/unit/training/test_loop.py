@@ -112,6 +112,21 @@ def test_published_copy_is_the_rounded_master(random_model, data):
         assert compute.grad is None
 
 
+@pytest.mark.parametrize("method", ["sft", "kl_reg"])
+def test_float32_computes_where_bfloat16_is_slow(method, random_model, data, slow_bfloat16):
+    """And the run stays the one that the study asked for."""
+    config = run_config(method, precision="fp32_master")
+    found = trained(config, random_model, data)
+    wanted = trained(run_config(method, precision="fp32"), random_model, data)
+    for a, b in zip(found.weights.masters, wanted.weights.masters, strict=True):
+        assert torch.equal(a, b)
+    assert found.info()["compute_type"] == "float32" and found.config == config
+    pure = Trainer(
+        run_config(precision="bf16_pure"), load_model(random_model, torch.float32), data, 0
+    )
+    assert pure.info()["compute_type"] == "bfloat16"
+
+
 def test_training_computes_the_function_that_is_evaluated(random_model, data):
     """bfloat16 training starts at the loss of the bfloat16 model: rotary buffers stay float32."""
     reference = reference_nll(load_model(random_model, torch.bfloat16), data)
