@@ -55,6 +55,9 @@ What the intervals cannot do:
   counts that noise more than once. Gains and comparisons do not.
 - **Accuracies near 0 or 1, and few items.** If next to no answer changes, the rule of three
   decides, which is wider.
+- **Accuracies, from few items.** They come in steps of one item, so an interval that ends between
+  two steps covers a percentage point or two more or less than 95 %, and a method that gains nothing
+  is called better or worse a little more often than stated.
 
 ## Wrong verdicts
 
