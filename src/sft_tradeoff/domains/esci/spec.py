@@ -21,7 +21,7 @@ class EsciSpec(DomainSpec):
 
     implementation = "esci.generated"
     # Means of 150 examples with SmolLM2's tokenizer and chat template.
-    example_tokens: ClassVar = {"cot": (142, 51), "label_only": (139, 9)}
+    example_tokens: ClassVar = {"cot": (142, 54), "label_only": (139, 9)}
 
     name: Literal["esci"]
     variant: Literal["cot", "label_only"] = Field("cot", description="target format")

@@ -117,20 +117,20 @@ def product_text(rng: random.Random, product: Worded) -> str:
 
 
 def _comparisons(query: Worded, product: Worded, missed: list[str]) -> str:
-    """One clause per request; it quotes the product if the spelling differs."""
-    clauses = []
-    for name, asked in query.spellings.items():
-        listed = product.spellings[name]
-        note = "" if asked == listed else f' (listed as "{listed}")'
-        clauses.append(f'"{asked}" is {"not met" if name in missed else "met"}{note}')
+    """One clause per request: what is asked for, what is listed, and whether that meets it."""
+    pairs = {name: (asked, product.spellings[name]) for name, asked in query.spellings.items()}
     if query.facts["brand"]:
-        note = f"not met (it is {product.facts['brand']})" if "brand" in missed else "met"
-        clauses.append(f"the brand {query.facts['brand']} is {note}")
-    return ", ".join(clauses)
+        pairs["brand"] = query.facts["brand"], product.facts["brand"]
+    return "; ".join(
+        f'"{asked}" against "{listed}" is {"not met" if name in missed else "met"}'
+        for name, (asked, listed) in pairs.items()
+    )
 
 
 def reasoning(query: Worded, product: Worded, missed: list[str], answer: str) -> str:
     """Walk through the rule: the kinds of product, then each request, then the conclusion.
+
+    Each finding follows what it is found from, so that a model can read it off its own words.
 
     Args:
         query: The query, in the words of its text.
@@ -142,9 +142,10 @@ def reasoning(query: Worded, product: Worded, missed: list[str], answer: str) ->
         Two or three short sentences.
     """
     category, other = query.facts["category"], product.facts["category"]
-    wanted = f"The query asks for {_with_article(category, category, category)}"
-    if category != other:
-        kind = f"the product is another kind: {_with_article(other, other, other)}."
-    else:
-        kind = f"the product is of that kind. Compared: {_comparisons(query, product, missed)}."
-    return f"{wanted}; {kind} {_CONCLUSIONS[answer]}"
+    wanted, offered = (_with_article(kind, kind, kind) for kind in (category, other))
+    kind = "another kind"
+    if category == other:
+        kind = f"the same kind. {_comparisons(query, product, missed)}"
+    return (
+        f"The query asks for {wanted}, and the product is {offered}: {kind}. {_CONCLUSIONS[answer]}"
+    )
