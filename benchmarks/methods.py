@@ -49,7 +49,7 @@ GROUPS: list[dict[str, Variant]] = [
         "talr tau=1, batch split in 2": ("talr", {"tau": 1.0}, 2, "sft, batch split in 2"),
     },
 ]
-MEDCALC = {"name": "medcalc", "calculators": (5, 31, 68, 69)}  # as in the quick study
+MEDCALC = {"name": "medcalc", "calculators": (5, 31, 68, 69)}  # with short explanations
 BASELINE: Variant = ("sft", {}, 1, "sft")
 TARGETS = {
     **dict.fromkeys(["talr", "dft", "flow", "stm", "eaft"], 1.05),

@@ -20,13 +20,9 @@ from tests.unit.domains.hub_files import (
 PUBLISHED = "results/published/quick/runs/smollm2-135m-instruct.base/eval.json"
 # As generated when the study was published; its records have the test data only.
 TRAINED_ON = {
-    "medcalc-cot": (
-        "53804a44bab8ebada7e74568cdfa9439ff7533a63c978d9b0441933e5aa3d861",
-        "4d942fb7c4e98f5d299d6b04840788f7fa4fbc9b59ff60626fa6971511f4bbf8",
-    ),
-    "esci-label_only": (
-        "431990ecde07604609dc84d6dd6d27eea1d8f847ec946631db735b88ffac829f",
-        "c11e90c0df6a6914959bc6b43b13dbfd5da8651e27d59703b401011c3c9c7183",
+    "esci-cot": (
+        "29d8167a83063d68308212ced1531b94ab65b87dd1549369483a35ab706afdc7",
+        "aba4505d48c1bd29bdfb9a393c0cbece7f6ea2850d941349f991aa18211849d0",
     ),
 }
 WRITE = {
