@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from sft_tradeoff.planning.jobs import growing, theory_code
 from sft_tradeoff.report.published import (
     crossed,
     published_measures,
@@ -47,6 +48,26 @@ localrules:
     all,
 
 
+# The same for every study, and drawn from none.
+rule theory:
+    output:
+        multiext("figures/theory/theory", ".pdf", ".png", ".csv"),
+    log:
+        "results/logs/published/theory.log",
+    benchmark:
+        "results/logs/published/theory.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(10),
+    params:
+        code=theory_code(),
+        stem=lambda w, output: Path(output[0]).with_suffix(""),
+    shell:
+        "sft-tradeoff theory --out-stem {params.stem:q} 2>&1 | tee {log:q}"
+
+
 rule all:
     default_target: True
     input:
@@ -69,3 +90,4 @@ rule all:
             )
             for format in ["pdf", "png", "csv"]
         ],
+        theory=rules.theory.output,

@@ -147,4 +147,9 @@ def claims_code() -> str:
     The domains, which say what chance is, are not part of it: other labels are other examples.
     """
     found = report_code("claims*.py", "figures/style.py", "tables.py")
-    return found + code_digest("domains/base.py", "grading/text.py")
+    return found + code_digest("domains/base.py", "grading/text.py", "theory")
+
+
+def theory_code() -> str:
+    """Return the digest of the code behind the figure of the paper's theory."""
+    return report_code("theory*.py", "figures/style.py") + code_digest("theory")
