@@ -10,8 +10,8 @@ logit q_λ = (1 − λ) logit p + λ logit t for a target distribution that give
 This loss is convex in λ, so there is one largest safe step. A mixture of more hard positions has
 the larger loss at every λ where a hard position loses more than an easy one; *only then* is the
 theorem's statement true. To second order a position loses λ² p (1 − p) (logit t − logit p)² / 2,
-which is largest for p of .1 to .5 and falls to 0 for the hardest tokens, p → 0: they do not move
-until λ is large.
+which is largest for p of about a third and falls to 0 for the hardest tokens, p → 0: they do not
+move until λ is large.
 """
 
 from __future__ import annotations
