@@ -5,7 +5,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from sft_tradeoff.planning.jobs import growing, theory_code
 from sft_tradeoff.report.published import (
     crossed,
     published_measures,
@@ -38,6 +37,7 @@ MEASURES = lambda wildcards, key: published_measures(
 
 
 include: "rules/report.smk"
+include: "rules/theory.smk"
 
 
 wildcard_constraints:
@@ -46,26 +46,6 @@ wildcard_constraints:
 
 localrules:
     all,
-
-
-# The same for every study, and drawn from none.
-rule theory:
-    output:
-        multiext("figures/theory/theory", ".pdf", ".png", ".csv"),
-    log:
-        "results/logs/published/theory.log",
-    benchmark:
-        "results/logs/published/theory.jsonl"
-    conda:
-        CONDA
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
-    params:
-        code=theory_code(),
-        stem=lambda w, output: Path(output[0]).with_suffix(""),
-    shell:
-        "sft-tradeoff theory --out-stem {params.stem:q} 2>&1 | tee {log:q}"
 
 
 rule all:
