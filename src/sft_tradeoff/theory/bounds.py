@@ -12,7 +12,8 @@ and differ in what they do with log Z(λ), the cumulant of the score s = log p̃
 - :func:`curvature_bound` keeps its slope and bounds its curvature, λ² for a step. At a fixed gain,
   the number of steps is about 1 / λ, so what remains is about λ: the bound falls with λ, as the
   theorem says, to the loss itself.
-- :func:`normalizer_bound` drops it, since log Z ≤ 0. At a fixed gain this bound *rises* as λ falls.
+- :func:`normalizer_bound` drops it, since log Z ≤ 0. At a fixed gain and for a target that does not
+  move, this bound is *lowest* for one large step.
 
 For a target that does not move, the loss itself does not depend on λ. So which way a bound moves is
 a property of the bound, not of the loss.
@@ -54,7 +55,7 @@ def curvature_bound(
 def normalizer_bound(
     general: ArrayLike, path: ArrayLike, targets: ArrayLike, step: ArrayLike
 ) -> np.ndarray:
-    """Bound that rises as the step falls: Σ_t λ [KL(G‖p̃_t) − KL(G‖q_t)].
+    """Bound that is lowest for one large step: Σ_t λ [KL(G‖p̃_t) − KL(G‖q_t)].
 
     See :func:`curvature_bound` for arguments and result.
     """
