@@ -24,7 +24,7 @@ def table() -> pd.DataFrame:
 def test_table(table: pd.DataFrame) -> None:
     counts = table["kind"].value_counts()
     assert counts[CURVE] == 2 * len(CURVES) * len(GAINS)
-    assert counts[EQUAL_GAIN] == 2 * 6 and counts[SAFE_STEP] == 5 * len(SHARES)
+    assert counts[EQUAL_GAIN] == 2 * 6 and counts[SAFE_STEP] == 6 * len(SHARES)
     losses = table[table["kind"] == CURVE].pivot_table("loss", ["target", "gain"], "n_steps")
     spread = (losses.max(axis=1) - losses.min(axis=1)).groupby("target").max()
     assert spread[FIXED] < 1e-8, "at the same gain, the same loss"
@@ -39,7 +39,7 @@ def test_every_number_is_drawn(table: pd.DataFrame) -> None:
     with house_style():
         axes = draw(table).axes
     lines = [[np.asarray(line.get_xydata()) for line in a.get_lines()] for a in axes]
-    assert [len(of) for of in lines] == [8, 8, 6, 5]
+    assert [len(of) for of in lines] == [8, 8, 6, 6]
     columns = ("loss", "curvature_bound", "normalizer_bound")
     for a, kind, xs, ys in (
         (0, CURVE, "gain", columns[:2]),

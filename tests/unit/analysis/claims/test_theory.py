@@ -76,12 +76,12 @@ def test_a_gain_that_no_step_reaches() -> None:
 
 def test_ratio_of_safe_steps() -> None:
     rows = rows_of(NOTHING, "hard_tokens_and_range", 0.4)
-    assert [str(row.verdict) for row in rows] == [S, S, S, E, E, "not tested"]
-    assert [row.finding.detail for row in rows] == [False] * 3 + [True] * 3
+    assert [str(row.verdict) for row in rows] == [S, S, S, E, E, E, "not tested"]
+    assert [row.finding.detail for row in rows] == [False] * 3 + [True] * 4
     few, many = (Positions(0.99, 0.25, 0.999).largest_safe_step(h, 0.01) for h in (0.05, 0.2))
     assert value_of(rows[0]) == pytest.approx(math.log(few / many))
-    assert value_of(rows[4]) < 0, "hardest tokens beside tokens that are not easy"
-    assert rows[5].note == "no domain has both variants, 'label_only' and 'cot'"
+    assert value_of(rows[5]) < 0, "hardest tokens beside tokens that are not easy"
+    assert rows[6].note == "no domain has both variants, 'label_only' and 'cot'"
 
 
 def test_a_counterexample_contradicts() -> None:
