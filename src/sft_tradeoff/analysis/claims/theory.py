@@ -54,7 +54,9 @@ class HardTokenOptions(WiderOptions):
         ((0.99, 0.25), (0.99, 0.1), (0.99, 0.01)),
         description="θ0's probability of the target token at easy and at hard positions",
     )
-    details: Pairs = Field(((0.99, 1e-3), (0.99, 1e-5), (0.9, 1e-5)), description="the same, shown as details")
+    details: Pairs = Field(
+        ((0.99, 1e-3), (0.99, 1e-5), (0.9, 1e-5)), description="the same, shown as details"
+    )
     target: float = Field(0.999, gt=0, lt=1, description="what the target distribution gives it")
     nats: float = Field(0.01, gt=0, description="largest general loss, in nats per token")
 
