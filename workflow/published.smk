@@ -37,6 +37,7 @@ MEASURES = lambda wildcards, key: published_measures(
 
 
 include: "rules/report.smk"
+include: "rules/theory.smk"
 
 
 wildcard_constraints:
@@ -69,3 +70,4 @@ rule all:
             )
             for format in ["pdf", "png", "csv"]
         ],
+        theory=rules.theory.output,

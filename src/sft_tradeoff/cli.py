@@ -46,6 +46,7 @@ STAGES = {
     "breakpoints": ("report.breakpoints", "write and draw the largest rates within the tolerance"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
     "claims": ("report.claims", "hold a study against the claims in config/claims.yaml"),
+    "theory": ("report.theory", "draw the paper's theory on small distributions"),
     "calibrate": ("report.calibration", "check the statistics on simulated studies"),
     "publish": ("report.publish", "freeze a finished study in results/published"),
     "lease": ("system.gpu_lease", "run a command with exclusive GPUs"),

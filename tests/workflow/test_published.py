@@ -18,7 +18,7 @@ from sft_tradeoff.report.figures import FIGURES, table_of
 from sft_tradeoff.report.publish import publish
 
 pytestmark = pytest.mark.workflow
-RULES = {"all", "tables", "figure", "recommend", "breakpoints", "claims"}
+RULES = {"all", "tables", "figure", "recommend", "breakpoints", "claims", "theory"}
 PUBLISHED = ("--snakefile", "workflow/published.smk")
 DRAWN = [
     *(f"{figure}.{suffix}" for figure in FIGURES for suffix in ("pdf", "png", "csv")),

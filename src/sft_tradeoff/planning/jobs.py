@@ -146,5 +146,13 @@ def claims_code() -> str:
 
     The domains, which say what chance is, are not part of it: other labels are other examples.
     """
-    found = report_code("claims*.py", "figures/style.py", "tables.py")
-    return found + code_digest("domains/base.py", "grading/text.py")
+    return report_code("claims*.py", "figures/style.py", "tables.py") + _code_below_claims()
+
+
+def theory_code() -> str:
+    """Return the digest of the code behind the figure of the paper's theory."""
+    return report_code("theory*.py", "figures/style.py") + _code_below_claims()
+
+
+def _code_below_claims() -> str:
+    return code_digest("domains/base.py", "grading/text.py", "theory")

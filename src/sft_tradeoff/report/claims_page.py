@@ -28,10 +28,11 @@ training runs, so it is supported only if p times their number is below the leve
 been visible, and what would settle a row, is for its share of the level. Lost and gained: items
 with fewer or more right answers, over all seeds. A claim with several rows is contradicted if one
 row is, and supported or equivalent if all tested rows are. Rows in *italics* are details that do
-not count.
+not count. Rows without items are exact: theory, the same for every study.
 G: change of general code length against θ₀, bits per byte (less is better). D: domain accuracy."""
 NO_NOISE = """The numerical noise floor of the scores of this study is 0 or was not measured: no
 interval is wider for it."""
+SIZES = ("items", "clusters", "seeds")
 HEADER = (
     "",
     "Where",
@@ -97,7 +98,7 @@ def _cells(number: int, row: Row) -> tuple[str, ...]:
         _number(row["effect"]) + _interval(row),
         f"{row['says'].replace('m', format(row['margin'], 'g'))} {row['unit']}",
         _p(row["p_holm"]),
-        f"{row['n_items']} / {row['n_clusters']} / {row['n_seeds']}",
+        _sizes(row),
         _changed(row),
         _number(row["visible"]),
         _settling(row),
@@ -113,6 +114,11 @@ def _interval(row: Row) -> str:
     if math.isnan(row["low"]):
         return ""
     return f" [{_number(row['low'])}, {_number(row['high'])}]"
+
+
+def _sizes(row: Row) -> str:
+    """Items, units and seeds; an exact number has none."""
+    return " / ".join(str(row[f"n_{what}"]) for what in SIZES) if row["n_items"] else DASH
 
 
 def _changed(row: Row) -> str:

@@ -73,7 +73,7 @@ def test_every_figure_has_code(figure):
 
 
 # Wings whose code a digest has to hold; others have a recipe version, or do not change results.
-HELD = ("analysis", "chat", "domains", "grading", "report", "stats", "tokens")
+HELD = ("analysis", "chat", "domains", "grading", "report", "stats", "theory", "tokens")
 PACKAGE = "sft_tradeoff"
 STAGES = {
     **{
@@ -91,6 +91,7 @@ STAGES = {
         *("breakpoint*.py", "figures/style.py", "recommend*.py", "tables.py"),
     ),
     ("report.claims",): (jobs.claims_code,),
+    ("report.theory",): (jobs.theory_code,),
     ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
     ("report.cross_domain",): (
         jobs.report_code,

@@ -57,6 +57,11 @@ def test_a_row_with_everything() -> None:
     assert "- 1: two seeds." in text
 
 
+def test_an_exact_row_has_no_items() -> None:
+    row = cells(page(verdict="supported", effect=0.5, n_items=0, n_clusters=0, n_seeds=0))
+    assert (row[3], row[6], row[10]) == ("0.5000", "–", "**supported**")
+
+
 def test_a_row_with_little() -> None:
     text = page(
         verdict="cannot tell",

@@ -24,6 +24,7 @@ STAGES = {
     "claims": [
         *("claims", *RUNS, "--claims", f"{ROOT}/config/claims.yaml", "--out-stem", "claims"),
     ],
+    "theory": ["theory", "--out-stem", "theory"],
     "aggregate": [
         *("aggregate", *RUNS, "--scores", "scores.csv"),
         *("--tradeoff", "tradeoff.csv", "--over-seeds", "over_seeds.csv"),

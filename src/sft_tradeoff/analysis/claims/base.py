@@ -21,6 +21,16 @@ class Untested(Exception):
     """The study cannot test a claim; the message says what is missing."""
 
 
+class Verdict(StrEnum):
+    """What a study says about a claim."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    EQUIVALENT = "equivalent"
+    CANNOT_TELL = "cannot tell"
+    NOT_TESTED = "not tested"
+
+
 class Kind(StrEnum):
     """What a claim says about an effect, given its margin m > 0."""
 
@@ -77,7 +87,7 @@ class Finding:
         parts: The effects, the main one first; empty if it is not tested.
         missing: Why it is not tested.
         detail: Whether it is shown, but does not count for the claim's overall verdict.
-        decided: Whether the claim holds, where that needs no test; None where tests decide.
+        decided: The verdict, where it needs no test; None where tests decide.
         chosen_of: Number of comparisons of which this one is the best, on other items.
     """
 
@@ -86,7 +96,7 @@ class Finding:
     parts: tuple[Part, ...] = ()
     missing: str = ""
     detail: bool = False
-    decided: bool | None = None
+    decided: Verdict | None = None
     chosen_of: int = 1
 
 

@@ -17,6 +17,7 @@ from sft_tradeoff.analysis.claims.base import (
     Quantity,
     QuantityOptions,
     Untested,
+    Verdict,
     finding,
 )
 from sft_tradeoff.analysis.claims.results import Arm, Results
@@ -52,8 +53,12 @@ def _break_points(results: Results, options: RangeOptions) -> Mapping[Place, Bre
     return {Place(point.model, point.domain, point.label): point for point in found}
 
 
-def _wider_range(results: Results, options: WiderOptions, margin: float) -> Sequence[Finding]:
-    """Logarithm of the ratio of two break-points, of the same domain with two kinds of targets."""
+def wider_range(results: Results, options: WiderOptions, margin: float) -> Sequence[Finding]:
+    """Logarithm of the ratio of two break-points, of the same domain with two kinds of targets.
+
+    Raises:
+        Untested: If no domain has both kinds, or the scores are not in files.
+    """
     pairs = [
         (wide, narrow)
         for wide in results.arms
@@ -116,10 +121,11 @@ def _bracket(results: Results, arm: Arm, point: BreakPoint, margin: float) -> Fi
     part = Part("ln(first exceeding / largest within)", effect, Kind.WITHIN, margin, LOG_RATIO)
     ends = " and ".join(map(format_learning_rate, (low, high)))
     told = f"break-point {point}, between {ends}"
-    return Finding(arm.place, told, (part,), decided=width <= margin)
+    verdict = Verdict.SUPPORTED if width <= margin else Verdict.CANNOT_TELL
+    return Finding(arm.place, told, (part,), decided=verdict)
 
 
 QUANTITIES = (
-    Quantity("wider_range", LOG_RATIO, WiderOptions, _wider_range),
+    Quantity("wider_range", LOG_RATIO, WiderOptions, wider_range),
     Quantity("bracketed", LOG_RATIO, RangeOptions, _bracketed),
 )

@@ -10,6 +10,7 @@ from sft_tradeoff.analysis.claims import (
     rates,
     scored,
     seeds,
+    theory,
     untested,
     warmed,
 )
@@ -17,6 +18,17 @@ from sft_tradeoff.analysis.claims.base import Quantity
 
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
-    for family in (rates, ranges, frontiers, methods, scored, epochs, seeds, warmed, untested)
+    for family in (
+        rates,
+        ranges,
+        frontiers,
+        methods,
+        scored,
+        epochs,
+        seeds,
+        warmed,
+        theory,
+        untested,
+    )
     for quantity in family.QUANTITIES
 }

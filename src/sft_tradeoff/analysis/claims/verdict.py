@@ -13,9 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from sft_tradeoff.analysis.claims.base import Finding, Kind, Part
+from sft_tradeoff.analysis.claims.base import Finding, Kind, Part, Verdict
 from sft_tradeoff.analysis.claims.spec import Claim
 from sft_tradeoff.analysis.claims.statistic import Effect
 from sft_tradeoff.stats.power import Needed, needed, smallest_detectable
@@ -24,16 +23,6 @@ from sft_tradeoff.stats.tests import (
     mcnemar_exact,
     superiority,
 )
-
-
-class Verdict(StrEnum):
-    """What a study says about a claim."""
-
-    SUPPORTED = "supported"
-    CONTRADICTED = "contradicted"
-    EQUIVALENT = "equivalent"
-    CANNOT_TELL = "cannot tell"
-    NOT_TESTED = "not tested"
 
 
 @dataclass(frozen=True)
@@ -173,8 +162,8 @@ def _judged(
             row, Verdict.NOT_TESTED, unknown, unknown, unknown, unknown, None, row.missing
         )
     verdict = Verdict.CANNOT_TELL
-    if row.decided and not barred:
-        verdict = Verdict.SUPPORTED
+    if row.decided is not None and not barred:
+        verdict = row.decided
     elif corrected <= claim.level:
         verdict = min(tests, key=lambda name: tests[name])
     main, share = row.parts[0], claim.level / (n_tests * row.chosen_of)

@@ -14,7 +14,7 @@ from sft_tradeoff.analysis.claims.verdict import Judged, Verdict
 from tests.unit.analysis.claims.simulated import LARGE, SMALL, Run, claim, joined, study
 
 S, C, E, T, N = Verdict
-UNTESTED = {"F2", "F4", "F5", "T1", "T2", "T3", "V1", "V2", "V3", "R1", "N1", "N2", "N3", "N4"}
+UNTESTED = {"F2", "F4", "F5", "T1", "V1", "V2", "V3", "R1", "N1", "N2", "N3", "N4"}
 
 
 def judged(verdict: Verdict, p: float = 0.01, note: str = "", detail: bool = False) -> Judged:
@@ -69,7 +69,7 @@ def test_the_claims_of_the_project_on_one_study() -> None:
     found = {j.claim.id: j for j in judge_claims(read_claims(), results)}
     assert {name for name, j in found.items() if j.verdict is N} == UNTESTED | {"N5"}
     assert all(j.note for j in found.values() if j.verdict is N), "and says what is missing"
-    expected = {"F1": S, "F3": C, "F6": C, "F7": T, "R2": T, "N6": S, "N7": S}
+    expected = {"F1": S, "F3": C, "F6": C, "F7": T, "R2": T, "N6": S, "N7": S, "T2": S, "T3": S}
     assert {name: found[name].verdict for name in expected} == expected
 
 
