@@ -182,4 +182,8 @@ METHOD = Method(
     options=TalrOptions,
     weights=_weights,
     diagnostics=_diagnostics,
+    remedies=(
+        {"floor": 0.1},
+        {"tau": 1.0, "quantile": None, "level": "sequence", "top_k": None},
+    ),
 )

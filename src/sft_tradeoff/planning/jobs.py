@@ -116,7 +116,15 @@ def tokenization_code(name: str) -> str:
 
     The round-trip check grades, so the domain's code is part of it.
     """
-    return code_digest("tokens", "models/token*.py") + domain_code(name)
+    stage = ("__init__", "card", "round_trip", "tokenize")  # what else is there changes no token
+    files = (f"tokens/{module}.py" for module in stage)
+    return code_digest(*files, "models/token*.py") + domain_code(name)
+
+
+def answer_weights_code(name: str) -> str:
+    """Return the digest of the code that finds and weighs the answers of a domain."""
+    own = code_digest("tokens", "objectives", "training/answer_weights.py")
+    return own + report_code("answer_weights.py") + domain_code(name)
 
 
 def task_files_digest(folder: Path = Path("workflow/tasks")) -> str:

@@ -204,6 +204,20 @@ def aggregated_tables(study: Study) -> tuple[str, ...]:
     return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs)
 
 
+def weighing_methods(study: Study) -> list[MethodSpec]:
+    """The methods of a study that weigh tokens, for the stage ``answer-weights``."""
+    return [method for method in study.methods if METHODS[method.name].weights is not None]
+
+
+def answer_weight_files(study: Study) -> list[str]:
+    """Relative paths of the tables of that stage; none if no method weighs tokens."""
+    return [
+        f"answer_weights/{model}.{domain.label}.csv"
+        for model, domain in itertools.product(study.models, study.domains)
+        if weighing_methods(study)
+    ]
+
+
 def run_table(study: Study) -> pd.DataFrame:
     """Return one row per run, θ0 included, with the columns that tables and figures group by."""
     import pandas as pd  # takes half a second, and training does not need it
