@@ -54,12 +54,12 @@ def _warning(row: Row) -> Iterator[str]:
     if any(map(math.isnan, kept.values())):
         yield f"{where}: every token weighs 0, so nothing is learned."
     elif min(kept.values()) < LEAST:
-        remedy = f"set one of its options ({row['remedies']}), or " if row["remedies"] else ""
+        remedy = f"an option that keeps more ({row['remedies']}), or " if row["remedies"] else ""
         yield (
-            f"{where} gives the tokens of the answer {_percent(kept['theta0'])} of the weight that "
-            f"standard SFT gives them, and {_percent(kept['form'])} once the form of the responses "
-            f"has been learned: it may learn everything but the answer. To change that, {remedy}"
-            "use another method; rescaling all weights (normalize) does not help."
+            f"{where} gives the tokens of the answer {_percent(kept['theta0'])} of the weight "
+            f"that standard SFT gives them, and {_percent(kept['form'])} once the form of the "
+            "responses has been learned: it may learn everything but the answer. Try "
+            f"{remedy}another method; rescaling all weights (`normalize`) changes nothing."
         )
 
 

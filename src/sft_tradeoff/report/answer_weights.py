@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.analysis.answer_weights import COLUMNS, LEAST, STATES, unread, warnings_of
+from sft_tradeoff.analysis.answer_weights import COLUMNS, STATES, unread, warnings_of
 from sft_tradeoff.analysis.tables import rows_of
 from sft_tradeoff.report.markdown import markdown_table
 from sft_tradeoff.study.spec import MethodSpec
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 STATE_NAMES = dict(zip(STATES, ("θ₀", "form learned"), strict=True))
-INTRODUCTION = """The answer is the part of a response that grading reads. *Kept* is its weight under a
-method, as a share of the weight that standard SFT gives it: the mean weight of the answer's tokens
-over that of all tokens. It is measured with the losses of θ₀, and with those that are left once the
-form of the responses has been learned: each token then costs the less of its loss under θ₀ and under
-counts of the responses alone, without their prompts. *Gradient* is the answer's share of
-Σ w·(1 − p), beside that of standard SFT; *starved* is the share of its tokens that weigh less than
-a tenth of the mean."""
+INTRODUCTION = (
+    "The answer is the part of a response that grading reads. *Kept* is its weight under a method, "
+    "as a share of the weight that standard SFT gives it: the mean weight of the answer's tokens "
+    "over that of all tokens. It is measured with the losses of θ₀, and with those that are left "
+    "once the form of the responses has been learned: each token then costs the less of its loss "
+    "under θ₀ and under counts of the responses alone, without their prompts. *Gradient* is the "
+    "answer's share of Σ w·(1 − p), beside that of standard SFT; *starved* is the share of its "
+    "tokens that weigh less than a tenth of the mean."
+)
 
 
 def page(table: pd.DataFrame) -> str:
@@ -62,7 +64,7 @@ def page(table: pd.DataFrame) -> str:
     )
     parts = [
         f"# Weight of the answer: {first['model']}, {first['domain']}",
-        INTRODUCTION.replace("\n", " "),
+        INTRODUCTION,
         found,
         markdown_table(header, cells, n_left=2) if first["n_answer_tokens"] else "",
         "\n".join(f"- **{text}**" for text in warnings_of(table)),

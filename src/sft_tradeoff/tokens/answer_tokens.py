@@ -10,6 +10,7 @@ one's. If the whole response is compared (``exact_match``), all of its tokens ar
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,7 +91,7 @@ def _spans(tokenizer: PreTrainedTokenizerBase, learned: list[int]) -> _Spans:
     ]
     before = ends[-1] - len(text)  # what the template writes ahead of an answer
     places = np.clip(np.maximum.accumulate(ends) - before, 0, len(text)).tolist()
-    return _Spans(text, list(zip(places, places[1:], strict=False)))
+    return _Spans(text, list(itertools.pairwise(places)))
 
 
 def _changes(

@@ -129,7 +129,8 @@ def weigh_answers(
         row = {"method": spec.name, "label": spec.label, **counts, **weigher.row(spec)}
         lowest = min(row[f"kept_{state}"] for state in STATES)
         remedies = weigher.remedies(spec) if lowest < LEAST else {}
-        yield row | {"remedies": ", ".join(f"{what}: {kept:.1%}" for what, kept in remedies.items())}
+        texts = (f"`{change}` ({kept:.0%})" for change, kept in remedies.items() if kept >= LEAST)
+        yield row | {"remedies": ", ".join(texts)}
 
 
 class _Weigher:

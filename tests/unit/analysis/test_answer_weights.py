@@ -31,16 +31,16 @@ def test_enough_in_both_states_is_no_warning() -> None:
 
 @pytest.mark.parametrize(("theta0", "form"), [(0.32, 0.013), (0.013, 0.32)])
 def test_too_little_in_one_state_names_both_and_the_remedies(theta0: float, form: float) -> None:
-    remedies = "floor: 0.1: 11.3%"
+    remedies = "`floor: 0.1` (11%)"
     [text] = warnings_of(table(kept_theta0=theta0, kept_form=form, remedies=remedies))
     assert text.startswith("talr on d (m) gives the tokens of the answer ")
     assert "32%" in text and "1.3%" in text
-    assert "set one of its options (floor: 0.1: 11.3%), or use another method" in text
+    assert "Try an option that keeps more (`floor: 0.1` (11%)), or another method" in text
 
 
 def test_a_method_without_a_remedy_is_to_be_replaced() -> None:
     [text] = warnings_of(table(method="dft", label="dft", kept_theta0=0.01))
-    assert "To change that, use another method" in text
+    assert "Try another method" in text
 
 
 def test_weights_that_are_all_zero_teach_nothing() -> None:
@@ -70,5 +70,5 @@ def test_the_paragraph_lists_all_warnings(tmp_path: Path) -> None:
 def test_another_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("model,label,method,domain\nm,l,m,d\n")
-    with pytest.raises(UserError, match="no column n_examples.*'sft-tradeoff answer-weights'"):
+    with pytest.raises(UserError, match=r"no column n_examples.*'sft-tradeoff answer-weights'"):
         read_answer_weights(path)

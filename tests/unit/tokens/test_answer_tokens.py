@@ -22,7 +22,7 @@ def found(records, score, max_length=4000):
     assert not flags[~data.response_mask].any(), "no token of a prompt"
     texts = []
     for i in range(len(data)):
-        ids, mask = data.example(i)
+        ids, _ = data.example(i)
         here = flags[data.offsets[i] : data.offsets[i + 1]]
         text = "".join(tokenizer.decode([t]) if f else "|" for t, f in zip(ids, here, strict=True))
         texts.append(re.sub(r"\|+", "|", text).strip("|"))

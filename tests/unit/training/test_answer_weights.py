@@ -41,7 +41,9 @@ def constructed(data, is_answer, tags, answer, form_tags=0.0, form_answer=LN4, e
     """Every tag costs the same, and so does every answer."""
 
     def per_token(tag, of_answer):
-        return np.where(is_answer, of_answer, np.where(data.response_mask, tag, np.nan)).astype("f4")
+        return np.where(is_answer, of_answer, np.where(data.response_mask, tag, np.nan)).astype(
+            "f4"
+        )
 
     return Losses(
         per_token(tags, answer),
@@ -65,7 +67,7 @@ def test_sft_and_methods_without_token_weights_are_left_out():
     specs = [MethodSpec(name=name) for name in names if name != "eaft"]
     rows = list(weigh_answers(data, first_batches(data, 4, 0), is_answer, losses, specs))
     assert [row["method"] for row in rows] == ["talr", "flow", "dft", "asft", "stm", "psft"]
-    assert rows[0] | rows[0] == rows[0] and rows[0]["n_examples"] == 16
+    assert rows[0]["n_examples"] == 16
     assert (rows[0]["n_tokens"], rows[0]["n_answer_tokens"]) == (128, 16)
     assert rows[0]["answer_share"] == 1 / 8
 
@@ -74,7 +76,8 @@ def test_talr_by_hand_under_theta0():
     """τ = (7 · 0.5 + 2) / 8 = 0.6875: tags weigh e^(−0.5/τ) = 0.483, the answer e^(−2/τ) = 0.0545.
 
     Kept is 0.0545 over the mean, (7 · 0.483 + 0.0545) / 8 = 0.4296. Of w·(1 − p) the answer has
-    0.0545 · 0.8647 of 0.0545 · 0.8647 + 7 · 0.483 · 0.3935; SFT gives it 0.8647 of 0.8647 + 7 · 0.3935.
+    0.0545 · 0.8647 of 0.0545 · 0.8647 + 7 · 0.483 · 0.3935; for SFT that is 0.8647 of
+    0.8647 + 7 · 0.3935.
     """
     row = weigh("talr")
     assert row["tau_theta0"] == pytest.approx(0.6875)
@@ -103,7 +106,16 @@ def test_talr_starves_a_label_once_its_tags_are_learned():
     # beside tags of e^(−1/2).
     theta0 = 8 * math.exp(-2) / (7 * math.exp(-0.5) + math.exp(-2))
     assert theta0 < 8 * 0.25 / 7.25
-    assert row["remedies"] == f"floor: 0.1: {8 * 0.1 / 7.1:.1%}, tau: 1.0: {theta0:.1%}"
+    assert row["remedies"] == f"`floor: 0.1` ({8 * 0.1 / 7.1:.0%}), `tau: 1.0` ({theta0:.0%})"
+
+
+def test_remedies_that_change_nothing_or_too_little_are_not_listed():
+    """τ = 1 already; a floor of 0.1 beside DFT's p would help, but its own is 0.1 already."""
+    data, is_answer = split()
+    losses = constructed(data, is_answer, tags=0.01, answer=6.0, form_answer=6.0)
+    assert weigh("talr", losses, tau=1.0)["remedies"] == f"`floor: 0.1` ({8 * 0.1 / 7.1:.0%})"
+    assert weigh("talr", losses, tau=1.0, floor=0.05)["kept_form"] < 0.1
+    assert weigh("stm", losses)["remedies"] == ""  # e⁶ = 403 is above all perplexities listed
 
 
 @pytest.mark.parametrize(
