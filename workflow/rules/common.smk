@@ -129,6 +129,10 @@ if STUDY.training.select == "best_domain":
     SCORES_OF_EPOCHS["epochs"] = f"{RESULTS}/runs/{{run}}/epochs.parquet"
     EPOCHS["epochs"] = f"{RESULTS}/epochs.csv"
     RUN_FILES += expand(SCORES_OF_EPOCHS["epochs"], run=TRAINED)
+# And of one that compares options of TALR.
+TALR_OPTIONS = {
+    "talr_options": f"{RESULTS}/{name}" for name in TABLES if name == "talr_options.csv"
+}
 
 
 def MEASURES(wildcards, key):

@@ -201,7 +201,9 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
 def aggregated_tables(study: Study) -> tuple[str, ...]:
     """File names of the tables that aggregation makes from the runs of a study."""
     epochs = ("epochs.csv",) if study.training.select == "best_domain" else ()
-    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs)
+    n_talr = sum(method.name == "talr" for method in study.methods)
+    options = ("talr_options.csv",) if n_talr > 2 else ()  # two are easily told apart elsewhere
+    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs, *options)
 
 
 def weighing_methods(study: Study) -> list[MethodSpec]:
