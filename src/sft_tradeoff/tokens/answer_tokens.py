@@ -102,8 +102,8 @@ def _changes(
         piece = text[start:end]
         if piece.strip():
             yield start, end, ""
-            others = (re.sub(r"\d", digit, piece) for digit in _DIGITS)
-            yield from ((start, end, other) for other in others if other != piece)
+            renumbered = (re.sub(r"\d", digit, piece) for digit in _DIGITS)
+            yield from ((start, end, other) for other in renumbered if other != piece)
     for answer in dict.fromkeys(map(str, own)):
         others = [other for other in answers if other != answer][:N_OTHERS]
         for place in re.finditer(re.escape(answer), text, re.IGNORECASE) if answer else ():

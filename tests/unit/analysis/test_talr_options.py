@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from sft_tradeoff import cli
 from sft_tradeoff.analysis import talr_options
 from sft_tradeoff.analysis.tables import OVER_SEEDS_COLUMNS, RUN_COLUMNS
 from sft_tradeoff.analysis.talr_options import (
@@ -19,7 +20,10 @@ from sft_tradeoff.analysis.talr_options import (
     temperature_name,
 )
 from sft_tradeoff.objectives.talr import TalrOptions
+from sft_tradeoff.report.publish_checks import PublishError, check_tables
+from sft_tradeoff.study.config import load_study
 from sft_tradeoff.system.files import atomic_write_text
+from tests import finished_study
 
 
 def options(**chosen: Any) -> dict[str, Any]:
@@ -66,6 +70,33 @@ def test_other_methods_are_left_out_and_options_survive_the_file(
         "gone",
     ]
     assert json.loads(read.set_index("label")[list(OPTIONS)].to_json())["tau"]["b"] == "1.0"
+
+
+def test_the_stage_reads_options_from_the_runs_and_publishing_accepts_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = "{name: talr}, {name: talr, grid: {tau: [0.5, 1.0]}}"
+    text = finished_study.STUDY.replace("{name: sft}", f"{{name: sft}}, {arms}")
+    monkeypatch.setattr(finished_study, "STUDY", text)
+    study_file, results = finished_study.make_finished_study(tmp_path)
+    study = load_study(study_file)
+    with pytest.raises(PublishError, match=r"talr_options\.csv: missing"):
+        check_tables(study, results)
+    names = {"scores": "scores", "tradeoff": "tradeoff", "over-seeds": "tradeoff_over_seeds"}
+    names |= {"epochs": "epochs", "talr-options": "talr_options"}
+    outputs = [x for option, n in names.items() for x in (f"--{option}", f"{results}/{n}.csv")]
+    runs = ["--run-table", f"{results}/run_table.csv", "--runs", f"{results}/runs"]
+    cli.main(["aggregate", *runs, *outputs])
+    check_tables(study, results)
+    table = read_talr_options(results / "talr_options.csv")
+    found = [
+        temperature_name(row) for row in table[table["learning_rate"] == 1e-5].to_dict("records")
+    ]
+    assert found == [
+        "sft",
+        "median of sequences, floor 0.01",
+        *(f"τ = {t}, floor 0.01" for t in ("0.5", "1")),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,6 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     panels = list(frame[["model", "domain"]].drop_duplicates().itertuples(index=False, name=None))
     height = 0.5 + LINE_HEIGHT * (len(arms) + 1)
     figure, grid = new_panels(len(panels), len(X_LABELS), height, sharey="all")
-    figure.set_figwidth(figure.get_figwidth() + 1.2)  # for the names of the options
     several = frame["model"].nunique() > 1
     for (model, domain), line in zip(panels, grid, strict=True):
         here = frame[(frame["model"] == model) & (frame["domain"] == domain)]
