@@ -123,8 +123,9 @@ def tokenization_code(name: str) -> str:
 
 def answer_weights_code(name: str) -> str:
     """Return the digest of the code that finds and weighs the answers of a domain."""
-    own = code_digest("tokens", "objectives", "training/answer_weights.py")
-    return own + report_code("answer_weights.py") + domain_code(name)
+    stages = (f"{wing}/answer_weights.py" for wing in ("training", "analysis", "report"))
+    shared = ("analysis/tables.py", "report/markdown.py", "system/text.py")
+    return code_digest("tokens", "objectives", *stages, *shared) + domain_code(name)
 
 
 def task_files_digest(folder: Path = Path("workflow/tasks")) -> str:
