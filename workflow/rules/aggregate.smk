@@ -41,7 +41,9 @@ rule aggregate:
         code=aggregation_code(),
         runs=lambda w, input: Path(input.table).with_name("runs"),
         epochs=f"--epochs {shlex.quote(EPOCHS['epochs'])}" if EPOCHS else "",
-        options=" ".join(f"--talr-options {shlex.quote(p)}" for p in TALR_OPTIONS.values()),
+        options=" ".join(
+            f"--talr-options {shlex.quote(p)}" for p in TALR_OPTIONS.values()
+        ),
     shell:
         "sft-tradeoff aggregate --run-table {input.table:q}"
         " --runs {params.runs:q}"
