@@ -30,6 +30,12 @@ LOGS = "results/logs/published/{study}"
 RUN_FILES = f"{PUBLISHED}/{{study}}/runs"
 
 
+# Warnings from before training; what older versions published has none.
+ANSWER_WEIGHTS = lambda wildcards: sorted(
+    map(str, Path(PUBLISHED, wildcards.study).glob("answer_weights/*.csv"))
+)
+
+
 # Tolerance or smallest gain of a published study, as an option of its recommendation.
 MEASURES = lambda wildcards, key: published_measures(
     Path(PUBLISHED, wildcards.study), key

@@ -34,6 +34,10 @@ STAGES = {
     "build-domain": ("domains.build", "write the examples of one domain"),
     "tokenize": ("tokens.tokenize", "tokenize one split of a domain for one model"),
     "reference": ("training.reference", "compute θ0's statistics for one training split"),
+    "answer-weights": (
+        "report.answer_weights",
+        "measure the weight that methods give to the answer, before training",
+    ),
     "memory": ("training.memory", "estimate how much memory a run needs"),
     "train": ("selection.train", "fine-tune one model: train one run"),
     "merge": ("training.merge", "average the weights of a run with θ0's"),

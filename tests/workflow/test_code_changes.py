@@ -12,7 +12,8 @@ REPORT = {"tables", "figure", "recommend", "breakpoints", "claims"}
 AFTER_SCORES = {"aggregate", *REPORT}
 # What follows from other examples: all but the general suite.
 EVALUATION = {"evaluate", "noise_floor"}
-AFTER_DATA = {"tokenize", "reference", "train", "merge", *EVALUATION, *AFTER_SCORES}
+TRAINING = {"reference", "answer_weights", "train", "merge"}
+AFTER_DATA = {"tokenize", *TRAINING, *EVALUATION, *AFTER_SCORES}
 CODE = "\n\ndef added():\n    return 1\n"
 SOURCE = Path("src/sft_tradeoff")
 
@@ -53,6 +54,7 @@ def test_jobs_repeat_when_their_own_code_changes(finished):
         "domains/esci/wording.py": {"domain_data", *AFTER_DATA},
         "grading/text.py": {"domain_data", *AFTER_DATA},
         "tokens/round_trip.py": AFTER_DATA,
+        "objectives/talr.py": {"answer_weights", "recommend"},
         "analysis/scores.py": AFTER_SCORES,
         # Snakemake plans what follows in its next call; a study has `material` made first.
         "suite/registry.py": {"benchmark_data"},

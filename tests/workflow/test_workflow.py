@@ -54,6 +54,7 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     assert jobs["train"] == "11", "a new seed must train"
     assert jobs["merge"] == "2" and "reference" not in jobs
+    assert jobs["answer_weights"] == "1", "other batches come first"
 
     (results / "runs" / RUNS["psft"] / "items.parquet").unlink()
     done = snakemake(*smoke, "-n", cache=new_cache, cwd=checkout)
@@ -72,6 +73,8 @@ def check_results(results):
         for suffix in ("pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
     assert "| talr " in (results / "tables/tradeoff.md").read_text()
+    page = (results / "answer_weights/random-2layer.esci-label_only.md").read_text()
+    assert "carry the answer" in page and "| psft" in page
     nll = scores[scores["metric"] == "nll"].set_index("run")["value"]
     assert nll.drop("random-2layer.base").max() < nll["random-2layer.base"], "every method learns"
     for method, run in RUNS.items():

@@ -24,6 +24,7 @@ rule aggregate:
         runs=RUN_FILES,
     output:
         **EPOCHS,
+        **TALR_OPTIONS,
         scores=f"{RESULTS}/scores.csv",
         tradeoff=f"{RESULTS}/tradeoff.csv",
         over_seeds=f"{RESULTS}/tradeoff_over_seeds.csv",
@@ -40,6 +41,9 @@ rule aggregate:
         code=aggregation_code(),
         runs=lambda w, input: Path(input.table).with_name("runs"),
         epochs=f"--epochs {shlex.quote(EPOCHS['epochs'])}" if EPOCHS else "",
+        options=" ".join(
+            f"--talr-options {shlex.quote(p)}" for p in TALR_OPTIONS.values()
+        ),
     shell:
         "sft-tradeoff aggregate --run-table {input.table:q}"
         " --runs {params.runs:q}"
@@ -47,4 +51,5 @@ rule aggregate:
         " --tradeoff {output.tradeoff:q}"
         " --over-seeds {output.over_seeds:q}"
         " {params.epochs}"
+        " {params.options}"
         " 2>&1 | tee {log:q}"

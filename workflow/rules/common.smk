@@ -1,4 +1,5 @@
 # Helpers only; every rule lives in the file named after its stage.
+import json
 import os
 import shlex
 import sys
@@ -14,6 +15,7 @@ from sft_tradeoff.assets.fetch import asset_path, cache_dir
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, built_model
 from sft_tradeoff.planning.jobs import (
     aggregation_code,
+    answer_weights_code,
     benchmark_code,
     domain_code,
     growing,
@@ -35,9 +37,11 @@ from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
     TRAIN_RECIPE_VERSION,
     aggregated_tables,
+    answer_weight_files,
     base_run,
     evaluation_configs,
     expand_runs,
+    weighing_methods,
 )
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError
@@ -117,6 +121,7 @@ RUN_FILES = [
     *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
     *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]
+ANSWER_WEIGHTS = [f"{RESULTS}/{name}" for name in answer_weight_files(STUDY)]
 TABLES = aggregated_tables(STUDY)
 # More outputs of a study whose runs choose among their epochs.
 SCORES_OF_EPOCHS, EPOCHS = {}, {}
@@ -124,6 +129,10 @@ if STUDY.training.select == "best_domain":
     SCORES_OF_EPOCHS["epochs"] = f"{RESULTS}/runs/{{run}}/epochs.parquet"
     EPOCHS["epochs"] = f"{RESULTS}/epochs.csv"
     RUN_FILES += expand(SCORES_OF_EPOCHS["epochs"], run=TRAINED)
+# And of one that compares options of TALR.
+TALR_OPTIONS = {
+    "talr_options": f"{RESULTS}/{name}" for name in TABLES if name == "talr_options.csv"
+}
 
 
 def MEASURES(wildcards, key):
@@ -184,6 +193,13 @@ def reference(run):
     if not run.needs_reference:
         return []
     return f"{RESULTS}/reference/{run.model}/{run.domain.label}.parquet"
+
+
+def any_reference(wildcards):
+    """θ0's losses for a model and domain, if any run reads them."""
+    here = (wildcards.model, wildcards.domain)
+    runs = (run for run in RUNS.values() if (run.model, run.domain.label) == here)
+    return next(filter(None, map(reference, runs)), [])
 
 
 def weights(folder):

@@ -1,5 +1,6 @@
 # Tables, figures and recommendation, of a study or of what is published. Who includes this file says
-# where they are read and written: TABLES_FROM, REPORT, FIGURES_TO, LOGS, RUN_FILES and MEASURES.
+# where they are read and written: TABLES_FROM, REPORT, FIGURES_TO, LOGS, RUN_FILES, ANSWER_WEIGHTS and
+# MEASURES.
 from pathlib import Path
 
 from sft_tradeoff.planning.jobs import claims_code, growing, one_of, report_code
@@ -93,6 +94,7 @@ rule recommend:
     input:
         table=f"{TABLES_FROM}/run_table.csv",
         tradeoff=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+        answer_weights=ANSWER_WEIGHTS,
         runs=RUN_FILES,
     output:
         page=f"{REPORT}/recommendation.md",
@@ -117,6 +119,7 @@ rule recommend:
         " --tradeoff {input.tradeoff:q}"
         " --tolerance={params.tolerance:q}"
         " --smallest-gain={params.smallest_gain:q}"
+        " --answer-weights {input.answer_weights:q}"
         " --out {output.page:q}"
         " 2>&1 | tee {log:q}"
 

@@ -33,6 +33,57 @@ rule reference:
         " 2>&1 | tee {log:q}"
 
 
+# Whether a method starves the answer. First among the jobs that are ready: a warning is of use before training.
+rule answer_weights:
+    input:
+        model=lambda w: model_record(w.model),
+        data=f"{RESULTS}/data/{{domain}}/train.jsonl",
+        tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/train.npz",
+        reference=any_reference,
+    output:
+        table=f"{RESULTS}/answer_weights/{{model}}.{{domain}}.csv",
+        page=f"{RESULTS}/answer_weights/{{model}}.{{domain}}.md",
+    log:
+        f"{RESULTS}/logs/answer_weights/{{model}}.{{domain}}.log",
+    benchmark:
+        f"{RESULTS}/logs/answer_weights/{{model}}.{{domain}}.jsonl"
+    priority: 20
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=gpus(),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        runtime=growing(60),
+    params:
+        code=lambda w: answer_weights_code(DOMAINS[w.domain].name),
+        model_digest=lambda w: STUDY.model_digest(w.model),
+        base_model=lambda w, input: model_folder(input.model),
+        domain=lambda w: DOMAINS[w.domain].name,
+        methods=json.dumps(
+            [method.model_dump(mode="json") for method in weighing_methods(STUDY)]
+        ),
+        batch_size=STUDY.training.batch_size,
+        seed=STUDY.seeds[0],
+        dtype=STUDY.training.compute_type,
+        reference=lambda w, input: (
+            f"--reference {shlex.quote(input.reference)}" if input.reference else ""
+        ),
+    shell:
+        "sft-tradeoff lease -- sft-tradeoff answer-weights"
+        " --base-model {params.base_model:q}"
+        " --domain {params.domain}"
+        " --data {input.data:q}"
+        " --tokens {input.tokens:q}"
+        " {params.reference}"
+        " --methods {params.methods:q}"
+        " --batch-size {params.batch_size}"
+        " --seed {params.seed}"
+        " --dtype {params.dtype}"
+        " --out {output.table:q}"
+        " 2>&1 | tee {log:q}"
+
+
 rule train:
     input:
         model=lambda w: model_record(RUNS[w.run].model),

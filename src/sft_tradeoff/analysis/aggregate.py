@@ -41,6 +41,7 @@ from sft_tradeoff.analysis.tables import (
     read_run_table,
     rows_of,
 )
+from sft_tradeoff.analysis.talr_options import talr_options_table
 from sft_tradeoff.stats.estimates import (
     Estimate,
     confidence_interval,
@@ -240,6 +241,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--over-seeds", type=Path, required=True, help="output CSV, row per setting"
     )
     parser.add_argument("--epochs", type=Path, help="output CSV, row per run and epoch")
+    parser.add_argument(
+        "--talr-options", type=Path, help="output CSV, row per setting with TALR's options"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -250,5 +254,8 @@ def main(args: argparse.Namespace) -> None:
         written = dict(zip(paths, aggregated(runs, args.runs), strict=True))
         if args.epochs:
             written[args.epochs] = epoch_table(runs, args.runs)
+        if args.talr_options:
+            means = written[args.over_seeds]
+            written[args.talr_options] = talr_options_table(means, runs, args.runs)
         for path, table in written.items():
             atomic_write_text(path, table.to_csv(index=False, lineterminator="\n"), checksum=True)

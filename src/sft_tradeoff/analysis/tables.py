@@ -83,7 +83,7 @@ EPOCH_COLUMNS = [
 
 _TYPES = (
     TEXT
-    | {"reason": "str", "selected": "boolean"}
+    | {"reason": "str", "remedies": "str", "tau": "str", "selected": "boolean"}
     | dict.fromkeys(("seed", "n_seeds", "step", "n_items"), "Int64")
     | dict.fromkeys(("learning_rate", "epoch", *MEASURED, *FLOORS, *PLAIN), "float64")
 )

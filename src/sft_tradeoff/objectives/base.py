@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,6 +78,8 @@ class Method:
             its gradient (same shape); in pieces, so that no second full gradient exists.
         adapter: Keywords for peft's adapter configuration, for methods that train adapters.
         merge: Computes one final tensor from θ0's and another run's; nothing is trained.
+        remedies: Options that give hard tokens more weight, each set alone; suggested if the
+            answer gets too little.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Method:
     parameter_penalty: Callable[[Tensor, Tensor, Any], tuple[Tensor, Tensor]] | None = None
     adapter: Callable[[Any], dict[str, Any]] | None = None
     merge: Callable[[Tensor, Tensor, Any], Tensor] | None = None
+    remedies: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def parameterization(self) -> Parameterization:

@@ -48,4 +48,10 @@ def _weights(batch: TokenBatch, options: EaftOptions) -> Tensor:
     return eaft_weights(batch.entropy_top20, alpha=options.alpha)
 
 
-METHOD = Method(name="eaft", source="arXiv 2601.02151", options=EaftOptions, weights=_weights)
+METHOD = Method(
+    name="eaft",
+    source="arXiv 2601.02151",
+    options=EaftOptions,
+    weights=_weights,
+    remedies=({"alpha": 0.5},),
+)

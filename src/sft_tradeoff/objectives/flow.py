@@ -78,4 +78,5 @@ METHOD = Method(
     options=FlowOptions,
     weights=_weights,
     diagnostics=_diagnostics,
+    remedies=({"level": "sample"},),
 )

@@ -55,4 +55,10 @@ def _weights(batch: TokenBatch, options: StmOptions) -> Tensor:
     return mean_one(weights) if options.normalize else weights
 
 
-METHOD = Method(name="stm", source="arXiv 2501.14315", options=StmOptions, weights=_weights)
+METHOD = Method(
+    name="stm",
+    source="arXiv 2501.14315",
+    options=StmOptions,
+    weights=_weights,
+    remedies=({"max_perplexity": 10.0}, {"max_perplexity": 100.0}),
+)

@@ -32,8 +32,10 @@ class TalrOptions(Options):
     quantile: float | None = Field(
         None, gt=0, lt=1, description="use this quantile of the losses instead of tau"
     )
-    level: Literal["sequence", "token"] = Field(
-        "sequence", description="take the statistic over sequences' mean losses, or over tokens"
+    level: Literal["sequence", "token", "each_sequence"] = Field(
+        "sequence",
+        description="take the statistic over sequences' mean losses, or over tokens; "
+        "each_sequence: every sequence has its own mean loss as τ (with tau: mean)",
     )
     floor: float = Field(0.01, ge=0, le=1, description="smallest weight")
     normalize: bool = Field(False, description="rescale the weights to mean one")
@@ -49,9 +51,10 @@ class TalrOptions(Options):
 
     @property
     def whole_batch(self) -> bool:
-        """Yes, unless the temperature is fixed and weights are neither rescaled nor ranked."""
+        """Yes, unless no other sequence is read for τ, and weights are not rescaled or ranked."""
         fixed = isinstance(self.tau, float) and self.quantile is None
-        return not fixed or self.normalize or self.top_k is not None
+        alone = fixed or self.level == "each_sequence"
+        return not alone or self.normalize or self.top_k is not None
 
     def model_post_init(self, _context: object) -> None:
         """Refuse a temperature that is not positive, or that would not be used."""
@@ -59,6 +62,11 @@ class TalrOptions(Options):
             raise ValueError(f"tau {self.tau} must be > 0, or 'median' or 'mean'")
         if self.quantile is not None and self.tau != "median":
             raise ValueError(f"quantile {self.quantile} replaces tau {self.tau}; give one of them")
+        if self.level == "each_sequence" and (self.tau, self.quantile) != ("mean", None):
+            raise ValueError(
+                f"level 'each_sequence' takes every sequence's mean loss, not tau {self.tau!r}"
+                f"{'' if self.quantile is None else f' or quantile {self.quantile}'}; set tau: mean"
+            )
         temperature = (self.tau, self.quantile, self.level)
         if self.top_k is not None and temperature != ("median", None, "sequence"):
             raise ValueError(
@@ -84,11 +92,15 @@ def talr_temperature(
         sequence: [N] int64, the sequence of each token.
         tau: ``"median"`` or ``"mean"`` of the losses, or a fixed temperature in nats.
         quantile: In (0, 1); replaces the statistic named by ``tau``.
-        level: ``"sequence"``: statistic over per-sequence mean losses; ``"token"``: over tokens.
+        level: ``"sequence"``: statistic over per-sequence mean losses; ``"token"``: over tokens;
+            ``"each_sequence"``: the mean loss of the token's own sequence.
 
     Returns:
-        [] float32 nats, at least ``MIN_TAU``.
+        [] float32 nats, at least ``MIN_TAU``; with ``each_sequence`` [N], one for each token.
     """
+    if level == "each_sequence":
+        means, position = sequence_means(nll, sequence)  # [≤ B], [N]
+        return means.clamp(min=MIN_TAU)[position]
     if quantile is None and not isinstance(tau, str):
         return nll.new_tensor(tau).clamp(min=MIN_TAU)
     losses = nll if level == "token" else sequence_means(nll, sequence)[0]  # [N] or [≤ B]
@@ -160,7 +172,8 @@ def _diagnostics(batch: TokenBatch, options: TalrOptions) -> dict[str, float]:
     if options.top_k is not None:
         return {}
     keywords = options.model_dump(include={"tau", "quantile", "level"})
-    return {"tau": talr_temperature(_losses(batch, options), batch.sequence, **keywords).item()}
+    found = talr_temperature(_losses(batch, options), batch.sequence, **keywords)
+    return {"tau": found.mean().item()}  # over tokens, if sequences have their own
 
 
 METHOD = Method(
@@ -169,4 +182,8 @@ METHOD = Method(
     options=TalrOptions,
     weights=_weights,
     diagnostics=_diagnostics,
+    remedies=(
+        {"floor": 0.1},
+        {"tau": 1.0, "quantile": None, "level": "sequence", "top_k": None},
+    ),
 )

@@ -116,7 +116,16 @@ def tokenization_code(name: str) -> str:
 
     The round-trip check grades, so the domain's code is part of it.
     """
-    return code_digest("tokens", "models/token*.py") + domain_code(name)
+    stage = ("__init__", "card", "round_trip", "tokenize")  # what else is there changes no token
+    files = (f"tokens/{module}.py" for module in stage)
+    return code_digest(*files, "models/token*.py") + domain_code(name)
+
+
+def answer_weights_code(name: str) -> str:
+    """Return the digest of the code that finds and weighs the answers of a domain."""
+    stages = (f"{wing}/answer_weights.py" for wing in ("training", "analysis", "report"))
+    shared = ("analysis/tables.py", "report/markdown.py", "system/text.py")
+    return code_digest("tokens", "objectives", *stages, *shared) + domain_code(name)
 
 
 def task_files_digest(folder: Path = Path("workflow/tasks")) -> str:

@@ -41,6 +41,7 @@ def main(args: argparse.Namespace) -> None:
             tradeoff=folder / "tradeoff.csv",
             over_seeds=over_seeds,
             epochs=folder / "epochs.csv" if "epochs.csv" in tables_made else None,
+            talr_options=folder / "talr_options.csv" if "talr_options.csv" in tables_made else None,
         )
     )
     for figure in drawable(tables_made):

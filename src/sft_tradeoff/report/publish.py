@@ -29,7 +29,11 @@ from sft_tradeoff.report.publish_checks import (
 from sft_tradeoff.report.published import CHECKSUMS, MANIFEST, PublishError, checksums, verify
 from sft_tradeoff.study.added_rates import FILE, with_added_rates
 from sft_tradeoff.study.config import Study, load_study
-from sft_tradeoff.study.runs import aggregated_tables, evaluation_configs
+from sft_tradeoff.study.runs import (
+    aggregated_tables,
+    answer_weight_files,
+    evaluation_configs,
+)
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text, remove_leftovers
 from sft_tradeoff.system.provenance import run_info
@@ -67,7 +71,9 @@ def publish(study_file: Path, results: Path, out: Path, *, replace: bool = False
         folder = Path(staging) / "new"
         _copy(study_file, folder / "study.yaml")
         kept = _kept_run_files(study, results)
-        added = [FILE] if study.refine and (results / FILE).is_file() else []
+        # Older results lack the weights of the answer, which only warn.
+        optional = [*([FILE] if study.refine else []), *answer_weight_files(study)]
+        added = [name for name in optional if (results / name).is_file()]
         for name in [RUN_TABLE, *aggregated_tables(study), *added, *kept]:
             _copy(results / name, folder / name)
         included = {

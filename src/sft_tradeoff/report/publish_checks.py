@@ -9,6 +9,7 @@ from sft_tradeoff.analysis.answers import ANSWERS, read_answers
 from sft_tradeoff.analysis.epochs import ITEMS_NAME, epoch_table
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.analysis.tables import read_run_table
+from sft_tradeoff.analysis.talr_options import talr_options_table
 from sft_tradeoff.report.published import PublishError
 from sft_tradeoff.study.config import Study
 from sft_tradeoff.study.runs import (
@@ -108,9 +109,13 @@ def check_tables(study: Study, results: Path) -> None:
             f"study {study.study!r}: {len(rows)} scores are broken: {listing(rows)}; find out why, "
             "or remove these settings from the study"
         )
-    made = [*found, epoch_table(runs, results / "runs")]
-    for name, table in zip(aggregated_tables(study), made, strict=False):  # epochs may be absent
-        _check_table(study, results / name, table.to_csv(index=False, lineterminator="\n"))
+    names = ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv")
+    made = dict(zip(names, found, strict=True)) | {
+        "epochs.csv": epoch_table(runs, results / "runs"),
+        "talr_options.csv": talr_options_table(found[2], runs, results / "runs"),
+    }
+    for name in aggregated_tables(study):
+        _check_table(study, results / name, made[name].to_csv(index=False, lineterminator="\n"))
 
 
 def _check_table(study: Study, path: Path, expected: str) -> None:

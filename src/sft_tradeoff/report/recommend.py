@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_tradeoff.analysis.adapted import adapted_paragraph
+from sft_tradeoff.analysis.answer_weights import answer_weights_paragraph
 from sft_tradeoff.analysis.comparison import DEFAULT_SMALLEST_GAIN, parse_smallest_gain
 from sft_tradeoff.analysis.evidence import read_measured
 from sft_tradeoff.analysis.recommendation import recommend
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-table", type=Path, required=True, help="run_table.csv")
     parser.add_argument("--runs", type=Path, required=True, help="folder with <run>/eval.json")
     parser.add_argument("--tradeoff", type=Path, required=True, help="tradeoff_over_seeds.csv")
+    parser.add_argument(
+        "--answer-weights", type=Path, nargs="*", default=[], help="tables of that stage, if any"
+    )
     add_limit_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="page to write, .md")
 
@@ -84,6 +88,10 @@ def main(args: argparse.Namespace) -> None:
         found = recommend(table, measured, tolerance, smallest)
         truncated = find_truncations(runs, args.runs)
         atomic_write_json(args.out.with_suffix(".json"), _strict(asdict(found)) | record(truncated))
-        warnings = (paragraph(truncated), adapted_paragraph(runs, args.runs))
+        warnings = (
+            paragraph(truncated),
+            adapted_paragraph(runs, args.runs),
+            answer_weights_paragraph(args.answer_weights),
+        )
         warning = "\n\n".join(filter(None, warnings))
         atomic_write_text(args.out, to_markdown(found, measured.grading, warning))

@@ -201,7 +201,23 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
 def aggregated_tables(study: Study) -> tuple[str, ...]:
     """File names of the tables that aggregation makes from the runs of a study."""
     epochs = ("epochs.csv",) if study.training.select == "best_domain" else ()
-    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs)
+    n_talr = sum(method.name == "talr" for method in study.methods)
+    options = ("talr_options.csv",) if n_talr > 2 else ()  # two are easily told apart elsewhere
+    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs, *options)
+
+
+def weighing_methods(study: Study) -> list[MethodSpec]:
+    """The methods of a study that weigh tokens, for the stage ``answer-weights``."""
+    return [method for method in study.methods if METHODS[method.name].weights is not None]
+
+
+def answer_weight_files(study: Study) -> list[str]:
+    """Relative paths of the tables of that stage; none if no method weighs tokens."""
+    return [
+        f"answer_weights/{model}.{domain.label}.csv"
+        for model, domain in itertools.product(study.models, study.domains)
+        if weighing_methods(study)
+    ]
 
 
 def run_table(study: Study) -> pd.DataFrame:

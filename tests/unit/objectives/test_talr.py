@@ -50,6 +50,38 @@ def test_temperature_by_hand(options, expected):
     assert talr_temperature(NLL, SEQUENCE, **options).item() == pytest.approx(expected)
 
 
+def test_each_sequence_has_its_own_mean_as_temperature_by_hand():
+    """Means 1, 3 and 5: exp(0), e^(−2/1); e^(−3/3); e^(−1/5), e^(−9/5)."""
+    options = {"tau": "mean", "level": "each_sequence"}
+    assert talr_temperature(NLL, SEQUENCE, **options).tolist() == [1.0, 1.0, 3.0, 5.0, 5.0]
+    expected = [1.0, math.exp(-2), math.exp(-1), math.exp(-1 / 5), math.exp(-9 / 5)]
+    assert talr_weights(NLL, SEQUENCE, **options).tolist() == pytest.approx(expected)
+
+
+def test_each_sequence_reads_no_other_sequence():
+    """So that micro-batches need no second forward pass; rescaling does."""
+    options = TalrOptions(tau="mean", level="each_sequence")
+    alone = talr_weights(NLL[3:], SEQUENCE[3:], tau="mean", level="each_sequence")
+    assert torch.equal(talr_weights(NLL, SEQUENCE, tau="mean", level="each_sequence")[3:], alone)
+    assert not options.whole_batch
+    assert TalrOptions(tau="mean", level="each_sequence", normalize=True).whole_batch
+    batch = TokenBatch(nll=NLL, sequence=SEQUENCE)
+    # (1 + 1 + 3 + 5 + 5) / 5
+    assert METHODS["talr"].diagnostics(batch, options) == {"tau": pytest.approx(3.0)}
+
+
+def test_a_memorized_sequence_keeps_the_smallest_temperature():
+    nll = torch.tensor([0.0, 0.0, 2.0])
+    found = talr_temperature(nll, torch.tensor([0, 0, 1]), tau="mean", level="each_sequence")
+    assert found.tolist() == pytest.approx([MIN_TAU, MIN_TAU, 2.0])
+
+
+@pytest.mark.parametrize("other", [{}, {"tau": 1.0}, {"quantile": 0.9}, {"top_k": 0.5}])
+def test_each_sequence_takes_no_other_statistic(other):
+    with pytest.raises(ValueError, match=r"level 'each_sequence' takes.*set tau: mean"):
+        TalrOptions(level="each_sequence", **other)
+
+
 def test_median_of_an_even_number_of_sequences_is_between_the_two():
     """Means 1 and 3: τ = 2. (torch's own median would give 1.)"""
     assert talr_temperature(NLL[:3], SEQUENCE[:3]).item() == pytest.approx(2.0)
@@ -140,11 +172,15 @@ def naive_weights(
             for k in set(sequence)
         ]
         losses = nll if level == "token" else means
+        own = dict(zip(set(sequence), means, strict=True))
         if quantile is not None:
             tau = np.quantile(losses, quantile)
         elif isinstance(tau, str):
             tau = np.median(losses) if tau == "median" else np.mean(losses)
-        weights = [max(math.exp(-x / max(tau, MIN_TAU)), floor) for x in nll]
+        taus = [own[k] if level == "each_sequence" else tau for k in sequence]
+        weights = [
+            max(math.exp(-x / max(t, MIN_TAU)), floor) for x, t in zip(nll, taus, strict=True)
+        ]
     scale = np.mean(weights) if normalize and any(weights) else 1.0
     return [w / scale for w in weights]
 
@@ -154,7 +190,7 @@ OPTIONS = st.fixed_dictionaries(
     optional={
         "tau": st.sampled_from(["median", "mean"]) | st.floats(1, 10),
         "quantile": st.floats(0.05, 0.95),
-        "level": st.sampled_from(["sequence", "token"]),
+        "level": st.sampled_from(["sequence", "token", "each_sequence"]),
         "floor": st.floats(0, 1),
         "normalize": st.booleans(),
         "top_k": st.sampled_from([0.05, 0.1, 0.3, 0.5, 0.7, 1.0]),

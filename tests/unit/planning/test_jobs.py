@@ -84,6 +84,10 @@ STAGES = {
         ("tokens.tokenize", f"domains.{SPECS[d].module()}"): (jobs.tokenization_code, d)
         for d in sorted(DOMAINS)
     },
+    **{
+        ("report.answer_weights", f"domains.{SPECS[d].module()}"): (jobs.answer_weights_code, d)
+        for d in sorted(DOMAINS)
+    },
     ("analysis.aggregate",): (jobs.aggregation_code,),
     ("report.tables",): (jobs.report_code, "tables.py"),
     ("report.breakpoints",): (

@@ -48,6 +48,20 @@ def test_published_are_tables_records_and_items_but_no_weights(study: Study, out
     assert [path.name for path in out.parent.iterdir()] == ["tiny"], "nothing temporary is left"
 
 
+def test_weights_of_the_answer_are_published_where_there_are_some(
+    study: Study, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a study with a method that weighs tokens; older results have none."""
+    names = ["answer_weights/m.d.csv", "answer_weights/m.older.csv"]
+    monkeypatch.setattr(module, "answer_weight_files", lambda _: names)
+    (study[1] / "answer_weights").mkdir()
+    (study[1] / names[0]).write_text("model,domain\nm,d\n")
+    publish(*study, out)
+    assert (out / names[0]).read_text() == "model,domain\nm,d\n"
+    assert not (out / names[1]).exists()
+    verify(out)
+
+
 def test_a_crossed_study_is_published_with_the_scores_on_all_domains(tmp_path: Path) -> None:
     """Everything that its matrix is drawn from."""
     study_file, results = make_finished_study(tmp_path, crossed=True)

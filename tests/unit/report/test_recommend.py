@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sft_tradeoff import cli
+from sft_tradeoff.analysis.answer_weights import COLUMNS
 from sft_tradeoff.analysis.recommendation import Recommendation
 from sft_tradeoff.analysis.tables import OVER_SEEDS_COLUMNS
 from tests.recommended_runs import BASE, IN, NAN, OUT, RUN_COLUMNS, RUNS, write_domain, write_runs
@@ -46,4 +47,11 @@ def test_the_command_writes_page_and_record(
     assert record["smallest_gain"] == {"accuracy": 0.01, "nll": 0.2}
     assert record["sections"][0]["chosen"]["learning_rate"] == 1e-4
     assert record["sections"][0]["methods"][1]["candidates"][0]["verdict"] == "exceeds"
+    assert "starve" not in page
+    weights = dict.fromkeys(COLUMNS, 0.05) | {"label": "talr", "domain": "d", "n_answer_tokens": 3}
+    pd.DataFrame([weights], columns=COLUMNS).to_csv(tmp_path / "m.d.csv", index=False)
+    cli.main(["recommend", *arguments, "--answer-weights", str(tmp_path / "m.d.csv")])
+    warned = (tmp_path / "r.md").read_text()
+    assert "**A method may starve the answer.** Measured before training:" in warned
+    assert "gives the tokens of the answer 5.0% of the weight" in warned
     assert set(record) == set(Recommendation.__dataclass_fields__)

@@ -15,7 +15,8 @@ def test_committed_tables_are_generated_from_the_models():
 def test_rows_say_values_range_default_and_meaning():
     rows = key_tables().splitlines()
     assert "| `floor` | number ≥ 0, ≤ 1 | `0.01` | smallest weight |" in rows
-    assert '| `level` | `sequence`, `token` | `"sequence"` |' in "\n".join(rows)
+    levels = "`sequence`, `token`, `each_sequence`"
+    assert f'| `level` | {levels} | `"sequence"` |' in "\n".join(rows)
     assert any(row.startswith("| `label` | text or `null` | `null` |") for row in rows)
     assert any(row.startswith("| `path` | text | required |") for row in rows)
 

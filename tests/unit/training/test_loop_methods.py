@@ -25,6 +25,7 @@ TRAINED = {
     "talr-fixed": ("talr", {"tau": 2.0}),
     "talr-token-quantile": ("talr", {"level": "token", "quantile": 0.7, "normalize": True}),
     "talr-top_k": ("talr", {"top_k": 0.5}),
+    "talr-each": ("talr", {"level": "each_sequence", "tau": "mean"}),
     "talr-frozen": ("talr", {"frozen": True}),
     "flow": ("flow", {}),
     "flow-token": ("flow", {"level": "token", "tau": 3.0}),

@@ -6,7 +6,7 @@ from pkgutil import iter_modules
 NOT_FIGURES = {"draw", "style"}
 FIGURES = sorted({module.name for module in iter_modules(__path__)} - NOT_FIGURES)
 # Figures drawn from another table than the trade-off over seeds; not all studies have it.
-OTHER_TABLES = {"epochs": "epochs.csv"}
+OTHER_TABLES = {"epochs": "epochs.csv", "tau": "talr_options.csv"}
 
 
 def table_of(figure: str) -> str:
