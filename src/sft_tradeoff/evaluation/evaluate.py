@@ -160,8 +160,7 @@ def evaluate(
         }
         lm = load_lm(model_folder, config.evaluation, tokenizer)
     kept = KeptTokens(config, tests) if config.record_tokens else None
-    keep = kept.add if kept else None
-    items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template, keep)
+    items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template, kept)
     items += shipped_rows(lm, config.evaluation, model_folder, tasks, items)
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = item_table(items, tasks)
@@ -179,15 +178,9 @@ def evaluate(
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    atomic_write_json(
-        out,
-        {
-            "run_info": run_info(config.model_dump(mode="json")),
-            "eval_info": info,
-            "meta_info": facts,
-        },
-        checksum=True,
-    )
+    origin = run_info(config.model_dump(mode="json"))
+    record = {"run_info": origin, "eval_info": info, "meta_info": facts}
+    atomic_write_json(out, record, checksum=True)
 
 
 def _write_items(folder: Path, frame: pd.DataFrame, answers: Iterable[Answer]) -> None:

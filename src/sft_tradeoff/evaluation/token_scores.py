@@ -75,7 +75,7 @@ class KeptTokens:
         self.run, self.tests = config.run, dict(zip(labels, tests, strict=True))
         self.scores: dict[str, list[TokenScores]] = {}
 
-    def add(self, task: Task, scores: list[TokenScores]) -> None:
+    def __call__(self, task: Task, scores: list[TokenScores]) -> None:
         """Keep the scores of each example's response, in the order of the examples."""
         self.scores[task.label] = scores
 
