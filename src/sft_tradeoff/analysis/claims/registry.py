@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from sft_tradeoff.analysis.claims import (
+    curriculum,
     epochs,
     frontiers,
+    hard_tokens,
     methods,
+    moved_tokens,
     ranges,
     rates,
     scored,
@@ -17,6 +20,9 @@ from sft_tradeoff.analysis.claims.base import Quantity
 
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
-    for family in (rates, ranges, frontiers, methods, scored, epochs, seeds, warmed, untested)
+    for family in (
+        *(rates, ranges, frontiers, methods, scored, epochs, seeds, warmed),
+        *(moved_tokens, curriculum, hard_tokens, untested),
+    )
     for quantity in family.QUANTITIES
 }
