@@ -33,6 +33,7 @@ from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
+    TOKEN_TABLES,
     TRAIN_RECIPE_VERSION,
     aggregated_tables,
     base_run,
@@ -124,6 +125,14 @@ if STUDY.training.select == "best_domain":
     SCORES_OF_EPOCHS["epochs"] = f"{RESULTS}/runs/{{run}}/epochs.parquet"
     EPOCHS["epochs"] = f"{RESULTS}/epochs.csv"
     RUN_FILES += expand(SCORES_OF_EPOCHS["epochs"], run=TRAINED)
+
+
+TEST_TOKENS, TRAINING_TOKENS = {}, {}
+if STUDY.record_tokens:
+    TEST_TOKENS["tokens"] = f"{RESULTS}/runs/{{evaluated}}/tokens.parquet"
+    TRAINING_TOKENS["tokens"] = f"{RESULTS}/runs/{{run}}/training_tokens.parquet"
+    RUN_FILES += expand(TEST_TOKENS["tokens"], evaluated=list(EVALUATIONS))
+    RUN_FILES += expand(TRAINING_TOKENS["tokens"], run=TRAINED)
 
 
 def MEASURES(wildcards, key):

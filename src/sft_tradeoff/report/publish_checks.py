@@ -9,6 +9,8 @@ from sft_tradeoff.analysis.answers import ANSWERS, read_answers
 from sft_tradeoff.analysis.epochs import ITEMS_NAME, epoch_table
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.analysis.tables import read_run_table
+from sft_tradeoff.analysis.token_records import TEST_TOKENS, TRAINING_TOKENS
+from sft_tradeoff.analysis.token_tables import token_tables
 from sft_tradeoff.report.published import PublishError
 from sft_tradeoff.study.config import Study
 from sft_tradeoff.study.runs import (
@@ -43,7 +45,13 @@ def run_files(study: Study) -> list[str]:
         for table in ("items.parquet", ANSWERS)
     ]
     epochs = [f"runs/{run.run}/{ITEMS_NAME}" for run in expand_runs(study) if run.validation]
-    return sorted([*records_of(study), *tables, *epochs, *floor_files(study)])
+    tokens = [
+        f"runs/{name}/{TEST_TOKENS}"
+        for name, config in evaluation_configs(study).items()
+        if config.record_tokens
+    ]
+    tokens += [f"runs/{r.run}/{TRAINING_TOKENS}" for r in expand_runs(study) if r.record_tokens]
+    return sorted([*records_of(study), *tables, *epochs, *tokens, *floor_files(study)])
 
 
 def check_finished(study: Study, results: Path, then: str = "publish") -> None:
@@ -108,9 +116,12 @@ def check_tables(study: Study, results: Path) -> None:
             f"study {study.study!r}: {len(rows)} scores are broken: {listing(rows)}; find out why, "
             "or remove these settings from the study"
         )
-    made = [*found, epoch_table(runs, results / "runs")]
-    for name, table in zip(aggregated_tables(study), made, strict=False):  # epochs may be absent
-        _check_table(study, results / name, table.to_csv(index=False, lineterminator="\n"))
+    names = ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", "epochs.csv")
+    made = dict(zip(names, [*found, epoch_table(runs, results / "runs")], strict=True))
+    if study.record_tokens:
+        made |= token_tables(runs, results / "runs")
+    for name in aggregated_tables(study):
+        _check_table(study, results / name, made[name].to_csv(index=False, lineterminator="\n"))
 
 
 def _check_table(study: Study, path: Path, expected: str) -> None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 TRAIN_RECIPE_VERSION = 2
 EVALUATE_RECIPE_VERSION = 5
 VALIDATION_KEYS = ("batch_size", "batch_tokens", "dtype", "max_length")  # of evaluation
+TOKEN_TABLES = (
+    *("token_probability.csv", "token_change.csv", "token_curriculum.csv", "token_paths.csv"),
+)
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
@@ -208,7 +211,8 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
 def aggregated_tables(study: Study) -> tuple[str, ...]:
     """File names of the tables that aggregation makes from the runs of a study."""
     epochs = ("epochs.csv",) if study.training.select == "best_domain" else ()
-    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs)
+    tokens = TOKEN_TABLES if study.record_tokens else ()
+    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs, *tokens)
 
 
 def run_table(study: Study) -> pd.DataFrame:

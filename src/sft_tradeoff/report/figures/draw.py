@@ -9,16 +9,22 @@ from pathlib import Path
 
 from sft_tradeoff.analysis.tables import (
     SETTING,
+    TOKEN_TABLES,
     missing_settings,
     read_epoch_table,
     read_over_seeds,
+    read_token_table,
 )
 from sft_tradeoff.report.figures import FIGURES, table_of
 from sft_tradeoff.report.figures.style import house_style, save_figure
 from sft_tradeoff.system.console import run_main
 
 logger = logging.getLogger(__name__)
-READERS = {"epochs.csv": read_epoch_table, "tradeoff_over_seeds.csv": read_over_seeds}
+READERS = {
+    "epochs.csv": read_epoch_table,
+    "tradeoff_over_seeds.csv": read_over_seeds,
+    **dict.fromkeys(TOKEN_TABLES, read_token_table),
+}
 
 
 def draw_figure(name: str, path: Path, stem: Path) -> None:
@@ -42,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff figure``."""
     parser.add_argument("figure", choices=FIGURES, help="figure to draw")
     parser.add_argument(
-        "--table", type=Path, required=True, help="tradeoff_over_seeds.csv; for epochs: epochs.csv"
+        "--table",
+        type=Path,
+        required=True,
+        help="tradeoff_over_seeds.csv; for epochs, token_*: that.csv",
     )
     parser.add_argument("--out-stem", type=Path, required=True, help="output path, no extension")
 
