@@ -151,6 +151,12 @@ def at_middle_rate(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts)
 
 
+def name_rates(frame: pd.DataFrame) -> str:
+    """Say at which rates :func:`at_middle_rate` shows the methods."""
+    rates = np.sort(frame["learning_rate"].dropna().unique())
+    return f"Learning rate: {', '.join(map(format_learning_rate, rates))}"
+
+
 def label_rates(axes: Axes, rates: np.ndarray) -> None:
     """Put a tick on every learning rate of a logarithmic axis."""
     axes.set_xscale("log")

@@ -17,9 +17,7 @@ OPTIONS = {
 }
 
 
-def trained(
-    folder: Path, easy: Run, hard: Run, easy_tokens: int = 16, sft: float = 0.2
-) -> Results:
+def trained(folder: Path, easy: Run, hard: Run, easy_tokens: int = 16, sft: float = 0.2) -> Results:
     """SFT loses ``sft`` bits per byte; so many of 20 tokens are easy for θ0, give or take one."""
     arms = {
         "sft": {SMALL: Run(code=sft)},

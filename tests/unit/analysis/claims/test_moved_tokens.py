@@ -75,5 +75,5 @@ def test_what_did_not_move_or_is_not_finite(tmp_path: Path) -> None:
 def test_another_vocabulary_is_refused(tmp_path: Path) -> None:
     results = moved_by(tmp_path, 0.9)
     write_test(tmp_path / f"{NAME}.1", np.full(len(PLACE), 2.0), vocabulary_sha256="other")
-    with pytest.raises(TokensMismatch, match="vocabulary_sha256 is other, θ0 .* has v"):
+    with pytest.raises(TokensMismatch, match=r"vocabulary_sha256 is other, θ0 .* has v"):
         rows_of(results, "moved_tokens", 0.1)
