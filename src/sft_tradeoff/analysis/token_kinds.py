@@ -1,9 +1,9 @@
 """What a response token is before any model sees it: its text, place and kind.
 
 Kinds are ``digits`` (the text holds a digit), ``template`` (words that many responses share) and
-``content`` (all others). A token is of the template if it stands between the same two neighbors in
-at least a tenth of the responses of its split, where all digits count as equal; the first and the
-last token of a response need no such neighbors.
+``content`` (all others). A token is of the template if it is part of three successive tokens that
+occur in at least a tenth of the responses of its split, where all digits count as equal and the
+ends of a response count as tokens. The first and the last token need no such neighbors.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _kinds(data: TokenizedData, digit: np.ndarray) -> np.ndarray:
     before = np.where(first, _END, np.roll(token, 1))
     after = np.where(last, _END, np.roll(token, -1))
     least = max(2, math.ceil(SHARED * len(np.unique(example))))
-    template = _is_shared(np.stack([before, token, after]), example, least)
+    shared = _is_shared(np.stack([before, token, after]), example, least)  # around each token
+    template = shared | (~first & np.roll(shared, 1)) | (~last & np.roll(shared, -1))
     for end in (first, last):
         template[end] |= _is_shared(token[None, end], example[end], least)
     return np.select([digit, template], [0, 1], 2).astype(np.int8)

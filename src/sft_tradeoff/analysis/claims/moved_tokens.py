@@ -24,7 +24,7 @@ from sft_tradeoff.analysis.claims.statistic import effect_of
 from sft_tradeoff.analysis.token_change import moved, top_shares
 from sft_tradeoff.analysis.token_records import read_test_tokens
 
-UNIT = "share of Σ|Δ log p|"
+UNIT = "share of the change"
 
 
 class MovedOptions(QuantityOptions):

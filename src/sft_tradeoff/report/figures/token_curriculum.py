@@ -55,7 +55,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         axes.set_title(TITLES[difficulty])
     grid[0, 0].set_ylim(-0.03, 1.03)
     grid[0, 0].set_xlim(0.5, max(1.0, frame["epoch"].max()) + 0.5)
-    figure.supylabel("Share of training tokens with p > 0.2", fontsize=8)
+    figure.supylabel("Share of tokens with p > 0.2")
     figure.supxlabel("Epoch (before the update of each token's step)")
     outside_legend(figure, method_handles(styles), "upper")
     return figure, frame

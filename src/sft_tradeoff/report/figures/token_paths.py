@@ -58,7 +58,7 @@ def draw(table: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
             _draw_matrix(axes, here[here["label"] == label], names=axes is line[0])
         name = domain if len(models) == 1 else f"{model}\n{domain}"
         line[0].set_ylabel(name)
-    figure.supxlabel("Epoch; cells: p of the token, × 100", fontsize=8)
+    figure.supxlabel("Epoch; cells: p of the token, × 100")
     return figure, frame
 
 
