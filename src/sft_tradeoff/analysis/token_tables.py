@@ -69,11 +69,11 @@ def settings_of(runs: pd.DataFrame) -> list[OfSetting]:
     found = []
     for model, group in runs.groupby("model", sort=False):
         for domain in domains_of(group):
-            setting = dict(zip(SETTING, (model, domain, BASE, BASE, math.nan), strict=True))
-            found.append(OfSetting(setting, [names[model]], names[model]))
+            base: Row = dict(zip(SETTING, (model, domain, BASE, BASE, math.nan), strict=True))
+            found.append(OfSetting(base, [names[model]], names[model]))
     for values, group in runs[runs["method"] != BASE].groupby(SETTING, sort=False):
-        setting = dict(zip(SETTING, values, strict=True))
-        found.append(OfSetting(setting, list(group["run"]), names[setting["model"]]))
+        trained: Row = dict(zip(SETTING, values, strict=True))
+        found.append(OfSetting(trained, list(group["run"]), names[trained["model"]]))
     return found
 
 
@@ -167,7 +167,8 @@ def _curriculum(seeds: list[pd.DataFrame]) -> list[Row]:
         [learned_by_epoch(frame).assign(seed=seed) for seed, frame in enumerate(seeds)]
     )
     rows: list[Row] = []
-    for (difficulty, epoch), group in counts.groupby(["difficulty", "epoch"], sort=True):
+    for _, group in counts.groupby(["difficulty", "epoch"], sort=True):
+        difficulty, epoch = group["difficulty"].iloc[0], group["epoch"].iloc[0]
         wide = group.pivot(index="seed", columns="example", values="learned")
         size = group[group["seed"] == group["seed"].min()].set_index("example")["n_tokens"]
         found = crossed_estimate(wide.to_numpy(float), size[wide.columns].to_numpy(float))

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 
 from sft_tradeoff.analysis.tables import TOKEN_TABLES
 from sft_tradeoff.analysis.token_curriculum import ALL
+from sft_tradeoff.analysis.token_kinds import KINDS
 from sft_tradeoff.report.figures.style import (
     MethodStyle,
     at_middle_rate,
@@ -29,7 +30,6 @@ from sft_tradeoff.report.figures.style import (
 )
 
 DRAWN = TOKEN_TABLES["token_change.csv"]
-KINDS = ("digits", "template", "content")
 BAR = 0.8
 
 
@@ -72,15 +72,15 @@ def _draw_curves(axes: Axes, here: pd.DataFrame, styles: dict[str, MethodStyle])
 
 def _draw_kinds(axes: Axes, here: pd.DataFrame, styles: dict[str, MethodStyle]) -> None:
     for x, kind in enumerate(KINDS):
-        of_kind = here[here["kind"] == kind].set_index("label")
+        of_kind = here[here["kind"] == kind]
         if of_kind.empty:
             axes.text(x, 0.02, "none", ha="center", fontsize=7)
             continue
         axes.bar(x, of_kind["tokens"].iloc[0], BAR, color="0.85", zorder=0)
         places = np.linspace(-0.36, 0.36, len(styles)) * BAR if len(styles) > 1 else [0.0]
         for place, (label, style) in zip(places, styles.items(), strict=True):
-            if label in of_kind.index:
+            for share in of_kind.loc[of_kind["label"] == label, "share"]:
                 look = {"markersize": 4, "clip_on": False, **style.marker("o")}
-                axes.plot(x + place, of_kind.loc[label, "share"], **look)
+                axes.plot(x + place, share, **look)
     axes.set_xticks(range(len(KINDS)), KINDS)
     axes.set(xlim=(-0.6, len(KINDS) - 0.4), ylim=(0, 1.02), yticks=[0, 0.5, 1])

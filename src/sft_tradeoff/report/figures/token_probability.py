@@ -57,8 +57,7 @@ def _draw_panel(axes: Axes, here: pd.DataFrame, styles: dict[str, MethodStyle]) 
     axes.axhline(0.5, color="0.8", linewidth=0.6, zorder=0)
     for label, style in styles.items():
         line = here[here["label"] == label]
-        look = {"color": style.color, "linestyle": style.line, "linewidth": 1.0}
-        axes.plot(line["quantile"], line["p"], **look)
+        axes.plot(line["quantile"], line["p"], style.color, linestyle=style.line, linewidth=1.0)
     base = here[here["method"] == BASE]
     axes.plot(base["quantile"], base["p"], color=BASE_COLOR, linewidth=1.8)
     note_if_empty(axes, here["p"])
