@@ -49,7 +49,7 @@ HARDEST = 20  # tokens of one example
 CONTEXT = 12  # characters before a token
 
 
-class OfSetting(NamedTuple):
+class SettingRuns(NamedTuple):
     """The runs of one setting.
 
     Args:
@@ -63,17 +63,17 @@ class OfSetting(NamedTuple):
     base: str
 
 
-def settings_of(runs: pd.DataFrame) -> list[OfSetting]:
+def settings_of(runs: pd.DataFrame) -> list[SettingRuns]:
     """All settings of a run table: those of θ0 on each domain first."""
     names = runs[runs["method"] == BASE].set_index("model")["run"]
     found = []
     for model, group in runs.groupby("model", sort=False):
         for domain in domains_of(group):
             base: Row = dict(zip(SETTING, (model, domain, BASE, BASE, math.nan), strict=True))
-            found.append(OfSetting(base, [names[model]], names[model]))
+            found.append(SettingRuns(base, [names[model]], names[model]))
     for values, group in runs[runs["method"] != BASE].groupby(SETTING, sort=False):
         trained: Row = dict(zip(SETTING, values, strict=True))
-        found.append(OfSetting(trained, list(group["run"]), names[trained["model"]]))
+        found.append(SettingRuns(trained, list(group["run"]), names[trained["model"]]))
     return found
 
 
@@ -91,7 +91,7 @@ def token_tables(runs: pd.DataFrame, folder: Path) -> dict[str, pd.DataFrame]:
     trained = [s for s in settings if s.setting["method"] != BASE]
     learned = [s for s in trained if METHODS[s.setting["method"]].merge is None]
     path = _paths(folder)
-    makers: dict[str, tuple[Sequence[OfSetting], Callable[[OfSetting], list[Row]]]] = {
+    makers: dict[str, tuple[Sequence[SettingRuns], Callable[[SettingRuns], list[Row]]]] = {
         "token_probability.csv": (settings, lambda s: _probabilities(_test(folder, s))),
         "token_change.csv": (trained, lambda s: _changes(_changed(folder, s))),
         "token_curriculum.csv": (learned, lambda s: _curriculum(_training(folder, s))),
@@ -114,20 +114,20 @@ def _read(
     return found if len(found) == len(runs) else []
 
 
-def _test(folder: Path, of: OfSetting) -> list[pd.DataFrame]:
+def _test(folder: Path, of: SettingRuns) -> list[pd.DataFrame]:
     """Test tokens of the setting's own domain, of each seed."""
     frames = [found.frame for found in _read(folder, of.runs, read_test_tokens)]
     return [frame[frame["domain"].astype(str) == of.setting["domain"]] for frame in frames]
 
 
-def _changed(folder: Path, of: OfSetting) -> list[pd.DataFrame]:
+def _changed(folder: Path, of: SettingRuns) -> list[pd.DataFrame]:
     base = read_test_tokens(folder / of.base)
     seeds = _read(folder, of.runs, read_test_tokens) if base else []
     frames = [paired(base, seed) for seed in seeds if base]
     return [frame[frame["domain"].astype(str) == of.setting["domain"]] for frame in frames]
 
 
-def _training(folder: Path, of: OfSetting) -> list[pd.DataFrame]:
+def _training(folder: Path, of: SettingRuns) -> list[pd.DataFrame]:
     return [found.frame for found in _read(folder, of.runs, read_training_tokens)]
 
 
@@ -179,11 +179,11 @@ def _curriculum(seeds: list[pd.DataFrame]) -> list[Row]:
     return rows
 
 
-def _paths(folder: Path) -> Callable[[OfSetting], list[Row]]:
+def _paths(folder: Path) -> Callable[[SettingRuns], list[Row]]:
     """Follow the hardest tokens of one example per model and domain, in the first seed's run."""
     chosen: dict[tuple[str, str], str] = {}
 
-    def rows_of(of: OfSetting) -> list[Row]:
+    def rows_of(of: SettingRuns) -> list[Row]:
         frames = _training(folder, of)
         if not frames:
             return []

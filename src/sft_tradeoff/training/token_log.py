@@ -23,7 +23,7 @@ from sft_tradeoff.models.vocabulary import vocabulary_sha256
 if TYPE_CHECKING:
     from sft_tradeoff.models.tokenized import TokenizedData
 
-MOST_TOKENS = 1_000_000  # of one run, over all epochs; up to 10 bytes each
+MOST_TOKENS = 1_000_000  # of one run, over all epochs; about 12 bytes each in the file
 PER_BATCH = 65_536  # tokens of a row group
 
 
