@@ -33,6 +33,7 @@ else:
         fetch_asset,
         run_table,
         aggregate,
+        token_tables,
         tables,
         figure,
         recommend,

@@ -44,6 +44,7 @@ STAGES = {
     "evaluate": ("evaluation.evaluate", "evaluate the weights of one run"),
     "noise-floor": ("evaluation.noise_floor", "measure the numerical noise of θ0's scores"),
     "aggregate": ("analysis.aggregate", "aggregate the evaluations of a study"),
+    "token-tables": ("analysis.token_tables", "make the tables of a study's single tokens"),
     "tables": ("report.tables", "write the trade-off tables, or print them"),
     "figure": ("report.figures.draw", "draw one trade-off figure"),
     "cross-domain": ("report.cross_domain", "show what training on one domain does to the others"),

@@ -10,7 +10,11 @@ from tests.conftest import ODD_NAME, snakemake
 
 pytestmark = pytest.mark.workflow
 ADAPTERS, MERGED = ("lora",), ("wise_ft-alpha0.25", "wise_ft-alpha0.75")
-TRAINED = ("sft", "talr", "flow", "l2_reg", "lora", "kl_reg", "dft", "eaft", "asft", "stm", "psft")
+TRAINED = (
+    *("sft", "talr", "flow", "l2_reg", "lora", "kl_reg", "dft", "eaft", "asft", "stm", "psft"),
+    "token_subset",
+)
+TOKEN_FIGURES = ("token_change", "token_curriculum", "token_paths", "token_probability")
 RUNS = {
     method: f"random-2layer.esci-label_only.{method}.lr1e-{1 if method in ADAPTERS else 2}.seed0"
     for method in TRAINED + MERGED
@@ -52,7 +56,7 @@ def test_a_failing_run_leaves_the_others_alone_and_the_rest_continues(checkout, 
 
     done = snakemake(*smoke, "--config", "seeds=[1]", "-n", cache=new_cache, cwd=checkout)
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
-    assert jobs["train"] == "11", "a new seed must train"
+    assert jobs["train"] == "12", "a new seed must train"
     assert jobs["merge"] == "2" and "reference" not in jobs
     assert jobs["answer_weights"] == "1", "other batches come first"
 
@@ -69,7 +73,7 @@ def check_results(results):
     assert scores["value"].notna().all()
     floors = scores[scores["metric"].isin(["nll", "bits_per_byte"])]["noise_floor"]
     assert floors.notna().all() and (floors > 0).all()
-    for name in ("tradeoff", "learning_rate", "as_shipped", "epochs"):
+    for name in ("tradeoff", "learning_rate", "as_shipped", "epochs", *TOKEN_FIGURES):
         for suffix in ("pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
     assert "| talr " in (results / "tables/tradeoff.md").read_text()
@@ -89,7 +93,9 @@ def check_results(results):
         assert not (results / "runs" / run / "model").exists(), "weights are temporary"
         epochs = report["train_info"].get("epochs", [])
         assert [e["step"] for e in epochs] == ([] if method in MERGED else [6, 12])
-        assert (results / "runs" / run / "epochs.parquet").exists() == (method not in MERGED)
+        assert (results / "runs" / run / "tokens.parquet").exists()
+        for name in ("epochs.parquet", "training_tokens.parquet"):
+            assert (results / "runs" / run / name).exists() == (method not in MERGED)
     assert not list(results.glob("state/**/*.pt"))
 
 

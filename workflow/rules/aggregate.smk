@@ -53,3 +53,30 @@ rule aggregate:
         " {params.epochs}"
         " {params.options}"
         " 2>&1 | tee {log:q}"
+
+
+# Of studies with record_tokens.
+rule token_tables:
+    input:
+        table=f"{RESULTS}/run_table.csv",
+        runs=RUN_FILES,
+    output:
+        [f"{RESULTS}/{name}" for name in TOKEN_TABLES],
+    log:
+        f"{RESULTS}/logs/token_tables.log",
+    benchmark:
+        f"{RESULTS}/logs/token_tables.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
+    params:
+        code=aggregation_code(),
+        runs=lambda w, input: Path(input.table).with_name("runs"),
+        folder=lambda w, output: Path(output[0]).parent,
+    shell:
+        "sft-tradeoff token-tables --run-table {input.table:q}"
+        " --runs {params.runs:q}"
+        " --out-dir {params.folder:q}"
+        " 2>&1 | tee {log:q}"

@@ -35,6 +35,7 @@ from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
+    TOKEN_TABLES,
     TRAIN_RECIPE_VERSION,
     aggregated_tables,
     answer_weight_files,
@@ -133,6 +134,14 @@ if STUDY.training.select == "best_domain":
 TALR_OPTIONS = {
     "talr_options": f"{RESULTS}/{name}" for name in TABLES if name == "talr_options.csv"
 }
+
+
+TEST_TOKENS, TRAINING_TOKENS = {}, {}
+if STUDY.record_tokens:
+    TEST_TOKENS["tokens"] = f"{RESULTS}/runs/{{evaluated}}/tokens.parquet"
+    TRAINING_TOKENS["tokens"] = f"{RESULTS}/runs/{{run}}/training_tokens.parquet"
+    RUN_FILES += expand(TEST_TOKENS["tokens"], evaluated=list(EVALUATIONS))
+    RUN_FILES += expand(TRAINING_TOKENS["tokens"], run=TRAINED)
 
 
 def MEASURES(wildcards, key):

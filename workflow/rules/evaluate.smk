@@ -15,6 +15,7 @@ rule evaluate:
         benchmarks=SUITE_ITEMS,
         graders=ancient([asset_record(asset) for asset in GRADER_ASSETS]),
     output:
+        **TEST_TOKENS,
         scores=f"{RESULTS}/runs/{{evaluated}}/eval.json",
         per_item=f"{RESULTS}/runs/{{evaluated}}/items.parquet",
         answers=f"{RESULTS}/runs/{{evaluated}}/answers.parquet",

@@ -92,6 +92,7 @@ rule train:
         reference=lambda w: reference(RUNS[w.run]),
     output:
         **SCORES_OF_EPOCHS,
+        **TRAINING_TOKENS,
         model=weights(f"{RESULTS}/runs/{{run}}/model"),
         report=f"{RESULTS}/runs/{{run}}/train.json",
     log:

@@ -3,7 +3,8 @@
 ``run_table.csv`` lists the runs, ``scores.csv`` has one row per (run, benchmark, metric),
 ``tradeoff.csv`` one row per run and domain, ``tradeoff_over_seeds.csv`` one row per setting. The
 last one is what tables, figures and recommendation are made from. ``epochs.csv`` has one row per
-run and epoch, if the study keeps the best epochs.
+run and epoch, if the study keeps the best epochs, and the tables of :data:`TOKEN_TABLES` are about
+single tokens, if it records them.
 """
 
 from __future__ import annotations
@@ -81,10 +82,22 @@ EPOCH_COLUMNS = [
     *(f"{quantity}{part}" for quantity in OF_EPOCH for part in ("", "_low", "_high")),
 ]
 
+# Single tokens: file name -> columns.
+TOKEN_TABLES = {
+    "token_probability.csv": [*SETTING, "quantile", "p", "share_easy", "n_tokens"],
+    "token_change.csv": [*SETTING, "kind", "tokens", "share"],
+    "token_curriculum.csv": [
+        *(*SETTING, "difficulty", "epoch", "share", "share_low", "share_high", "n_tokens"),
+    ],
+    "token_paths.csv": [*SETTING, "example", "place", "context", "text", "epoch", "p"],
+}
+
 _TYPES = (
     TEXT
-    | {"reason": "str", "remedies": "str", "tau": "str", "selected": "boolean"}
-    | dict.fromkeys(("seed", "n_seeds", "step", "n_items"), "Int64")
+    | dict.fromkeys(("reason", "remedies", "tau", "kind", "difficulty"), "str")
+    | dict.fromkeys(("example", "context", "text"), "str")
+    | {"selected": "boolean"}
+    | dict.fromkeys(("seed", "n_seeds", "step", "n_items", "n_tokens", "place"), "Int64")
     | dict.fromkeys(("learning_rate", "epoch", *MEASURED, *FLOORS, *PLAIN), "float64")
 )
 
@@ -120,6 +133,15 @@ def read_epoch_table(path: Path) -> pd.DataFrame:
         UserError: As :func:`read_over_seeds`.
     """
     return read_table(path, EPOCH_COLUMNS, "sft-tradeoff aggregate --epochs")
+
+
+def read_token_table(path: Path) -> pd.DataFrame:
+    """Read one of :data:`TOKEN_TABLES`, which its file name tells.
+
+    Raises:
+        UserError: As :func:`read_over_seeds`.
+    """
+    return read_table(path, TOKEN_TABLES[path.name], "sft-tradeoff token-tables")
 
 
 def read_table(path: Path, columns: Sequence[str], source: str) -> pd.DataFrame:
@@ -166,7 +188,8 @@ def _problem(table: pd.DataFrame) -> str:
     for name, rows in (needed | {"domain": trained, "learning_rate": trained}).items():
         if name in table and rows[name].isna().any():
             return f"a row has no {name}"
-    names = ("run", *SETTING, "seed", "benchmark", "metric", "epoch")
+    of_tokens = ("quantile", "kind", "tokens", "difficulty", "place")
+    names = ("run", *SETTING, "seed", "benchmark", "metric", "epoch", *of_tokens)
     if table.duplicated([name for name in names if name in table]).any():
         return "a row is there twice"
     for name in ("learning_rate", *MEASURED, *FLOORS, *PLAIN):

@@ -10,7 +10,7 @@ import argparse
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sft_tradeoff.analysis.answers import ANSWERS
+from sft_tradeoff.analysis.token_records import TEST_TOKENS
 from sft_tradeoff.chat import ChatTemplateError
-from sft_tradeoff.evaluation.answers import write_answers
+from sft_tradeoff.evaluation.answers import Answer, write_answers
 from sft_tradeoff.evaluation.item_table import item_table
 from sft_tradeoff.evaluation.tasks import read_records, run_tasks, tasks_of
 from sft_tradeoff.models.folder import read_record
@@ -147,6 +148,7 @@ def evaluate(
     with quick_start():
         from sft_tradeoff.evaluation.load import dtype_of, load_lm, weights_seen
         from sft_tradeoff.evaluation.rescoring import shipped_rows
+        from sft_tradeoff.evaluation.token_scores import KeptTokens
 
         tokenizer = load_tokenizer(model_folder)
         tests = read_tests(config, data, tokens)
@@ -157,15 +159,16 @@ def evaluate(
             "test_sha256": {t.label: t.sha256 for t in tasks}
         }
         lm = load_lm(model_folder, config.evaluation, tokenizer)
-    items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template)
+    kept = KeptTokens(config, tests) if config.record_tokens else None
+    items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template, kept)
     items += shipped_rows(lm, config.evaluation, model_folder, tasks, items)
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = item_table(items, tasks)
     metrics = summarize(frame)
     check_expected(config, metrics)
-    with path_with_checksum(out.parent / "items.parquet") as temporary:
-        frame.to_parquet(temporary, index=False)
-    write_answers(out.parent / ANSWERS, answers)
+    _write_items(out.parent, frame, answers)
+    if kept:
+        kept.write(out.parent / TEST_TOKENS, facts, tokenizer)
     info = {
         "metrics": metrics,
         "tasks": asked,
@@ -175,15 +178,15 @@ def evaluate(
         "time_s": time.monotonic() - started,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    atomic_write_json(
-        out,
-        {
-            "run_info": run_info(config.model_dump(mode="json")),
-            "eval_info": info,
-            "meta_info": facts,
-        },
-        checksum=True,
-    )
+    origin = run_info(config.model_dump(mode="json"))
+    record = {"run_info": origin, "eval_info": info, "meta_info": facts}
+    atomic_write_json(out, record, checksum=True)
+
+
+def _write_items(folder: Path, frame: pd.DataFrame, answers: Iterable[Answer]) -> None:
+    with path_with_checksum(folder / "items.parquet") as temporary:
+        frame.to_parquet(temporary, index=False)
+    write_answers(folder / ANSWERS, answers)
 
 
 def _count_truncated(

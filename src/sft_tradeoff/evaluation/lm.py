@@ -28,6 +28,7 @@ from sft_tradeoff.chat import decode_answer
 from sft_tradeoff.evaluation.generation import Rows, forced_states, greedy_decode
 from sft_tradeoff.evaluation.prefix_tree import PrefixTree, tree_batches, tree_layout
 from sft_tradeoff.evaluation.prompt_encoding import PromptEncoding, Scored
+from sft_tradeoff.evaluation.token_scores import TokenScores, entropy_and_rank
 from sft_tradeoff.models.cache import has_plain_cache
 from sft_tradeoff.models.decoding import is_plain_greedy, takes_padding
 from sft_tradeoff.models.head import apply_head, float_logits
@@ -57,36 +58,52 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         self._dtype = compute_dtype(self.model)
         self._expected: dict[tuple[int, ...], list[int]] = {}
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
+        # By context and continuation; None: nobody asks for single tokens.
+        self._tokens: dict[tuple[tuple[int, ...], tuple[int, ...]], TokenScores] | None = None
 
-    def expect(self, requests: Scored) -> None:
+    def expect(self, requests: Scored, tokens: bool = False) -> None:
         """Announce answers to be scored next, so that generation can score them on the way.
 
         A domain needs both a generated answer and the loss of the gold answer to every prompt; this
         way the prompt is read once. Earlier announcements are dropped, because another domain may
         have the same prompts.
+
+        Args:
+            requests: The answers.
+            tokens: Keep the scores of single tokens of all that is scored until the next call.
         """
         self._expected = {tuple(context): gold for _, context, gold in requests}
         self._known.clear()
+        self._tokens = {} if tokens else None
+
+    def token_scores(self, requests: Scored) -> list[TokenScores]:
+        """Scores of the tokens of each continuation, all of which have been scored."""
+        assert self._tokens is not None, "expect() was not told to keep them"
+        return [self._tokens[tuple(context), tuple(answer)] for _, context, answer in requests]
 
     def _score(
         self, trees: list[PrefixTree], n_sequences: int, quiet: bool
-    ) -> tuple[list[float], list[bool]]:
-        """Score all sequences: Σ log-likelihood, and whether every token is the greedy choice."""
+    ) -> tuple[list[float], list[bool], dict[int, TokenScores]]:
+        """Score all sequences: Σ log-likelihood, and whether every token is the greedy choice.
+
+        Also the scores of each sequence's tokens, if they are to be kept.
+        """
+        tokens: dict[int, TokenScores] = {}
         total = torch.zeros(n_sequences, dtype=torch.double)
         misses = torch.zeros(n_sequences, dtype=torch.long)
         with tqdm(total=n_sequences, desc="log-likelihood", disable=quiet or None) as bar:
             for batch in tree_batches(filter(len, trees), self.batch_tokens, fill=self._shares):
-                sequence, log_likelihood, hit = self._score_batch(batch)
-                total.index_add_(0, sequence, log_likelihood)
-                misses.index_add_(0, sequence, (~hit).long())
+                sequence, found = self._score_batch(batch)
+                total.index_add_(0, sequence, found.log_likelihood)
+                misses.index_add_(0, sequence, (~found.hit).long())
+                if self._tokens is not None:  # of each sequence in the order of its text
+                    tokens |= {int(s): found.rows(sequence == s) for s in sequence.unique()}
                 bar.update(len(sequence.unique()))
-        return total.tolist(), (misses == 0).tolist()
+        return total.tolist(), (misses == 0).tolist(), tokens
 
     @torch.inference_mode()
-    def _score_batch(
-        self, trees: list[PrefixTree]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Sequence, log-likelihood and greedy hit of every scored token: each [N], on the CPU."""
+    def _score_batch(self, trees: list[PrefixTree]) -> tuple[torch.Tensor, TokenScores]:
+        """Sequence [N] of every scored token, on the CPU, and its scores."""
         longest = max(len(tree) for tree in trees)
         # Padding needs positions too, and a position embedding has none beyond the window.
         width = min(padded_width(longest), max(longest, self.max_length))
@@ -103,12 +120,11 @@ class SharedPrefixLM(PromptEncoding, HFLM):
         position, label, sequence = torch.tensor(targets).T  # (N,), (N,), (N,)
         position, which = position.unique(return_inverse=True)  # (P,), (N,)
         hidden = states.flatten(0, 1)[position.to(self.device)]  # (B·T, H) -> (P, H)
-        log_likelihood, hit = self._score_hidden(hidden, which, label)
-        return sequence, log_likelihood, hit
+        return sequence, self._score_hidden(hidden, which, label)
 
     def _score_hidden(
         self, hidden: torch.Tensor, which: torch.Tensor, label: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> TokenScores:
         """Score labels at given hidden states.
 
         Args:
@@ -117,11 +133,15 @@ class SharedPrefixLM(PromptEncoding, HFLM):
             label: [N] tokens, on the CPU.
 
         Returns:
-            Log-likelihood [N] float64 in nats, and whether the label is the greedy choice [N]; both
-            on the CPU.
+            Scores of the labels, with entropy and rank if tokens are to be kept.
         """
-        log_likelihood = torch.zeros(len(label), dtype=torch.double)
-        hit = torch.zeros(len(label), dtype=torch.bool)
+        n_kept = 0 if self._tokens is None else len(label)
+        found = TokenScores(
+            torch.zeros(len(label), dtype=torch.double),
+            torch.zeros(len(label), dtype=torch.bool),
+            torch.zeros(n_kept),
+            torch.zeros(n_kept, dtype=torch.long),
+        )
         size = SLICE if self.device.type == "cpu" else CHUNK
         for start in range(0, len(hidden), CHUNK):
             chunk = apply_head(self.model, hidden[start : start + CHUNK])  # (CHUNK, V)
@@ -130,8 +150,11 @@ class SharedPrefixLM(PromptEncoding, HFLM):
                 here = ((which >= first) & (which < first + size)).nonzero()[:, 0]
                 place, wanted = (t[here].to(self.device) for t in (which - first, label))
                 nats, hits = score_labels(logits, place, wanted)
-                log_likelihood[here], hit[here] = nats.double().cpu(), hits.cpu()
-        return log_likelihood, hit
+                found.log_likelihood[here], found.hit[here] = nats.double().cpu(), hits.cpu()
+                if n_kept:
+                    entropy, rank = entropy_and_rank(logits, place, wanted)
+                    found.entropy[here], found.rank[here] = entropy.cpu(), rank.cpu()
+        return found
 
     def _loglikelihood_tokens(
         self, requests: Scored, disable_tqdm: bool = False, override_bs: int | None = None
@@ -157,8 +180,12 @@ class SharedPrefixLM(PromptEncoding, HFLM):
                 trees.append(PrefixTree())
             trees[-1].add(i, ids, range(len(ids) - n_scored, len(ids)))
             previous = context
-        scored = zip(*self._score(trees, len(requests), disable_tqdm), strict=True)
+        nats, greedy, tokens = self._score(trees, len(requests), disable_tqdm)
+        scored = zip(nats, greedy, strict=True)
         answers = [known[i] or answer for i, answer in enumerate(scored)]
+        if self._tokens is not None:
+            for i, found in tokens.items():
+                self._tokens[tuple(requests[i][1]), tuple(requests[i][2])] = found
         for (request, _, _), answer in zip(requests, answers, strict=True):
             if request is not None:  # None: part of a rolling request, recorded elsewhere
                 self.cache_hook.add_partial("loglikelihood", request, answer)
@@ -278,14 +305,13 @@ class SharedPrefixLM(PromptEncoding, HFLM):
             return  # they are scored later, in batches that fit
         hidden = forced_states(self.model, rows, states, answers)  # (N, H)
         labels = torch.tensor([token for answer in answers for token in answer])
-        nats, hit = self._score_hidden(hidden, torch.arange(len(labels)), labels)
-        lengths = [len(answer) for answer in answers]
-        parts = zip(rows.prompt, answers, nats.split(lengths), hit.split(lengths), strict=True)
-        for row, answer, values, hits in parts:
-            self._known[tuple(prompts[row]), tuple(answer)] = (
-                values.sum().item(),
-                bool(hits.all()),
-            )
+        scores = self._score_hidden(hidden, torch.arange(len(labels)), labels)
+        places = torch.arange(len(labels)).split([len(answer) for answer in answers])
+        for row, answer, place in zip(rows.prompt, answers, places, strict=True):
+            key, found = (tuple(prompts[row]), tuple(answer)), scores.rows(place)
+            self._known[key] = found.log_likelihood.sum().item(), bool(found.hit.all())
+            if self._tokens is not None:
+                self._tokens[key] = found
 
     def _encode_stop(self, stop: str) -> list[int]:
         return list(self.tokenizer.encode(stop, add_special_tokens=False))

@@ -40,8 +40,13 @@ class PromptEncoding:
         self._rendered.add(text)
         return text
 
-    def expect(self, requests: Scored) -> None:
-        """Announce what will be scored next; a backend may score it while it generates."""
+    def expect(self, requests: Scored, tokens: bool = False) -> None:
+        """Announce what will be scored next; a backend may score it while it generates.
+
+        Args:
+            requests: The requests.
+            tokens: Whether the scores of single tokens will be asked for.
+        """
 
     @cached_property
     def _added_before(self) -> list[int]:

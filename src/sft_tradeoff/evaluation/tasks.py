@@ -31,6 +31,7 @@ from sft_tradeoff.system.records import RecordError, parse_lines
 if TYPE_CHECKING:
     from sft_tradeoff.domains.spec import DomainSpec
     from sft_tradeoff.evaluation.prompt_encoding import Scored
+    from sft_tradeoff.evaluation.token_scores import TokenScores
     from sft_tradeoff.models.tokenized import TokenizedData
     from sft_tradeoff.study.runs import EvaluationConfig
     from sft_tradeoff.study.spec import EvaluationSpec
@@ -218,7 +219,10 @@ def domain_rows(spec: DomainSpec, samples: Samples) -> list[Row]:
 
 
 def run_tasks(
-    lm: Any, tasks: Sequence[Task], chat_template: bool
+    lm: Any,
+    tasks: Sequence[Task],
+    chat_template: bool,
+    keep: Callable[[Task, list[TokenScores]], None] | None = None,
 ) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     """Run every task by itself, after all of them have been built.
 
@@ -228,6 +232,7 @@ def run_tasks(
         chat_template: Put the general suite's prompts into the model's chat template. Without it
             the prompts are the same for base and tuned models. Domain prompts are always rendered
             as in training.
+        keep: Gets the scores of single tokens of each task's right answers.
 
     Returns:
         The rows, for every task its version and the numbers of worked examples and of items, and
@@ -244,19 +249,24 @@ def run_tasks(
     facts = {}
     answers: list[Answer] = []
     for task, template in zip(tasks, templates, strict=True):
-        found, facts[task.name], answered = _ask(lm, task, built[task.name], template)
+        found, facts[task.name], answered = _ask(lm, task, built[task.name], template, keep)
         rows += found
         answers += answered
     return rows, facts, answers
 
 
 def _ask(
-    lm: Any, task: Task, built: Any, chat_template: bool
+    lm: Any,
+    task: Task,
+    built: Any,
+    chat_template: bool,
+    keep: Callable[[Task, list[TokenScores]], None] | None,
 ) -> tuple[list[Row], dict[str, Any], list[Answer]]:
     from lm_eval import evaluator
 
     # Generation then scores the gold answers while it holds the prompts' keys.
-    lm.expect(_requests(task.gold))
+    wanted = keep if task.gold else None
+    lm.expect(_requests(task.gold), tokens=wanted is not None)
     # Not simple_evaluate: it spends seconds per job on collecting details of the environment (host
     # name included) and seeds generators that nothing here uses.
     found = evaluator.evaluate(
@@ -279,7 +289,10 @@ def _ask(
     }
     samples = found["samples"][task.name]
     answers = graded(task.rows, task.accuracy, task.said, samples) if task.accuracy else []
-    return [*task.rows(samples), *gold_rows(lm, task)], facts, list(answers)
+    rows = [*task.rows(samples), *gold_rows(lm, task)]
+    if wanted:
+        wanted(task, lm.token_scores(_requests(task.gold)))
+    return rows, facts, list(answers)
 
 
 def gold_rows(lm: Any, task: Task) -> list[Row]:

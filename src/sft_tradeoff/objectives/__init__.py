@@ -11,6 +11,7 @@ from sft_tradeoff.objectives.l2_reg import l2_penalty
 from sft_tradeoff.objectives.psft import psft_weights
 from sft_tradeoff.objectives.stm import stm_weights
 from sft_tradeoff.objectives.talr import talr_weights
+from sft_tradeoff.objectives.token_subset import subset_weights
 from sft_tradeoff.objectives.wise_ft import interpolate
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "l2_penalty",
     "psft_weights",
     "stm_weights",
+    "subset_weights",
     "talr_weights",
 ]

@@ -14,6 +14,7 @@ from sft_tradeoff.objectives import (
     sft,
     stm,
     talr,
+    token_subset,
     wise_ft,
 )
 from sft_tradeoff.objectives.base import Method
@@ -33,5 +34,6 @@ METHODS: dict[str, Method] = {
         asft,
         stm,
         psft,
+        token_subset,
     )
 }

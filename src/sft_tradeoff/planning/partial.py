@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sft_tradeoff.analysis import aggregate
+from sft_tradeoff.analysis import aggregate, token_tables
 from sft_tradeoff.analysis.claims.spec import CLAIMS_PATH
 from sft_tradeoff.report import breakpoints, claims, cross_domain, tables
 from sft_tradeoff.report.figures import draw, drawable, table_of
@@ -44,6 +44,8 @@ def main(args: argparse.Namespace) -> None:
             talr_options=folder / "talr_options.csv" if "talr_options.csv" in tables_made else None,
         )
     )
+    if study.record_tokens:
+        token_tables.main(argparse.Namespace(**of_runs, out_dir=folder))
     for figure in drawable(tables_made):
         table = folder / table_of(figure)
         draw.main(argparse.Namespace(figure=figure, table=table, out_stem=figures / figure))

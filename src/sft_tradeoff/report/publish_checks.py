@@ -10,6 +10,8 @@ from sft_tradeoff.analysis.epochs import ITEMS_NAME, epoch_table
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.analysis.tables import read_run_table
 from sft_tradeoff.analysis.talr_options import talr_options_table
+from sft_tradeoff.analysis.token_records import TEST_TOKENS, TRAINING_TOKENS
+from sft_tradeoff.analysis.token_tables import token_tables
 from sft_tradeoff.report.published import PublishError
 from sft_tradeoff.study.config import Study
 from sft_tradeoff.study.runs import (
@@ -44,7 +46,13 @@ def run_files(study: Study) -> list[str]:
         for table in ("items.parquet", ANSWERS)
     ]
     epochs = [f"runs/{run.run}/{ITEMS_NAME}" for run in expand_runs(study) if run.validation]
-    return sorted([*records_of(study), *tables, *epochs, *floor_files(study)])
+    tokens = [
+        f"runs/{name}/{TEST_TOKENS}"
+        for name, config in evaluation_configs(study).items()
+        if config.record_tokens
+    ]
+    tokens += [f"runs/{r.run}/{TRAINING_TOKENS}" for r in expand_runs(study) if r.record_tokens]
+    return sorted([*records_of(study), *tables, *epochs, *tokens, *floor_files(study)])
 
 
 def check_finished(study: Study, results: Path, then: str = "publish") -> None:
@@ -114,6 +122,8 @@ def check_tables(study: Study, results: Path) -> None:
         "epochs.csv": epoch_table(runs, results / "runs"),
         "talr_options.csv": talr_options_table(found[2], runs, results / "runs"),
     }
+    if study.record_tokens:
+        made |= token_tables(runs, results / "runs")
     for name in aggregated_tables(study):
         _check_table(study, results / name, made[name].to_csv(index=False, lineterminator="\n"))
 

@@ -70,6 +70,18 @@ def ratios(scores: Clustered) -> np.ndarray:
     return found
 
 
+def resampled_weights(
+    n_clusters: int, rng: np.random.Generator, n_resamples: int = N_RESAMPLES
+) -> np.ndarray:
+    """Times that each of C ≥ 2 clusters counts in each resample: [R, C] float64.
+
+    As in :func:`resampled_ratios`, for statistics that are not ratios.
+    """
+    n = n_clusters
+    found: np.ndarray = rng.multinomial(n - 1, np.full(n, 1 / n), size=n_resamples)
+    return found.astype(np.float64)
+
+
 def resampled_ratios(
     scores: Clustered, rng: np.random.Generator, n_resamples: int = N_RESAMPLES
 ) -> np.ndarray:
@@ -91,7 +103,7 @@ def resampled_ratios(
     shape = n_resamples, *value.shape[:-1]
     if n < 2:
         return np.full(shape, math.nan)
-    weight = rng.multinomial(n - 1, np.full(n, 1 / n), size=n_resamples).astype(float)  # (R, C)
+    weight = resampled_weights(n, rng, n_resamples)
     total = np.moveaxis(value @ weight.T, -1, 0)  # (R, ...)
     of_size = (weight @ size).reshape(-1, *[1] * (value.ndim - 1))  # (R, 1, ...)
     found: np.ndarray = total / of_size

@@ -66,6 +66,12 @@ class Study(Settings):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     keep_models: bool = Field(False, description="keep the weights of every run")
+    record_tokens: bool = Field(
+        False,
+        exclude=True,  # the runs say so themselves
+        description="keep the loss of single tokens: of the test's right answers, and of the "
+        "training responses at every step",
+    )
     tolerance: ToleranceSpec = Field(
         {},
         exclude=True,  # like the next two: no run depends on it
@@ -112,6 +118,11 @@ class Study(Settings):
                     f"model_catalogue.{name}.asset: unknown asset {asset!r}; "
                     f"{closest(asset, self.assets)}, or describe it under 'assets'"
                 )
+        if self.record_tokens and self.evaluation.backend != "hf":
+            raise ValueError(
+                f"record_tokens: true, but evaluation.backend {self.evaluation.backend!r} does not "
+                "give the entropy and rank of a token; set it to hf, or record_tokens to false"
+            )
         _refuse_repeats("models", self.models, str)
         _refuse_repeats("domains (label)", [d.label for d in self.domains], str)
         _refuse_repeats("methods (label)", [m.label for m in self.methods], str)

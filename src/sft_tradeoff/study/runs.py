@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, field_serializer
 
@@ -33,9 +33,14 @@ if TYPE_CHECKING:
 TRAIN_RECIPE_VERSION = 2
 EVALUATE_RECIPE_VERSION = 5
 VALIDATION_KEYS = ("batch_size", "batch_tokens", "dtype", "max_length")  # of evaluation
+TOKEN_TABLES = (
+    *("token_probability.csv", "token_change.csv", "token_curriculum.csv", "token_paths.csv"),
+)
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
+# Left out of a configuration where it is off, so that no earlier run is repeated for it.
+RecordTokens = Annotated[bool, Field(exclude_if=lambda on: not on)]
 
 
 class ValidationConfig(Strict):
@@ -66,13 +71,14 @@ class RunConfig(Strict):
     training: TrainingSpec
     merge_of: str | None = Field(None, description="run whose weights are averaged with θ0's")
     validation: ValidationConfig | None = Field(None, description="None: the last weights are kept")
+    record_tokens: RecordTokens = False
     recipe_version: int = TRAIN_RECIPE_VERSION
 
     @property
     def needs_reference(self) -> bool:
         """Whether this run reads θ0's per-token losses."""
         options = METHODS[self.method.name].options(**self.method.options)
-        return "reference_nll" in options.needs
+        return self.record_tokens or "reference_nll" in options.needs
 
 
 class EvaluationConfig(Strict):
@@ -84,6 +90,7 @@ class EvaluationConfig(Strict):
     domains: tuple[AnyDomainSpec, ...]
     evaluation: EvaluationSpec
     expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    record_tokens: RecordTokens = False
     recipe_version: int = EVALUATE_RECIPE_VERSION
 
 
@@ -121,6 +128,7 @@ def expand_runs(study: Study) -> list[RunConfig]:
                     seed=seed,
                     training=study.training,
                     validation=None if trained is not method else _validation(study),
+                    record_tokens=study.record_tokens and trained is method,
                 )
             )
     _refuse_duplicates(study, runs)
@@ -184,6 +192,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             expected={}
             if study.evaluation.chat_template
             else study.model_catalogue[model].expected,
+            record_tokens=study.record_tokens,
         )
         for model in study.models
     }
@@ -194,6 +203,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             model_digest=run.model_digest,
             domains=study.domains if study.is_crossed else (run.domain,),
             evaluation=study.evaluation,
+            record_tokens=study.record_tokens,
         )
     return configs
 
@@ -203,7 +213,8 @@ def aggregated_tables(study: Study) -> tuple[str, ...]:
     epochs = ("epochs.csv",) if study.training.select == "best_domain" else ()
     n_talr = sum(method.name == "talr" for method in study.methods)
     options = ("talr_options.csv",) if n_talr > 2 else ()  # two are easily told apart elsewhere
-    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs, *options)
+    tokens = TOKEN_TABLES if study.record_tokens else ()
+    return ("scores.csv", "tradeoff.csv", "tradeoff_over_seeds.csv", *epochs, *options, *tokens)
 
 
 def weighing_methods(study: Study) -> list[MethodSpec]:

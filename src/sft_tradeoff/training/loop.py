@@ -366,6 +366,7 @@ class Trainer:
             "log": self.log,
             "time_s": self.time_s,
             "selection": self.selection.state() if self.selection else None,
+            "tokens": self.weighing.token_log.state() if self.weighing.token_log else None,
         }
 
     def _restore(self, saved: dict[str, Any]) -> None:
@@ -376,6 +377,8 @@ class Trainer:
         self.log, self.time_s = saved["log"], saved["time_s"]
         if self.selection:
             self.selection.resume(saved["selection"])
+        if self.weighing.token_log:
+            self.weighing.token_log.resume(saved["tokens"])
 
     def info(self) -> dict[str, Any]:
         """Measurements for ``train.json``."""

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sft_tradeoff.analysis.token_records import TRAINING_TOKENS, Facts
 from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.load import load_model, save_model
 from sft_tradeoff.models.tokenized import TokenizedData
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sft_tradeoff.study.spec import TrainingSpec
     from sft_tradeoff.training.epochs import Selection
     from sft_tradeoff.training.loop import Trainer
+    from sft_tradeoff.training.token_log import TokenLog
 
 
 def make_deterministic(seed: int) -> None:
@@ -94,6 +96,8 @@ def train(
     if selection:
         trainer.selection = selection
         selection.begin(trainer, partial(_write_weights, trainer, base_model), folder)
+    if config.record_tokens:
+        trainer.weighing.token_log = _token_log(trainer)
     trainer.run(state)
     weights = {} if selection else trainer.final_weights()
     trainer.accelerator.end_training()  # only the first rank has something left to do
@@ -102,6 +106,8 @@ def train(
         if not selection:
             _save(trainer, weights, base_model, out)
         info = trainer.info() | chosen | {"rounding": rounding_facts(base_model, out)}
+        if trainer.weighing.token_log:
+            _write_tokens(trainer, trainer.weighing.token_log, base_model, out.parent, facts)
         _report(out.parent / "train.json", config, info, facts)
         shutil.rmtree(folder, ignore_errors=True)
         if state:
@@ -132,6 +138,28 @@ def _prepared(
             known = load_reference_nll(reference_path, data_path, base_model, kind)
         model = load_model(base_model, torch.float32)
         return Trainer(config, model, data, load_tokenizer(base_model).pad_token_id, known)
+
+
+def _token_log(trainer: Trainer) -> TokenLog:
+    from sft_tradeoff.training.token_log import TokenLog
+
+    if trainer.known.reference_nll is None:
+        raise UserError(
+            f"run {trainer.config.run!r}: record_tokens needs θ0's losses of the same tokens; add "
+            "--reference"
+        )
+    return TokenLog(trainer.data, trainer.training.epochs, trainer.training.batch_size)
+
+
+def _write_tokens(
+    trainer: Trainer, log: TokenLog, base_model: Path, folder: Path, facts: dict[str, Any]
+) -> None:
+    """Write the losses of single tokens beside ``train.json``, whose hashes they share."""
+    assert trainer.known.reference_nll is not None
+    of_data = {str(trainer.config.domain.label): facts["data_sha256"]}
+    of = Facts(trainer.config.run, facts["base_model_sha256"], of_data)
+    reference_nll = trainer.known.reference_nll.numpy()
+    log.write(folder / TRAINING_TOKENS, of, load_tokenizer(base_model), reference_nll)
 
 
 def _write_weights(trainer: Trainer, base_model: Path, out: Path) -> None:

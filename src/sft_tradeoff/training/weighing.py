@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sft_tradeoff.objectives.base import Method
     from sft_tradeoff.training.batching import Batch
+    from sft_tradeoff.training.token_log import TokenLog
     from sft_tradeoff.training.token_loss import TokenLoss
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Weighing:
     ) -> None:
         self.method, self.options, self.known = method, options, known
         self.accelerator = accelerator
+        self.token_log: TokenLog | None = None  # keeps the losses of single tokens
 
     def look_ahead(
         self, batches: list[Batch], loss_of: Callable[[Batch], TokenLoss]
@@ -103,6 +105,9 @@ class Weighing:
         """
         statistics, _ = gather(join(batches, losses, self.known), self.accelerator)
         nll = statistics.nll  # (N,)
+        if self.token_log:
+            position = torch.cat([batch.token for batch in batches]).cpu()
+            self.token_log.add(gather_values(position, self.accelerator), nll)
         weight = torch.ones_like(nll)  # (N,)
         if self.method.weights:
             weight = gather_values(torch.cat(weights).cpu(), self.accelerator)

@@ -19,7 +19,16 @@ DOMAIN = domain_spec(
 OTHER = DOMAIN.model_copy(update={"label": "other"})
 
 
-def run(material, model, tasks, expected=None, domains=("esci",), dtype="float32", **settings):
+def run(
+    material,
+    model,
+    tasks,
+    expected=None,
+    domains=("esci",),
+    dtype="float32",
+    record_tokens=False,
+    **settings,
+):
     config = EvaluationConfig(
         run="base",
         model="m",
@@ -27,6 +36,7 @@ def run(material, model, tasks, expected=None, domains=("esci",), dtype="float32
         expected=expected or {},
         domains=tuple(DOMAIN if d == "esci" else OTHER for d in domains),
         evaluation=EvaluationSpec(tasks=tasks, dtype=dtype, **settings),
+        record_tokens=record_tokens,
     )
     out = material / "out" / "eval.json"
     data = [material / domain / "test.jsonl" for domain in domains]

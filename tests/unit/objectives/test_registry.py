@@ -40,6 +40,7 @@ DEFAULTS = {
     "asft": {"strength": 0.05},
     "stm": {"max_perplexity": 2.5, "normalize": False},
     "psft": {"clip_high": 0.28, "refresh_every": 8},
+    "token_subset": {"keep": "hard", "threshold": 0.5},
 }
 # Each way of weighing tokens, and the weight of a batch's only token (see below).
 WEIGHING = [
@@ -65,6 +66,9 @@ WEIGHING = [
     ("stm", {"normalize": True}, 0.0),
     ("stm", {"max_perplexity": 3.0, "normalize": True}, 1.0),
     ("psft", {}, math.exp(-0.5)),
+    ("token_subset", {}, 1.0),
+    ("token_subset", {"keep": "easy"}, 0.0),
+    ("token_subset", {"keep": "easy", "threshold": 0.3}, 1.0),
 ]
 # A method that is not listed above is tried with its defaults.
 WEIGHING += [(k, {}, None) for k, m in METHODS.items() if m.weights and k not in DEFAULTS]
@@ -213,7 +217,9 @@ def test_one_sequence_and_certain_tokens_give_finite_weights(name, options):
     """
     zeros = torch.zeros(4)
     batch = TokenBatch(zeros, torch.zeros(4, dtype=torch.int64), zeros, 0.0, zeros, zeros)
-    expected = 0.0 if name == "eaft" else 1.0  # a one-hot prediction has no entropy
+    # A one-hot prediction has no entropy, and no such token is hard.
+    hard = name == "token_subset" and options.get("keep", "hard") == "hard"
+    expected = 0.0 if name == "eaft" or hard else 1.0
     found = weights(name, options, batch)
     assert found.isfinite().all() and (found >= 0).all()
     if name not in DEFAULTS:
@@ -324,6 +330,9 @@ def refusal(name, options):
         ("eaft", "alpha", -1.0, "greater than or equal to 0"),
         ("asft", "strength", -0.05, "greater than or equal to 0"),
         ("stm", "max_perplexity", 1.0, "greater than 1"),
+        ("token_subset", "threshold", 1.0, "less than 1"),
+        ("token_subset", "threshold", 0.0, "greater than 0"),
+        ("token_subset", "keep", "soft", "'easy' or 'hard'"),
         ("psft", "clip_high", 0.0, "greater than 0"),
         ("psft", "clip_high", -0.2, "greater than 0"),
         ("psft", "refresh_every", 0, "greater than or equal to 1"),

@@ -29,7 +29,10 @@ TINY = {
 }
 N_TINY = 1992  # embedding 800, two layers of 64 + 32 + 32 + 64 + 3·128 + 16 = 592, last norm 8
 SLOW = Hardware(tflops=1e-9, utilization=0.5, bandwidth=1e-6, step_s=0)  # 500 FLOP/s, 1000 B/s
-METHODS = ["sft", "talr", "flow", "l2_reg", "lora", "kl_reg", "asft", "dft", "eaft", "stm", "psft"]
+METHODS = [
+    *("sft", "talr", "flow", "l2_reg", "lora", "kl_reg", "asft", "dft", "eaft", "stm", "psft"),
+    "token_subset",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ def test_the_record(stem: Path) -> None:
 def test_the_page(stem: Path) -> None:
     page = stem.with_suffix(".md").read_text()
     assert "## F1: supported" in page and "## F4: not tested" in page
-    assert "Missing: nothing measures it yet: it needs statistics of single tokens" in page
+    assert "Missing: no standard SFT and token_subset with 'keep: easy' and 'keep: hard'" in page
     assert "(arXiv 2509.20758, second-hand)." in page
     assert "[0.1" in page and "nan" not in page.lower() and "<NA>" not in page
 

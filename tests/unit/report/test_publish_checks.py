@@ -8,8 +8,19 @@ from pathlib import Path
 import pytest
 
 from sft_tradeoff.report.publish import publish
+from sft_tradeoff.report.publish_checks import run_files
 from sft_tradeoff.report.published import PublishError
-from tests.finished_study import FLOOR, RUN, STUDY, TABLES, write_items, write_tables
+from sft_tradeoff.study.config import load_study
+from tests.finished_study import (
+    BASE,
+    FLOOR,
+    OTHER_RUN,
+    RUN,
+    STUDY,
+    TABLES,
+    write_items,
+    write_tables,
+)
 
 Study = tuple[Path, Path]
 
@@ -58,3 +69,18 @@ def test_a_table_that_is_not_of_these_runs_is_refused(study: Study, out: Path, n
     path.unlink()
     with pytest.raises(PublishError, match=rf"{name}: missing"):
         publish(*study, out)
+
+
+def test_single_tokens_are_published(study: Study) -> None:
+    """Those of every evaluation, and of every run that trained."""
+    study[0].write_text(f"{STUDY}record_tokens: true\n")
+    base, plain = run_files(load_study(study[0])), {"eval.json", "train.json"}
+    found = {name for name in base if name.endswith("tokens.parquet")}
+    assert found == {
+        f"runs/{run}/{file}"
+        for run, file in (
+            *((run, "tokens.parquet") for run in (BASE, RUN, OTHER_RUN)),
+            *((run, "training_tokens.parquet") for run in (RUN, OTHER_RUN)),
+        )
+    }
+    assert plain <= {Path(name).name for name in base}

@@ -15,7 +15,14 @@ from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.checks import check_domains, check_files
 from sft_tradeoff.study.config import SCHEMA_PATH, load_study, parse_study, study_schema
 from sft_tradeoff.study.names import format_learning_rate
-from sft_tradeoff.study.runs import base_run, evaluation_configs, expand_runs, run_table
+from sft_tradeoff.study.runs import (
+    TOKEN_TABLES,
+    aggregated_tables,
+    base_run,
+    evaluation_configs,
+    expand_runs,
+    run_table,
+)
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.validation import ConfigError
 
@@ -341,6 +348,30 @@ def test_cross_domain_evaluates_every_run_on_every_domain():
     assert not study.is_crossed
     alone = GOOD | {"domains": GOOD["domains"][:1], "evaluation": {"cross_domain": True}}
     assert not parse_study(alone, "my.yaml").is_crossed
+
+
+def test_tokens_are_recorded_by_every_run_without_repeating_earlier_ones():
+    """Off, no run's settings mention it; averages train nothing; all read θ0's losses."""
+    methods = {"methods": [{"name": "sft"}, {"name": "wise_ft"}]}
+    off, on = (
+        parse_study(GOOD | methods | {"record_tokens": wanted}, "my.yaml")
+        for wanted in (False, True)
+    )
+    for run in (*expand_runs(off), *evaluation_configs(off).values()):
+        assert "record_tokens" not in run.model_dump(mode="json")
+    for run in expand_runs(on):
+        averaged = run.method.name == "wise_ft"
+        assert run.record_tokens == run.needs_reference == (not averaged)
+        assert type(run).model_validate_json(run.model_dump_json()) == run
+    assert all(config.record_tokens for config in evaluation_configs(on).values())
+    assert not any(run.needs_reference for run in expand_runs(off))
+    assert set(aggregated_tables(on)) - set(aggregated_tables(off)) == set(TOKEN_TABLES)
+
+
+def test_tokens_need_a_backend_that_gives_them():
+    study = GOOD | {"record_tokens": True, "evaluation": {"backend": "vllm"}}
+    with pytest.raises(ConfigError, match=r"record_tokens: true, but evaluation.backend 'vllm'"):
+        parse_study(study, "my.yaml")
 
 
 @pytest.mark.parametrize(

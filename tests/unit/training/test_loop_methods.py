@@ -39,6 +39,8 @@ TRAINED = {
     "stm": ("stm", {"max_perplexity": 250.0}),
     "stm-normalize": ("stm", {"max_perplexity": 250.0, "normalize": True}),
     "psft": ("psft", {"refresh_every": 4}),
+    "token_subset": ("token_subset", {"threshold": 0.004}),
+    "token_subset-easy": ("token_subset", {"keep": "easy", "threshold": 0.004}),
 }
 # Whatever else is in the registry is tried with its defaults.
 LISTED = {method for method, _ in TRAINED.values()}
@@ -137,6 +139,7 @@ def equal(a, b):
         ("psft", {"refresh_every": 1}, "sft", {}),
         ("stm", {"max_perplexity": 1e9}, "sft", {}),
         ("flow", {"tau": 1e12}, "sft", {}),
+        ("token_subset", {"threshold": 0.999999}, "sft", {}),
         ("flow", FLOW_OF_TOKENS, "talr", {"frozen": True, "tau": 2.0, "floor": 0.0}),
     ],
 )

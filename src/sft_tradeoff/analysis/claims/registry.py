@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from sft_tradeoff.analysis.claims import (
+    curriculum,
     epochs,
     frontiers,
+    hard_tokens,
     methods,
+    moved_tokens,
     ranges,
     rates,
     scored,
@@ -19,16 +22,8 @@ from sft_tradeoff.analysis.claims.base import Quantity
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for family in (
-        rates,
-        ranges,
-        frontiers,
-        methods,
-        scored,
-        epochs,
-        seeds,
-        warmed,
-        theory,
-        untested,
+        *(rates, ranges, frontiers, methods, scored, epochs, seeds, warmed, theory),
+        *(moved_tokens, curriculum, hard_tokens, untested),
     )
     for quantity in family.QUANTITIES
 }

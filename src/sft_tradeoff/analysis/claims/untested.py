@@ -9,12 +9,7 @@ from sft_tradeoff.analysis.claims.base import Finding, Quantity, QuantityOptions
 from sft_tradeoff.analysis.claims.results import Results
 
 NEEDS = {
-    "hard_token_damage": "statistics of single tokens under θ₀, and runs on easy and on hard "
-    "tokens only",
-    "token_curriculum": "statistics of the training tokens by epoch and by their difficulty "
-    "under θ₀",
     "code_length_identity": "code length of texts sampled from θ₀, and the exact KL of both models",
-    "moved_tokens": "probability, entropy and rank of single tokens before and after training",
     "kl_predicts_loss": "KL(θ₀‖θ) on the prompts of the domain, for every run",
 }
 

@@ -6,7 +6,12 @@ from pkgutil import iter_modules
 NOT_FIGURES = {"draw", "style"}
 FIGURES = sorted({module.name for module in iter_modules(__path__)} - NOT_FIGURES)
 # Figures drawn from another table than the trade-off over seeds; not all studies have it.
-OTHER_TABLES = {"epochs": "epochs.csv", "tau": "talr_options.csv"}
+OF_TOKENS = ("token_change", "token_curriculum", "token_paths", "token_probability")
+OTHER_TABLES = {
+    "epochs": "epochs.csv",
+    "tau": "talr_options.csv",
+    **{name: f"{name}.csv" for name in OF_TOKENS},
+}
 
 
 def table_of(figure: str) -> str:

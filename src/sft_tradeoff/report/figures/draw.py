@@ -9,9 +9,11 @@ from pathlib import Path
 
 from sft_tradeoff.analysis.tables import (
     SETTING,
+    TOKEN_TABLES,
     missing_settings,
     read_epoch_table,
     read_over_seeds,
+    read_token_table,
 )
 from sft_tradeoff.analysis.talr_options import read_talr_options
 from sft_tradeoff.report.figures import FIGURES, table_of
@@ -23,6 +25,7 @@ READERS = {
     "epochs.csv": read_epoch_table,
     "talr_options.csv": read_talr_options,
     "tradeoff_over_seeds.csv": read_over_seeds,
+    **dict.fromkeys(TOKEN_TABLES, read_token_table),
 }
 
 
@@ -50,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--table",
         type=Path,
         required=True,
-        help="tradeoff_over_seeds.csv; for epochs: epochs.csv; for tau: talr_options.csv",
+        help="tradeoff_over_seeds.csv; for epochs, token_*: that.csv; for tau: talr_options.csv",
     )
     parser.add_argument("--out-stem", type=Path, required=True, help="output path, no extension")
 

@@ -140,6 +140,23 @@ def side_by_side(rates: np.ndarray, labels: Sequence[Label]) -> dict[Label, floa
     return dict(zip(labels, 10 ** (step * places), strict=True))
 
 
+def at_middle_rate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows at the middle learning rate of each method and domain, the lower of two; and θ0's."""
+    parts = [frame[frame["method"] == BASE]]
+    for _, group in frame[frame["method"] != BASE].groupby(
+        ["model", "domain", "label"], sort=False
+    ):
+        rates = np.sort(group["learning_rate"].unique())
+        parts.append(group[group["learning_rate"] == rates[(len(rates) - 1) // 2]])
+    return pd.concat(parts)
+
+
+def name_rates(frame: pd.DataFrame) -> str:
+    """Say at which rates :func:`at_middle_rate` shows the methods."""
+    rates = np.sort(frame["learning_rate"].dropna().unique())
+    return f"Learning rate: {', '.join(map(format_learning_rate, rates))}"
+
+
 def label_rates(axes: Axes, rates: np.ndarray) -> None:
     """Put a tick on every learning rate of a logarithmic axis."""
     axes.set_xscale("log")

@@ -21,6 +21,7 @@ from tests.unit.analysis.evaluations import hash_of
 
 SMALL, LARGE = 1e-5, 1e-4
 N, N_CODE = 400, 40  # test items, and documents
+META = {"base_model_sha256": hash_of("θ0"), "data_sha256": hash_of("training")}
 COLUMNS = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
 
 
@@ -113,10 +114,11 @@ def written(results: Results, folder: Path) -> Results:
             for key, scores in found.items()
         ]
         pd.concat(parts).to_parquet(folder / run / "items.parquet")
-        record = {"meta_info": {"test_sha256": {key[0]: hash_of(key[0]) for key in found}}}
+        tests = {key[0]: hash_of(key[0]) for key in found}
+        record = {"meta_info": {"test_sha256": tests} | META}
         (folder / run / "eval.json").write_text(json.dumps(record))
         if run in results.configs:
-            train = {"run_info": {"config": results.configs[run]}}
+            train = {"run_info": {"config": results.configs[run]}, "meta_info": META}
             (folder / run / "train.json").write_text(json.dumps(train))
     return Results(results.runs, results.items, results.configs, folder)
 
