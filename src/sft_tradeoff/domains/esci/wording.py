@@ -119,7 +119,7 @@ def product_text(rng: random.Random, product: Worded) -> str:
 def _comparisons(query: Worded, product: Worded, missed: list[str]) -> str:
     """One clause per request: what is asked for, what is listed, and whether that meets it."""
     pairs = {name: (asked, product.spellings[name]) for name, asked in query.spellings.items()}
-    if query.facts["brand"]:
+    if query.facts["brand"] and product.facts["brand"]:
         pairs["brand"] = query.facts["brand"], product.facts["brand"]
     return "; ".join(
         f'"{asked}" against "{listed}" is {"not met" if name in missed else "met"}'
