@@ -66,7 +66,7 @@ def test_sft_and_methods_without_token_weights_are_left_out():
     names = [name for name, method in METHODS.items() if method.merge is None]
     specs = [MethodSpec(name=name) for name in names if name != "eaft"]
     rows = list(weigh_answers(data, first_batches(data, 4, 0), is_answer, losses, specs))
-    weighing = ["talr", "flow", "dft", "asft", "stm", "token_subset", "psft"]
+    weighing = ["talr", "flow", "dft", "asft", "stm", "psft", "token_subset"]
     assert [row["method"] for row in rows] == weighing
     assert rows[0]["n_examples"] == 16
     assert (rows[0]["n_tokens"], rows[0]["n_answer_tokens"]) == (128, 16)
