@@ -12,7 +12,12 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field, field_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+)
 
 from sft_tradeoff.domains.registry import AnyDomainSpec
 from sft_tradeoff.objectives.registry import METHODS
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 TRAIN_RECIPE_VERSION = 2
 EVALUATE_RECIPE_VERSION = 5
 VALIDATION_KEYS = ("batch_size", "batch_tokens", "dtype", "max_length")  # of evaluation
+DIVERGENCE_RECIPE_VERSION = 1
+DIVERGENCE_KEYS = ("kl_positions", "sampled_texts", "sampled_tokens")  # of evaluation
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
@@ -75,8 +82,28 @@ class RunConfig(Strict):
         return "reference_nll" in options.needs
 
 
+class DivergenceConfig(Strict):
+    """How far from θ0 a model is: what is measured besides its scores.
+
+    Args:
+        kl_positions: Positions of each domain's test prompts; 0: none.
+        sampled_texts: Texts sampled from θ0; 0: none.
+        sampled_tokens: Tokens of each, at most.
+        recipe_version: Raised when the numbers change.
+    """
+
+    kl_positions: int
+    sampled_texts: int
+    sampled_tokens: int
+    recipe_version: int = DIVERGENCE_RECIPE_VERSION
+
+
 class EvaluationConfig(Strict):
-    """Everything that determines one evaluation."""
+    """Everything that determines one evaluation.
+
+    Where no divergence is measured its settings are left out, so that evaluations made before it
+    could be are not repeated.
+    """
 
     run: str
     model: str
@@ -84,7 +111,17 @@ class EvaluationConfig(Strict):
     domains: tuple[AnyDomainSpec, ...]
     evaluation: EvaluationSpec
     expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    divergence: DivergenceConfig | None = Field(None, description="None: it is not measured")
     recipe_version: int = EVALUATE_RECIPE_VERSION
+
+    @field_serializer("evaluation")
+    def _of_scores(self, spec: EvaluationSpec) -> dict[str, Any]:
+        return spec.model_dump(mode="json", exclude=set(DIVERGENCE_KEYS))
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        return content if self.divergence else {k: content[k] for k in content if k != "divergence"}
 
 
 def read_config(model: type[C], text: str) -> C:
@@ -184,6 +221,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             expected={}
             if study.evaluation.chat_template
             else study.model_catalogue[model].expected,
+            divergence=divergence_config(study),
         )
         for model in study.models
     }
@@ -194,8 +232,17 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             model_digest=run.model_digest,
             domains=study.domains if study.is_crossed else (run.domain,),
             evaluation=study.evaluation,
+            divergence=divergence_config(study),
         )
     return configs
+
+
+def divergence_config(study: Study) -> DivergenceConfig | None:
+    """What is measured of each run's distance from θ0; None: nothing, as always with vLLM."""
+    spec = study.evaluation
+    if spec.backend == "vllm" or not (spec.kl_positions or spec.sampled_texts):
+        return None
+    return DivergenceConfig(**{key: getattr(spec, key) for key in DIVERGENCE_KEYS})
 
 
 def aggregated_tables(study: Study) -> tuple[str, ...]:

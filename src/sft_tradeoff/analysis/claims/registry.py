@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sft_tradeoff.analysis.claims import (
+    divergence,
     epochs,
     frontiers,
     methods,
@@ -17,6 +18,17 @@ from sft_tradeoff.analysis.claims.base import Quantity
 
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
-    for family in (rates, ranges, frontiers, methods, scored, epochs, seeds, warmed, untested)
+    for family in (
+        rates,
+        ranges,
+        frontiers,
+        methods,
+        scored,
+        epochs,
+        seeds,
+        warmed,
+        divergence,
+        untested,
+    )
     for quantity in family.QUANTITIES
 }

@@ -13,11 +13,9 @@ NEEDS = {
     "tokens only",
     "token_curriculum": "statistics of the training tokens by epoch and by their difficulty "
     "under θ₀",
-    "code_length_identity": "code length of texts sampled from θ₀, and the exact KL of both models",
     "tilting_bound": "the theory's tilting steps, on exact small distributions",
     "hard_tokens_and_range": "the theory's safe range, and the share of hard tokens under θ₀",
     "moved_tokens": "probability, entropy and rank of single tokens before and after training",
-    "kl_predicts_loss": "KL(θ₀‖θ) on the prompts of the domain, for every run",
 }
 
 
