@@ -42,6 +42,8 @@ STAGES = {
     "train": ("selection.train", "fine-tune one model: train one run"),
     "merge": ("training.merge", "average the weights of a run with θ0's"),
     "evaluate": ("evaluation.evaluate", "evaluate the weights of one run"),
+    "kl-reference": ("evaluation.kl_reference", "compute θ0's hidden states on test prompts"),
+    "sample-texts": ("evaluation.sampled_texts", "sample texts from θ0, with its hidden states"),
     "noise-floor": ("evaluation.noise_floor", "measure the numerical noise of θ0's scores"),
     "aggregate": ("analysis.aggregate", "aggregate the evaluations of a study"),
     "token-tables": ("analysis.token_tables", "make the tables of a study's single tokens"),

@@ -77,7 +77,7 @@ def megabytes(job):
 
 @on_slurm
 def test_jobs_that_use_a_gpu_ask_for_it_where_there_are_gpus(finished):
-    for rule in ("reference", "train", "evaluate", "noise_floor"):
+    for rule in ("reference", "kl_reference", "train", "evaluate", "noise_floor"):
         assert finished.jobs_of(rule)
         for job in finished.jobs_of(rule):
             assert (job["TresPerJob"], job["Partition"]) == ("gres:gpu:1", "gpu")

@@ -11,7 +11,7 @@ SMOKE = ("--configfile", "config/studies/smoke.yaml")
 REPORT = {"tables", "figure", "recommend", "breakpoints", "claims"}
 AFTER_SCORES = {"aggregate", *REPORT}
 # What follows from other examples: all but the general suite.
-EVALUATION = {"evaluate", "noise_floor"}
+EVALUATION = {"kl_reference", "evaluate", "noise_floor"}
 TRAINING = {"reference", "answer_weights", "train", "merge"}
 AFTER_DATA = {"tokenize", *TRAINING, *EVALUATION, *AFTER_SCORES}
 CODE = "\n\ndef added():\n    return 1\n"

@@ -73,7 +73,7 @@ def check_results(results):
     assert scores["value"].notna().all()
     floors = scores[scores["metric"].isin(["nll", "bits_per_byte"])]["noise_floor"]
     assert floors.notna().all() and (floors > 0).all()
-    for name in ("tradeoff", "learning_rate", "as_shipped", "epochs", *TOKEN_FIGURES):
+    for name in ("tradeoff", "learning_rate", "as_shipped", "epochs", "kl", *TOKEN_FIGURES):
         for suffix in ("pdf", "png", "csv"):
             assert (results / f"figures/{name}.{suffix}").stat().st_size > 100
     assert "| talr " in (results / "tables/tradeoff.md").read_text()

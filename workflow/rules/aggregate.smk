@@ -22,6 +22,7 @@ rule aggregate:
     input:
         table=f"{RESULTS}/run_table.csv",
         runs=RUN_FILES,
+        base_probabilities=BASE_PROBABILITIES,
     output:
         **EPOCHS,
         **TALR_OPTIONS,

@@ -11,6 +11,7 @@ for bars in ("TQDM_DISABLE", "HF_HUB_DISABLE_PROGRESS_BARS"):
 
 from snakemake.exceptions import WorkflowError
 
+from sft_tradeoff.analysis.base_probability import summary_path
 from sft_tradeoff.assets.fetch import asset_path, cache_dir
 from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, built_model
 from sft_tradeoff.planning.jobs import (
@@ -35,6 +36,7 @@ from sft_tradeoff.study.checks import check_files, unpinned_assets
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.study.runs import (
+    DIVERGENCE_RECIPE_VERSION,
     TOKEN_TABLES,
     TRAIN_RECIPE_VERSION,
     aggregated_tables,
@@ -123,6 +125,17 @@ RUN_FILES = [
     *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]
 ANSWER_WEIGHTS = [f"{RESULTS}/{name}" for name in answer_weight_files(STUDY)]
+# θ0's mean probability of the training data, a column of the trade-off.
+BASE_PROBABILITIES = (
+    sorted(
+        {
+            str(summary_path(Path(RESULTS, "runs"), r.model, r.domain.label))
+            for r in RUNS.values()
+        }
+    )
+    if STUDY.evaluation.kl_positions
+    else []
+)
 TABLES = aggregated_tables(STUDY)
 # More outputs of a study whose runs choose among their epochs.
 SCORES_OF_EPOCHS, EPOCHS = {}, {}
@@ -230,6 +243,32 @@ def evaluation_data(wildcards, pattern):
         pattern.format(model=evaluation.model, domain=domain.label)
         for domain in evaluation.domains
     ]
+
+
+def kl_references(wildcards):
+    """θ0's hidden states on the prompts of the domains on which weights are evaluated."""
+    divergence = EVALUATIONS[wildcards.evaluated].divergence
+    if divergence is None or not divergence.kl_positions:
+        return []
+    return evaluation_data(
+        wildcards, f"{RESULTS}/kl_reference/{{model}}/{{domain}}.npz"
+    )
+
+
+def sampled_texts(wildcards):
+    """Texts sampled from θ0, if the study compares code lengths on them."""
+    evaluation = EVALUATIONS[wildcards.evaluated]
+    if evaluation.divergence is None or not evaluation.divergence.sampled_texts:
+        return []
+    return f"{RESULTS}/sampled_texts/{evaluation.model}.npz"
+
+
+def state_arguments(prompts, texts):
+    """Arguments that tell an evaluation where θ0's hidden states are."""
+    found = [f"--kl-references {shlex.join(prompts)}"] if prompts else []
+    return " ".join(
+        found + ([f"--sampled-texts {shlex.quote(texts)}"] if texts else [])
+    )
 
 
 def sources(assets, records):

@@ -12,6 +12,8 @@ rule evaluate:
         tokens=lambda w: evaluation_data(
             w, f"{RESULTS}/tokenized/{{model}}/{{domain}}/test.npz"
         ),
+        kl_references=kl_references,
+        sampled_texts=sampled_texts,
         benchmarks=SUITE_ITEMS,
         graders=ancient([asset_record(asset) for asset in GRADER_ASSETS]),
     output:
@@ -36,6 +38,9 @@ rule evaluate:
         config=lambda w: spec_json(EVALUATIONS[w.evaluated]),
         model=lambda w, input: model_folder(input.weights),
         base_model=lambda w, input: model_folder(input.base_model),
+        states=lambda w, input: state_arguments(
+            input.kl_references, input.sampled_texts
+        ),
     shell:
         "sft-tradeoff lease -- sft-tradeoff evaluate"
         " --config {params.config:q}"
@@ -43,7 +48,70 @@ rule evaluate:
         " --base-model {params.base_model:q}"
         " --data {input.data:q}"
         " --tokens {input.tokens:q}"
+        " {params.states}"
         " --out {output.scores:q}"
+        " 2>&1 | tee {log:q}"
+
+
+# θ0's hidden states, from which every evaluation computes the divergence from θ0.
+rule kl_reference:
+    input:
+        base_model=lambda w: model_record(w.model),
+        tokens=f"{RESULTS}/tokenized/{{model}}/{{domain}}/test.npz",
+    output:
+        states=f"{RESULTS}/kl_reference/{{model}}/{{domain}}.npz",
+    log:
+        f"{RESULTS}/logs/kl_reference/{{model}}.{{domain}}.log",
+    benchmark:
+        f"{RESULTS}/logs/kl_reference/{{model}}.{{domain}}.jsonl"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=gpus(),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        runtime=growing(30),
+    params:
+        recipe_version=DIVERGENCE_RECIPE_VERSION,
+        model_digest=lambda w: STUDY.model_digest(w.model),
+        positions=STUDY.evaluation.kl_positions,
+        base_model=lambda w, input: model_folder(input.base_model),
+    shell:
+        "sft-tradeoff lease -- sft-tradeoff kl-reference"
+        " --base-model {params.base_model:q}"
+        " --tokens {input.tokens:q}"
+        " --positions {params.positions}"
+        " --out {output.states:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule sample_texts:
+    input:
+        base_model=lambda w: model_record(w.model),
+    output:
+        texts=f"{RESULTS}/sampled_texts/{{model}}.npz",
+    log:
+        f"{RESULTS}/logs/sample_texts/{{model}}.log",
+    benchmark:
+        f"{RESULTS}/logs/sample_texts/{{model}}.jsonl"
+    conda:
+        CONDA
+    threads: 1
+    resources:
+        gpu=gpus(),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        runtime=growing(60),
+    params:
+        recipe_version=DIVERGENCE_RECIPE_VERSION,
+        model_digest=lambda w: STUDY.model_digest(w.model),
+        texts=STUDY.evaluation.sampled_texts,
+        tokens=STUDY.evaluation.sampled_tokens,
+        base_model=lambda w, input: model_folder(input.base_model),
+    shell:
+        "sft-tradeoff lease -- sft-tradeoff sample-texts"
+        " --base-model {params.base_model:q}"
+        " --texts {params.texts} --tokens {params.tokens}"
+        " --out {output.texts:q}"
         " 2>&1 | tee {log:q}"
 
 

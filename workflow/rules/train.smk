@@ -8,6 +8,7 @@ rule reference:
         data=f"{RESULTS}/tokenized/{{model}}/{{domain}}/train.npz",
     output:
         statistics=f"{RESULTS}/reference/{{model}}/{{domain}}.parquet",
+        summary=f"{RESULTS}/reference/{{model}}/{{domain}}.json",
     log:
         f"{RESULTS}/logs/reference/{{model}}.{{domain}}.log",
     benchmark:

@@ -15,17 +15,20 @@ from pathlib import Path
 
 import pandas as pd
 
+from sft_tradeoff.analysis.base_probability import base_probability
 from sft_tradeoff.analysis.epochs import epoch_table
 from sft_tradeoff.analysis.noise_floor import known
 from sft_tradeoff.analysis.run_records import Key, training_record
 from sft_tradeoff.analysis.scores import NOT_EVALUATED, join_reasons, score_table
 from sft_tradeoff.analysis.tables import (
     BASE,
+    BASE_PROBABILITY,
     CODE_LENGTH,
     DF,
     FLOOR,
     FLOORED,
     FLOORS,
+    KL,
     LEVEL,
     OVER_SEEDS_COLUMNS,
     PARTS,
@@ -86,7 +89,8 @@ def tradeoff_table(scores: pd.DataFrame, runs: pd.DataFrame, folder: Path) -> pd
             scores_of_run = results[run["run"]]
             floors = _floors(scores_of_run, domain, domains, is_base=run["method"] == BASE)
             measured = _measure(scores_of_run, domain, domains, floors)
-            rows.append(run | {"domain": domain} | measured | speed)
+            known = {BASE_PROBABILITY: base_probability(folder, run["model"], domain)}
+            rows.append(run | {"domain": domain} | measured | speed | known)
     return pd.DataFrame(rows, columns=TRADEOFF_COLUMNS).astype({"seed": "Int64"})
 
 
@@ -136,6 +140,7 @@ def _measure(
         general(lambda key: key[1] == CODE_LENGTH, "difference"),
         of((domain, SHIPPED["nll"])),
         general(lambda key: key[1] == SHIPPED[CODE_LENGTH], "difference"),
+        of((domain, KL)),
     )
     row: Row = {"format_failure": of((domain, "format_failure")).value}
     for quantity, estimate in zip(QUANTITIES, estimates, strict=True):

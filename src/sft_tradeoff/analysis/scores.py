@@ -17,6 +17,7 @@ from sft_tradeoff.analysis.noise_floor import floor_of, read_noise_floor
 from sft_tradeoff.analysis.run_records import Evaluation, Items, Key, read_evaluation
 from sft_tradeoff.analysis.tables import (
     BASE,
+    OPTIONAL_METRICS,
     RESULT,
     SCORE_COLUMNS,
     Row,
@@ -31,6 +32,7 @@ from sft_tradeoff.system.text import listing
 logger = logging.getLogger(__name__)
 
 NOT_EVALUATED = "run not evaluated"
+NOT_MEASURED = "not measured by the version that evaluated this run"
 NO_RESULT: Row = dict.fromkeys(RESULT, math.nan) | {"n": 0, "reason": NOT_EVALUATED}
 SHOWN_DIGITS = 12  # of a checksum, in messages
 
@@ -98,12 +100,15 @@ def _score_run(
     _check_same_tests(name, evaluation, base)
     _check_same_arithmetic(name, evaluation, base)
     items = evaluation.items
-    paired = {key: _paired(name, key, items[key], base.items[key]) for key in expected}
-    return {key: _score(items[key], paired[key], whose) for key in expected}
+    known = [key for key in expected if key in items]
+    paired = {key: _paired(name, key, items[key], base.items[key]) for key in known}
+    found = {key: _score(items[key], paired[key], whose) for key in known}
+    return {key: found.get(key, NO_RESULT | {"reason": NOT_MEASURED}) for key in expected}
 
 
 def _check_same_benchmarks(run: str, items: Items, expected: Sequence[Key]) -> None:
-    for key in sorted(set(expected) ^ set(items)):
+    differing = set(expected) ^ set(items)
+    for key in sorted(key for key in differing if key[1] not in OPTIONAL_METRICS):
         who, other = ("θ0", f"run {run!r}") if key in items else (f"run {run!r}", "θ0")
         raise UserError(
             f"benchmark {key[0]!r} ({key[1]}): {other} was evaluated on it, {who} was not; "
@@ -113,7 +118,7 @@ def _check_same_benchmarks(run: str, items: Items, expected: Sequence[Key]) -> N
 
 def _check_same_tests(run: str, evaluation: Evaluation, base: Evaluation) -> None:
     """Compare checksums: different questions can have the same ids and sizes."""
-    for benchmark, _ in evaluation.items:
+    for benchmark, _ in sorted(evaluation.items.keys() & base.items.keys()):
         ours, theirs = (e.record.test_sha256[benchmark] for e in (evaluation, base))
         if ours != theirs:
             raise UserError(

@@ -36,6 +36,11 @@ RUN_COLUMNS = [*TEXT, "learning_rate", "seed"]
 CODE_LENGTH = "bits_per_byte"  # a metric
 # The same scores of the weights rounded to bfloat16, as models are saved for use.
 SHIPPED = {CODE_LENGTH: "bits_per_byte_shipped", "nll": "nll_shipped"}
+# How far from θ0: KL(θ0‖θ) on domain prompts, in nats per token, and on texts sampled from θ0 the
+# change of code length and the exact KL, in bits per byte. Studies may lack them.
+KL = "kl"
+TEXT_CHANGE, TEXT_KL = "code_length_change", "kl_bits_per_byte"
+OPTIONAL_METRICS = {KL, TEXT_CHANGE, TEXT_KL}
 RESULT = [
     *("value", "stderr", "n", "df", "difference", "difference_stderr", "noise_floor", "reason"),
 ]
@@ -51,6 +56,7 @@ QUANTITIES = (
     "general_score_difference",
     "general_bits_per_byte_difference",
     *SHIPPED_QUANTITIES,
+    "domain_kl",
 )
 PARTS = ("", "_stderr", "_low", "_high")
 # What the bounds of quantities made of accuracies are cut off at; tests of few items go beyond.
@@ -65,14 +71,20 @@ FLOOR = "_floor"
 FLOORED = ("domain_nll", "general_bits_per_byte_difference", *SHIPPED_QUANTITIES)
 FLOORS = [f"{quantity}{FLOOR}" for quantity in FLOORED]
 MEASURED = [f"{quantity}{part}" for quantity in QUANTITIES for part in PARTS]
-PLAIN = ("format_failure", "tokens_per_s", "time_s")  # without an interval
+# Without an interval. base_probability: θ0's mean probability of the training responses' tokens.
+BASE_PROBABILITY = "base_probability"
+PLAIN = ("format_failure", "tokens_per_s", "time_s", BASE_PROBABILITY)
 # Degrees of freedom of the intervals. Only combining the seeds needs them.
 DF = "_df"
 FREEDOM = [f"{quantity}{DF}" for quantity in QUANTITIES]
 TRADEOFF_COLUMNS = [*SETTING, "seed", *MEASURED, *FREEDOM, *FLOORS, *PLAIN, "reason"]
 OVER_SEEDS_COLUMNS = [*SETTING, "n_seeds", *MEASURED, *FLOORS, *PLAIN, "reason"]
 # Studies published by older versions lack these: NaN.
-ADDED = [*FLOORS, *(f"{quantity}{part}" for quantity in SHIPPED_QUANTITIES for part in PARTS)]
+ADDED = [
+    *FLOORS,
+    *(f"{q}{part}" for q in (*SHIPPED_QUANTITIES, "domain_kl") for part in PARTS),
+    BASE_PROBABILITY,
+]
 
 # Epochs: validation scores of a run's weights.
 OF_EPOCH = ("domain_score", "domain_nll")

@@ -10,10 +10,10 @@ import argparse
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -42,6 +42,21 @@ logger = logging.getLogger(__name__)
 
 class EvaluationError(UserError, RuntimeError):
     """The scores would not be valid; nothing was written."""
+
+
+class StateFiles(NamedTuple):
+    """Files of θ0's hidden states, from which the divergence from θ0 is measured.
+
+    Args:
+        prompts: One per domain of an evaluation, in its order; empty if they are not wanted.
+        texts: Of texts sampled from θ0; None likewise.
+    """
+
+    prompts: Sequence[Path] = ()
+    texts: Path | None = None
+
+
+NO_STATES = StateFiles()
 
 
 def read_test(
@@ -133,6 +148,7 @@ def evaluate(
     data: Sequence[Path],
     tokens: Sequence[Path],
     out: Path,
+    states: StateFiles = NO_STATES,
 ) -> None:
     """Evaluate one model; write ``out`` (eval.json), and items and answers in the same folder.
 
@@ -143,9 +159,11 @@ def evaluate(
         data: ``test.jsonl`` of each of the config's domains, in their order.
         tokens: ``test.npz`` of each domain, the same examples tokenized.
         out: Path of ``eval.json``; written last.
+        states: θ0's hidden states, if the config asks for the divergence from it.
     """
     started = time.monotonic()
     with quick_start():
+        from sft_tradeoff.evaluation.divergence import divergence_rows, read_divergence
         from sft_tradeoff.evaluation.load import dtype_of, load_lm, weights_seen
         from sft_tradeoff.evaluation.rescoring import shipped_rows
         from sft_tradeoff.evaluation.token_scores import KeptTokens
@@ -155,18 +173,21 @@ def evaluate(
         with explain_template(config, base_model):
             tasks = tasks_of(config, tokenizer, tests)
         # Recorded now: the files may change while the evaluation runs.
-        facts = meta_info(read_record(base_model)) | {
-            "test_sha256": {t.label: t.sha256 for t in tasks}
-        }
+        tested = {t.label: t.sha256 for t in tasks}
+        facts = meta_info(read_record(base_model)) | {"test_sha256": tested}
         lm = load_lm(model_folder, config.evaluation, tokenizer)
+        wanted = read_divergence(lm, config, base_model, states, [t for t, _ in tests], tokens)
+        tested |= wanted.sha256 if wanted else {}
     kept = KeptTokens(config, tests) if config.record_tokens else None
     items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template, kept)
+    asked_s = time.monotonic() - started
+    items += divergence_rows(lm, wanted)
+    divergence_s = time.monotonic() - started - asked_s
     items += shipped_rows(lm, config.evaluation, model_folder, tasks, items)
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = item_table(items, tasks)
     metrics = summarize(frame)
     check_expected(config, metrics)
-    _write_items(out.parent, frame, answers)
     if kept:
         kept.write(out.parent / TEST_TOKENS, facts, tokenizer)
     info = {
@@ -176,17 +197,21 @@ def evaluate(
         "dtype": dtype_of(lm, config.evaluation),
         "n_truncated": _count_truncated(config, tests),
         "time_s": time.monotonic() - started,
+        "divergence_s": divergence_s,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    origin = run_info(config.model_dump(mode="json"))
-    record = {"run_info": origin, "eval_info": info, "meta_info": facts}
+    record = {"run_info": run_info(config.model_dump(mode="json")), "eval_info": info}
+    _write(out, frame, answers, record | {"meta_info": facts})
+
+
+def _write(
+    out: Path, items: pd.DataFrame, answers: Sequence[Answer], record: dict[str, Any]
+) -> None:
+    """Write the scores of items, the answers and, last, the record."""
+    with path_with_checksum(out.parent / "items.parquet") as temporary:
+        items.to_parquet(temporary, index=False)
+    write_answers(out.parent / ANSWERS, answers)
     atomic_write_json(out, record, checksum=True)
-
-
-def _write_items(folder: Path, frame: pd.DataFrame, answers: Iterable[Answer]) -> None:
-    with path_with_checksum(folder / "items.parquet") as temporary:
-        frame.to_parquet(temporary, index=False)
-    write_answers(folder / ANSWERS, answers)
 
 
 def _count_truncated(
@@ -216,6 +241,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=Path, required=True, help="folder with weights and tokenizer"
     )
     parser.add_argument("--out", type=Path, required=True, help="eval.json to write")
+    parser.add_argument(
+        "--kl-references",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="what kl-reference wrote, per domain, to measure KL(θ0‖θ)",
+    )
+    parser.add_argument(
+        "--sampled-texts", type=Path, help="what sample-texts wrote, to measure code lengths"
+    )
 
 
 def add_input_arguments(parser: argparse.ArgumentParser) -> None:
@@ -234,4 +269,5 @@ def main(args: argparse.Namespace) -> None:
     """Evaluate one model from its resolved configuration."""
     config = read_config(EvaluationConfig, args.config)
     with run_main(f"evaluate {config.run}"):
-        evaluate(config, args.model, args.base_model, args.data, args.tokens, args.out)
+        states = StateFiles(args.kl_references, args.sampled_texts)
+        evaluate(config, args.model, args.base_model, args.data, args.tokens, args.out, states)

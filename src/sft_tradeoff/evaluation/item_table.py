@@ -20,7 +20,8 @@ def item_table(rows: Iterable[Row], tasks: Sequence[Task]) -> pd.DataFrame:
 
     Args:
         rows: Scores of all items.
-        tasks: What was asked; they know the clusters of their items.
+        tasks: What was asked; they know the clusters of their items. An item of anything else is a
+            cluster of its own.
 
     Returns:
         The columns :data:`COLUMNS`. ``cluster`` is the independent unit of an item: its own id, or
@@ -28,6 +29,6 @@ def item_table(rows: Iterable[Row], tasks: Sequence[Task]) -> pd.DataFrame:
     """
     cluster_of = {task.label: task.clusters for task in tasks}
     frame = pd.DataFrame(
-        [(*row, cluster_of[row[0]].get(row[1], row[1])) for row in rows], columns=COLUMNS
+        [(*row, cluster_of.get(row[0], {}).get(row[1], row[1])) for row in rows], columns=COLUMNS
     )
     return frame.replace([math.inf, -math.inf], math.nan)

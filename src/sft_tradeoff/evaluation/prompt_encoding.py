@@ -57,6 +57,11 @@ class PromptEncoding:
         )
         return list(whole[: whole.index(bare[0])])
 
+    @property
+    def text_start(self) -> list[int]:
+        """Context of the first token of a text: what the tokenizer adds, or else BOS, or EOS."""
+        return self._added_before or [self.prefix_token_id]  # type: ignore[attr-defined]
+
     def tok_encode(
         self, string: Any, add_special_tokens: bool | None = None, **keywords: Any
     ) -> Any:
@@ -96,7 +101,7 @@ class PromptEncoding:
         A continuation is preceded by as many tokens as fit, at least one. Every window starts with
         BOS if the tokenizer adds it: many models predict badly without.
         """
-        before = self._added_before or [self.prefix_token_id]  # type: ignore[attr-defined]
+        before = self.text_start
         ids = self.tok_encode(text, add_special_tokens=False)
         if ids[: len(before)] == before:  # the text has its own
             ids = ids[len(before) :]

@@ -16,7 +16,8 @@ from __future__ import annotations
 import functools
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,13 +79,13 @@ class TwoPartLinear(nn.Module):
         self.in_features, self.out_features = layer.in_features, layer.out_features
         # Not called weight: code that reads a layer's weight itself must fail, not compute with it.
         self.parts, self.bias = parts, layer.bias
-        self._inputs = inputs
+        self.inputs = inputs
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return [..., out] in bfloat16; in float32 if there is a bias, which is not rounded."""
-        if self._inputs.exact:
+        if self.inputs.exact:
             return linear(x, _sum(self.parts, self.in_features), self.bias)
-        x = self._inputs.rounded(x, self.parts.shape[1] // self.in_features)
+        x = self.inputs.rounded(x, self.parts.shape[1] // self.in_features)
         out = linear(x, self.parts)
         return out if self.bias is None else out + self.bias
 
@@ -204,6 +205,19 @@ def _use_autocast(module: nn.Module, inputs: _Inputs) -> None:
             return forward(*arguments, **keywords)
 
     module.forward = in_bfloat16
+
+
+@contextmanager
+def in_float32(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model compute in float32, also one that was loaded to compute in bfloat16."""
+    layers = [module for module in model.modules() if isinstance(module, TwoPartLinear)]
+    for layer in layers:
+        layer.inputs.exact = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.inputs.exact = False
 
 
 def compute_dtype(model: PreTrainedModel) -> torch.dtype:

@@ -23,6 +23,7 @@ from sft_tradeoff.planning.evaluation_cost import (
     FLOAT32,
     GB,
     Hardware,
+    divergence_hours,
     evaluation_hours,
     rescoring_hours,
     validation_hours,
@@ -106,11 +107,13 @@ def training_tokens(study: Study, run: RunConfig) -> float:
 def training_hours(study: Study, runs: list[RunConfig], n: int, hardware: Hardware) -> float:
     """Return the GPU-hours of a model's training, and of what belongs to it.
 
-    That is θ0's statistics if a method reads them, and the scores of every epoch if a run chooses
+    That is θ0's statistics if a method reads them or KL is measured (for θ0's mean probability of
+    the training data), and the scores of every epoch if a run chooses
     among them; meanwhile all but one of its processes wait.
     """
     flops = sum(2 * n * passes(run) * training_tokens(study, run) for run in runs)
-    domains = {run.domain.label: run.domain for run in runs if run.needs_reference}
+    wanted = bool(study.evaluation.kl_positions)
+    domains = {run.domain.label: run.domain for run in runs if wanted or run.needs_reference}
     for domain in domains.values():
         flops += 2 * n * domain.n_train * sum(example_tokens(study, runs[0].model, domain))
     waiting = sum(validation_hours(study, run, n, hardware) for run in runs)
@@ -194,7 +197,8 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         n_tokens=sum(training_tokens(study, run) for run in trained),
         training=training_hours(study, trained, n, hardware),
         evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints)
-        + rescoring_hours(study, checkpoints, n, hardware),
+        + rescoring_hours(study, checkpoints, n, hardware)
+        + divergence_hours(study, checkpoints, n, hardware),
         cache=int(n * per_parameter[study.model_catalogue[name].format]),
         weights=item_bytes * n * n_kept,
         # Master weights and AdamW's two moments; the old point is deleted after the new is written.
@@ -233,6 +237,7 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
     yield (
         "Right answers and texts are scored again: of every run with rounded weights, and of θ0 "
         f"twice in smaller batches and once in float32, which takes {FLOAT32} times as long."
+        " So does KL(θ0‖θ), on a few prompts of each domain and on texts sampled from θ0."
     )
     yield (
         f"{n_jobs} training job(s) at a time. Weights on disk: at most one set per job and "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sft_tradeoff.evaluation.base_states import BATCH_TOKENS
+from sft_tradeoff.evaluation.kl_reference import PER_EXAMPLE
 from sft_tradeoff.planning.example_tokens import example_tokens
 from sft_tradeoff.study.config import Study
 from sft_tradeoff.study.runs import EvaluationConfig, RunConfig, base_run
@@ -95,6 +97,32 @@ def rescoring_hours(
             n_passes += FLOAT32
         flops += 2 * n * n_passes * _rescored_tokens(study, config)
     return hardware.hours(flops)
+
+
+def divergence_hours(
+    study: Study, configs: list[EvaluationConfig], n: int, hardware: Hardware
+) -> float:
+    """Return the GPU-hours of measuring how far all runs of one model are from θ0, in float32.
+
+    θ0's own states are computed once more beforehand, and its texts are generated.
+    """
+    flops = seconds = 0.0
+    for config in configs:
+        if config.divergence is None:
+            continue
+        spec, is_base = config.divergence, config.run == base_run(config.model)
+        n_prompts = math.ceil(spec.kl_positions / PER_EXAMPLE)
+        prompts = [
+            min(n_prompts, domain.n_test) * example_tokens(study, config.model, domain)[0]
+            for domain in config.domains
+        ]
+        n_tokens = sum(prompts) + spec.sampled_texts * spec.sampled_tokens
+        flops += 2 * n * FLOAT32 * n_tokens * (2 if is_base else 1)
+        if is_base:
+            rows = max(1, BATCH_TOKENS // spec.sampled_tokens)
+            n_steps = math.ceil(spec.sampled_texts / rows) * spec.sampled_tokens
+            seconds += n_steps * max(4 * n / (hardware.bandwidth * GB), hardware.step_s)
+    return hardware.hours(flops) + seconds / 3600
 
 
 def _rescored_tokens(study: Study, config: EvaluationConfig) -> float:

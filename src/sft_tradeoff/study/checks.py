@@ -21,6 +21,7 @@ from sft_tradeoff.study.config import (
     study_schema,
 )
 from sft_tradeoff.study.key_tables import KEYS_PATH, key_tables
+from sft_tradeoff.study.names import SAMPLED_TEXTS
 from sft_tradeoff.study.runs import expand_runs
 from sft_tradeoff.suite.base import Benchmark
 from sft_tradeoff.suite.human_eval import NO_PERMISSION
@@ -143,11 +144,11 @@ def _check_domains(study: Study, source: str, benchmarks: Mapping[str, Benchmark
                 "the weights by their score on validation examples; raise n_validation, or set "
                 "training.select: last"
             )
-        if domain.label in {*benchmarks, SUITE}:
+        if domain.label in {*benchmarks, SUITE, SAMPLED_TEXTS}:
             raise ConfigError(
-                f"{source}: domains.{i}.label: {domain.label!r} is the name of a task or of the "
-                "whole suite, whose scores would be mixed up with the domain's; give it another "
-                "label"
+                f"{source}: domains.{i}.label: {domain.label!r} is the name of a task, of the "
+                "whole suite or of the texts sampled from θ0, whose scores would be mixed up with "
+                "the domain's; give it another label"
             )
         if domain.data_file is not None and not os.path.exists(domain.data_file):
             raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any
 from sft_tradeoff.system.text import shown
 from sft_tradeoff.system.validation import closest
 
+SAMPLED_TEXTS = "sampled_texts"  # in the results: texts of θ0, on which code lengths are compared
 HASH_DIGITS = 8  # of a hash that is part of a name
 _REPETITIVE = re.compile(r"(.+?)\1{9,}$")  # Snakemake refuses names that end in 20 repetitions
 

@@ -12,7 +12,12 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import Field, field_serializer
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    model_serializer,
+)
 
 from sft_tradeoff.domains.registry import AnyDomainSpec
 from sft_tradeoff.objectives.registry import METHODS
@@ -36,6 +41,8 @@ VALIDATION_KEYS = ("batch_size", "batch_tokens", "dtype", "max_length")  # of ev
 TOKEN_TABLES = (
     *("token_probability.csv", "token_change.csv", "token_curriculum.csv", "token_paths.csv"),
 )
+DIVERGENCE_RECIPE_VERSION = 1
+DIVERGENCE_KEYS = ("kl_positions", "sampled_texts", "sampled_tokens")  # of evaluation
 LONGEST_RUN_NAME = 220  # file names have at most 255 bytes, temporary ones are up to 30 longer
 
 C = TypeVar("C", bound=Strict)
@@ -81,8 +88,28 @@ class RunConfig(Strict):
         return self.record_tokens or "reference_nll" in options.needs
 
 
+class DivergenceConfig(Strict):
+    """How far from θ0 a model is: what is measured besides its scores.
+
+    Args:
+        kl_positions: Positions of each domain's test prompts; 0: none.
+        sampled_texts: Texts sampled from θ0; 0: none.
+        sampled_tokens: Tokens of each, at most.
+        recipe_version: Raised when the numbers change.
+    """
+
+    kl_positions: int
+    sampled_texts: int
+    sampled_tokens: int
+    recipe_version: int = DIVERGENCE_RECIPE_VERSION
+
+
 class EvaluationConfig(Strict):
-    """Everything that determines one evaluation."""
+    """Everything that determines one evaluation.
+
+    Where no divergence is measured its settings are left out, so that evaluations made before it
+    could be are not repeated.
+    """
 
     run: str
     model: str
@@ -91,7 +118,17 @@ class EvaluationConfig(Strict):
     evaluation: EvaluationSpec
     expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
     record_tokens: RecordTokens = False
+    divergence: DivergenceConfig | None = Field(None, description="None: it is not measured")
     recipe_version: int = EVALUATE_RECIPE_VERSION
+
+    @field_serializer("evaluation")
+    def _of_scores(self, spec: EvaluationSpec) -> dict[str, Any]:
+        return spec.model_dump(mode="json", exclude=set(DIVERGENCE_KEYS))
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        return content if self.divergence else {k: content[k] for k in content if k != "divergence"}
 
 
 def read_config(model: type[C], text: str) -> C:
@@ -193,6 +230,7 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             if study.evaluation.chat_template
             else study.model_catalogue[model].expected,
             record_tokens=study.record_tokens,
+            divergence=divergence_config(study),
         )
         for model in study.models
     }
@@ -204,8 +242,17 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             domains=study.domains if study.is_crossed else (run.domain,),
             evaluation=study.evaluation,
             record_tokens=study.record_tokens,
+            divergence=divergence_config(study),
         )
     return configs
+
+
+def divergence_config(study: Study) -> DivergenceConfig | None:
+    """What is measured of each run's distance from θ0; None: nothing, as always with vLLM."""
+    spec = study.evaluation
+    if spec.backend == "vllm" or not (spec.kl_positions or spec.sampled_texts):
+        return None
+    return DivergenceConfig(**{key: getattr(spec, key) for key in DIVERGENCE_KEYS})
 
 
 def aggregated_tables(study: Study) -> tuple[str, ...]:

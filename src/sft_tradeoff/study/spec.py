@@ -252,6 +252,23 @@ class EvaluationSpec(Settings):
     execute_code: bool = Field(
         False, description="let generated code run in the sandbox (human_eval, humaneval)"
     )
+    kl_positions: int = Field(
+        256,
+        ge=0,
+        le=100_000,
+        description="positions of each domain's test prompts at which KL(θ0‖θ) is measured; 0: "
+        "none, and none with vllm",
+    )
+    sampled_texts: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="texts sampled from θ0, on which the change of code length is compared with "
+        "the exact KL(θ0‖θ); 0: none, and none with vllm",
+    )
+    sampled_tokens: int = Field(
+        128, ge=2, le=MOST, description="tokens of each sampled text, at most"
+    )
 
     @field_validator("tasks")
     @classmethod
@@ -262,3 +279,12 @@ class EvaluationSpec(Settings):
                     f"task {shown(name)}: limit {limit} must be from 1 to {MOST}, or null for all"
                 )
         return tasks
+
+    @model_validator(mode="after")
+    def _texts_fit(self) -> EvaluationSpec:
+        if self.sampled_texts and self.sampled_tokens >= self.max_length:
+            raise ValueError(
+                f"sampled_tokens {self.sampled_tokens} do not fit the window of max_length "
+                f"{self.max_length} after the start of a text; lower sampled_tokens"
+            )
+        return self

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from sft_tradeoff.analysis.base_probability import write_summary
 from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.padding import length_batches
 from sft_tradeoff.models.tokenized import TokenizedData
@@ -246,7 +247,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["bfloat16", "float32"],
         help="type in which θ0 computes (default: %(default)s)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the .parquet to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the .parquet to write; a .json beside it"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -263,4 +266,6 @@ def main(args: argparse.Namespace) -> None:
         hashes = reference_hashes(args.data, args.base_model) | {"dtype": args.dtype}
         batches = reference_statistics(model, TokenizedData.load(args.data))
         save_reference(args.out, batches, hashes)
-        _report(load_reference_nll(args.out, args.data, args.base_model, args.dtype))
+        nll = load_reference_nll(args.out, args.data, args.base_model, args.dtype)
+        write_summary(args.out.with_suffix(".json"), nll[~np.isnan(nll)])
+        _report(nll)

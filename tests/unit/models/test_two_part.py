@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import weakref
 from pathlib import Path
@@ -19,6 +20,7 @@ from sft_tradeoff.models.two_part import (
     TwoPartEmbedding,
     TwoPartLinear,
     compute_dtype,
+    in_float32,
     load_in_two_parts,
     split_model,
     split_weight,
@@ -162,7 +164,7 @@ def test_layers_in_turn_round_an_input_once() -> None:
     """And never take another tensor for it, even one in the same place."""
     model = build("llama")
     split_model(model)
-    inputs = model.lm_head._inputs
+    inputs = model.lm_head.inputs
     x = torch.ones(2, 3)
     first = inputs.rounded(x, 2)
     assert first.tolist() == [[1] * 6] * 2
@@ -243,3 +245,19 @@ def test_what_bfloat16_changes_does_not_decide(tmp_path: Path) -> None:
     wanted, found = (two_part._logits(m) for m in (model, loaded))
     assert (found - wanted).norm() > 0.2 * wanted.norm()
     assert compute_dtype(loaded) == KIND
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2"])
+def test_any_model_can_compute_in_float32_for_a_while(kind: str) -> None:
+    """Its parts are then summed; afterwards it computes in bfloat16 again."""
+    model = build(kind)
+    split = copy.deepcopy(model)
+    split_model(split)
+    expected, before = logits(model), logits(split)
+    with in_float32(split):
+        inside = logits(split)
+    assert (inside - expected).norm() < 1e-3 * expected.norm()
+    assert (before - expected).norm() > 10 * (inside - expected).norm()
+    assert torch.equal(logits(split), before)
+    with in_float32(model):
+        assert torch.equal(logits(model), expected)

@@ -12,6 +12,7 @@ from sft_tradeoff import cli
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.planning import cost
 from sft_tradeoff.planning.cost import CostError, Hardware
+from sft_tradeoff.planning.evaluation_cost import divergence_hours
 from sft_tradeoff.study.config import parse_study
 from sft_tradeoff.study.runs import evaluation_configs, expand_runs
 from sft_tradeoff.study.spec import RefineSpec
@@ -132,6 +133,31 @@ def test_hours_of_scoring_again(settings, passes):
     configs = list(evaluation_configs(study).values())
     hours = cost.rescoring_hours(study, configs, 1000, SLOW)
     assert hours == pytest.approx(passes * (592 + 660) * 2000 / 500 / 3600)
+
+
+def divergence_of(**evaluation):
+    study = study_of(evaluation=evaluation)
+    configs = list(evaluation_configs(study).values())
+    return divergence_hours(study, configs, 1000, SLOW) * 3600
+
+
+def test_hours_of_measuring_the_divergence():
+    """Of 4 test prompts of 139 tokens, 48 positions need 3; θ0 reads them twice, the run once."""
+    assert divergence_of(kl_positions=0) == divergence_of(backend="vllm") == 0
+    prompts = 3 * 3 * 139 * 16 * 2000 / 500
+    assert divergence_of(kl_positions=48) == pytest.approx(prompts)
+    assert divergence_of(kl_positions=256) == pytest.approx(prompts * 4 / 3)
+    # 10 texts of 512 tokens, at most 4 at a time: 3 · 512 steps that read 4000 bytes.
+    texts = 3 * 10 * 512 * 16 * 2000 / 500 + 3 * 512 * 4
+    found = divergence_of(kl_positions=0, sampled_texts=10, sampled_tokens=512)
+    assert found == pytest.approx(texts)
+
+
+def test_theta0s_statistics_are_needed_where_kl_is_measured():
+    """Without flow: θ0 once over 10 examples of 148 tokens for its mean probability."""
+    with_kl, without = (study_of(evaluation={"kl_positions": n}) for n in (1, 0))
+    hours = [cost.training_hours(s, expand_runs(s), 1000, SLOW) for s in (with_kl, without)]
+    assert hours[0] - hours[1] == pytest.approx(1480 * 2000 / 500 / 3600)
 
 
 @pytest.mark.parametrize(("backend", "n_parts"), [("hf", 2), ("vllm", 1)])

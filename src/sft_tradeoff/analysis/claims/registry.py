@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sft_tradeoff.analysis.claims import (
     curriculum,
+    divergence,
     epochs,
     frontiers,
     hard_tokens,
@@ -14,7 +15,6 @@ from sft_tradeoff.analysis.claims import (
     scored,
     seeds,
     theory,
-    untested,
     warmed,
 )
 from sft_tradeoff.analysis.claims.base import Quantity
@@ -23,7 +23,7 @@ QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for family in (
         *(rates, ranges, frontiers, methods, scored, epochs, seeds, warmed, theory),
-        *(moved_tokens, curriculum, hard_tokens, untested),
+        *(moved_tokens, curriculum, hard_tokens, divergence),
     )
     for quantity in family.QUANTITIES
 }
