@@ -180,14 +180,13 @@ def evaluate(
         tested |= wanted.sha256 if wanted else {}
     kept = KeptTokens(config, tests) if config.record_tokens else None
     items, asked, answers = run_tasks(lm, tasks, config.evaluation.chat_template, kept)
-    asked_s = time.monotonic() - started
+    asked_s = time.monotonic()
     items += divergence_rows(lm, wanted)
-    divergence_s = time.monotonic() - started - asked_s
+    divergence_s = time.monotonic() - asked_s
     items += shipped_rows(lm, config.evaluation, model_folder, tasks, items)
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = item_table(items, tasks)
-    metrics = summarize(frame)
-    check_expected(config, metrics)
+    check_expected(config, metrics := summarize(frame))
     if kept:
         kept.write(out.parent / TEST_TOKENS, facts, tokenizer)
     info = {
@@ -200,18 +199,22 @@ def evaluate(
         "divergence_s": divergence_s,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    record = {"run_info": run_info(config.model_dump(mode="json")), "eval_info": info}
-    _write(out, frame, answers, record | {"meta_info": facts})
+    _write(out, frame, answers, config, {"eval_info": info, "meta_info": facts})
 
 
 def _write(
-    out: Path, items: pd.DataFrame, answers: Sequence[Answer], record: dict[str, Any]
+    out: Path,
+    items: pd.DataFrame,
+    answers: Sequence[Answer],
+    config: EvaluationConfig,
+    found: dict[str, Any],
 ) -> None:
     """Write the scores of items, the answers and, last, the record."""
     with path_with_checksum(out.parent / "items.parquet") as temporary:
         items.to_parquet(temporary, index=False)
     write_answers(out.parent / ANSWERS, answers)
-    atomic_write_json(out, record, checksum=True)
+    origin = {"run_info": run_info(config.model_dump(mode="json"))}
+    atomic_write_json(out, origin | found, checksum=True)
 
 
 def _count_truncated(
