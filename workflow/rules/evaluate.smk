@@ -28,7 +28,7 @@ rule evaluate:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=8),
+        mem_mb=memory_mb(4000, bytes_per_parameter=8, same_size=SAME_SIZE),
         runtime=growing(240),
     params:
         tasks=task_files_digest(),
@@ -67,7 +67,7 @@ rule noise_floor:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=8),
+        mem_mb=memory_mb(4000, bytes_per_parameter=8, same_size=SAME_SIZE),
         runtime=growing(240),
     params:
         config=lambda w: spec_json(EVALUATIONS[base_run(w.model)]),

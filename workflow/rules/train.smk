@@ -17,12 +17,12 @@ rule reference:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6, same_size=SAME_SIZE),
         runtime=growing(120),
     params:
         recipe_version=TRAIN_RECIPE_VERSION,
         dtype=STUDY.training.compute_type,
-        model_digest=lambda w: STUDY.model_digest(w.model),
+        model_digest=lambda w: model_digest(STUDY, w.model),
         base_model=lambda w, input: model_folder(input.model),
     shell:
         "sft-tradeoff lease -- sft-tradeoff reference"
@@ -39,6 +39,7 @@ rule train:
         data=lambda w: tokenized(RUNS[w.run], "train"),
         validation=lambda w: validation(RUNS[w.run]),
         reference=lambda w: reference(RUNS[w.run]),
+        apart=lambda w: apart(RUNS[w.run]),
     output:
         **SCORES_OF_EPOCHS,
         model=weights(f"{RESULTS}/runs/{{run}}/model"),
@@ -57,6 +58,7 @@ rule train:
             5000,
             bytes_per_parameter=12 if N_GPUS or not workflow.local_exec else 20,
             processes=STUDY.training.processes,
+            same_size=SAME_SIZE,
         ),
         runtime=growing(240),
     params:
@@ -101,7 +103,7 @@ rule merge:
     conda:
         CONDA
     resources:
-        mem_mb=memory_mb(3000, bytes_per_parameter=12),
+        mem_mb=memory_mb(3000, bytes_per_parameter=12, same_size=SAME_SIZE),
         runtime=growing(60),
     params:
         config=lambda w: spec_json(RUNS[w.merged]),
