@@ -61,8 +61,8 @@ def cross_domain_table(
         model, label, rate = setting["model"], setting["label"], setting["learning_rate"]
         seeds = items.get((model, setting["domain"], label, rate), ())
         base = items.get((model, setting["domain"], BASE, None), ())
-        before = [start.domain for start in starts.get(model, ())]
-        for domain in dict.fromkeys([*before, *domains_of_model[model]]):
+        tested = {*domains_of_model[model], *(start.domain for start in starts.get(model, ()))}
+        for domain in (domain for domain in domains_of(runs) if domain in tested):
             evaluated = len(base) == 1 and len(seeds) == len(group)
             if evaluated and any((domain, ACCURACY) not in run for run in seeds):
                 continue  # each run was scored on its own domain only
@@ -88,7 +88,7 @@ def since_pretrained_table(runs: pd.DataFrame, items: AllItems, starts: Starts) 
     rows = []
     for model, chain in ((model, chain) for model, chain in starts.items() if chain):
         of_model = runs[runs["model"] == model]
-        domains = dict.fromkeys([*(start.domain for start in chain), *domains_of(of_model)])
+        tested = {*domains_of(of_model), *(start.domain for start in chain)}
         plain = _theta0(items, chain[0].model)
         for values, group in of_model.groupby(SETTING, sort=False, dropna=False):
             setting: Row = dict(zip(SETTING, values, strict=True))
@@ -98,7 +98,7 @@ def since_pretrained_table(runs: pd.DataFrame, items: AllItems, starts: Starts) 
             key = model, setting["domain"], setting["label"], setting["learning_rate"]
             scored = _theta0(items, model) if is_start else items.get(key, ())
             evaluated = len(plain) == 1 and len(scored) == len(group)
-            for domain in domains:
+            for domain in (domain for domain in domains_of(runs) if domain in tested):
                 if evaluated and any((domain, ACCURACY) not in run for run in (*plain, *scored)):
                     continue
                 row = setting | {"test_domain": domain, "n_seeds": len(group)}

@@ -69,7 +69,7 @@ def crossed(published: Path, studies: Sequence[str]) -> list[str]:
 
 def _scores_other_domains(study: Mapping[str, Any]) -> bool:
     entries = study.get("model_catalogue") or {}
-    if any((entries.get(model) or {}).get("start_from") for model in study["models"]):
+    if any((entries.get(model) or {}).get("start_from") for model in study.get("models", ())):
         return True
     return bool((study.get("evaluation") or {}).get("cross_domain")) and len(study["domains"]) > 1
 
