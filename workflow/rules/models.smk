@@ -67,8 +67,9 @@ rule check_start:
         " 2>&1 | tee {log:q}"
 
 
-# The run's examples and settings say whether its weights are others, not the time of a training
-# that was repeated because something else needs its weights again.
+# The run's examples and settings say whether its weights are others, not the time of its files. But
+# Snakemake heeds that only of files that are there: if the run is trained again because something
+# else needs its weights, all that starts from them is repeated, unless the study keeps its models.
 rule start_model:
     input:
         base_model=lambda w: model_record(STARTS[w.model].model),

@@ -44,7 +44,7 @@ def draw(table: pd.DataFrame) -> Figure:
         for label in of_model["label"].unique()
     ]
     tested = list(table["test_domain"].unique())
-    trained = [_trained_on(table, model, label) for model, _, label in lines]
+    trained = [_trained_on(table, str(model), label) for model, _, label in lines]
     heights = [CELL * len(domains) + 0.15 for domains in trained]
     width = 1.9 + (CELL * len(tested) + 0.15) * len(rates)
     figure = Figure(
