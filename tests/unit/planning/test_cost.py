@@ -321,8 +321,9 @@ def test_a_model_that_starts_from_a_run_is_as_large_as_the_pretrained_one():
 
 
 def warm_evaluation(study):
-    """θ0 and one run, both on both domains: four times the test of one domain, and its noise."""
+    """θ0 and one run, both on both domains, and the noise floor."""
     configs = [c for c in evaluation_configs(study).values() if c.model == "warm"]
     assert [len(c.domains) for c in configs] == [2, 2]
     one = [cost.evaluation_hours(study, c, N_TINY, SLOW) for c in configs]
+    assert one[0] == one[1], "its θ0 has trained weights, too"
     return sum(one) + cost.rescoring_hours(study, configs, N_TINY, SLOW)
