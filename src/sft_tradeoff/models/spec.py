@@ -71,7 +71,10 @@ class ModelSpec(Settings):
         if self.start_from is not None:
             self._refuse_beside_start()
         elif self.format != "random" and self.asset is None:
-            raise ValueError(f"format {self.format!r} needs an asset; add 'asset: <name>'")
+            raise ValueError(
+                f"format {self.format!r} needs an asset; add 'asset: <name>' (or 'start_from', "
+                "which names a run of the study)"
+            )
         elif self.format == "gguf" and self.file is None:
             raise ValueError("format 'gguf' needs 'file: <name>.gguf'")
         for score, (low, high) in self.expected.items():

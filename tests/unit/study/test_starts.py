@@ -109,7 +109,7 @@ def test_a_chain_of_three() -> None:
     ("start", "words"),
     [
         ({"model": "pain"}, "start_from.model: 'pain' is not a model of this study; did you mean"),
-        ({"domain": "firs"}, "start_from.domain: 'firs' is not a domain of this study; did"),
+        ({"domain": "first1"}, "start_from.domain: 'first1' is not a domain of this study; did"),
         ({"method": "talr"}, "start_from.method: 'talr' is not a method of this study; choose"),
         ({"method": "wise_ft"}, "start_from.method: 'wise_ft' averages weights and trains none"),
         ({"learning_rate": 3e-4}, "start_from.learning_rate: 3e-4 is not a learning rate of 'sft'"),
@@ -152,7 +152,7 @@ def test_a_start_beside_an_asset(beside: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        (["firs"], "start_only: 'firs' is not a domain of this study; did you mean 'first'?"),
+        (["first1"], "start_only: 'first1' is not a domain of this study; did you mean 'first'?"),
         (["second"], "start_only: no model starts from a run on 'second'"),
     ],
 )
