@@ -51,9 +51,12 @@ else:
                 format=["pdf", "png", "csv"],
             ),
             recommendation=f"{RESULTS}/recommendation.md",
-            cross_domain=(f"{FIGURES_TO}/cross_domain.md" if STUDY.is_crossed else []),
+            cross_domain=(
+                f"{FIGURES_TO}/cross_domain.md" if STUDY.scores_other_domains else []
+            ),
             breakpoints=f"{FIGURES_TO}/breakpoints.md",
             claims=f"{REPORT}/claims.md",
+            starts=expand(f"{RESULTS}/models/{{model}}.apart.json", model=list(STARTS)),
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,
             runs=RUN_FILES,
@@ -65,7 +68,7 @@ else:
     # What needs a network: fetch it before going where there is none.
     rule material:
         input:
-            [model_record(model) for model in STUDY.models],
+            [model_record(model) for model in STUDY.models if model not in STARTS],
             expand(f"{CACHE}/benchmarks/{{task}}.jsonl", task=STUDY.evaluation.tasks),
             [asset_record(asset) for asset in GRADER_ASSETS],
             [asset_record(name) for domain in STUDY.domains for name in domain.assets],

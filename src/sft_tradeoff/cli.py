@@ -30,8 +30,10 @@ STAGES = {
     "bench": ("planning.bench", "run the benchmarks"),
     "fetch": ("assets.fetch", "fetch one asset"),
     "build-model": ("models.build", "build the folder of a base model θ0"),
+    "build-start": ("models.start", "build the folder of a θ0 that is the weights of a run"),
     "build-benchmark": ("suite.build", "build one task of the general suite"),
     "build-domain": ("domains.build", "write the examples of one domain"),
+    "check-start": ("domains.apart", "check that nothing is tested that θ0 was trained on"),
     "tokenize": ("tokens.tokenize", "tokenize one split of a domain for one model"),
     "reference": ("training.reference", "compute θ0's statistics for one training split"),
     "answer-weights": (

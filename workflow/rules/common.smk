@@ -27,6 +27,7 @@ from sft_tradeoff.planning.jobs import (
     own_data_digest,
     source_arguments,
     spec_json,
+    start_check_code,
     task_files_digest,
     tokenization_code,
 )
@@ -44,8 +45,11 @@ from sft_tradeoff.study.runs import (
     base_run,
     evaluation_configs,
     expand_runs,
+    model_digest,
+    start_run,
     weighing_methods,
 )
+from sft_tradeoff.study.starts import root_of, started, starts_of
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.gpu_lease import n_visible
@@ -65,6 +69,7 @@ try:
     TRAINED = [name for name, run in RUNS.items() if run.merge_of is None]
     MERGED = [name for name, run in RUNS.items() if run.merge_of is not None]
     EVALUATIONS = evaluation_configs(STUDY)
+    STARTS = {model: start_run(STUDY, model) for model in started(STUDY)}
     CACHE = str(cache_dir())
 except UserError as error:
     raise WorkflowError(escaped(str(error))) from None
@@ -184,8 +189,28 @@ if GRADER_ASSETS:  # nltk looks for its model where this variable says
 
 
 def model_record(name):
-    """θ0's record. Its age does not matter, because every config holds the model's digest."""
+    """θ0's record. Its age does not matter, because every config holds the model's digest.
+
+    That of a model which starts from a run counts: the digest does not cover the run's examples.
+    """
+    if name in STARTS:
+        return f"{RESULTS}/models/{name}/MODEL.json"
     return ancient(str(built_model(Path(CACHE), name) / "MODEL.json"))
+
+
+# A started model is as large as the pretrained one, which is known earlier.
+SAME_SIZE = {
+    model_record(model): str(model_record(root_of(STUDY, model))) for model in STARTS
+}
+
+
+def apart(run):
+    """Checks of the models that start from a run, so that they fail before it is trained."""
+    return [
+        ancient(f"{RESULTS}/models/{model}.apart.json")
+        for model, start in STARTS.items()
+        if start.run == run.run
+    ]
 
 
 def tokenized(run, split):

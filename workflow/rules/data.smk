@@ -117,7 +117,7 @@ rule tokenize:
         code=lambda w: tokenization_code(DOMAINS[w.domain].name),
         domain=lambda w: DOMAINS[w.domain].name,
         max_length=STUDY.training.max_length,
-        model_digest=lambda w: STUDY.model_digest(w.model),
+        model_digest=lambda w: model_digest(STUDY, w.model),
         model=lambda w, input: model_folder(input.model),
     shell:
         "sft-tradeoff tokenize --model {params.model:q}"

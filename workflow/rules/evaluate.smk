@@ -31,7 +31,7 @@ rule evaluate:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=8),
+        mem_mb=memory_mb(4000, bytes_per_parameter=8, same_size=SAME_SIZE),
         runtime=growing(240),
     params:
         tasks=task_files_digest(),
@@ -69,11 +69,11 @@ rule kl_reference:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6, same_size=SAME_SIZE),
         runtime=growing(30),
     params:
         recipe_version=DIVERGENCE_RECIPE_VERSION,
-        model_digest=lambda w: STUDY.model_digest(w.model),
+        model_digest=lambda w: model_digest(STUDY, w.model),
         positions=STUDY.evaluation.kl_positions,
         base_model=lambda w, input: model_folder(input.base_model),
     shell:
@@ -99,11 +99,11 @@ rule sample_texts:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6, same_size=SAME_SIZE),
         runtime=growing(60),
     params:
         recipe_version=DIVERGENCE_RECIPE_VERSION,
-        model_digest=lambda w: STUDY.model_digest(w.model),
+        model_digest=lambda w: model_digest(STUDY, w.model),
         texts=STUDY.evaluation.sampled_texts,
         tokens=STUDY.evaluation.sampled_tokens,
         base_model=lambda w, input: model_folder(input.base_model),
@@ -136,7 +136,7 @@ rule noise_floor:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=8),
+        mem_mb=memory_mb(4000, bytes_per_parameter=8, same_size=SAME_SIZE),
         runtime=growing(240),
     params:
         config=lambda w: spec_json(EVALUATIONS[base_run(w.model)]),

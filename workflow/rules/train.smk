@@ -18,12 +18,12 @@ rule reference:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6, same_size=SAME_SIZE),
         runtime=growing(120),
     params:
         recipe_version=TRAIN_RECIPE_VERSION,
         dtype=STUDY.training.compute_type,
-        model_digest=lambda w: STUDY.model_digest(w.model),
+        model_digest=lambda w: model_digest(STUDY, w.model),
         base_model=lambda w, input: model_folder(input.model),
     shell:
         "sft-tradeoff lease -- sft-tradeoff reference"
@@ -54,11 +54,11 @@ rule answer_weights:
     threads: 1
     resources:
         gpu=gpus(),
-        mem_mb=memory_mb(4000, bytes_per_parameter=6),
+        mem_mb=memory_mb(4000, bytes_per_parameter=6, same_size=SAME_SIZE),
         runtime=growing(60),
     params:
         code=lambda w: answer_weights_code(DOMAINS[w.domain].name),
-        model_digest=lambda w: STUDY.model_digest(w.model),
+        model_digest=lambda w: model_digest(STUDY, w.model),
         base_model=lambda w, input: model_folder(input.model),
         domain=lambda w: DOMAINS[w.domain].name,
         methods=json.dumps(
@@ -91,6 +91,7 @@ rule train:
         data=lambda w: tokenized(RUNS[w.run], "train"),
         validation=lambda w: validation(RUNS[w.run]),
         reference=lambda w: reference(RUNS[w.run]),
+        apart=lambda w: apart(RUNS[w.run]),
     output:
         **SCORES_OF_EPOCHS,
         **TRAINING_TOKENS,
@@ -110,6 +111,7 @@ rule train:
             5000,
             bytes_per_parameter=12 if N_GPUS or not workflow.local_exec else 20,
             processes=STUDY.training.processes,
+            same_size=SAME_SIZE,
         ),
         runtime=growing(240),
     params:
@@ -154,7 +156,7 @@ rule merge:
     conda:
         CONDA
     resources:
-        mem_mb=memory_mb(3000, bytes_per_parameter=12),
+        mem_mb=memory_mb(3000, bytes_per_parameter=12, same_size=SAME_SIZE),
         runtime=growing(60),
     params:
         config=lambda w: spec_json(RUNS[w.merged]),

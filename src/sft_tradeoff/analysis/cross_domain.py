@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from sft_tradeoff.analysis.comparison import NLL, AllItems
 from sft_tradeoff.analysis.run_records import Items, Key
 from sft_tradeoff.analysis.scores import NOT_EVALUATED, join_reasons
+from sft_tradeoff.analysis.starts import Starts
 from sft_tradeoff.analysis.tables import BASE, DIFFERENCE, LEVEL, SETTING, Row, domains_of
 from sft_tradeoff.analysis.tolerance import ACCURACY, no_change_bound
 from sft_tradeoff.stats.bootstrap import Clustered, ratios, resampled_ratios
@@ -28,7 +30,11 @@ NOTHING = Interval(*[np.nan] * len(Interval._fields))
 SEED = 0  # of the resamples
 
 
-def cross_domain_table(runs: pd.DataFrame, items: AllItems) -> pd.DataFrame:
+def cross_domain_table(
+    runs: pd.DataFrame,
+    items: AllItems,
+    starts: Starts = MappingProxyType({}),
+) -> pd.DataFrame:
     """Compare every setting with θ0 on the test of every domain that it was scored on.
 
     Intervals hold the noise of independent units of items (:mod:`~sft_tradeoff.stats.bootstrap`)
@@ -38,6 +44,7 @@ def cross_domain_table(runs: pd.DataFrame, items: AllItems) -> pd.DataFrame:
     Args:
         runs: The run table, θ0 included.
         items: Per-item scores of each setting, one entry per seed.
+        starts: Model -> runs that its θ0 comes from; what these learned may be forgotten.
 
     Returns:
         One row per setting and domain, with the columns :data:`COLUMNS`: changes of accuracy
@@ -53,14 +60,56 @@ def cross_domain_table(runs: pd.DataFrame, items: AllItems) -> pd.DataFrame:
         setting: Row = dict(zip(SETTING, values, strict=True))
         model, label, rate = setting["model"], setting["label"], setting["learning_rate"]
         seeds = items.get((model, setting["domain"], label, rate), ())
-        for domain in domains_of_model[model]:
-            base = items.get((model, domain, BASE, None), ())
+        base = items.get((model, setting["domain"], BASE, None), ())
+        tested = {*domains_of_model[model], *(start.domain for start in starts.get(model, ()))}
+        for domain in (domain for domain in domains_of(runs) if domain in tested):
             evaluated = len(base) == 1 and len(seeds) == len(group)
             if evaluated and any((domain, ACCURACY) not in run for run in seeds):
                 continue  # each run was scored on its own domain only
             row = setting | {"test_domain": domain, "n_seeds": len(group)}
             rows.append(row | _changes(domain, base, seeds, evaluated))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def since_pretrained_table(runs: pd.DataFrame, items: AllItems, starts: Starts) -> pd.DataFrame:
+    """Compare models that start from a run, and their runs, with the pretrained model.
+
+    What the first run added and what the later ones took away are both in it.
+
+    Args:
+        runs: The run table, θ0 included.
+        items: Per-item scores of each setting, one entry per seed.
+        starts: Model -> runs that its θ0 comes from, the first one first.
+
+    Returns:
+        As :func:`cross_domain_table`, with the pretrained model under ``against``. For the start
+        itself method and label are ``base``, and ``domain`` is what it was trained on last.
+    """
+    rows = []
+    for model, chain in ((model, chain) for model, chain in starts.items() if chain):
+        of_model = runs[runs["model"] == model]
+        tested = {*domains_of(of_model), *(start.domain for start in chain)}
+        plain = _theta0(items, chain[0].model)
+        for values, group in of_model.groupby(SETTING, sort=False, dropna=False):
+            setting: Row = dict(zip(SETTING, values, strict=True))
+            is_start = setting["method"] == BASE
+            if is_start:
+                setting["domain"] = chain[-1].domain
+            key = model, setting["domain"], setting["label"], setting["learning_rate"]
+            scored = _theta0(items, model) if is_start else items.get(key, ())
+            evaluated = len(plain) == 1 and len(scored) == len(group)
+            for domain in (domain for domain in domains_of(runs) if domain in tested):
+                if evaluated and any((domain, ACCURACY) not in run for run in (*plain, *scored)):
+                    continue
+                row = setting | {"test_domain": domain, "n_seeds": len(group)}
+                row |= {"against": chain[0].model}
+                rows.append(row | _changes(domain, plain, scored, evaluated))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "against"])
+
+
+def _theta0(items: AllItems, model: str) -> Sequence[Items]:
+    """Scores of a model's θ0, which is listed under every domain."""
+    return next((runs for key, runs in items.items() if (key[0], key[2]) == (model, BASE)), ())
 
 
 def _changes(

@@ -18,6 +18,7 @@ from sft_tradeoff.analysis.run_records import (
     read_evaluation,
     training_record,
 )
+from sft_tradeoff.analysis.starts import Start, Starts, starts_of
 from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, domains_of, own_domains, rows_of
 from sft_tradeoff.analysis.tolerance import ACCURACY
 from sft_tradeoff.suite.registry import BENCHMARKS
@@ -52,6 +53,7 @@ class Measured(NamedTuple):
         floors: Model -> numerical noise floor of its scores, where it was measured.
         rounding: What saving in bfloat16 does to the update, per setting.
         clusters: Like ``suite``, with the number of independent units among the items.
+        starts: Model -> runs that its θ0 comes from, the first one first; none if pretrained.
     """
 
     items: Mapping[Setting, Sequence[Items]]
@@ -61,6 +63,7 @@ class Measured(NamedTuple):
     floors: Mapping[str, Floors] = MappingProxyType({})
     rounding: Mapping[Setting, Rounding] = MappingProxyType({})
     clusters: Mapping[tuple[str, str], Mapping[str, int]] = MappingProxyType({})
+    starts: Starts = MappingProxyType({})
 
 
 def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
@@ -78,6 +81,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
     grading: dict[str, str] = {}
     floors: dict[str, Floors] = {}
     rounding: dict[Setting, list[Rounding]] = {}
+    starts: dict[str, Sequence[Start]] = {}
     for model, group in runs.groupby("model", sort=False):
         domains = domains_of(group)
         for run in rows_of(group):
@@ -88,6 +92,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
                 suite |= _suite(str(model), evaluation.items, domains, len)
                 clusters |= _suite(str(model), evaluation.items, domains, _n_clusters)
                 grading |= _inexact(evaluation.record)
+                starts[str(model)] = starts_of(evaluation.record)
                 floors[str(model)] = read_noise_floor(folder, str(model), evaluation.items)
             for domain in own_domains(run, domains):
                 setting = str(model), domain, run["label"], rate
@@ -99,7 +104,7 @@ def read_measured(runs: pd.DataFrame, folder: Path) -> Measured:
                     items.setdefault(setting, []).append(evaluation.items)
     mean_costs = {setting: Cost(*_means(map(astuple, costs))) for setting, costs in spent.items()}
     of_update = {setting: Rounding(*_means(found)) for setting, found in rounding.items()}
-    return Measured(items, suite, mean_costs, grading, floors, of_update, clusters)
+    return Measured(items, suite, mean_costs, grading, floors, of_update, clusters, starts)
 
 
 def _as_evaluated(rounding: Rounding, evaluation: Evaluation | None) -> Rounding:

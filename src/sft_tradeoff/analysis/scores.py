@@ -15,6 +15,7 @@ import pandas as pd
 
 from sft_tradeoff.analysis.noise_floor import floor_of, read_noise_floor
 from sft_tradeoff.analysis.run_records import Evaluation, Items, Key, read_evaluation
+from sft_tradeoff.analysis.starts import starts_of
 from sft_tradeoff.analysis.tables import (
     BASE,
     OPTIONAL_METRICS,
@@ -59,9 +60,12 @@ def score_table(runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     for model, group in runs.groupby("model", sort=False):
         base = _read_base(str(model), group, folder)
         floors = read_noise_floor(folder, str(model), base.items)
-        domains = domains_of(group)
+        trained = domains_of(group)
+        domains = list(dict.fromkeys([*trained, *(d.label for d in base.record.domains)]))
+        before = [start.domain for start in starts_of(base.record)]  # which may be forgotten
         for run in rows_of(group):
-            tested = domains if base.record.cross_domain else own_domains(run, domains)
+            is_all = base.record.cross_domain or run["method"] == BASE
+            tested = domains if is_all else [*own_domains(run, trained), *before]
             expected = [key for key in base.items if key[0] in tested or key[0] not in domains]
             results = dict.fromkeys(expected, NO_RESULT)
             if evaluation := read_evaluation(folder / run["run"]):

@@ -119,8 +119,11 @@ def _link_safetensors(spec: ModelSpec, source: Path | None, folder: Path) -> Non
     for path in weight_files(source):
         try:
             os.link(path.resolve(), folder / path.name)
-        except OSError:  # another file system
-            os.symlink(path.resolve(), folder / path.name)
+        except OSError:  # another file system, or one without hard links
+            if spec.start_from:  # the run's own folder is temporary
+                shutil.copyfile(path, folder / path.name)
+            else:
+                os.symlink(path.resolve(), folder / path.name)
     if len(weight_files(source)) > 1:
         shutil.copyfile(source / INDEX_NAME, folder / INDEX_NAME)
     copy_small_files(source, folder)

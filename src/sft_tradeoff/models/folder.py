@@ -224,6 +224,8 @@ def advice(folder: Path) -> str:
     """Return what to do about a damaged folder: ours can be made again, a user's own cannot."""
     made = [(cache_dir() / name).resolve() for name in ("assets", "models")]
     is_of_a_run = (folder.parent / "train.json").is_file()
+    # results/<study>/models/<model>: θ0 is the weights of one of results/<study>/runs.
+    is_of_a_run |= folder.parent.name == "models" and (folder.parents[1] / "runs").is_dir()
     if is_of_a_run or any(map(folder.resolve().is_relative_to, made)):
         return f"delete the folder {folder} and run the same command again"
     return "copy or download the model again, or save it again with save_pretrained"

@@ -39,6 +39,7 @@ from sft_tradeoff.study.runs import (
     evaluation_configs,
     expand_runs,
 )
+from sft_tradeoff.study.starts import root_of, start_of, started
 from sft_tradeoff.suite.base import ITEM_TOKENS
 from sft_tradeoff.suite.registry import BENCHMARKS
 from sft_tradeoff.system.console import run_main
@@ -128,6 +129,7 @@ def architecture(study: Study, name: str) -> PretrainedConfig:
     """
     from transformers import CONFIG_MAPPING, AutoConfig
 
+    name = root_of(study, name)  # a model that starts from a run has its architecture
     spec, folder = study.model_catalogue[name], built_model(cache_dir(), name)
     if (folder / "config.json").is_file():
         return AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -187,6 +189,8 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         needs[found.total] = str(run.method.label), found.n_trained
     waiting = len({run.merge_of for run in runs if run.merge_of})
     n_kept = len(runs) if study.keep_models else min(len(runs), n_jobs + waiting)
+    is_started = start_of(study, name) is not None
+    n_kept += is_started  # θ0 itself, which stays among the results
     if study.training.select == "best_domain":  # the best so far and those being scored
         n_kept += 2 * n_jobs
     return ModelCost(
@@ -199,7 +203,7 @@ def model_cost(study: Study, name: str, hardware: Hardware, n_jobs: int = N_JOBS
         evaluation=sum(evaluation_hours(study, c, n, hardware) for c in checkpoints)
         + rescoring_hours(study, checkpoints, n, hardware)
         + divergence_hours(study, checkpoints, n, hardware),
-        cache=int(n * per_parameter[study.model_catalogue[name].format]),
+        cache=0 if is_started else int(n * per_parameter[study.model_catalogue[name].format]),
         weights=item_bytes * n * n_kept,
         # Master weights and AdamW's two moments; the old point is deleted after the new is written.
         resume=n_jobs * 2 * 3 * item_bytes * max(count for _, count in needs.values()),
@@ -250,6 +254,11 @@ def assumptions(study: Study, hardware: Hardware, n_jobs: int = N_JOBS) -> Itera
             "Training includes scoring the validation examples after every epoch, like test "
             "examples; one process does it while the others wait. Each job keeps two more sets of "
             "weights: the best so far, and those being scored."
+        )
+    if models := started(study):
+        yield (
+            f"The weights that {', '.join(models)} start from are those of a run, which is counted "
+            "with its own model; they stay on the disk."
         )
     yield (
         f"Memory per process with {training.max_length} tokens in each of the "

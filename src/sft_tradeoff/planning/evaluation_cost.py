@@ -66,7 +66,7 @@ def evaluation_hours(study: Study, config: EvaluationConfig, n: int, hardware: H
         benchmark = BENCHMARKS[task]
         n_items, item = min(limit or math.inf, benchmark.n_items), benchmark.item_tokens
         read, written = read + n_items * item[0], written + n_items * item[1]
-    trained = config.run != base_run(config.model)
+    trained = config.run != base_run(config.model) or bool(config.starts)
     return hardware.answering_hours(config.evaluation, read, written, n, trained=trained)
 
 
@@ -85,14 +85,16 @@ def rescoring_hours(
 ) -> float:
     """Return the GPU-hours of what is scored again without generation, of one model.
 
-    That is every run with its weights as shipped, and θ0 for its noise floor: two other sizes of
-    batches, and float32.
+    That is all trained weights as shipped, and θ0 for its noise floor: two other sizes of batches,
+    and float32. A θ0 that is a run of another model is both.
     """
     flops = 0.0
     for config in configs:
         spec = config.evaluation
         is_base, is_hf = config.run == base_run(config.model), spec.backend == "hf"
-        n_passes = (2 if is_hf else 0) if is_base else int(is_hf and spec.as_shipped)
+        trained = not is_base or config.starts
+        n_passes = int(is_hf and spec.as_shipped and bool(trained))
+        n_passes += 2 if is_hf and is_base else 0
         if is_base and spec.dtype != "float32":
             n_passes += FLOAT32
         flops += 2 * n * n_passes * _rescored_tokens(study, config)

@@ -10,8 +10,9 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -41,7 +42,10 @@ def growing(amount: int) -> Callable[..., int]:
 
 
 def memory_mb(
-    smallest: int, bytes_per_parameter: int, processes: int = 1
+    smallest: int,
+    bytes_per_parameter: int,
+    processes: int = 1,
+    same_size: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Any, Iterable[str], int], int]:
     """Return a job's memory [MB] as a function that Snakemake calls.
 
@@ -52,10 +56,12 @@ def memory_mb(
         smallest: Memory per process for a model of :data:`SMALL_MODEL` parameters [MB].
         bytes_per_parameter: For each further parameter.
         processes: Processes of the job.
+        same_size: Record of a model that a job of the study builds -> record of one of its size.
     """
 
     def needed(wildcards: Any, input: Iterable[str], attempt: int) -> int:
-        record = next(Path(path) for path in input if path.endswith("MODEL.json"))
+        found = next(path for path in input if path.endswith("MODEL.json"))
+        record = Path(same_size.get(found, found))
         n = json.loads(record.read_text())["n_parameters"] if record.exists() else 0
         further = max(0, n - SMALL_MODEL) * bytes_per_parameter // 10**6
         return int(attempt * processes * (smallest + further))
@@ -104,6 +110,11 @@ def domain_code(name: str) -> str:
     module = f"domains.{SPECS[name].module()}"
     used = imported(module, "domains/", "grading/", "assets/records.py", "system/records.py")
     return code_digest("domains/build.py", "chat.py", *sorted(used))
+
+
+def start_check_code() -> str:
+    """Return the digest of the code that compares what is tested with what θ0 was trained on."""
+    return code_digest("domains/apart.py", "grading/text.py")
 
 
 def benchmark_code() -> str:

@@ -21,6 +21,7 @@ from sft_tradeoff.models.tensor_names import check_tensors
 from sft_tradeoff.models.tokenizer import check_chat, generation_ends, load_tokenizer
 from sft_tradeoff.study.config import CATALOGUE_PATH, Study, parse_study, read_catalogue
 from sft_tradeoff.study.names import HASH_DIGITS, slug
+from sft_tradeoff.study.starts import root_of
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import sha256_of
 from sft_tradeoff.system.validation import closest
@@ -254,7 +255,11 @@ def _check_adapters(method: MethodSpec, config: PretrainedConfig, model: str, so
 
 
 def folder_of(study: Study, model: str) -> Path | None:
-    """Return a model's folder in the cache, or the user's own; None if it is not here yet."""
+    """Return a model's folder in the cache, or the user's own; None if it is not here yet.
+
+    For a model that starts from a run that is the pretrained model's.
+    """
+    model = root_of(study, model)  # a model that starts from a run has its window and tokenizer
     asset = study.assets.get(str(study.model_catalogue[model].asset))
     folders = [built_model(cache_dir(), model)]
     if isinstance(asset, LocalAsset):

@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> None:
     for figure in drawable(tables_made):
         table = folder / table_of(figure)
         draw.main(argparse.Namespace(figure=figure, table=table, out_stem=figures / figure))
-    if study.is_crossed:
+    if study.scores_other_domains:
         cross_domain.main(argparse.Namespace(**of_runs, out_stem=figures / "cross_domain"))
     breakpoints.main(
         argparse.Namespace(

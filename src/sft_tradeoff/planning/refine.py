@@ -165,7 +165,7 @@ def _round(
     new = []
     for point in points:
         method = next(m for m in study.methods if m.label == point.label)
-        if METHODS[method.name].merge is not None:
+        if METHODS[method.name].merge is not None or point.domain in study.start_only:
             continue
         grid = getattr(study.learning_rates, METHODS[method.name].parameterization)
         rates, reason = further_rates(point, study.refine.ratio, grid)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sft_tradeoff.analysis.cross_domain import cross_domain_table
+from sft_tradeoff.analysis.cross_domain import cross_domain_table, since_pretrained_table
 from sft_tradeoff.analysis.evidence import read_measured
-from sft_tradeoff.analysis.tables import Row, read_run_table, rows_of
+from sft_tradeoff.analysis.tables import BASE, Row, read_run_table, rows_of
 from sft_tradeoff.report.cross_domain_figure import draw
 from sft_tradeoff.report.figures.style import house_style, save_figure
 from sft_tradeoff.report.markdown import markdown_table
@@ -29,19 +29,41 @@ HOW = (
     "is better."
 )
 
+SINCE = (
+    "{model} starts from a run of {plain} on {domain}. Here it (θ₀) and its runs are compared with "
+    "{plain} itself: what that run added, and what is left of it."
+)
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """The table as a page, one block per model and domain trained on."""
-    header = ["Method", "Learning rate", "Tested on", *HEADINGS.values()]
+
+def to_markdown(table: pd.DataFrame, since: pd.DataFrame | None = None) -> str:
+    """The table as a page, one block per model and domain trained on.
+
+    Args:
+        table: What :func:`~sft_tradeoff.analysis.cross_domain.cross_domain_table` returned.
+        since: The same against the pretrained model, of the models that start from a run.
+    """
     parts = [f"# Cross-domain\n\n{HOW}"]
     for (model, domain), block in table.groupby(["model", "domain"], sort=False):
-        cells = markdown_table(header, [_cells(row) for row in rows_of(block)], n_left=3)
-        parts.append(f"## {model}, trained on {domain}\n\n{cells}")
-    return "\n\n".join([*parts, *_gaps(table)]) + "\n"
+        parts.append(f"## {model}, trained on {domain}\n\n{_block(block)}")
+    gaps = [*_gaps(table)]
+    if since is not None and len(since):
+        for (model, plain), block in since.groupby(["model", "against"], sort=False):
+            first = block.iloc[0]["domain"]
+            text = SINCE.format(model=model, plain=plain, domain=first)
+            parts.append(f"## {model}, against {plain}\n\n{text}\n\n{_block(block)}")
+        gaps += _gaps(since)
+    return "\n\n".join([*parts, *dict.fromkeys(gaps)]) + "\n"
+
+
+def _block(block: pd.DataFrame) -> str:
+    header = ["Method", "Learning rate", "Tested on", *HEADINGS.values()]
+    return markdown_table(header, [_cells(row) for row in rows_of(block)], n_left=3)
 
 
 def _cells(row: Row) -> list[str]:
     changes = [_change(row, metric) for metric in HEADINGS]
+    if row["method"] == BASE:
+        return ["θ₀", DASH, row["test_domain"], *changes]
     return [row["label"], format_learning_rate(row["learning_rate"]), row["test_domain"], *changes]
 
 
@@ -55,8 +77,9 @@ def _change(row: Row, metric: str) -> str:
 def _gaps(table: pd.DataFrame) -> Iterator[str]:
     """One note per row without a number or an interval."""
     for row in rows_of(table[table["reason"] != ""]):
-        rate = format_learning_rate(row["learning_rate"])
-        setting = f"{row['model']}, {row['domain']}, {row['label']} at {rate}"
+        setting = f"{row['model']}, {row['domain']}, {row['label']}"
+        if row["method"] != BASE:
+            setting += f" at {format_learning_rate(row['learning_rate'])}"
         yield f"{DASH} {setting}, on {row['test_domain']}: {row['reason']}."
 
 
@@ -71,8 +94,11 @@ def main(args: argparse.Namespace) -> None:
     """Write page, CSV and figure of one study."""
     with run_main("cross-domain"):
         runs = read_run_table(args.run_table)
-        table = cross_domain_table(runs, read_measured(runs, args.runs).items)
+        measured = read_measured(runs, args.runs)
+        table = cross_domain_table(runs, measured.items, measured.starts)
+        since = since_pretrained_table(runs, measured.items, measured.starts)
         stem: Path = args.out_stem
-        atomic_write_text(stem.with_name(f"{stem.name}.md"), to_markdown(table))
+        atomic_write_text(stem.with_name(f"{stem.name}.md"), to_markdown(table, since))
+        numbers = pd.concat([table, since]) if len(since) else table
         with house_style():
-            save_figure(draw(table), table, stem)
+            save_figure(draw(table), numbers, stem)

@@ -43,24 +43,30 @@ def draw(table: pd.DataFrame) -> Figure:
         for metric in METRICS
         for label in of_model["label"].unique()
     ]
-    n_domains = table["test_domain"].nunique()
-    width, height = 1.9 + (CELL * n_domains + 0.15) * len(rates), CELL * n_domains + 0.15
+    tested = list(table["test_domain"].unique())
+    trained = [_trained_on(table, str(model), label) for model, _, label in lines]
+    heights = [CELL * len(domains) + 0.15 for domains in trained]
+    width = 1.9 + (CELL * len(tested) + 0.15) * len(rates)
     figure = Figure(
-        figsize=(max(width, 5.5), 1.6 + height * len(lines)),
+        figsize=(max(width, 5.5), 1.6 + sum(heights)),
         layout=ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03),
     )
-    grid = figure.subplots(len(lines), len(rates), squeeze=False)
-    for (model, metric, label), row in zip(lines, grid, strict=True):
+    grid = figure.subplots(
+        len(lines), len(rates), squeeze=False, height_ratios=list(map(len, trained))
+    )
+    # Along a matrix of one row there is no space for a name.
+    beside = {"rotation": 0, "ha": "right", "va": "center"} if 1 in map(len, trained) else {}
+    for (model, metric, label), domains, row in zip(lines, trained, grid, strict=True):
         of_model = table[table["model"] == model]
         largest = of_model[f"{metric}_change"].abs().max()
         for rate, axes in zip(rates, row, strict=True):
             here = of_model[(of_model["label"] == label) & (of_model["learning_rate"] == rate)]
-            _label_cells(axes, list(of_model["test_domain"].unique()))
+            _label_cells(axes, domains, tested)
             _draw_matrix(axes, here, metric, largest)
             if axes in grid[0]:
                 axes.set_title(format_learning_rate(rate))
         name = label if table["model"].nunique() == 1 else f"{model}\n{label}"
-        row[0].set_ylabel(f"{METRICS[metric][0]}\n{name}")
+        row[0].set_ylabel(f"{METRICS[metric][0]}\n{name}", **beside)
     _label_domains(grid)
     figure.suptitle("Learning rate", fontsize=8)
     figure.supxlabel(f"Tested on\n\n{NOTE}")
@@ -68,28 +74,34 @@ def draw(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _label_cells(axes: Axes, domains: Sequence[str]) -> None:
+def _trained_on(table: pd.DataFrame, model: str, label: str) -> list[str]:
+    """Domains that a method was trained on; a model's start may be the only run on one."""
+    return list(table[(table["model"] == model) & (table["label"] == label)]["domain"].unique())
+
+
+def _label_cells(axes: Axes, trained: Sequence[str], tested: Sequence[str]) -> None:
     """Prepare a matrix; that of a rate which a method does not have stays empty."""
-    n = len(domains)
-    axes.set(xticks=range(n), xticklabels=domains, xlim=(-0.5, n - 0.5))
-    axes.set(yticks=range(n), yticklabels=domains, ylim=(n - 0.5, -0.5), aspect="equal")
+    n, m = len(trained), len(tested)
+    axes.set(xticks=range(m), xticklabels=tested, xlim=(-0.5, m - 0.5))
+    axes.set(yticks=range(n), yticklabels=trained, ylim=(n - 0.5, -0.5), aspect="equal")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
 def _draw_matrix(axes: Axes, here: pd.DataFrame, metric: str, largest: float) -> None:
     _, sign, decimals = METRICS[metric]
-    domains = [label.get_text() for label in axes.get_xticklabels()]
-    better = np.full((len(domains), len(domains)), np.nan)
+    trained = [label.get_text() for label in axes.get_yticklabels()]
+    tested = [label.get_text() for label in axes.get_xticklabels()]
+    better = np.full((len(trained), len(tested)), np.nan)
     for cell in rows_of(here):
-        place = domains.index(cell["domain"]), domains.index(cell["test_domain"])
+        place = trained.index(cell["domain"]), tested.index(cell["test_domain"])
         value = cell[f"{metric}_change"]
         better[place] = sign * value
         dark = abs(value) > DARK * largest
         text = _text(value, cell[f"{metric}_change_low"], cell[f"{metric}_change_high"], decimals)
         color = "white" if dark else "black"
         axes.text(place[1], place[0], text, ha="center", va="center", fontsize=7, color=color)
-        if place[0] == place[1]:
+        if cell["domain"] == cell["test_domain"]:
             corner = place[1] - 0.5, place[0] - 0.5
             axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
     scale = largest if largest > 0 else 1.0

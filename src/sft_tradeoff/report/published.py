@@ -6,8 +6,9 @@ change unnoticed. The workflow imports this module while it plans: no torch here
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.system.console import UserError
@@ -57,16 +58,20 @@ def with_runs(published: Path, studies: Sequence[str]) -> list[str]:
 
 
 def crossed(published: Path, studies: Sequence[str]) -> list[str]:
-    """The studies whose runs are scored on domains that they were not trained on.
+    """The studies in which runs are scored on domains that they were not trained on.
 
-    As :attr:`~sft_tradeoff.study.config.Study.is_crossed` says of a study that can be computed.
+    As :attr:`~sft_tradeoff.study.config.Study.scores_other_domains` says of one that can be
+    computed.
     """
     settings = {name: read_yaml(published / name / "study.yaml") for name in studies}
-    return [
-        name
-        for name, study in settings.items()
-        if (study.get("evaluation") or {}).get("cross_domain") and len(study["domains"]) > 1
-    ]
+    return [name for name, study in settings.items() if _scores_other_domains(study)]
+
+
+def _scores_other_domains(study: Mapping[str, Any]) -> bool:
+    entries = study.get("model_catalogue") or {}
+    if any((entries.get(model) or {}).get("start_from") for model in study.get("models", ())):
+        return True
+    return bool((study.get("evaluation") or {}).get("cross_domain")) and len(study["domains"]) > 1
 
 
 def published_measures(folder: Path, key: str) -> str:

@@ -72,7 +72,7 @@ def with_added_rates(study: Study, results: Path | None = None) -> Study:
 
 def _is_known(study: Study, rate: AddedRate) -> bool:
     trained = [m.label for m in study.methods if METHODS[m.name].merge is None]
-    domains = [domain.label for domain in study.domains]
+    domains = [domain.label for domain in study.compared_domains]
     return rate.model in study.models and rate.domain in domains and rate.method in trained
 
 
@@ -90,7 +90,7 @@ def with_most_rates(study: Study) -> Study:
     added = [
         AddedRate(model=model, domain=domain, method=str(method.label), learning_rate=rate)
         for model in study.models
-        for domain in (str(domain.label) for domain in study.domains)
+        for domain in (str(domain.label) for domain in study.compared_domains)
         for method in study.methods
         if METHODS[method.name].merge is None
         for rate in _unused(study.rates(model, domain, method), 2 * study.refine.rounds)

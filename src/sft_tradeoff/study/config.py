@@ -8,7 +8,6 @@ models below, which also generate ``workflow/schemas/study.schema.json``
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from sft_tradeoff.assets.spec import Asset
 from sft_tradeoff.domains.registry import AnyDomainSpec
-from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION, ModelSpec
+from sft_tradeoff.models.spec import ModelSpec
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.study.spec import (
@@ -32,6 +31,7 @@ from sft_tradeoff.study.spec import (
     ToleranceSpec,
     TrainingSpec,
 )
+from sft_tradeoff.study.starts import check_starts, starts_of
 from sft_tradeoff.system.strict import Name, Seed, Settings
 from sft_tradeoff.system.strict_yaml import read_yaml
 from sft_tradeoff.system.text import listing, shown
@@ -62,6 +62,11 @@ class Study(Settings):
     )
     added_rates: tuple[AddedRate, ...] = Field(
         (), description="further rates of single methods; refine keeps those it adds in results"
+    )
+    start_only: tuple[str, ...] = Field(
+        (),
+        exclude_if=lambda labels: not labels,
+        description="labels of domains that only the runs are trained on from which a model starts",
     )
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
@@ -147,18 +152,32 @@ class Study(Settings):
                     f"add e.g. 'learning_rates: {{{kind}: [1.0e-5]}}'"
                 )
         self._check_added_rates()
+        check_starts(self)
         return self
 
     @property
     def is_crossed(self) -> bool:
-        """Whether runs are scored on domains that they were not trained on."""
+        """Whether all runs are scored on domains that they were not trained on."""
         return self.evaluation.cross_domain and len(self.domains) > 1
+
+    @property
+    def scores_other_domains(self) -> bool:
+        """Whether some runs are scored on domains that they were not trained on themselves.
+
+        A model that starts from a run is scored on what that run was trained on, too.
+        """
+        return self.is_crossed or any(starts_of(self, model) for model in self.models)
+
+    @property
+    def compared_domains(self) -> list[AnyDomainSpec]:
+        """The domains that every model is trained on with every method."""
+        return [domain for domain in self.domains if domain.label not in self.start_only]
 
     def _check_added_rates(self) -> None:
         trained = [str(m.label) for m in self.methods if METHODS[m.name].merge is None]
         known = {
             "model": self.models,
-            "domain": [str(domain.label) for domain in self.domains],
+            "domain": [str(domain.label) for domain in self.compared_domains],
             "method that trains": trained,
         }
         for i, rate in enumerate(self.added_rates):
@@ -202,14 +221,6 @@ class Study(Settings):
                 f"{listing(trained) if trained else 'its other methods'}"
             )
         return trained[source]
-
-    def model_digest(self, name: str) -> str:
-        """Return a hash of a model's sources, so that a different θ0 repeats all that used it."""
-        spec = self.model_catalogue[name]
-        asset = self.assets[spec.asset] if spec.asset else None
-        text = f"{MODEL_RECIPE_VERSION} {spec.model_dump_json(exclude={'expected'})}"
-        text += asset.model_dump_json() if asset else ""
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _refuse_repeats(key: str, values: Iterable[Any], name: Callable[[Any], str]) -> None:

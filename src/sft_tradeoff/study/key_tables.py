@@ -32,6 +32,10 @@ def key_tables() -> str:
         for kind, *rows in parts:  # what tells the kinds of domains and assets apart comes first
             own = [row for row in rows if row not in shared]
             text += _table(f"`{place}` with {kind[0]}: {kind[1]}", own) if len(parts) > 1 else ""
+        for name in _references(field):
+            for inner, part in schema["$defs"][name].get("properties", {}).items():
+                for found in _references(part):
+                    text += _table(f"`{place}.{inner}`", _rows(schema["$defs"][found]))
     for name, method in METHODS.items():
         text += _table(f"`options` of `{name}`", _rows(method.options.model_json_schema()))
     return text
@@ -72,7 +76,7 @@ def _values(field: Mapping[str, Any]) -> str:
         return " or ".join(_values(choice) for choice in field["anyOf"])
     if "const" in field or "enum" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
-    kind = field.get("type", "any")
+    kind = field.get("type", "object" if "$ref" in field else "any")
     if kind == "array":
         return f"list of {_values(field.get('items', {}))}" if "items" in field else "list"
     bounds = [f"{sign} {field[name]:g}" for name, sign in _BOUNDS.items() if name in field]

@@ -8,6 +8,7 @@ their results. No torch here: Snakemake imports this module while it plans.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -20,11 +21,13 @@ from pydantic import (
 )
 
 from sft_tradeoff.domains.registry import AnyDomainSpec
+from sft_tradeoff.models.spec import MODEL_RECIPE_VERSION
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.study.added_rates import planned_study
 from sft_tradeoff.study.config import Study
 from sft_tradeoff.study.names import format_learning_rate
 from sft_tradeoff.study.spec import EvaluationSpec, MethodSpec, TrainingSpec
+from sft_tradeoff.study.starts import is_start, start_of, starts_of
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_text
 from sft_tradeoff.system.strict import Strict
@@ -104,6 +107,14 @@ class DivergenceConfig(Strict):
     recipe_version: int = DIVERGENCE_RECIPE_VERSION
 
 
+class Start(Strict):
+    """A run that θ0's weights come from."""
+
+    run: str
+    model: str
+    domain: str = Field(description="label")
+
+
 class EvaluationConfig(Strict):
     """Everything that determines one evaluation.
 
@@ -119,6 +130,11 @@ class EvaluationConfig(Strict):
     expected: dict[str, tuple[float, float]] = Field(default_factory=dict)
     record_tokens: RecordTokens = False
     divergence: DivergenceConfig | None = Field(None, description="None: it is not measured")
+    starts: tuple[Start, ...] = Field(
+        (),
+        exclude_if=lambda starts: not starts,
+        description="runs that θ0's weights come from, the first one first",
+    )
     recipe_version: int = EVALUATE_RECIPE_VERSION
 
     @field_serializer("evaluation")
@@ -148,28 +164,77 @@ def expand_runs(study: Study) -> list[RunConfig]:
         ConfigError: If two runs differ only in their label, or a run's name is too long.
     """
     runs = []
+    digests = {model: model_digest(study, model) for model in study.models}
     for model, domain, method in itertools.product(study.models, study.domains, study.methods):
-        trained = study.trained_method(method)
         rates = study.rates(model, str(domain.label), method)
         for rate, seed in itertools.product(rates, study.seeds):
-            setting = model, str(domain.label), rate, seed
-            runs.append(
-                RunConfig(
-                    run=_run_name(method, *setting),
-                    merge_of=None if trained is method else _run_name(trained, *setting),
-                    model=model,
-                    model_digest=study.model_digest(model),
-                    domain=domain,
-                    method=method,
-                    learning_rate=rate,
-                    seed=seed,
-                    training=study.training,
-                    validation=None if trained is not method else _validation(study),
-                    record_tokens=study.record_tokens and trained is method,
-                )
-            )
+            setting = model, str(domain.label), str(method.label), rate, seed
+            if domain.label in study.start_only and not is_start(study, setting):
+                continue
+            runs.append(_run_config(study, digests[model], domain, method, setting))
     _refuse_duplicates(study, runs)
     return runs
+
+
+def _run_config(
+    study: Study,
+    digest: str,
+    domain: AnyDomainSpec,
+    method: MethodSpec,
+    setting: tuple[str, str, str, float, int],
+) -> RunConfig:
+    model, label, _, rate, seed = setting
+    trained = study.trained_method(method)
+    return RunConfig(
+        run=_run_name(method, model, label, rate, seed),
+        merge_of=None if trained is method else _run_name(trained, model, label, rate, seed),
+        model=model,
+        model_digest=digest,
+        domain=domain,
+        method=method,
+        learning_rate=rate,
+        seed=seed,
+        training=study.training,
+        validation=None if trained is not method else _validation(study),
+        record_tokens=study.record_tokens and trained is method,
+    )
+
+
+def start_run(study: Study, model: str) -> RunConfig | None:
+    """The run that a model starts from; None for a pretrained model."""
+    if (start := start_of(study, model)) is None:
+        return None
+    domain = next(d for d in study.domains if d.label == start.domain)
+    method = next(m for m in study.methods if m.label == start.method)
+    rates = study.rates(start.model, start.domain, method)
+    # As the grid spells it: 1.0000000000001e-5 has the name of 1e-5.
+    text = format_learning_rate(start.learning_rate)
+    rate = next(r for r in rates if format_learning_rate(r) == text)
+    setting = start.model, start.domain, start.method, rate, start.seed
+    return _run_config(study, model_digest(study, start.model), domain, method, setting)
+
+
+def model_digest(study: Study, name: str) -> str:
+    """Return a hash of a model's sources, so that a different θ0 repeats all that used it.
+
+    The source of a model that starts from a run is that run's resolved configuration.
+    """
+    spec, run = study.model_catalogue[name], start_run(study, name)
+    if run is not None:
+        text = f"{MODEL_RECIPE_VERSION} {run.model_dump_json()}"
+    else:
+        asset = study.assets[spec.asset] if spec.asset else None
+        text = f"{MODEL_RECIPE_VERSION} {spec.model_dump_json(exclude={'expected'})}"
+        text += asset.model_dump_json() if asset else ""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _starts(study: Study, model: str) -> tuple[Start, ...]:
+    """The runs that a model's θ0 comes from, the first one first."""
+    if (run := start_run(study, model)) is None:
+        return ()
+    start = Start(run=run.run, model=run.model, domain=str(run.domain.label))
+    return (*_starts(study, run.model), start)
 
 
 def _validation(study: Study) -> ValidationConfig | None:
@@ -216,15 +281,18 @@ def _refuse_duplicates(study: Study, runs: list[RunConfig]) -> None:
 def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
     """Return the evaluations: θ0 on every domain, each run on its own, both on the suite.
 
-    With ``evaluation.cross_domain`` each run is evaluated on every domain, too.
+    With ``evaluation.cross_domain`` each run is evaluated on every domain, too. Runs of a model
+    that starts from a run are evaluated on what that one was trained on, which may be forgotten.
     """
+    starts = {model: _starts(study, model) for model in study.models}
     configs = {
         base_run(model): EvaluationConfig(
             run=base_run(model),
             model=model,
-            model_digest=study.model_digest(model),
+            model_digest=model_digest(study, model),
             domains=study.domains,
             evaluation=study.evaluation,
+            starts=starts[model],
             # The expected scores are for plain prompts only.
             expected={}
             if study.evaluation.chat_template
@@ -239,10 +307,11 @@ def evaluation_configs(study: Study) -> dict[str, EvaluationConfig]:
             run=run.run,
             model=run.model,
             model_digest=run.model_digest,
-            domains=study.domains if study.is_crossed else (run.domain,),
+            domains=_tested(study, run),
             evaluation=study.evaluation,
             record_tokens=study.record_tokens,
             divergence=divergence_config(study),
+            starts=starts[run.model],
         )
     return configs
 
@@ -253,6 +322,14 @@ def divergence_config(study: Study) -> DivergenceConfig | None:
     if spec.backend == "vllm" or not (spec.kl_positions or spec.sampled_texts):
         return None
     return DivergenceConfig(**{key: getattr(spec, key) for key in DIVERGENCE_KEYS})
+
+
+def _tested(study: Study, run: RunConfig) -> tuple[AnyDomainSpec, ...]:
+    """Domains that a run is scored on."""
+    if study.is_crossed:
+        return study.domains
+    labels = {run.domain.label, *(start.domain for start in starts_of(study, run.model))}
+    return tuple(domain for domain in study.domains if domain.label in labels)
 
 
 def aggregated_tables(study: Study) -> tuple[str, ...]:

@@ -12,12 +12,16 @@ import pytest
 from scipy.stats import t
 
 from sft_tradeoff.analysis.aggregate import tradeoff_table
-from sft_tradeoff.analysis.cross_domain import COLUMNS, cross_domain_table
+from sft_tradeoff.analysis.cross_domain import (
+    COLUMNS,
+    cross_domain_table,
+    since_pretrained_table,
+)
 from sft_tradeoff.analysis.evidence import read_measured
 from sft_tradeoff.analysis.run_records import Items
 from sft_tradeoff.analysis.scores import score_table
 from sft_tradeoff.system.console import UserError
-from tests.unit.analysis.evaluations import BASE, RUNS, TUNED, TUNED_E, domain, write
+from tests.unit.analysis.evaluations import BASE, RUNS, SUITE, TUNED, TUNED_E, domain, write
 
 NAN = math.nan
 OTHER = domain("e", [0, 0, 0, 1], [5, 7])  # of the run trained on d
@@ -188,3 +192,70 @@ def test_a_single_unit_has_no_interval() -> None:
     assert row["reason"] == (
         "accuracy: one independent unit has no interval; nll: one independent unit has no interval"
     )
+
+
+STARTED = [
+    ("m.base", "m", None, "base", "base", None, None),
+    ("m.d.sft.lr1e-5.seed0", "m", "d", "sft", "plain", 1e-5, 0),
+    ("w.base", "w", None, "base", "base", None, None),
+    ("w.e.sft.lr1e-5.seed0", "w", "e", "sft", "plain", 1e-5, 0),
+]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
+    """``w`` starts from the run of ``m`` on d, is trained on e and scored on both."""
+    start = domain("d", [1, 1, 0, 1], [1, 5]) | domain("e", [0, 0, 1, 0], [6, 4])
+    after = domain("d", [0, 1, 0, 1], [3, 5]) | domain("e", [1, 1, 1, 1], [2, 2])
+    scores = (BASE, TUNED, start | SUITE, after | SUITE)
+    chain = [{"run": STARTED[1][0], "model": "m", "domain": "d"}]
+    for (run, *_), found in zip(STARTED, scores, strict=True):
+        write(tmp_path, run, found)
+        path = tmp_path / run / "eval.json"
+        config = {"domains": [{"label": "d"}, {"label": "e"}]} if run.endswith("base") else {}
+        config |= {"starts": chain} if run.startswith("w") else {}
+        record = json.loads(path.read_text()) | {"run_info": {"config": config}}
+        path.write_text(json.dumps(record))
+    columns = ["run", "model", "domain", "method", "label", "learning_rate", "seed"]
+    return pd.DataFrame(STARTED, columns=columns), tmp_path
+
+
+def test_a_second_task_is_compared_with_its_start(started: tuple[pd.DataFrame, Path]) -> None:
+    """The first domain's accuracy falls from 3/4 to 2/4, its NLL rises by (2 + 0) / 4."""
+    measured = read_measured(*started)
+    table = cross_domain_table(started[0], measured.items, measured.starts)
+    found = table[table["model"] == "w"].set_index("test_domain")
+    assert found["accuracy_change"].to_dict() == {"d": -0.25, "e": 0.75}
+    assert found["nll_change"].to_dict() == {"d": 0.5, "e": -1.5}
+    assert found["domain"].unique().tolist() == ["e"]
+    assert table[table["model"] == "m"]["test_domain"].tolist() == ["d"]
+
+
+def test_what_a_start_added_and_what_is_left(started: tuple[pd.DataFrame, Path]) -> None:
+    """Against the pretrained model, of which d has 1/4 and e 0/4 right."""
+    measured = read_measured(*started)
+    since = since_pretrained_table(started[0], measured.items, measured.starts)
+    assert set(since["model"]) == {"w"} and set(since["against"]) == {"m"}
+    found = since.set_index(["label", "test_domain"])
+    accuracy = {("base", "d"): 0.5, ("base", "e"): 0.25, ("plain", "d"): 0.25, ("plain", "e"): 1.0}
+    assert found["accuracy_change"].to_dict() == accuracy
+    nll = {("base", "d"): -1.0, ("base", "e"): 0.5, ("plain", "d"): -0.5, ("plain", "e"): -1.0}
+    assert found["nll_change"].to_dict() == nll
+    assert found.loc["base", "domain"].unique().tolist() == ["d"]
+    (started[1] / STARTED[3][0] / "items.parquet").unlink()
+    measured = read_measured(*started)
+    late = since_pretrained_table(started[0], measured.items, measured.starts)
+    assert late[late["label"] == "plain"]["reason"].tolist() == ["run not evaluated"] * 2
+
+
+def test_the_first_domain_is_no_general_task(started: tuple[pd.DataFrame, Path]) -> None:
+    """It has scores of its own, and does not enter the second task's row."""
+    scores = score_table(*started)
+    keys = scores.set_index(["run", "benchmark", "metric"])
+    assert keys.loc[(STARTED[3][0], "d", "accuracy"), "difference"] == -0.25
+    row = tradeoff_table(scores, *started).query("model == 'w' and method == 'sft'")
+    assert len(row) == 1 and row.iloc[0]["domain"] == "e"
+    assert row.iloc[0]["general_score_difference"] == 0
+    write(started[1], STARTED[3][0], domain("e", [1, 1, 1, 1], [2, 2]) | SUITE)
+    with pytest.raises(UserError, match=r"benchmark 'd' .* evaluate both with the same"):
+        score_table(*started)

@@ -323,3 +323,36 @@ def test_command_prints_table_and_assumptions(tmp_path, monkeypatch, capsys):
     found = SimpleNamespace(**json.loads(capsys.readouterr().out))
     assert found.models[0]["n_parameters"] == N_TINY
     assert found.hardware["tflops"] == 400 and len(found.assumptions) == 7
+
+
+def test_a_model_that_starts_from_a_run_is_as_large_as_the_pretrained_one():
+    """Its θ0 stays on the disk, as large as the weights of one run, and is not fetched."""
+    start = {"model": "tiny", "domain": "esci-label_only", "method": "sft"}
+    entries = {
+        "tiny": {"asset": "here", "architecture": TINY},
+        "warm": {"start_from": {**start, "learning_rate": 1e-5, "seed": 0}},
+    }
+    other = {"name": "esci", "variant": "label_only", "label": "b", "n_train": 20, "n_test": 4}
+    domains = [{"name": "esci", "variant": "label_only", "n_train": 10, "n_test": 4}, other]
+    study = study_of(
+        models=["tiny", "warm"],
+        model_catalogue=entries,
+        domains=domains,
+        start_only=["esci-label_only"],
+    )
+    plain, warm = (cost.model_cost(study, name, SLOW) for name in study.models)
+    assert (warm.n_parameters, warm.n_trained) == (N_TINY, 1) and plain.n_trained == 2
+    assert (plain.cache, warm.cache) == (2 * N_TINY, 0)
+    assert (plain.weights, warm.weights) == (4 * N_TINY, 2 * 4 * N_TINY)
+    assert warm.evaluation == pytest.approx(warm_evaluation(study))
+    assert any("that warm start from" in line for line in cost.assumptions(study, SLOW))
+    assert not any("start from" in line for line in cost.assumptions(study_of(), SLOW))
+
+
+def warm_evaluation(study):
+    """θ0 and one run, both on both domains, and the noise floor."""
+    configs = [c for c in evaluation_configs(study).values() if c.model == "warm"]
+    assert [len(c.domains) for c in configs] == [2, 2]
+    one = [cost.evaluation_hours(study, c, N_TINY, SLOW) for c in configs]
+    assert one[0] == one[1], "its θ0 has trained weights, too"
+    return sum(one) + cost.rescoring_hours(study, configs, N_TINY, SLOW)

@@ -35,6 +35,9 @@ def test_memory_grows_with_parameters_processes_and_attempts(tmp_path):
     assert needed(None, inputs, attempt=1) == 2 * (5000 + 17300)
     assert needed(None, inputs, attempt=3) == 3 * 2 * (5000 + 17300)
     assert jobs.growing(10)(None, attempt=3) == 30
+    planned = str(tmp_path / "models/warm/MODEL.json")  # a job of the study builds it
+    needed = jobs.memory_mb(5000, 20, same_size={planned: str(record)})
+    assert needed(None, ["tokens.npz", planned], attempt=1) == 5000 + 17300
 
 
 def test_only_what_the_user_may_change_counts(tmp_path):

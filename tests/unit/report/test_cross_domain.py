@@ -115,6 +115,38 @@ def test_the_page_lists_every_comparison_and_why_numbers_are_missing() -> None:
     )
 
 
+def test_the_page_compares_a_start_with_the_pretrained_model() -> None:
+    table = make_table()
+    since = table[table["label"] == "method0"].assign(model="warm", against="model0")
+    start = since.iloc[:2].assign(method="base", label="base", learning_rate=NAN)
+    start.loc[start.index[1], ["nll_change", "reason"]] = NAN, "run not evaluated"
+    page = to_markdown(table, pd.concat([start, since]))
+    assert page.startswith(to_markdown(table).rstrip())
+    _, _, block = page.partition("## warm, against model0\n\nwarm starts from a run of model0 on")
+    rows = [line.split(" | ") for line in block.splitlines() if line.startswith("| ")][1:]
+    assert [row[0].strip("| ") for row in rows] == ["θ₀"] * 2 + ["method0"] * len(since)
+    assert rows[0][1].strip() == "–"
+    assert page.endswith("– warm, domain0, base, on domain1: run not evaluated.\n")
+    assert to_markdown(table, since.iloc[:0]) == to_markdown(table)
+
+
+def test_a_domain_of_starts_has_a_column_and_no_row() -> None:
+    """One model has a run on it with one method only."""
+    table = make_table(n_domains=2, models=2)
+    is_first = table["domain"] == "domain0"
+    only = is_first & ((table["model"] == "model1") | (table["label"] == "method1"))
+    figure = drawn(table[~only])
+    rows = [[label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes[::2]]
+    both, second = ["domain0", "domain1"], ["domain1"]
+    assert rows == [both, second, both, second, second, second, second, second]
+    heights = [axes.get_position().height for axes in figure.axes[::2]]
+    assert heights[0] == pytest.approx(2 * heights[1], rel=0.05)
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == both
+    assert {axes.get_xlim() for axes in figure.axes} == {(-0.5, 1.5)}
+    frames = [patch.get_xy() for patch in figure.axes[2].patches]
+    assert frames == [(0.5, -0.5)], "the domain trained on is the second column"
+
+
 def test_command_line(study: tuple[Path, Path], tmp_path: Path) -> None:
     """A study of one domain: its own domain only, and no error."""
     results = study[1]
@@ -140,3 +172,8 @@ def test_which_published_studies_have_it(tmp_path: Path) -> None:
         text = json.dumps({"study": name, "domains": domains[:n], "evaluation": evaluation})
         (tmp_path / name / "study.yaml").write_text(text)
     assert crossed(tmp_path, ["alone", "asked", "default", "off"]) == ["asked"]
+    (tmp_path / "chain").mkdir()
+    start = {"models": ["warm"], "model_catalogue": {"warm": {"start_from": {"model": "m"}}}}
+    text = json.dumps({"study": "chain", "domains": domains} | start)
+    (tmp_path / "chain" / "study.yaml").write_text(text)
+    assert crossed(tmp_path, ["chain", "off"]) == ["chain"]

@@ -83,6 +83,7 @@ def study_with(**changes):
                 "architecture": {"model_type": "llama"},
             }
         },
+        "start_only": [],
     } | changes
 
 
@@ -143,8 +144,16 @@ def catalogue(monkeypatch):
 
 
 ADDED = {"model": "mine", "domain": "esci-cot", "method": "a", "learning_rate": 2e-4}
+START = {"model": "mine", "domain": "esci-cot", "method": "a", "learning_rate": 1e-4, "seed": 0}
+STARTED = {
+    "models": ["mine", "warm"],
+    "model_catalogue": {"mine": {"format": "random"}, "warm": {"start_from": START}},
+    "domains": [{"name": "esci"}, {"name": "medcalc"}],
+    "start_only": ["esci-cot"],
+}
 CASES = (
     [pytest.param({}, (key,), id=key) for key in Study.model_fields]
+    + [pytest.param(STARTED, ("model_catalogue", "warm"), id="a start")]
     + [pytest.param({"added_rates": [ADDED]}, ("added_rates",), id="an added rate")]
     + [pytest.param({"domains": [domain(name)]}, ("domains", 0), id=name) for name in SPECS]
     + [

@@ -16,6 +16,7 @@ from sft_tradeoff.analysis.claims.base import Place, Untested
 from sft_tradeoff.analysis.claims.statistic import Statistic, combined, score
 from sft_tradeoff.analysis.noise_floor import known, read_noise_floor
 from sft_tradeoff.analysis.run_records import Items, Key, read_evaluation, training_record
+from sft_tradeoff.analysis.starts import Starts, starts_of
 from sft_tradeoff.analysis.tables import BASE, CODE_LENGTH, domains_of, rows_of
 from sft_tradeoff.stats.bootstrap import Clustered
 from sft_tradeoff.study.names import format_learning_rate
@@ -65,6 +66,7 @@ class Results:
         configs: Run -> settings that it was trained with; likewise.
         folder: Holds ``<run>/``; None for scores that are not in files.
         floors: Numerical noise of scores; empty if it was not measured.
+        starts: Model -> runs that its θ0 comes from, the first one first.
     """
 
     runs: pd.DataFrame
@@ -72,6 +74,7 @@ class Results:
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     folder: Path | None = None
     floors: Floors = field(default_factory=dict)
+    starts: Starts = field(default_factory=dict)
     _known: dict[Any, Statistic] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -116,6 +119,31 @@ class Results:
     def domains(self, model: str) -> list[str]:
         """Domains that a model was trained on."""
         return domains_of(self.runs[self.runs["model"] == model])
+
+    def all_domains(self, model: str) -> list[str]:
+        """Domains that a model was trained on, and those that its θ0 was trained on before."""
+        before = (start.domain for start in self.starts.get(model, ()))
+        return list(dict.fromkeys([*self.domains(model), *before]))
+
+    def warmed_up(self, model: str, domain: str) -> list[str]:
+        """Models that start from a run of this model on other examples of a domain."""
+        kind = self._kind(model, domain)
+        return [
+            warm
+            for warm, starts in self.starts.items()
+            if starts
+            and (start := starts[-1]).model == model
+            and start.domain != domain
+            and self._kind(model, start.domain) == kind is not None
+        ]
+
+    def _kind(self, model: str, domain: str) -> tuple[str, str] | None:
+        """Name and variant of a domain that a model was trained on; None if not recorded."""
+        for arm in self.arms:
+            config = arm.domain_config
+            if (arm.model, arm.domain) == (model, domain) and "name" in config:
+                return config["name"], config.get("variant", "")
+        return None
 
     def score(self, arm: Arm, rate: float, key: Key, half: Half = None) -> Statistic:
         """Score of a method at one rate, on one benchmark and metric.
@@ -280,11 +308,12 @@ def read_results(runs: pd.DataFrame, folder: Path) -> Results:
         folder: Holds ``<run>/eval.json``, ``items.parquet`` and ``train.json``.
     """
     names = list(runs["run"])
-    evaluations = ((name, read_evaluation(folder / name)) for name in names)
-    items = {name: found.items for name, found in evaluations if found}
+    read = {name: found for name in names if (found := read_evaluation(folder / name))}
+    items = {name: found.items for name, found in read.items()}
     base = {row["model"]: row["run"] for row in rows_of(runs[runs["method"] == BASE])}
     floors = {model: _floors(folder, model, items.get(run, {})) for model, run in base.items()}
-    return Results(runs, items, _configs(names, folder), folder, floors)
+    starts = {model: starts_of(read[run].record) for model, run in base.items() if run in read}
+    return Results(runs, items, _configs(names, folder), folder, floors, starts)
 
 
 def _floors(folder: Path, model: str, base: Items) -> dict[Key, float]:

@@ -61,7 +61,7 @@ def _keeps_other_domains(results: Results, _: NoOptions, margin: float) -> Seque
     """NLL(θ0) − NLL(run) of the gold answers of every other domain of the study."""
     found = []
     for arm in results.arms:
-        for other in results.domains(arm.model):
+        for other in results.all_domains(arm.model):
             if other != arm.domain and _is_scored(results, arm, other):
                 found += [_on(results, Setting(arm, rate), other, margin) for rate in arm.rates]
     if not found:

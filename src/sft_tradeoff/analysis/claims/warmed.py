@@ -27,7 +27,8 @@ class WarmedOptions(QuantityOptions):
 
     warmed: dict[str, str] = Field(
         default_factory=dict,
-        description="model -> the same model trained on other examples of the domain before",
+        description="model -> the same model trained on other examples of the domain before; "
+        "those that start from a run of this study need not be named",
     )
     methods: tuple[str, ...] = Field(("talr", "dft"), description="methods that trust the model")
 
@@ -40,14 +41,15 @@ def _trust_gain(results: Results, options: WarmedOptions, margin: float) -> Sequ
     arms = {(arm.model, arm.domain, arm.method): arm for arm in results.arms if is_default(arm)}
     found = []
     for (model, domain, method), arm in arms.items():
-        warm = options.warmed.get(model)
-        if warm is None:
+        if method not in options.methods:
             continue
-        names = [(m, domain, name) for m in (warm, model) for name in (method, "sft")]
-        if method in options.methods and all(n in arms for n in names):
-            four = [arms[name] for name in names]
-            common = [rate for rate in arm.rates if all(rate in other.rates for other in four)]
-            found += [_interaction(results, four, rate, margin) for rate in common]
+        named = [options.warmed[model]] if model in options.warmed else []
+        for warm in dict.fromkeys([*named, *results.warmed_up(model, domain)]):
+            names = [(m, domain, name) for m in (warm, model) for name in (method, "sft")]
+            if all(n in arms for n in names):
+                four = [arms[name] for name in names]
+                common = [rate for rate in arm.rates if all(rate in other.rates for other in four)]
+                found += [_interaction(results, four, rate, margin) for rate in common]
     if not found:
         raise Untested("no model was trained from θ₀ and from a θ₀ warmed up on the domain")
     return found
@@ -57,7 +59,7 @@ def _interaction(results: Results, four: list[Arm], rate: float, margin: float) 
     def parts() -> tuple[Part, ...]:
         scores = [results.domain_score(arm, rate) for arm in four]
         gain = combined(lambda a, b, c, d: (a - b) - (c - d), *scores, name="gain from warming up")
-        name = f"[D({four[0].label}) − D(sft)] warmed up − plain"
+        name = f"[D({four[0].label}) − D(sft)] {four[0].model} − {four[2].model}"
         blocked = at_chance(scores, results.chance(four[2]))
         return (Part(name, effect_of(gain), Kind.GREATER, margin, SHARE, blocked=blocked),)
 

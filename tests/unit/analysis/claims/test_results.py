@@ -36,6 +36,14 @@ def test_what_is_read_from_files(tmp_path: Path) -> None:
         assert found.arms[0].options == {"x": 1}
     assert found.score(found.arms[0], SMALL, KEY).value == pytest.approx(0.6)
     assert found.general_loss(found.arms[0], SMALL).floor == 0
+    assert found.starts == {"m": []}
+    record = json.loads((tmp_path / "runs/m.base/eval.json").read_text())
+    start = {"run": "p.e.sft", "model": "p", "domain": "e"}
+    record |= {"run_info": {"config": {"starts": [start]}}}
+    (tmp_path / "runs/m.base/eval.json").write_text(json.dumps(record))
+    found = read_results(made.runs, tmp_path / "runs")
+    assert found.starts == {"m": [("p.e.sft", "p", "e")]}
+    assert found.all_domains("m") == ["d", "e"]
 
 
 def test_the_noise_floor_is_part_of_every_interval(tmp_path: Path) -> None:

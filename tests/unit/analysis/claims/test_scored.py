@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from sft_tradeoff.analysis.claims.results import Results
+from sft_tradeoff.analysis.starts import Start
 from tests.unit.analysis.claims.simulated import (
     LARGE,
     SMALL,
@@ -16,6 +18,7 @@ from tests.unit.analysis.claims.simulated import (
 
 SHIPPED = ("d", "nll_shipped")
 BASE = Run(0.1, nll=2.0, extra={SHIPPED: 2.0}, seeds=(0.0,))
+BASE_E = Run(0.1, nll=2.0, extra={("e", "nll"): 2.0}, seeds=(0.0,))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,15 @@ def test_other_domains(other: float, verdict: str) -> None:
     assert row.verdict == verdict
     assert value_of(row) == pytest.approx(2.0 - other)
     assert row.finding.comparison == "sft at 1e-5, scored on e"
+
+
+def test_the_domain_of_a_start_is_another_one() -> None:
+    """Nothing of this model is trained on e, but its θ0 was."""
+    made = study({"sft": {SMALL: Run(extra={("e", "nll"): 3.0})}}, base=BASE_E)
+    starts = {"m": [Start("plain.e.sft", "plain", "e")]}
+    results = Results(made.runs, made.items, made.configs, starts=starts)
+    (row,) = rows_of(results, "keeps_other_domains", 0.05)
+    assert row.verdict == "contradicted" and value_of(row) == pytest.approx(-1.0)
 
 
 def test_no_other_domain() -> None:

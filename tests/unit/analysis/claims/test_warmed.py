@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
-from tests.unit.analysis.claims.simulated import SMALL, Run, joined, rows_of, study, value_of
+from sft_tradeoff.analysis.claims.results import Results
+from sft_tradeoff.analysis.starts import Start
+from tests.unit.analysis.claims.simulated import (
+    SMALL,
+    Run,
+    joined,
+    part_of,
+    rows_of,
+    study,
+    value_of,
+)
 
 WARMED = {"m": "warm"}
 
@@ -39,6 +50,38 @@ def test_accuracies_at_chance_decide_nothing() -> None:
     models = (study(arms, model=name, n_labels=2) for name in ("m", "warm"))
     (row,) = rows_of(joined(*models), "trust_gain", warmed=WARMED)
     assert row.verdict == "cannot tell" and row.note.startswith("no score is above chance (0.500)")
+
+
+def with_start(results: Results, domain: str, **config: str) -> Results:
+    """``warm`` starts from a run of ``m`` on a domain with these settings."""
+    run = f"m.{domain}.sft.0"
+    row = dict(zip(results.runs, (run, "m", domain, "sft", "sft", SMALL, 0), strict=True))
+    runs = pd.concat([results.runs, pd.DataFrame([row])], ignore_index=True)
+    configs = {**results.configs, run: {"method": {"options": {}}, "domain": config}}
+    return Results(runs, results.items, configs, starts={"warm": [Start(run, "m", domain)]})
+
+
+def test_a_model_that_starts_from_other_examples_is_warmed_up() -> None:
+    """As the study recorded it; the names of domains do not matter, what they hold does."""
+    arms = {"talr": {SMALL: Run(0.5)}, "sft": {SMALL: Run(0.6)}}
+    warm = {"talr": {SMALL: Run(0.8)}, "sft": {SMALL: Run(0.7)}}
+    results = joined(study(arms), study(warm, model="warm"))
+    (row,) = rows_of(with_start(results, "d0", name="own", variant="cot"), "trust_gain")
+    assert row.verdict == "supported"
+    assert value_of(row) == pytest.approx(0.2)
+    assert part_of(row).name == "[D(talr) − D(sft)] warm − m"
+    named = with_start(results, "d0", name="own", variant="cot")
+    assert len(rows_of(named, "trust_gain", warmed=WARMED)) == 1, "named and recorded: once"
+    for other in ({"name": "esci", "variant": "cot"}, {"name": "own", "variant": "label_only"}):
+        (row,) = rows_of(with_start(results, "d0", **other), "trust_gain")
+        assert row.verdict == "not tested", "another domain is no warm-up"
+    (row,) = rows_of(
+        Results(
+            results.runs, results.items, results.configs, starts={"warm": [Start("r", "m", "d")]}
+        ),
+        "trust_gain",
+    )
+    assert row.verdict == "not tested", "the same examples twice are no other examples"
 
 
 def test_without_a_warmed_model() -> None:
