@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from sft_tradeoff.domains.spec import DomainSpec
+from sft_tradeoff.system.text import shown
 
 # Of catalogue.DEPARTMENTS, whose import would make every domain's digest depend on them.
 DEPARTMENT_NAMES = (
@@ -32,12 +33,12 @@ class EsciSpec(DomainSpec):
     @field_validator("departments")
     @classmethod
     def _known(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if names and len(set(names)) < len(names):
-            raise ValueError(f"{list(names)} names one twice; remove it")
-        for unknown in sorted(set(names or ()).difference(DEPARTMENT_NAMES)):
-            raise ValueError(
-                f"{unknown!r} is not one of the departments {list(DEPARTMENT_NAMES)}; remove it"
-            )
+        for name in names or ():
+            if name not in DEPARTMENT_NAMES:
+                known = list(DEPARTMENT_NAMES)
+                raise ValueError(f"{shown(name)} is not one of the departments {known}; remove it")
+            if names and names.count(name) > 1:
+                raise ValueError(f"{name!r} stands there twice; remove one")
         return names
 
     def card_lines(self) -> Iterable[tuple[str, str]]:

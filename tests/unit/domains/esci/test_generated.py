@@ -389,5 +389,5 @@ def test_all_departments_are_the_default() -> None:
 def test_departments_are_known_and_named_once() -> None:
     with pytest.raises(ValueError, match=r"'garden' is not one of the departments .* remove it"):
         spec(departments=("kitchen", "garden"))
-    with pytest.raises(ValueError, match="names one twice"):
+    with pytest.raises(ValueError, match="'kitchen' stands there twice; remove one"):
         spec(departments=("kitchen", "kitchen"))
