@@ -135,7 +135,8 @@ def tokenization_code(name: str) -> str:
 def answer_weights_code(name: str) -> str:
     """Return the digest of the code that finds and weighs the answers of a domain."""
     stages = (f"{wing}/answer_weights.py" for wing in ("training", "analysis", "report"))
-    shared = ("analysis/tables.py", "report/markdown.py", "system/text.py")
+    tables = ("analysis/base_probability.py", "analysis/tables.py")
+    shared = (*tables, "report/markdown.py", "system/text.py")
     return code_digest("tokens", "objectives", *stages, *shared) + domain_code(name)
 
 

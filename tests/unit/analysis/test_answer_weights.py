@@ -20,7 +20,8 @@ from sft_tradeoff.system.files import atomic_write_text
 
 
 def table(**row: object) -> pd.DataFrame:
-    known = {"model": "m", "domain": "d", "method": "talr", "label": "talr", "n_answer_tokens": 3}
+    known = {"model": "m", "domain": "d", "method": "talr", "label": "talr"}
+    known |= {"n_tokens": 9, "n_answer_tokens": 3}
     numbers = dict.fromkeys(COLUMNS, 0.5) | {"remedies": ""}
     return pd.DataFrame([numbers | known | row], columns=COLUMNS)
 

@@ -310,7 +310,7 @@ def refusal(name, options):
         ("talr", "floor", -0.1, "greater than or equal to 0"),
         ("talr", "top_k", 0.0, "greater than 0"),
         ("talr", "top_k", 1.1, "less than or equal to 1"),
-        ("talr", "level", "sample", "'sequence' or 'token'"),
+        ("talr", "level", "sample", "'sequence', 'token' or 'each_sequence'"),
         ("talr", "floor", 2, "(range [0, 1])"),
         ("talr", "quantile", 1.5, "(range (0, 1))"),
         ("kl_reg", "beta", -2, "(range [0, 1e+06])"),

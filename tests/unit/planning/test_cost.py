@@ -355,4 +355,5 @@ def warm_evaluation(study):
     assert [len(c.domains) for c in configs] == [2, 2]
     one = [cost.evaluation_hours(study, c, N_TINY, SLOW) for c in configs]
     assert one[0] == one[1], "its θ0 has trained weights, too"
-    return sum(one) + cost.rescoring_hours(study, configs, N_TINY, SLOW)
+    further = (cost.rescoring_hours, cost.divergence_hours)
+    return sum(one) + sum(hours(study, configs, N_TINY, SLOW) for hours in further)

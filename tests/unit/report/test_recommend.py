@@ -48,7 +48,8 @@ def test_the_command_writes_page_and_record(
     assert record["sections"][0]["chosen"]["learning_rate"] == 1e-4
     assert record["sections"][0]["methods"][1]["candidates"][0]["verdict"] == "exceeds"
     assert "starve" not in page
-    weights = dict.fromkeys(COLUMNS, 0.05) | {"label": "talr", "domain": "d", "n_answer_tokens": 3}
+    weights = dict.fromkeys(COLUMNS, 0.05) | {"label": "talr", "domain": "d"}
+    weights |= {"n_tokens": 9, "n_answer_tokens": 3}
     pd.DataFrame([weights], columns=COLUMNS).to_csv(tmp_path / "m.d.csv", index=False)
     cli.main(["recommend", *arguments, "--answer-weights", str(tmp_path / "m.d.csv")])
     warned = (tmp_path / "r.md").read_text()

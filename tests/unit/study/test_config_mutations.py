@@ -51,6 +51,7 @@ def study_with(**changes):
         "training": TrainingSpec().model_dump(mode="json"),
         "evaluation": EvaluationSpec(tasks={"piqa": 8, "code_length_code": None}).model_dump(),
         "keep_models": False,
+        "record_tokens": False,
         "tolerance": {"bits_per_byte": 0.1, "accuracy": 0.1},
         "smallest_gain": {"accuracy": 0.1, "nll": 0.1},
         "results_source": "fresh",

@@ -102,5 +102,7 @@ def main(folder: Path, model: Path) -> None:
 
 if __name__ == "__main__":
     # Few labels per chunk: ranks then differ in the number of chunks of the head.
-    with mock.patch("sft_tradeoff.training.token_loss.CHUNK", 16):
+    few = mock.patch("sft_tradeoff.training.token_loss.CHUNK", 16)
+    fast = mock.patch("sft_tradeoff.system.processor.multiplies_bfloat16", lambda: True)
+    with few, fast:
         main(Path(sys.argv[1]), Path(sys.argv[2]))
