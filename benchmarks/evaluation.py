@@ -30,6 +30,7 @@ from sft_tradeoff.assets.fetch import cache_dir
 from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_json, atomic_write_text
+from sft_tradeoff.system.processor import multiplies_bfloat16
 
 logger = logging.getLogger(__name__)
 TASKS = ("piqa", "commonsense_qa", "openbookqa")
@@ -286,6 +287,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write")
     options = parser.parse_args()
     with run_main("benchmark"), tempfile.TemporaryDirectory() as folder:
+        in_bfloat16 = [arm for arm in options.arms if arm.endswith("bfloat16")]
+        if in_bfloat16 and not multiplies_bfloat16():
+            raise BenchmarkError(
+                f"--arms: this processor is slow at bfloat16, so {', '.join(in_bfloat16)} would "
+                "not be what users get; leave them out"
+            )
         options.trained = Path(folder) / "model"
         if not set(AS_TRAINED).isdisjoint(options.arms):
             write_trained(options.model, options.trained)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from common import MAX_LENGTH, MODEL, run_config
+from common import MAX_LENGTH, MODEL, BenchmarkError, run_config
 from sft_tradeoff.domains.build import write_domain
 from sft_tradeoff.domains.registry import domain_spec
 from sft_tradeoff.evaluation.evaluate import evaluate
@@ -28,6 +28,7 @@ from sft_tradeoff.study.runs import EvaluationConfig
 from sft_tradeoff.study.spec import EvaluationSpec, TrainingSpec
 from sft_tradeoff.system.console import run_main
 from sft_tradeoff.system.files import atomic_write_text
+from sft_tradeoff.system.processor import multiplies_bfloat16
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training.rounding import rounding_facts
 from sft_tradeoff.training.train import train
@@ -191,6 +192,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/bench"), help="folder to write")
     options = parser.parse_args()
     with run_main("benchmark"), tempfile.TemporaryDirectory() as folder:
+        if not multiplies_bfloat16():
+            raise BenchmarkError(f"nothing to compare: computed in float32\n\n{products()}")
         text = report(Laboratory(Path(folder), options))
         atomic_write_text(options.out / "precision.md", text + "\n")
         print(text)
