@@ -9,7 +9,7 @@ from tests.conftest import snakemake
 pytestmark = pytest.mark.workflow
 SMOKE = ("--configfile", "config/studies/smoke.yaml")
 REPORT = {"tables", "figure", "recommend", "breakpoints", "claims"}
-AFTER_SCORES = {"aggregate", *REPORT}
+AFTER_SCORES = {"aggregate", "token_tables", *REPORT}
 # What follows from other examples: all but the general suite.
 EVALUATION = {"kl_reference", "evaluate", "noise_floor"}
 TRAINING = {"reference", "answer_weights", "train", "merge"}

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from sft_tradeoff.analysis.run_records import evaluation_record, training_record
 from sft_tradeoff.system.console import UserError
-from sft_tradeoff.system.files import damaged, path_with_checksum, verify_checksum
+from sft_tradeoff.system.files import checksum_path, damaged, path_with_checksum, verify_checksum
 
 TEST_TOKENS, TRAINING_TOKENS = "tokens.parquet", "training_tokens.parquet"
 FORMAT_VERSION = 1  # raise it when a column changes its meaning
@@ -97,6 +97,12 @@ def write_tokens(path: Path, batches: Iterable[pa.RecordBatch], facts: Facts) ->
     ):
         for batch in batches:
             writer.write_batch(batch)
+
+
+def remove_tokens(path: Path) -> None:
+    """Remove what a run has left that kept its tokens; a later one keeps none."""
+    for left in (path, checksum_path(path)):
+        left.unlink(missing_ok=True)
 
 
 def read_test_tokens(folder: Path) -> Recorded | None:

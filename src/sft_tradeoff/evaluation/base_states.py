@@ -22,6 +22,7 @@ import numpy as np
 
 from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.padding import length_batches, padded_width
+from sft_tradeoff.models.supported import window
 from sft_tradeoff.system.allocator import keep_freed_memory
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import path_with_checksum, verify_checksum
@@ -179,11 +180,14 @@ def hidden_states(model: PreTrainedModel, places: Places) -> torch.Tensor:
 
     lengths = np.diff(places.offsets)
     row_of, column = places.text, places.position - places.offsets[places.text]
+    most = window(model.config) or 2**31
     found: list[torch.Tensor] = []
     order: list[np.ndarray] = []
     with torch.inference_mode(), in_float32(model):
         for rows in length_batches(lengths, BATCH_TOKENS):
-            ids = torch.zeros(len(rows), padded_width(int(lengths[rows[0]])), dtype=torch.long)
+            longest = int(lengths[rows[0]])
+            width = max(longest, min(padded_width(longest), most))
+            ids = torch.zeros(len(rows), width, dtype=torch.long)
             for i, row in enumerate(rows):
                 own = places.ids[places.offsets[row] : places.offsets[row + 1]]
                 ids[i, : len(own)] = torch.from_numpy(own)

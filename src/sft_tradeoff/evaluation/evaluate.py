@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from sft_tradeoff.analysis.answers import ANSWERS
-from sft_tradeoff.analysis.token_records import TEST_TOKENS
+from sft_tradeoff.analysis.token_records import TEST_TOKENS, remove_tokens
 from sft_tradeoff.chat import ChatTemplateError
 from sft_tradeoff.evaluation.answers import Answer, write_answers
 from sft_tradeoff.evaluation.item_table import item_table
@@ -189,6 +189,8 @@ def evaluate(
     check_expected(config, metrics := summarize(frame))
     if kept:
         kept.write(out.parent / TEST_TOKENS, facts, tokenizer)
+    else:
+        remove_tokens(out.parent / TEST_TOKENS)
     info = {
         "metrics": metrics,
         "tasks": asked,

@@ -23,7 +23,7 @@ from sft_tradeoff.evaluation.base_states import (
     vocabulary,
 )
 from sft_tradeoff.models.tokenized import TokenizedData
-from sft_tradeoff.system.console import UserError, quick_start, run_main
+from sft_tradeoff.system.console import quick_start, run_main
 from sft_tradeoff.system.files import sha256_of
 
 logger = logging.getLogger(__name__)
@@ -43,18 +43,12 @@ def prompt_places(data: TokenizedData, n_positions: int) -> Places:
 
     Returns:
         Texts are named after the number of their example.
-
-    Raises:
-        UserError: If the prompts do not differ.
     """
     prompts = [tokens[: int(mask.argmax())] for tokens, mask in map(data.example, range(len(data)))]
     shared = _shared_prefix(prompts)
     usable = [i for i, prompt in enumerate(prompts) if len(prompt) > shared]
-    if not usable:
-        raise UserError(
-            "evaluation.kl_positions: all test prompts of this domain are the same, so they have "
-            "no positions of their own; set it to 0"
-        )
+    if not usable:  # one prompt, or the same ones: the position before the response is left
+        usable, shared = list(range(len(prompts))), shared - 1
     rng = np.random.default_rng(SEED)
     fewest = min(2, n_positions)  # one example has no standard error
     n_examples = min(len(usable), max(fewest, math.ceil(n_positions / PER_EXAMPLE)))

@@ -137,7 +137,8 @@ def answer_weights_code(name: str) -> str:
     stages = (f"{wing}/answer_weights.py" for wing in ("training", "analysis", "report"))
     tables = ("analysis/base_probability.py", "analysis/tables.py")
     shared = (*tables, "report/markdown.py", "system/text.py")
-    return code_digest("tokens", "objectives", *stages, *shared) + domain_code(name)
+    batches = ("training/batching.py", "training/reference.py", "models/padding.py")
+    return code_digest("tokens", "objectives", *stages, *shared, *batches) + domain_code(name)
 
 
 def task_files_digest(folder: Path = Path("workflow/tasks")) -> str:

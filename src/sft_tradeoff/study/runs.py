@@ -321,7 +321,10 @@ def divergence_config(study: Study) -> DivergenceConfig | None:
     spec = study.evaluation
     if spec.backend == "vllm" or not (spec.kl_positions or spec.sampled_texts):
         return None
-    return DivergenceConfig(**{key: getattr(spec, key) for key in DIVERGENCE_KEYS})
+    found = {key: getattr(spec, key) for key in DIVERGENCE_KEYS}
+    if not spec.sampled_texts:
+        found["sampled_tokens"] = 0  # no evaluation depends on it
+    return DivergenceConfig(**found)
 
 
 def _tested(study: Study, run: RunConfig) -> tuple[AnyDomainSpec, ...]:

@@ -10,7 +10,7 @@ logit q_λ = (1 − λ) logit p + λ logit t for a target distribution that give
 This loss is convex in λ, so there is one largest safe step. A mixture of more hard positions has
 the larger loss at every λ where a hard position loses more than an easy one; *only then* is the
 theorem's statement true. To second order a position loses λ² p (1 − p) (logit t − logit p)² / 2,
-which is largest for p of about a third and falls to 0 for the hardest tokens, p → 0: they do not
+which is largest for p of .2 to .4, by t, and falls to 0 for the hardest tokens, p → 0: they do not
 move until λ is large.
 """
 

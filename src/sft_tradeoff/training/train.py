@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.analysis.token_records import TRAINING_TOKENS, Facts
+from sft_tradeoff.analysis.token_records import TRAINING_TOKENS, Facts, remove_tokens
 from sft_tradeoff.models.folder import read_record
 from sft_tradeoff.models.load import load_model, save_model
 from sft_tradeoff.models.tokenized import TokenizedData
@@ -108,6 +108,8 @@ def train(
         info = trainer.info() | chosen | {"rounding": rounding_facts(base_model, out)}
         if trainer.weighing.token_log:
             _write_tokens(trainer, trainer.weighing.token_log, base_model, out.parent, facts)
+        else:
+            remove_tokens(out.parent / TRAINING_TOKENS)
         _report(out.parent / "train.json", config, info, facts)
         shutil.rmtree(folder, ignore_errors=True)
         if state:

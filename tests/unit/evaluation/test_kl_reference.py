@@ -9,7 +9,6 @@ from sft_tradeoff.evaluation.base_states import BaseStates, hidden_states, vocab
 from sft_tradeoff.evaluation.kl_reference import PER_EXAMPLE, prompt_facts, prompt_places
 from sft_tradeoff.models.load import load_model
 from sft_tradeoff.models.tokenized import TokenizedData, TokenizedExample
-from sft_tradeoff.system.console import UserError
 
 
 def data_of(*prompts):
@@ -63,9 +62,10 @@ def test_prompts_that_start_as_another_ends():
     assert (places.position - places.offsets[places.text]).tolist() == [2, 3]
 
 
-def test_equal_prompts_are_refused():
-    with pytest.raises(UserError, match=r"evaluation\.kl_positions: all test prompts .* to 0"):
-        prompt_places(data_of([5, 6], [5, 6]), 16)
+@pytest.mark.parametrize("n", [1, 2])
+def test_equal_prompts_are_left_their_last_position(n):
+    places = prompt_places(data_of(*[[5, 6]] * n), 16)
+    assert (places.position - places.offsets[places.text]).tolist() == [1] * n
 
 
 def test_the_stage_writes_the_states_of_its_positions(material, random_model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -135,6 +136,14 @@ def _kl_predicts_loss(
 
 def _runs(results: Results, arms: Sequence[Arm]) -> Runs:
     settings = [Setting(arm, rate) for arm in arms for rate in arm.rates]
+    common = Counter(len(arm.rates[rate]) for arm, rate in settings).most_common(1)
+    started = {start.domain for starts in results.starts.values() for start in starts}
+    # A run that another model starts from has one seed, and may be alone on its domain.
+    settings = [
+        setting
+        for setting in settings
+        if setting.arm.domain not in started or len(setting.arm.rates[setting.rate]) == common[0][0]
+    ]
     if len(settings) < FEWEST_SETTINGS:
         raise Untested(
             f"{len(settings)} settings (domain, method and rate) are too few for a correlation; "

@@ -67,7 +67,7 @@ def _hard_token_damage(
 
 
 def _triples(arms: Sequence[Arm]) -> list[tuple[Arm, Arm, Arm]]:
-    """SFT, easy tokens only, and hard tokens only, with the same threshold."""
+    """SFT, easy tokens only, and hard tokens only, divided where the share is."""
     plain = [arm for arm in arms if arm.method == "sft" and is_default(arm)]
     subsets = [arm for arm in arms if arm.method == "token_subset"]
     easy = [arm for arm in subsets if arm.options.get("keep") == "easy"]
@@ -75,7 +75,7 @@ def _triples(arms: Sequence[Arm]) -> list[tuple[Arm, Arm, Arm]]:
     return [
         (s, e, h)
         for s, e, h in product(plain, easy, hard)
-        if e.options.get("threshold") == h.options.get("threshold")
+        if e.options.get("threshold") == h.options.get("threshold") == EASY
     ]
 
 

@@ -103,8 +103,8 @@ def resampled(
     for frame in frames:
         code = codes if frame is frames[0] else pd.Index(names).get_indexer(frame["cluster"])
         step = max(1, BLOCK // len(frame))
-        blocks = [weights[i : i + step][:, code] for i in range(0, len(weights), step)]
-        columns.append(np.concatenate([of(frame, block) for block in blocks]))
+        starts = range(0, len(weights), step)
+        columns.append(np.concatenate([of(frame, weights[i : i + step][:, code]) for i in starts]))
         values.append(float(of(frame, np.ones((1, len(frame))))[0]))
     counted = Clustered(np.zeros(len(codes)), np.ones(len(codes)), codes)
     n_examples = frames[0]["example"].nunique()
