@@ -187,10 +187,9 @@ def evaluate(
     logger.info("done in %.0f s", time.monotonic() - started)
     frame = item_table(items, tasks)
     check_expected(config, metrics := summarize(frame))
+    remove_tokens(out.parent / TEST_TOKENS)  # of an earlier evaluation, if it kept some
     if kept:
         kept.write(out.parent / TEST_TOKENS, facts, tokenizer)
-    else:
-        remove_tokens(out.parent / TEST_TOKENS)
     info = {
         "metrics": metrics,
         "tasks": asked,

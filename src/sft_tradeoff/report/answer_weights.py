@@ -1,7 +1,7 @@
 """Measure the weight that each method gives to the tokens of the answer, before training.
 
 Writes a table and a page, and warns in the log. Takes seconds: θ0 reads 64 examples, or none where
-the study computes θ0's statistics anyway.
+a method of the study reads θ0's statistics anyway.
 """
 
 from __future__ import annotations

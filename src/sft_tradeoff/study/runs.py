@@ -351,11 +351,9 @@ def weighing_methods(study: Study) -> list[MethodSpec]:
 
 def answer_weight_files(study: Study) -> list[str]:
     """Relative paths of the tables of that stage; none if no method weighs tokens."""
-    return [
-        f"answer_weights/{model}.{domain.label}.csv"
-        for model, domain in itertools.product(study.models, study.domains)
-        if weighing_methods(study)
-    ]
+    weighed = {method.label for method in weighing_methods(study)}
+    places = {(r.model, r.domain.label) for r in expand_runs(study) if r.method.label in weighed}
+    return [f"answer_weights/{model}.{domain}.csv" for model, domain in sorted(places)]
 
 
 def run_table(study: Study) -> pd.DataFrame:
