@@ -172,7 +172,7 @@ def test_the_normal_snakefile_has_no_way_to_training_in_published_mode(clone):
     study_file.write_text(study_file.read_text() + "results_source: published\n")
     assert jobs_of(snakemake(*arguments, cwd=clone)) == RULES
     listed = snakemake(*arguments, "--list-rules", cwd=clone).stdout.split()
-    assert set(listed) == RULES | {"cross_domain"}
+    assert set(listed) == RULES | {"cross_domain", "theory"}
 
 
 def test_a_crossed_study_is_drawn_as_a_matrix(clone):
