@@ -139,11 +139,9 @@ rule noise_floor:
         mem_mb=memory_mb(4000, bytes_per_parameter=8, same_size=SAME_SIZE),
         runtime=growing(240),
     params:
-        # What else an evaluation records does not matter here.
+        # How divergence is measured does not matter here.
         config=lambda w: spec_json(
-            EVALUATIONS[base_run(w.model)].model_copy(
-                update={"divergence": None, "record_tokens": False}
-            )
+            EVALUATIONS[base_run(w.model)].model_copy(update={"divergence": None})
         ),
         base_model=lambda w, input: model_folder(input.base_model),
     shell:

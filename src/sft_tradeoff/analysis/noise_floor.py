@@ -22,6 +22,7 @@ from sft_tradeoff.stats.estimates import ratio_estimate
 from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import atomic_write_json, damaged, read_json
 
+TOKEN_CHANGE = "token_change"  # a metric: mean |Δ log p| of single tokens, nats; θ0's own is 0
 _PLAIN = {shipped: metric for metric, shipped in SHIPPED.items()}
 
 
@@ -99,6 +100,8 @@ def read_noise_floor(runs: Path, model: str, base: Items) -> Floors:
 
 def own_score(base: Items, key: Key) -> float:
     """θ0's score of one (benchmark, metric); NaN if it has none."""
+    if key[1] == TOKEN_CHANGE:
+        return 0.0
     frame = base.get(key)
     return math.nan if frame is None else ratio_estimate(frame["value"], frame["size"]).value
 

@@ -3,7 +3,8 @@
 Which sequences share a batch, and the type in which the model computes, change every score a
 little. Resampling items cannot show this. So θ0 is scored again in batches of half and of a quarter
 of the tokens and, if the study computes in bfloat16, in float32. Only what needs no generation is
-scored: code length, and the loss of right answers.
+scored: code length, and the loss of right answers; of their single tokens, too, if the study keeps
+them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.analysis.noise_floor import largest, own_score, write_noise_floor
+import numpy as np
+
+from sft_tradeoff.analysis.noise_floor import (
+    TOKEN_CHANGE,
+    largest,
+    own_score,
+    write_noise_floor,
+)
 from sft_tradeoff.analysis.run_records import Key, read_items
+from sft_tradeoff.analysis.token_records import read_test_tokens
 from sft_tradeoff.evaluation.evaluate import add_input_arguments, explain_template, read_tests
 from sft_tradeoff.evaluation.tasks import tasks_of
 from sft_tradeoff.models.tokenizer import load_tokenizer
@@ -25,8 +34,12 @@ from sft_tradeoff.study.runs import EvaluationConfig, read_config
 from sft_tradeoff.study.spec import EvaluationSpec
 from sft_tradeoff.suite.base import Row
 from sft_tradeoff.suite.registry import BENCHMARKS
-from sft_tradeoff.system.console import quick_start, run_main
+from sft_tradeoff.system.console import UserError, quick_start, run_main
 from sft_tradeoff.system.processor import type_here
+
+if TYPE_CHECKING:
+    from sft_tradeoff.evaluation.tasks import Task
+    from sft_tradeoff.evaluation.token_scores import TokenScores
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +61,10 @@ def variants(spec: EvaluationSpec) -> dict[str, dict[str, Any]]:
 
 def rescored(
     config: EvaluationConfig, base_model: Path, data: Sequence[Path], tokens: Sequence[Path]
-) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the name and the rows of every variant.
+) -> Iterator[tuple[str, list[Row], dict[str, np.ndarray]]]:
+    """Yield every variant's name, its rows, and the tokens' NLL of each domain's right answers.
+
+    The last is empty unless the study keeps tokens: [N] nats, in the order of the examples.
 
     Args:
         config: θ0's evaluation.
@@ -69,9 +84,16 @@ def rescored(
             tasks = tasks_of(config, tokenizer, read_tests(config, data, tokens))
     for name, change in variants(config.evaluation).items():
         started = time.monotonic()
-        # Not kept in a variable: the next model would be loaded beside it.
         spec = cheap.model_copy(update=change)
-        yield name, rescore(load_lm(base_model, spec, tokenizer), tasks)
+        tokens_nll: dict[str, np.ndarray] = {}
+
+        def keep(task: Task, scores: list[TokenScores], into: Any = tokens_nll) -> None:
+            into[task.label] = -np.concatenate([found.log_likelihood for found in scores])
+
+        lm = load_lm(base_model, spec, tokenizer)
+        rows = rescore(lm, tasks, keep if config.record_tokens else None)
+        del lm
+        yield name, rows, tokens_nll
         logger.info("%s: %.0f s", name, time.monotonic() - started)
 
 
@@ -81,6 +103,25 @@ def scores_of(rows: Sequence[Row]) -> dict[Key, float]:
     for benchmark, _, metric, *value_and_size in rows:
         parts.setdefault((benchmark, metric), []).append((value_and_size[0], value_and_size[1]))
     return {key: ratio_estimate(*zip(*pairs, strict=True)).value for key, pairs in parts.items()}
+
+
+def token_changes(run: Path, nll: Mapping[str, np.ndarray]) -> dict[Key, float]:
+    """Mean |Δ log p| of each domain's tokens between θ0's evaluation and a variant, in nats.
+
+    Args:
+        run: Folder of θ0's evaluation.
+        nll: The variant's, as :func:`rescored` yields them.
+    """
+    if not nll:
+        return {}
+    if (own := read_test_tokens(run)) is None:
+        raise UserError(
+            f"{run}: its evaluation kept no tokens; delete eval.json there and run the same "
+            "command again"
+        )
+    frame = own.frame
+    of_domain = {d: frame["nll"][frame["domain"].astype(str) == d].to_numpy() for d in nll}
+    return {(d, TOKEN_CHANGE): float(np.abs(nll[d] - of_domain[d]).mean()) for d in nll}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +137,9 @@ def main(args: argparse.Namespace) -> None:
     with run_main(f"noise-floor {config.model}"):
         base = read_items(args.items)
         found: dict[Key, dict[str, float]] = {}
-        for name, rows in rescored(config, args.base_model, args.data, args.tokens):
-            for key, score in scores_of(rows).items():
+        for name, rows, nll in rescored(config, args.base_model, args.data, args.tokens):
+            changed = token_changes(args.items.parent, nll)
+            for key, score in (scores_of(rows) | changed).items():
                 found.setdefault(key, {})[name] = score
         floors = {key: largest(own_score(base, key), scores) for key, scores in found.items()}
         write_noise_floor(args.out, floors)

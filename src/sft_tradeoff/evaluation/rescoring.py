@@ -6,26 +6,32 @@ another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.analysis.tables import CODE_LENGTH, SHIPPED
-from sft_tradeoff.evaluation.tasks import Task, build_requests, gold_rows
+from sft_tradeoff.evaluation.tasks import Task, build_requests, gold_requests, gold_rows
 from sft_tradeoff.models.load import is_on_bfloat16_grid
 from sft_tradeoff.models.two_part import use_shipped_weights
 from sft_tradeoff.suite.base import Row
 
 if TYPE_CHECKING:
+    from sft_tradeoff.evaluation.token_scores import TokenScores
     from sft_tradeoff.study.spec import EvaluationSpec
 
 
-def rescore(lm: Any, tasks: Sequence[Task]) -> list[Row]:
+def rescore(
+    lm: Any,
+    tasks: Sequence[Task],
+    keep: Callable[[Task, list[TokenScores]], None] | None = None,
+) -> list[Row]:
     """Code length of the suite's texts, and loss of the domains' right answers.
 
     Args:
         lm: The model, as lm-eval's model class.
         tasks: See :func:`~sft_tradeoff.evaluation.tasks.tasks_of`; others are skipped.
+        keep: Gets the scores of single tokens of each domain's right answers.
 
     Returns:
         One row per item of the metrics ``bits_per_byte`` and ``nll``.
@@ -37,7 +43,11 @@ def rescore(lm: Any, tasks: Sequence[Task]) -> list[Row]:
     for task in tasks:
         if task.name in built:
             rows += _code_lengths(lm, task, built[task.name])
+        if keep and task.gold:
+            lm.expect([], tokens=True)
         rows += gold_rows(lm, task)
+        if keep and task.gold:
+            keep(task, lm.token_scores(gold_requests(task)))
     return rows
 
 

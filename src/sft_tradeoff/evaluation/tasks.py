@@ -266,7 +266,7 @@ def _ask(
 
     # Generation then scores the gold answers while it holds the prompts' keys.
     wanted = keep if task.gold else None
-    lm.expect(_requests(task.gold), tokens=wanted is not None)
+    lm.expect(gold_requests(task), tokens=wanted is not None)
     # Not simple_evaluate: it spends seconds per job on collecting details of the environment (host
     # name included) and seeds generators that nothing here uses.
     found = evaluator.evaluate(
@@ -291,21 +291,22 @@ def _ask(
     answers = graded(task.rows, task.accuracy, task.said, samples) if task.accuracy else []
     rows = [*task.rows(samples), *gold_rows(lm, task)]
     if wanted:
-        wanted(task, lm.token_scores(_requests(task.gold)))
+        wanted(task, lm.token_scores(gold_requests(task)))
     return rows, facts, list(answers)
 
 
 def gold_rows(lm: Any, task: Task) -> list[Row]:
     """Loss of a domain's right answers: nats and tokens of each."""
-    scored = lm._loglikelihood_tokens(_requests(task.gold), disable_tqdm=True) if task.gold else []
+    scored = lm._loglikelihood_tokens(gold_requests(task), disable_tqdm=True) if task.gold else []
     return [
         (task.label, item, "nll", -nats, float(len(answer)))
         for (item, _, answer), (nats, _) in zip(task.gold, scored, strict=True)
     ]
 
 
-def _requests(gold: Gold) -> Scored:
-    return [(None, prompt, answer) for _, prompt, answer in gold]
+def gold_requests(task: Task) -> Scored:
+    """A domain's right answers as log-likelihood requests."""
+    return [(None, prompt, answer) for _, prompt, answer in task.gold]
 
 
 def build_requests(lm: Any, task: Task, built: Any, chat_template: bool) -> None:

@@ -30,7 +30,7 @@ def run(
     **settings,
 ):
     config = EvaluationConfig(
-        run="base",
+        run="out",
         model="m",
         model_digest="",
         expected=expected or {},

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from sft_tradeoff import cli
@@ -9,6 +10,7 @@ from sft_tradeoff.evaluation import noise_floor
 from sft_tradeoff.evaluation.noise_floor import scores_of, variants
 from sft_tradeoff.study.runs import EvaluationConfig
 from sft_tradeoff.study.spec import EvaluationSpec
+from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import checksum_path
 from tests.unit.evaluation.material import DOMAIN, run
 
@@ -20,11 +22,16 @@ DOMAIN_NLL, TEXT = ("esci-label_only", "nll"), ("code_length_code", "bits_per_by
 def measure(material, random_model):
     """Evaluate the random model as θ0, then measure its noise floor; return both."""
 
-    def measure(**settings):
-        report, _ = run(material, random_model, TASKS, **settings)
+    def measure(record_tokens=False, **settings):
+        report, _ = run(material, random_model, TASKS, record_tokens=record_tokens, **settings)
         spec = EvaluationSpec(tasks=TASKS, **settings)
         config = EvaluationConfig(
-            run="base", model="m", model_digest="", domains=(DOMAIN,), evaluation=spec
+            run="out",
+            model="m",
+            model_digest="",
+            domains=(DOMAIN,),
+            evaluation=spec,
+            record_tokens=record_tokens,
         )
         out = material / "noise_floor/m.json"
         cli.main(
@@ -111,3 +118,26 @@ def test_float32_differs_by_what_bfloat16_rounds(measure, material, random_model
         entry = found[benchmark][metric]
         difference = abs(exact[benchmark, metric] - entry["score"])
         assert entry["variants"]["float32"] == pytest.approx(difference, abs=2e-6)
+
+
+def test_single_tokens_have_a_floor_where_they_are_kept(measure, monkeypatch, material):
+    """It is no smaller than what the mean loss changes by, and far smaller against θ0 itself."""
+    _, found = measure(record_tokens=True, dtype="bfloat16")
+    domain = found[DOMAIN_NLL[0]]
+    assert set(domain) == {"nll", "token_change"}
+    of_tokens, of_mean = domain["token_change"], domain["nll"]
+    assert of_tokens["score"] == 0 < of_tokens["floor"] < 0.05
+    assert set(of_tokens["variants"]) == set(of_mean["variants"])
+    assert all(
+        of_tokens["variants"][name] >= change for name, change in of_mean["variants"].items()
+    )
+    monkeypatch.setattr(noise_floor, "variants", lambda spec: {"nothing": {}})
+    _, same = measure(record_tokens=True, dtype="bfloat16")
+    # Not 0: evaluation has scored these tokens on the way, from the keys that generation keeps.
+    assert same[DOMAIN_NLL[0]]["token_change"]["floor"] < of_tokens["floor"] / 10
+
+
+def test_a_theta0_without_tokens_is_refused(tmp_path):
+    with pytest.raises(UserError, match="kept no tokens; delete"):
+        noise_floor.token_changes(tmp_path, {"d": np.zeros(2)})
+    assert noise_floor.token_changes(tmp_path, {}) == {}

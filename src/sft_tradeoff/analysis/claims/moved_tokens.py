@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ from sft_tradeoff.analysis.claims.pairs import Setting
 from sft_tradeoff.analysis.claims.recorded import HOW, changed_tokens, has_tokens, resampled
 from sft_tradeoff.analysis.claims.results import Results
 from sft_tradeoff.analysis.claims.statistic import effect_of
+from sft_tradeoff.analysis.noise_floor import TOKEN_CHANGE
 from sft_tradeoff.analysis.token_change import moved, top_shares
 from sft_tradeoff.analysis.token_records import read_test_tokens
 
@@ -35,7 +37,11 @@ class MovedOptions(QuantityOptions):
 
 
 def _moved_tokens(results: Results, options: MovedOptions, margin: float) -> Sequence[Finding]:
-    """Share of Σ|Δ log p| that the tokens which moved most carry, minus one half."""
+    """Share of Σ|Δ log p| that the tokens which moved most carry, minus one half.
+
+    Rounding moves tokens as well, few of them far. What it adds to the mean change shifts the share
+    by no more than its own part of that mean, which is the share's numerical noise.
+    """
     settings = [Setting(arm, rate) for arm in results.arms for rate in arm.rates]
     found = [
         _of_setting(results, setting, options, margin)
@@ -56,11 +62,13 @@ def _of_setting(
         return top_shares(change[order], weights[:, order], options.top) - options.most
 
     def parts() -> tuple[Part, ...]:
-        frames = changed_tokens(results, setting)
-        if any(moved(frame).sum() == 0 for frame in frames):
+        frames, arm = changed_tokens(results, setting), setting.arm
+        means = [float(moved(frame).mean()) for frame in frames]
+        if min(means) == 0:
             raise Untested(f"{setting}: no token moved")
-        seeds = tuple(setting.arm.rates[setting.rate])
-        found = resampled(str(setting), frames, carried, setting.arm.domain, seeds)
+        noise = results.noise_floor(arm.model, (arm.domain, TOKEN_CHANGE)) / min(means)
+        found = resampled(str(setting), frames, carried, arm.domain, tuple(arm.rates[setting.rate]))
+        found = dataclasses.replace(found, floor=min(1.0, noise))
         name = f"change carried by the top {options.top:.0%} of tokens − {options.most:g}"
         return (Part(name, effect_of(found), Kind.GREATER, margin, UNIT),)
 

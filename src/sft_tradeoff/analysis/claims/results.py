@@ -159,7 +159,7 @@ class Results:
                 key=key,
                 scores=self.clustered(arm, rate, key, half),
                 seeds=tuple(arm.rates[rate]),
-                floor=self._floor(arm.model, key),
+                floor=self.noise_floor(arm.model, key),
             ),
         )
 
@@ -173,7 +173,7 @@ class Results:
                 key=key,
                 scores=clustered([self._read(run, model, key)], half),
                 seeds=None,
-                floor=self._floor(model, key),
+                floor=self.noise_floor(model, key),
             ),
         )
 
@@ -226,9 +226,9 @@ class Results:
     def general_floor(self, model: str) -> float:
         """Numerical noise of the mean general code length, in bits per byte."""
         keys = self.code_length_keys(model)
-        return math.fsum(self._floor(model, key) for key in keys) / len(keys)
+        return math.fsum(self.noise_floor(model, key) for key in keys) / len(keys)
 
-    def _floor(self, model: str, key: Key) -> float:
+    def noise_floor(self, model: str, key: Key) -> float:
         """Noise of one score; 0 if it was not measured."""
         benchmark, metric = key
         plain = benchmark, metric.removesuffix("_shipped")  # the same computation

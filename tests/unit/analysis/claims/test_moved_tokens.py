@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sft_tradeoff.analysis.claims.results import Results
+from sft_tradeoff.analysis.noise_floor import TOKEN_CHANGE
 from sft_tradeoff.analysis.token_records import TokensMismatch
 from tests.unit.analysis.claims.simulated import SMALL, Run, part_of, rows_of, study, value_of
 from tests.unit.analysis.claims.token_files import EXAMPLE, PLACE, with_tokens, write_test
@@ -49,6 +50,16 @@ def test_near_the_margin_it_cannot_tell(tmp_path: Path) -> None:
     )
     (row,) = rows_of(results, "moved_tokens", 0.1)
     assert row.verdict == "cannot tell"
+
+
+def test_what_rounding_moves_decides_nothing(tmp_path: Path) -> None:
+    """With other arithmetic θ0's tokens change by as much: the share is noise, whatever it is."""
+    results, mean = moved_by(tmp_path, 0.9), 1 / 20
+    for noise, verdict in ((0.2 * mean, "supported"), (mean, "cannot tell")):
+        results.floors["m"] = {("d", TOKEN_CHANGE): noise}
+        (row,) = rows_of(results, "moved_tokens", 0.1)
+        assert row.verdict == verdict
+        assert part_of(row).effect.interval.floor == pytest.approx(noise / mean, rel=0.02)
 
 
 def test_without_tokens(tmp_path: Path) -> None:
