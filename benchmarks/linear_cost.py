@@ -29,7 +29,11 @@ def first_examples(data: TokenizedData, n: int) -> TokenizedData:
     """Return the first n examples."""
     end = data.offsets[n]
     return TokenizedData(
-        data.input_ids[:end], data.response_mask[:end], data.offsets[: n + 1], data.truncated[:n]
+        input_ids=data.input_ids[:end],
+        response_mask=data.response_mask[:end],
+        offsets=data.offsets[: n + 1],
+        truncated=data.truncated[:n],
+        cluster=data.cluster[:n],
     )
 
 

@@ -30,19 +30,22 @@ def learned_by_epoch(frame: pd.DataFrame) -> pd.DataFrame:
         frame: Training tokens of one run, see :mod:`~sft_tradeoff.analysis.token_records`.
 
     Returns:
-        ``epoch``, ``example``, ``difficulty`` (with :data:`ALL`), ``learned`` and ``n_tokens``. An
-        epoch that stopped partway is left out: it has other tokens.
+        ``epoch``, ``example``, its ``cluster``, ``difficulty`` (with :data:`ALL`), ``learned`` and
+        ``n_tokens``. An epoch that stopped partway is left out: it has other tokens.
     """
     tokens = pd.DataFrame(
         {
             "epoch": frame["epoch"],
             "example": frame["example"].astype(str),
+            "cluster": frame["cluster"],
             "difficulty": difficulty_of(frame["reference_nll"].to_numpy()),
             "learned": (frame["nll"] < -math.log(LEARNED)).astype(float),
         }
     )
     both = pd.concat([tokens, tokens.assign(difficulty=ALL)])
-    counted = both.groupby(["epoch", "example", "difficulty"])["learned"].agg(["sum", "count"])
+    counted = both.groupby(["epoch", "example", "cluster", "difficulty"])["learned"].agg(
+        ["sum", "count"]
+    )
     found = counted.set_axis(["learned", "n_tokens"], axis="columns").reset_index()
     size = found[found["difficulty"] == ALL].groupby("epoch")["n_tokens"].sum()
     return found[found["epoch"].isin(size.index[size == size.max()])]

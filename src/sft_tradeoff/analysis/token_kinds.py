@@ -46,7 +46,7 @@ class Describer:
         self._kind[data.response_mask] = _kinds(data, digit[which])
 
     def columns(self, position: np.ndarray) -> dict[str, Any]:
-        """Example, place, token, text and kind of some response tokens.
+        """Example, its cluster, place, token, text and kind of some response tokens.
 
         Args:
             position: [N] indices in ``input_ids``.
@@ -59,6 +59,7 @@ class Describer:
         token = self.data.input_ids[position]
         return {
             "example": self.names[row].astype(object),
+            "cluster": self.data.cluster[row],
             "place": (before[position] - before[self.data.offsets[row]]).astype(np.int32),
             "token": token.astype(np.int32),
             "text": self._texts[np.searchsorted(self._ids, token)],

@@ -21,11 +21,12 @@ from sft_tradeoff.system.console import UserError
 from sft_tradeoff.system.files import checksum_path, damaged, path_with_checksum, verify_checksum
 
 TEST_TOKENS, TRAINING_TOKENS = "tokens.parquet", "training_tokens.parquet"
-FORMAT_VERSION = 1  # raise it when a column changes its meaning
+FORMAT_VERSION = 2  # raise it when a column changes its meaning
 SCHEMA = pa.schema(
     {
         "domain": pa.string(),
         "example": pa.string(),  # id of a test example, number of a training example
+        "cluster": pa.int32(),  # number of the independent unit of the example in its split
         "place": pa.int32(),  # in the response, from 0
         "token": pa.int32(),
         "text": pa.string(),

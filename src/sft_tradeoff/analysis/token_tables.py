@@ -170,8 +170,9 @@ def _curriculum(seeds: list[pd.DataFrame]) -> list[Row]:
     for _, group in counts.groupby(["difficulty", "epoch"], sort=True):
         difficulty, epoch = group["difficulty"].iloc[0], group["epoch"].iloc[0]
         wide = group.pivot(index="seed", columns="example", values="learned")
-        size = group[group["seed"] == group["seed"].min()].set_index("example")["n_tokens"]
-        found = crossed_estimate(wide.to_numpy(float), size[wide.columns].to_numpy(float))
+        first = group[group["seed"] == group["seed"].min()].set_index("example").loc[wide.columns]
+        size, cluster = first["n_tokens"], first["cluster"]
+        found = crossed_estimate(wide.to_numpy(float), size.to_numpy(float), cluster)
         low, high = confidence_interval(found, LEVEL)
         row = {"difficulty": difficulty, "epoch": float(epoch), "n_tokens": int(size.sum())}
         bounds = {"share_low": max(low, 0.0), "share_high": min(high, 1.0)}

@@ -43,12 +43,14 @@ class TokenizedData:
         response_mask: [ΣT] bool.
         offsets: [n + 1] int64; example i is ``input_ids[offsets[i]:offsets[i + 1]]``.
         truncated: [n] bool, True where the response lost its end.
+        cluster: [n] int32, number of the independent unit that the example belongs to.
     """
 
     input_ids: np.ndarray
     response_mask: np.ndarray
     offsets: np.ndarray
     truncated: np.ndarray
+    cluster: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,14 +74,26 @@ class TokenizedData:
         return self.input_ids[rows], self.response_mask[rows]
 
     @classmethod
-    def from_examples(cls, examples: Iterable[TokenizedExample]) -> TokenizedData:
-        """Concatenate tokenized examples."""
+    def from_examples(
+        cls, examples: Iterable[TokenizedExample], clusters: Iterable[str] | None = None
+    ) -> TokenizedData:
+        """Concatenate tokenized examples.
+
+        Args:
+            examples: The examples.
+            clusters: Name of the independent unit of each; None: each is one.
+        """
         examples = list(examples)
+        names = list(range(len(examples)) if clusters is None else clusters)
+        number = {name: i for i, name in enumerate(dict.fromkeys(names))}
         return cls(
             input_ids=np.array([i for e in examples for i in e.input_ids], dtype=np.int32),
             response_mask=np.array([m for e in examples for m in e.response_mask], dtype=bool),
             offsets=np.cumsum([0, *(len(e.input_ids) for e in examples)]),
             truncated=np.array([e.truncated for e in examples], dtype=bool),
+            cluster=np.array(
+                [number[name] for _, name in zip(examples, names, strict=True)], dtype=np.int32
+            ),
         )
 
     @classmethod

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sft_tradeoff.domains.base import itself
 from sft_tradeoff.models.tokenization import tokenize_example
 from sft_tradeoff.models.tokenized import TokenizedData
 from sft_tradeoff.system.console import run_main
@@ -19,20 +21,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: int) -> TokenizedData:
+def tokenize_file(
+    tokenizer: PreTrainedTokenizerBase,
+    path: Path,
+    max_length: int,
+    cluster: Callable[[Mapping[str, Any]], str] = itself,
+) -> TokenizedData:
     """Tokenize one split and warn if responses are truncated.
 
     Args:
         tokenizer: With the model's chat template.
         path: JSONL with ``prompt`` and ``response``.
         max_length: Largest number of tokens per example.
+        cluster: Record → name of its independent unit, see
+            :class:`~sft_tradeoff.domains.base.Domain`.
 
     Raises:
         DamagedFileError: If the file has changed since it was written.
         TokenizationError: See :func:`tokenize_example`.
     """
     verify_checksum(path)
-    examples = [tokenize_example(tokenizer, r, max_length) for r in read_jsonl(path)]
+    records = list(read_jsonl(path))
+    examples = [tokenize_example(tokenizer, r, max_length) for r in records]
     truncated = sum(e.truncated for e in examples)
     if truncated:
         logger.warning(
@@ -43,7 +53,7 @@ def tokenize_file(tokenizer: PreTrainedTokenizerBase, path: Path, max_length: in
             len(examples),
             max_length,
         )
-    return TokenizedData.from_examples(examples)
+    return TokenizedData.from_examples(examples, map(cluster, records))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,10 +74,10 @@ def main(args: argparse.Namespace) -> None:
 
     with run_main(__name__):
         tokenizer = load_tokenizer(args.model)
-        data = tokenize_file(tokenizer, args.data, args.max_length)
-        score = get_domain(args.domain).score
+        domain = get_domain(args.domain)
+        data = tokenize_file(tokenizer, args.data, args.max_length, domain.cluster)
         ends = generation_ends(args.model)
-        check_round_trip(tokenizer, ends, data, read_jsonl(args.data), score)
+        check_round_trip(tokenizer, ends, data, read_jsonl(args.data), domain.score)
         title = f"{args.model.name}, {args.data.parent.name}, {args.data.stem}"
         atomic_write_text(args.out.with_suffix(".md"), token_card(data, title, args.max_length))
         data.save(args.out)

@@ -19,7 +19,7 @@ def test_difficulties_by_hand() -> None:
 def tokens(rows: list[tuple[int, str, float, float]]) -> pd.DataFrame:
     """Epoch, example, p under θ0 and p."""
     frame = pd.DataFrame(rows, columns=["epoch", "example", "before", "p"])
-    return frame.assign(nll=-np.log(frame["p"]), reference_nll=-np.log(frame["before"]))
+    return frame.assign(nll=-np.log(frame["p"]), reference_nll=-np.log(frame["before"]), cluster=0)
 
 
 def test_counts_by_hand() -> None:
@@ -28,7 +28,9 @@ def test_counts_by_hand() -> None:
         *[(2, "a", 0.1, 0.3), (2, "a", 0.9, 0.2), (2, "b", 0.1, 0.5)],
         *[(3, "a", 0.1, 0.9), (3, "a", 0.9, 0.9)],  # stopped before example b
     ]
-    found = learned_by_epoch(tokens(rows)).set_index(["epoch", "example", "difficulty"])
+    found = learned_by_epoch(tokens(rows)).set_index(["epoch", "example", "difficulty"])[
+        ["learned", "n_tokens"]
+    ]
     assert set(found.index.get_level_values("epoch")) == {1, 2}
     assert found.loc[(1, "a", "all")].tolist() == [1, 2]
     assert found.loc[(1, "a", "hard")].tolist() == [0, 1]

@@ -195,10 +195,14 @@ def test_template_that_rewrites_the_conversation_is_an_error():
 
 def test_file_round_trip(tmp_path, jsonl, examples):
     tokenizer = byte_tokenizer()
-    data = tokenize_file(tokenizer, jsonl(examples), 200)
+    first = examples[0]["id"]
+    data = tokenize_file(
+        tokenizer, jsonl(examples), 200, lambda r: "first" if r["id"] == first else "others"
+    )
     data.save(tmp_path / "data.npz")
     again = TokenizedData.load(tmp_path / "data.npz")
     assert len(again) == len(examples)
+    assert again.cluster.tolist() == [0] + [1] * (len(examples) - 1)
     for i, record in enumerate(examples):
         expected = tokenize_example(tokenizer, record, 200)
         ids, mask = again.example(i)

@@ -232,6 +232,7 @@ def test_tokens_of_the_data_count_where_there_are_some(tmp_path, monkeypatch):
         response_mask=np.array([0, 0, 1, 0, 0, 1, 1, 1], bool),
         offsets=np.array([0, 3, 8]),
         truncated=np.zeros(2, bool),
+        cluster=np.arange(2),
     )
     path = tmp_path / "results/costs/tokenized/tiny/esci-label_only/train.npz"
     path.parent.mkdir(parents=True)

@@ -240,7 +240,7 @@ def test_table_lists_the_parts_largest_first():
 def test_command_line(random_model, tmp_path, monkeypatch, capsys):
     """The longest of two examples counts: 8 sequences of 7 tokens."""
     ids = np.zeros(10, dtype=np.int32)
-    TokenizedData(ids, ids == 0, np.array([0, 3, 10]), np.zeros(2, bool)).save(
+    TokenizedData(ids, ids == 0, np.array([0, 3, 10]), np.zeros(2, bool), np.arange(2)).save(
         tmp_path / "data.npz"
     )
     config = run_config()

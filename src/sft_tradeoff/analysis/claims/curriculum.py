@@ -97,10 +97,11 @@ def _risen(results: Results, setting: Setting, difficulty: str) -> Statistic:
             raise Untested(f"{setting}: one whole epoch shows no rise; train at least 2")
         values.append(learned.iloc[:, -1] - learned.iloc[:, 0])
         first = counts[counts["epoch"] == learned.columns[0]].set_index("example")
-        sizes.append(first["n_tokens"].reindex(learned.index))
+        sizes.append(first.loc[learned.index, ["cluster", "n_tokens"]])
     if any(not size.equals(sizes[0]) for size in sizes):
         raise Untested(f"{setting}: its seeds have kept different training tokens")
-    by_example = Clustered.of(np.stack(values), sizes[0].to_numpy(), sizes[0].index)
+    size, cluster = sizes[0]["n_tokens"].to_numpy(), sizes[0]["cluster"]
+    by_example = Clustered.of(np.stack(values), size, cluster)
     key = (f"{setting.arm.domain}, training", f"{difficulty} tokens")
     return score(str(setting), key, by_example, tuple(setting.arm.rates[setting.rate]))
 

@@ -24,7 +24,7 @@ from sft_tradeoff.analysis.claims.base import (
 )
 from sft_tradeoff.analysis.claims.frontiers import is_default
 from sft_tradeoff.analysis.claims.pairs import Setting
-from sft_tradeoff.analysis.claims.recorded import clusters_of, resampled, tokens_of
+from sft_tradeoff.analysis.claims.recorded import resampled, tokens_of
 from sft_tradeoff.analysis.claims.results import Arm, Results
 from sft_tradeoff.analysis.claims.statistic import Statistic, combined, effect_of
 from sft_tradeoff.analysis.token_change import EASY, is_easy
@@ -156,7 +156,6 @@ def _most_are_easy(results: Results, arm: Arm, options: HardTokensOptions, n_see
     frame = base[base["domain"].astype(str) == arm.domain]
     if frame.empty:
         raise Untested(f"θ₀ has kept no tokens of {arm.domain}")
-    frame = frame.assign(cluster=clusters_of(results, arm.model, arm.domain, frame))
 
     def share(tokens: pd.DataFrame, weights: np.ndarray) -> np.ndarray:
         easy = is_easy(tokens["nll"].to_numpy())

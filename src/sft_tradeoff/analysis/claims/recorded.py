@@ -53,26 +53,14 @@ def training_tokens(results: Results, setting: Setting) -> list[pd.DataFrame]:
 
 
 def changed_tokens(results: Results, setting: Setting) -> list[pd.DataFrame]:
-    """The right answers of the setting's own domain under θ0 and after training, of every seed.
-
-    With the column ``cluster``, the independent unit of the example.
-    """
+    """The right answers of the setting's own domain under θ0 and after training, of every seed."""
     arm = setting.arm
     base = tokens_of(results, results.base_run(arm.model), read_test_tokens)
     found = []
     for run in arm.rates[setting.rate].values():
         both = paired(base, tokens_of(results, run, read_test_tokens))
-        both = both[both["domain"].astype(str) == arm.domain]
-        found.append(both.assign(cluster=clusters_of(results, arm.model, arm.domain, both)))
+        found.append(both[both["domain"].astype(str) == arm.domain])
     return found
-
-
-def clusters_of(results: Results, model: str, domain: str, frame: pd.DataFrame) -> pd.Series:
-    """The independent unit of each token's example."""
-    items = results.items.get(results.base_run(model), {}).get((domain, "nll"))
-    if items is None:
-        raise Untested(f"run of θ₀ has no nll of {domain}")
-    return frame["example"].astype(str).map(items["cluster"])
 
 
 def resampled(
@@ -86,7 +74,7 @@ def resampled(
 
     Args:
         name: What it is.
-        frames: Tokens of each seed, with the column ``cluster``; the same tokens in all.
+        frames: Tokens of each seed, the same in all.
         of: From tokens and weights [R, N], the statistic [R].
         domain: Of the examples.
         seeds: The seeds; None for θ0.

@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 
 from sft_tradeoff.analysis.claims.results import Results
-from tests.unit.analysis.claims.simulated import SMALL, Run, rows_of, study, value_of, written
-from tests.unit.analysis.claims.token_files import PLACE, write_training
+from tests.unit.analysis.claims.simulated import (
+    SMALL,
+    Run,
+    part_of,
+    rows_of,
+    study,
+    value_of,
+    written,
+)
+from tests.unit.analysis.claims.token_files import EXAMPLE, N_EXAMPLES, PLACE, write_training
 
 HARD = PLACE < 10  # half of the tokens: p = .05 under θ0, the others .9
 REFERENCE = -np.log(np.where(HARD, 0.05, 0.9))
@@ -45,6 +53,23 @@ def test_the_share_of_learned_tokens(
     (row,) = rows_of(trained(tmp_path, {"talr": shares}), "token_curriculum", 0.01)
     assert row.verdict == verdict
     assert value_of(row) == pytest.approx((shares[-1] - shares[0]) / 2, abs=0.005)
+
+
+def test_examples_of_one_cluster_are_one_observation(tmp_path: Path) -> None:
+    """Alike in groups of ten, examples give an interval √10 times as wide, with df = 9."""
+    group = np.arange(N_EXAMPLES) // 10
+    late = (group % 2 == 0)[EXAMPLE]  # learns its hard tokens in the second epoch
+    nll = -np.log(np.stack([np.where(HARD, 0.1, 0.9), np.where(HARD & ~late, 0.1, 0.9)]))
+    widths = []
+    results = written(study({"talr": {SMALL: Run()}}), tmp_path)
+    for cluster_of in (np.arange(N_EXAMPLES), group):
+        for seed in range(3):
+            folder = tmp_path / f"m.d.talr.1e-05.{seed}"
+            write_training(folder, nll, REFERENCE, cluster_of)
+        (row,) = rows_of(results, "token_curriculum", 0.01)
+        assert value_of(row) == pytest.approx(0.25)
+        widths.append(part_of(row).effect.interval.stderr)
+    assert widths[1] / widths[0] == pytest.approx(np.sqrt(99 / 9), rel=0.1)
 
 
 def test_sft_beside_it_is_a_detail(tmp_path: Path) -> None:

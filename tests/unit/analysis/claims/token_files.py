@@ -23,13 +23,15 @@ from tests.unit.analysis.evaluations import hash_of
 N_EXAMPLES, N_PLACES = 100, 20
 EXAMPLE = np.repeat(np.arange(N_EXAMPLES), N_PLACES)
 PLACE = np.tile(np.arange(N_PLACES), N_EXAMPLES)
+ALONE = np.arange(N_EXAMPLES)  # every example is its own cluster
 
 
-def columns(n_repeats: int = 1, text: str = "w") -> dict[str, Any]:
+def columns(n_repeats: int = 1, text: str = "w", cluster_of: np.ndarray = ALONE) -> dict[str, Any]:
     """100 examples of 20 tokens; the names are those of the first test items."""
     example, place = (np.tile(x, n_repeats) for x in (EXAMPLE, PLACE))
     return {
         "example": [f"i{i:04}" for i in example],
+        "cluster": cluster_of[example].astype(np.int32),
         "place": place.astype(np.int32),
         "token": place.astype(np.int32),
         "text": [text] * len(place),
@@ -45,13 +47,15 @@ def write_test(folder: Path, nll: np.ndarray, domain: str = "d", **changed: str)
     write_tokens(folder / TEST_TOKENS, [batch], facts._replace(**changed))
 
 
-def write_training(folder: Path, nll: np.ndarray, reference: np.ndarray) -> None:
+def write_training(
+    folder: Path, nll: np.ndarray, reference: np.ndarray, cluster_of: np.ndarray = ALONE
+) -> None:
     """Training tokens of a run: NLL [epochs, tokens] and that under θ0 [tokens]."""
     n = len(nll)
     epoch = np.repeat(np.arange(1, n + 1), nll.shape[1])
     facts = Facts(folder.name, META["base_model_sha256"], {"d": META["data_sha256"]}, "v")
     batch = token_batch(
-        columns(n),
+        columns(n, cluster_of=cluster_of),
         "d",
         step=epoch,
         epoch=epoch,
