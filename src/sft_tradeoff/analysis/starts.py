@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sft_tradeoff.analysis.run_records import EvaluationRecord
@@ -24,6 +25,7 @@ class Start(NamedTuple):
 
 
 Starts = Mapping[str, Sequence[Start]]  # model -> runs, the first one first; none if pretrained
+NO_STARTS: Starts = MappingProxyType({})
 
 
 def starts_of(record: EvaluationRecord) -> list[Start]:

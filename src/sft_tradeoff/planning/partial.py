@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sft_tradeoff.analysis import aggregate, token_tables
 from sft_tradeoff.analysis.claims.spec import CLAIMS_PATH
+from sft_tradeoff.analysis.run_records import evaluation_record
 from sft_tradeoff.report import breakpoints, claims, cross_domain, tables
 from sft_tradeoff.report.figures import draw, drawable, table_of
 from sft_tradeoff.study import runs
+from sft_tradeoff.study.added_rates import with_added_rates
 from sft_tradeoff.study.config import STUDIES, load_study
 from sft_tradeoff.study.names import measures_text
 from sft_tradeoff.system.console import run_main
+from sft_tradeoff.system.files import atomic_write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``sft-tradeoff partial``."""
     parser.add_argument("study", help="name of a file in config/studies, without .yaml")
+
+
+def comparable(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Leave out the models whose θ0 is not evaluated yet, unless these are all.
+
+    A model that starts from a run is evaluated long after the others.
+
+    Args:
+        table: The study's run table.
+        folder: Of its runs.
+    """
+    models = table["model"].unique()
+    missing = [m for m in models if evaluation_record(folder / runs.base_run(m)) is None]
+    if len(missing) == len(models):
+        return table  # aggregation refuses it
+    for model in missing:
+        logger.warning("model %r is left out: its θ0 is not evaluated yet", model)
+    return table[~table["model"].isin(missing)]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -32,7 +60,8 @@ def main(args: argparse.Namespace) -> None:
     folder = results / "partial"
     tables_made, figures = runs.aggregated_tables(study), folder / "figures"
     over_seeds = folder / "tradeoff_over_seeds.csv"
-    runs.main(argparse.Namespace(study=str(study_file), out=folder / "run_table.csv"))
+    planned = comparable(runs.run_table(with_added_rates(study)), results / "runs")
+    atomic_write_text(folder / "run_table.csv", planned.to_csv(index=False), checksum=True)
     of_runs = {"run_table": folder / "run_table.csv", "runs": results / "runs"}
     aggregate.main(
         argparse.Namespace(

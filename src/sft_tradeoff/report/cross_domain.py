@@ -11,6 +11,7 @@ import pandas as pd
 
 from sft_tradeoff.analysis.cross_domain import cross_domain_table, since_pretrained_table
 from sft_tradeoff.analysis.evidence import read_measured
+from sft_tradeoff.analysis.starts import NO_STARTS, Starts
 from sft_tradeoff.analysis.tables import BASE, Row, read_run_table, rows_of
 from sft_tradeoff.report.cross_domain_figure import draw
 from sft_tradeoff.report.figures.style import house_style, save_figure
@@ -30,17 +31,20 @@ HOW = (
 )
 
 SINCE = (
-    "{model} starts from a run of {plain} on {domain}. Here it (θ₀) and its runs are compared with "
-    "{plain} itself: what that run added, and what is left of it."
+    "{model} is {plain} after training on {domains}. Here it (θ₀) and its runs are compared with "
+    "{plain} itself: what that training added, and what is left of it."
 )
 
 
-def to_markdown(table: pd.DataFrame, since: pd.DataFrame | None = None) -> str:
+def to_markdown(
+    table: pd.DataFrame, since: pd.DataFrame | None = None, starts: Starts = NO_STARTS
+) -> str:
     """The table as a page, one block per model and domain trained on.
 
     Args:
         table: What :func:`~sft_tradeoff.analysis.cross_domain.cross_domain_table` returned.
         since: The same against the pretrained model, of the models that start from a run.
+        starts: Those runs, see :class:`~sft_tradeoff.analysis.starts.Start`.
     """
     parts = [f"# Cross-domain\n\n{HOW}"]
     for (model, domain), block in table.groupby(["model", "domain"], sort=False):
@@ -48,8 +52,8 @@ def to_markdown(table: pd.DataFrame, since: pd.DataFrame | None = None) -> str:
     gaps = [*_gaps(table)]
     if since is not None and len(since):
         for (model, plain), block in since.groupby(["model", "against"], sort=False):
-            first = block.iloc[0]["domain"]
-            text = SINCE.format(model=model, plain=plain, domain=first)
+            domains = ", then on ".join(start.domain for start in starts[str(model)])
+            text = SINCE.format(model=model, plain=plain, domains=domains)
             parts.append(f"## {model}, against {plain}\n\n{text}\n\n{_block(block)}")
         gaps += _gaps(since)
     return "\n\n".join([*parts, *dict.fromkeys(gaps)]) + "\n"
@@ -98,7 +102,9 @@ def main(args: argparse.Namespace) -> None:
         table = cross_domain_table(runs, measured.items, measured.starts)
         since = since_pretrained_table(runs, measured.items, measured.starts)
         stem: Path = args.out_stem
-        atomic_write_text(stem.with_name(f"{stem.name}.md"), to_markdown(table, since))
+        atomic_write_text(
+            stem.with_name(f"{stem.name}.md"), to_markdown(table, since, measured.starts)
+        )
         numbers = pd.concat([table, since]) if len(since) else table
         with house_style():
             save_figure(draw(table), numbers, stem)

@@ -15,10 +15,15 @@ def test_what_has_finished_is_drawn_and_what_is_missing_is_named(tmp_path, monke
     (tmp_path / "config").mkdir()
     for name in ("catalogue.yaml", "claims.yaml"):
         (tmp_path / "config" / name).symlink_to(ROOT / "config" / name)
-    _, results = make_finished_study(tmp_path, crossed=True)
+    study_file, results = make_finished_study(tmp_path, crossed=True)
+    # A further model, whose θ0 is not evaluated.
+    text = study_file.read_text().replace("models: [", "models: [smollm2-135m-instruct, ")
+    study_file.write_text(text)
     shutil.rmtree(results / "runs" / OTHER_RUN)
     cli.main(["partial", "tiny"])
-    text = capsys.readouterr().out
+    text, warnings = capsys.readouterr()
+    assert "'smollm2-135m-instruct' is left out: its θ0 is not evaluated yet" in warnings
+    assert "smollm2" not in text
     assert "sft at 1e-4: run not evaluated." in text and "sft at 1e-5" not in text
     assert text.endswith("Results:\nresults/tiny/partial\n")
     partial = results / "partial"

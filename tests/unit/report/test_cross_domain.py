@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from sft_tradeoff import cli
 from sft_tradeoff.analysis.cross_domain import COLUMNS
+from sft_tradeoff.analysis.starts import Start
 from sft_tradeoff.report.cross_domain import to_markdown
 from sft_tradeoff.report.cross_domain_figure import draw
 from sft_tradeoff.report.figures.style import house_style
@@ -120,9 +121,11 @@ def test_the_page_compares_a_start_with_the_pretrained_model() -> None:
     since = table[table["label"] == "method0"].assign(model="warm", against="model0")
     start = since.iloc[:2].assign(method="base", label="base", learning_rate=NAN)
     start.loc[start.index[1], ["nll_change", "reason"]] = NAN, "run not evaluated"
-    page = to_markdown(table, pd.concat([start, since]))
+    chain = {"warm": [Start("r0", "model0", "domain1"), Start("r1", "half-warm", "domain0")]}
+    page = to_markdown(table, pd.concat([start, since]), chain)
     assert page.startswith(to_markdown(table).rstrip())
-    _, _, block = page.partition("## warm, against model0\n\nwarm starts from a run of model0 on")
+    _, _, block = page.partition("## warm, against model0\n\n")
+    assert block.startswith("warm is model0 after training on domain1, then on domain0. Here it")
     rows = [line.split(" | ") for line in block.splitlines() if line.startswith("| ")][1:]
     assert [row[0].strip("| ") for row in rows] == ["θ₀"] * 2 + ["method0"] * len(since)
     assert rows[0][1].strip() == "–"
