@@ -85,10 +85,10 @@ def time_group(
             for column, trainer in enumerate(trainers.values()):
                 times[number, step, column] = seconds(trainer, step)
     measured = dict(zip(variants, times[1:].T, strict=True))  # (steps, rounds); round 0 warms up
-    return {label: _summary(measured[label], measured[v[3]], v[3]) for label, v in group.items()}
+    return {label: summary(measured[label], measured[v[3]], v[3]) for label, v in group.items()}
 
 
-def _summary(own: np.ndarray, other: np.ndarray, baseline: str) -> dict[str, Any]:
+def summary(own: np.ndarray, other: np.ndarray, baseline: str) -> dict[str, Any]:
     """Ratio of the sums over steps of each step's fastest round, and the range over rounds.
 
     Other processes can only make a step slower, so the fastest round is closest to the true time.
