@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pydantic import Field
 
+from sft_tradeoff.analysis.base_probability import base_probability
 from sft_tradeoff.analysis.claims.base import (
     SHARE,
     Finding,
@@ -63,7 +65,18 @@ def _interaction(results: Results, four: list[Arm], rate: float, margin: float) 
         blocked = at_chance(scores, results.chance(four[2]))
         return (Part(name, effect_of(gain), Kind.GREATER, margin, SHARE, blocked=blocked),)
 
-    return finding(parts, four[2].place, str(Setting(four[2], rate)))
+    comparison = f"{Setting(four[2], rate)}{_known_before(results, four[0], four[2])}"
+    return finding(parts, four[2].place, comparison)
+
+
+def _known_before(results: Results, warm: Arm, plain: Arm) -> str:
+    """How well both θ0 knew the training data; empty if that was not measured."""
+    if results.folder is None:
+        return ""
+    p = [base_probability(results.folder, arm.model, arm.domain) for arm in (warm, plain)]
+    if any(map(math.isnan, p)):
+        return ""
+    return f"; mean p of the training tokens under θ₀: {p[0]:.2f} against {p[1]:.2f}"
 
 
 QUANTITIES = (Quantity("trust_gain", SHARE, WarmedOptions, _trust_gain),)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
+from sft_tradeoff.analysis.base_probability import summary_path, write_summary
 from sft_tradeoff.analysis.claims.results import Results
 from sft_tradeoff.analysis.starts import Start
 from tests.unit.analysis.claims.simulated import (
@@ -88,3 +93,17 @@ def test_without_a_warmed_model() -> None:
     results = study({"talr": {SMALL: Run()}, "sft": {SMALL: Run()}})
     (row,) = rows_of(results, "trust_gain", warmed=WARMED)
     assert row.note == "no model was trained from θ₀ and from a θ₀ warmed up on the domain"
+
+
+def test_it_says_how_well_both_models_knew_the_data(tmp_path: Path) -> None:
+    arms = {"talr": {SMALL: Run(0.5)}, "sft": {SMALL: Run(0.6)}}
+    results = joined(*(study(arms, model=name) for name in ("m", "warm")))
+    results = replace(results, folder=tmp_path / "runs")
+    (row,) = rows_of(results, "trust_gain", warmed=WARMED)
+    assert row.finding.comparison == "talr at 1e-5"
+    for model, p in (("m", 0.25), ("warm", 0.75)):
+        write_summary(summary_path(tmp_path / "runs", model, "d"), -np.log([p, p]))
+    (row,) = rows_of(results, "trust_gain", warmed=WARMED)
+    assert row.finding.comparison == (
+        "talr at 1e-5; mean p of the training tokens under θ₀: 0.75 against 0.25"
+    )
