@@ -149,7 +149,8 @@ def save_reference(path: Path, batches: Iterable[pa.RecordBatch], hashes: dict[s
     Args:
         path: The parquet file; it appears when the last batch is written.
         batches: As from :func:`reference_statistics`.
-        hashes: Identify data and model: :func:`reference_hashes`, and ``dtype``.
+        hashes: Identify data and model: :func:`reference_hashes`, ``dtype`` that the study asks
+            for, and ``computed_in``, which differs on a processor that is slow at it.
     """
     facts = json.dumps({"format_version": FORMAT_VERSION, **hashes})
     schema = SCHEMA.with_metadata({"reference": facts})
@@ -261,9 +262,11 @@ def main(args: argparse.Namespace) -> None:
         from sft_tradeoff.system.allocator import keep_freed_memory
 
         keep_freed_memory()
-        model = load_model(args.base_model, getattr(torch, type_here(args.dtype))).eval()
+        here = type_here(args.dtype)
+        model = load_model(args.base_model, getattr(torch, here)).eval()
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-        hashes = reference_hashes(args.data, args.base_model) | {"dtype": args.dtype}
+        hashes = reference_hashes(args.data, args.base_model)
+        hashes |= {"dtype": args.dtype, "computed_in": here}
         batches = reference_statistics(model, TokenizedData.load(args.data))
         save_reference(args.out, batches, hashes)
         nll = load_reference_nll(args.out, args.data, args.base_model, args.dtype)

@@ -1,5 +1,6 @@
 """Reference statistics: compared with float64, written batch by batch, refused when stale."""
 
+import json
 import math
 import weakref
 
@@ -371,3 +372,14 @@ def test_command_line(random_model, data, data_path, tmp_path, monkeypatch, caps
     n_tokens, median = int(data.response_mask.sum()), np.nanmedian(nll)
     summary = f"{n_tokens} tokens, median nll {median:.3f}, 0 % with p > 0.5"
     assert capsys.readouterr().err.count(summary) == 1
+
+
+def test_the_file_says_in_which_type_it_was_computed(
+    random_model, data_path, tmp_path, slow_bfloat16
+):
+    """It serves a study in bfloat16, which this processor would have trained in float32, too."""
+    out = tmp_path / "reference.parquet"
+    cli.main(f"reference --base-model {random_model} --data {data_path} --out {out}".split())
+    load_reference_nll(out, data_path, random_model, "bfloat16")
+    facts = json.loads(pq.read_schema(out).metadata[b"reference"])
+    assert (facts["dtype"], facts["computed_in"]) == ("bfloat16", "float32")
