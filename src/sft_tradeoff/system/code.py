@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def code_digest(*patterns: str, root: Path = SOURCE) -> str:
         paths |= found
     digest = hashlib.sha256()
     for path in sorted(paths):
-        digest.update(f"{path.relative_to(root).as_posix()} {_module_digest(path)}\n".encode())
+        code = _source_digest(path.read_bytes(), str(path))
+        digest.update(f"{path.relative_to(root).as_posix()} {code}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -58,7 +60,7 @@ def imported(module: str, *wings: str, root: Path = SOURCE) -> set[str]:
         if not path or name in found or not name.startswith(wings):
             continue
         found.add(name)
-        names = _imported_names(ast.parse(path.read_bytes(), str(path)))
+        names = _imports_of(path.read_bytes(), str(path))
         package = f"{root.name}."
         open_ += [_path_of(n.removeprefix(package).split("."), root) for n in names if package in n]
     return found
@@ -74,6 +76,11 @@ def _path_of(parts: list[str], root: Path) -> Path | None:
     return None
 
 
+@cache
+def _imports_of(source: bytes, name: str) -> tuple[str, ...]:
+    return tuple(_imported_names(ast.parse(source, name)))
+
+
 def _imported_names(node: ast.AST) -> Iterator[str]:
     """Dotted names that a module imports, within functions too."""
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -86,9 +93,10 @@ def _imported_names(node: ast.AST) -> Iterator[str]:
         yield from _imported_names(child)
 
 
-def _module_digest(path: Path) -> str:
-    tree = ast.parse(path.read_bytes(), str(path))
-    return hashlib.sha256(repr(_code(tree)).encode()).hexdigest()
+# Every rule asks for the digest of dozens of modules, most of them the same.
+@cache
+def _source_digest(source: bytes, name: str) -> str:
+    return hashlib.sha256(repr(_code(ast.parse(source, name))).encode()).hexdigest()
 
 
 def _code(node: Any) -> Any:
