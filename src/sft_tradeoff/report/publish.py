@@ -153,9 +153,6 @@ def _facts(study: Study, results: Path) -> dict[str, Any]:
     """Where the results come from: commits, versions, settings."""
     configs = records_of(study)
     settings = _relative_paths("\n".join(c.model_dump_json() for c in configs.values()))
-    records = [Record.read(results / name) for name in configs]
-    origins, machines = [r.origin for r in records], [r.machine for r in records]
-    packages: list[dict[str, str]] = [machine.get("packages", {}) for machine in machines]
     here = run_info({})
     return {
         "study": study.study,
@@ -166,13 +163,21 @@ def _facts(study: Study, results: Path) -> dict[str, Any]:
             "git_commit": here["git_commit"],
             "git_dirty": here["git_dirty"],
         },
-        "computed": {
-            "git_commit": _distinct(origins, "git_commit"),
-            "git_dirty": any(origin.get("git_dirty") for origin in origins),
-            "python": _distinct(machines, "python"),
-            "packages": {n: _distinct(packages, n) for n in sorted(set().union(*packages))},
-            "hardware": _distinct(machines, "hardware"),
-        },
+        "computed": computed_with([Record.read(results / name) for name in configs]),
+    }
+
+
+def computed_with(records: Iterable[Record]) -> dict[str, Any]:
+    """Commits, versions and hardware that runs were trained and evaluated with, each once."""
+    found = list(records)
+    origins, machines = [r.origin for r in found], [r.machine for r in found]
+    packages: list[dict[str, str]] = [machine.get("packages", {}) for machine in machines]
+    return {
+        "git_commit": _distinct(origins, "git_commit"),
+        "git_dirty": any(origin.get("git_dirty") for origin in origins),
+        "python": _distinct(machines, "python"),
+        "packages": {n: _distinct(packages, n) for n in sorted(set().union(*packages))},
+        "hardware": _distinct(machines, "hardware"),
     }
 
 
