@@ -99,7 +99,7 @@ const chart = {
   },
 
   specification(x, y, scales, width) {
-    const scaled = ({type, domain, constant}) => ({type, domain, nice: false, zero: false, ...(constant ? {constant} : {})});
+    const scaled = ({type, domain, constant}) => ({type, domain, nice: false, ...(type === "linear" ? {zero: false} : {}), ...(constant ? {constant} : {})});
     const position = {
       x: {field: "x", type: "quantitative", scale: scaled(scales.x), axis: chart.axis(x, scales.x, width < 500, true)},
       y: {field: "y", type: "quantitative", scale: scaled(scales.y), axis: chart.axis(y, scales.y, width < 500, false)},

@@ -457,7 +457,7 @@ const explorer = (() => {
   }
 
   start();
-  return {data: DATA, get state() { return state; }, get shown() { return shown; }, get view() { return view; }, change, show, recommended};
+  return {data: DATA, chart, get state() { return state; }, get shown() { return shown; }, get view() { return view; }, change, show, recommended};
 })();
 window.explorer = explorer;
 window.rule = rule;

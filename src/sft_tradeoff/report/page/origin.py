@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sft_tradeoff.analysis.computed import computed_with
 from sft_tradeoff.analysis.run_records import (
     EvaluationRecord,
     TrainingRecord,
@@ -17,7 +18,6 @@ from sft_tradeoff.analysis.run_records import (
 )
 from sft_tradeoff.analysis.tables import BASE, rows_of
 from sft_tradeoff.objectives.registry import METHODS
-from sft_tradeoff.report.publish import computed_with
 from sft_tradeoff.report.published import MANIFEST
 from sft_tradeoff.report.recommendation_numbers import duration
 from sft_tradeoff.system.files import read_json
