@@ -27,7 +27,8 @@ const chart = {
 
   // Lines of each method in each model and domain: a thin one through all learning rates, and a bold
   // one through its frontier, unless neither more nor less of a quantity is better.
-  lines(rows, x, y, looks) {
+  // isThin: label -> whether its thin line is drawn.
+  lines(rows, x, y, looks, isThin) {
     const groups = Map.groupBy(rows.filter((r) => r.point.method !== "base"),
       (r) => [r.point.model, r.point.domain, r.label, r.point.seed].join("\n"));
     return [...groups].flatMap(([key, group]) => {
@@ -36,7 +37,7 @@ const chart = {
         ({key: `${name}\n${key}`, order, x: r.x, y: r.y, color: look.css, dash: look.dash, width, opacity}));
       const byRate = [...group].sort((a, b) => a.point.rate - b.point.rate);
       const best = x.better && y.better ? chart.frontier(group, x.better, y.better) : [];
-      return [...line("rates", byRate, 1.1, 0.45), ...line("frontier", best, 2.8, 0.9)];
+      return [...(isThin(group[0].label) || !best.length ? line("rates", byRate, 1.1, 0.45) : []), ...line("frontier", best, 2.8, 0.9)];
     });
   },
 

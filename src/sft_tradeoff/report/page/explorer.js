@@ -161,17 +161,14 @@ const explorer = (() => {
     const right = (r) => view.scale("x")(r.x) > 0.75 * view.width();
     const named = [...shown.filter((r) => r.point.method === "base").map((r) => ({...r, point: null, text: "θ₀", align: "center"})),
       ...(state.seed === "mean" ? shown.filter((r) => isChosen(r.point, found)).map((r) => ({...r, point: null, text: "recommended", align: right(r) ? "right" : "center"})) : [])];
-    const lines = chart.lines(shown, x, y, study.looks);
+    const pointedAt = shown.filter((r) => r.id === hovered || r.id === state.run).map((r) => r.label);
+    const lines = chart.lines(shown, x, y, study.looks, (label) => all || pointedAt.includes(label));
     const put = {beyond: chart.beyond(x, y, scales, state.allowed), lines, intervals: bars, points, marked};
     for (const [name, rows] of Object.entries(put)) view.data(name, rows);
     view.run();
     view.data("named", named).run();
     showAnswer(found);
     showMethods(found);
-  }
-
-  function redrawIntervals() {
-    drawPoints();
   }
 
   // --- pointer and keys -------------------------------------------------------------------------
@@ -207,7 +204,7 @@ const explorer = (() => {
     }
     if ((row?.id ?? null) === hovered) return;
     hovered = row?.id ?? null;
-    redrawIntervals();
+    drawPoints();
   }
 
   function select(id) {

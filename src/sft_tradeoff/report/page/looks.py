@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from sft_tradeoff.report.figures.style import method_styles, rate_markers
+from sft_tradeoff.report.figures.style import COLORS, method_styles, rate_markers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,9 @@ PATHS = {
     "p": _polygon(5),
     "h": _polygon(6),
 }
+# Dashes of the first methods, and of those whose color is there a second time.
 DASHES = {"-": [1, 0], "--": [6, 3], ":": [2, 2.5], "-.": [7, 2.5, 2, 2.5]}
+MORE_DASHES = {"-": [12, 3], "--": [3.5, 3.5], ":": [1, 4], "-.": [12, 3, 4, 3]}
 
 
 def looks(over_seeds: pd.DataFrame) -> dict[str, Any]:
@@ -48,9 +50,10 @@ def looks(over_seeds: pd.DataFrame) -> dict[str, Any]:
         ``methods``: label -> ``color`` and ``dash``; ``rates``: a list of ``rate`` and ``path``.
     """
     styles, markers = method_styles(over_seeds), rate_markers(over_seeds)
+    dashes = (DASHES if i < len(COLORS) else MORE_DASHES for i in range(len(styles)))
     methods = {
-        label: {"color": style.color, "dash": DASHES[str(style.line)]}
-        for label, style in styles.items()
+        label: {"color": style.color, "dash": dash[str(style.line)]}
+        for dash, (label, style) in zip(dashes, styles.items(), strict=True)
     }
     rates = [{"rate": float(rate), "path": PATHS[shape]} for rate, shape in markers.items()]
     return {"methods": methods, "rates": rates}

@@ -16,7 +16,7 @@ from sft_tradeoff.analysis.run_records import (
     evaluation_record,
     training_record,
 )
-from sft_tradeoff.analysis.tables import BASE, rows_of
+from sft_tradeoff.analysis.tables import BASE, Row, rows_of
 from sft_tradeoff.objectives.registry import METHODS
 from sft_tradeoff.report.published import MANIFEST
 from sft_tradeoff.report.recommendation_numbers import duration
@@ -31,7 +31,7 @@ Facts = list[tuple[str, list[str]]]  # heading -> lines
 
 
 def methods(runs: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
-    """The methods of a study: label, name, source, formula, explanation, options.
+    """The methods of a study: name, source, formula, explanation, and variants with their options.
 
     The text is the docstring of the method's module, of which one paragraph begins with the
     formula.
@@ -40,21 +40,29 @@ def methods(runs: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
         runs: The run table.
         folder: Holds ``<run>/train.json``.
     """
-    trained = rows_of(runs[runs["method"] != BASE].drop_duplicates("label"))
-    return [_method(row["label"], row["method"], folder / row["run"]) for row in trained]
+    trained = runs[runs["method"] != BASE].drop_duplicates("label")
+    return [
+        method_text(str(name)) | {"variants": [_variant(row, folder) for row in rows_of(variants)]}
+        for name, variants in trained.groupby("method", sort=False)
+    ]
 
 
-def _method(label: str, name: str, folder: Path) -> dict[str, Any]:
-    record = training_record(folder)
-    options = record.config.get("method", {}).get("options", {}) if record else {}
-    found: dict[str, Any] = {"label": label, "name": name, "options": _options(options)}
+def method_text(name: str) -> dict[str, Any]:
+    """What is known about a method; a name of another version is all that there is."""
     if (method := METHODS.get(name)) is None:
-        return found | {"source": "", "formula": "", "text": []}
+        return {"name": name, "source": "", "formula": "", "text": []}
     module = sys.modules[method.options.__module__]
     paragraphs = [" ".join(p.split()) for p in str(module.__doc__).split("\n\n")]
     formula = next((p for p in paragraphs if p.startswith(FORMULA)), "")
     text = [paragraph.replace("``", "`") for paragraph in paragraphs if paragraph != formula]
-    return found | {"source": method.source, "formula": formula.replace("``", "`"), "text": text}
+    found = {"name": name, "source": method.source, "formula": formula.replace("``", "`")}
+    return found | {"text": text}
+
+
+def _variant(row: Row, folder: Path) -> dict[str, str]:
+    record = training_record(folder / row["run"])
+    options = record.config.get("method", {}).get("options", {}) if record else {}
+    return {"label": row["label"], "options": _options(options)}
 
 
 def _options(options: Mapping[str, Any]) -> str:

@@ -46,7 +46,8 @@ def _claim(rows: Sequence[Row], study: str, labels: Sequence[str]) -> dict[str, 
         "source": claim["source"],
         "paper": claim["paper"],
         "others": claim["others"],
-        "verdict": verdict_text(claim),
+        "verdict": str(claim["verdict"]),
+        "one_run": bool(claim["this_run_only"]),
         "kind": str(claim["verdict"]).replace(" ", "-"),
         "note": claim["note"],
         "rows": [_row(row, study, labels) for row in tested],
@@ -59,8 +60,13 @@ def _settling(claim: Row, tested: Sequence[Row]) -> str:
     if claim["verdict"] != Verdict.CANNOT_TELL:
         return "settled"
     needed = next(filter(None, map(settling_text, tested)), "")
-    reasons = [row["note"] for row in tested if row["note"] and row["kind"] != DETAIL]
-    return needed or (reasons[0] if reasons else claim["note"])
+    reasons = (_reason(row["note"]) for row in tested if row["kind"] != DETAIL)
+    return needed or next(filter(None, reasons), "") or claim["note"]
+
+
+def _reason(note: str) -> str:
+    """A row's note without its further parts, which are shown with the comparison."""
+    return "; ".join(part for part in note.split("; ") if not part.startswith("and "))
 
 
 def _row(row: Row, study: str, labels: Sequence[str]) -> dict[str, Any]:

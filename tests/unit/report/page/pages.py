@@ -33,20 +33,24 @@ TALR = {
 KNOWN: Runs = {"sft": SFT, "talr": TALR}
 
 
+NAMES = ("sft", "talr", "dft", "eaft", "psft", "stm", "flow", "asft", "kl_reg", "l2_reg")
+
+
 def random_runs(seed: int, methods: int = 3, rates: int = 4, without_sft: bool = False) -> Runs:
-    """Runs whose losses mostly grow with the learning rate; some have no score at all."""
+    """Runs whose losses mostly grow with the learning rate; some have no general accuracy."""
     draw = random.Random(seed)
-    names = [f"talr-{i}" for i in range(methods)] if without_sft else ["sft", "talr", "dft", "eaft"]
+    names = [f"talr-{i}" for i in range(methods)] if without_sft else NAMES[:methods]
 
     def run(i: int) -> Run:
-        loss = draw.uniform(-0.01, 0.03) * 3**i
-        drop = draw.uniform(-0.02, 0.05) * (i + 1)
+        loss = draw.uniform(-0.01, 0.03) * 3 ** (4 * i / rates)
+        drop = draw.uniform(-0.02, 0.05) * (1 + 4 * i / rates)
         other = {ACCURACY: -drop, f"{ACCURACY}_low": -drop - 0.02, f"{ACCURACY}_high": -drop + 0.02}
         if draw.random() < 0.05:
             other[f"{ACCURACY}_low"] = other[f"{ACCURACY}_high"] = other[ACCURACY] = math.nan
         return Run(loss, draw.uniform(1e-4, 0.02), draw.randrange(10, 95), draw.random(), **other)
 
-    return {name: {1e-6 * 4**i: run(i) for i in range(rates)} for name in names[:methods]}
+    grid = [float(f"{1e-6 * 10 ** (4 * i / rates):.1e}") for i in range(rates)]
+    return {name: {rate: run(i) for i, rate in enumerate(grid)} for name in names}
 
 
 def recommendation_of(
@@ -66,6 +70,8 @@ def tables_of(table: pd.DataFrame) -> Tables:
     base = {"run": "m.base", "model": "m", "domain": None, "method": BASE, "label": BASE}
     runs = pd.concat([pd.DataFrame([base]), runs], ignore_index=True)
     known = table.drop(columns=[*FLOORS, *PLAIN]).assign(time_s=60.0)
+    for name in ("domain_score", "domain_nll"):
+        known[f"{name}_low"], known[f"{name}_high"] = 0.9 * known[name], 1.1 * known[name]
     scores = pd.DataFrame(columns=SCORE_COLUMNS)
     return Tables(runs, scores, known.assign(seed=0), known)
 
@@ -163,12 +169,17 @@ def claim(domain: str) -> dict[str, Any]:
         **{"detail": False, "note": "", "link": "#methods=sft"},
     }
     texts = {"id": "F1", "statement": ANSWER, "source": "here", "paper": domain, "others": ""}
-    verdict = {"verdict": "cannot tell", "kind": "cannot-tell", "note": "", "settling": "2 seeds"}
+    verdict = {
+        "verdict": "cannot tell",
+        "kind": "cannot-tell",
+        "one_run": True,
+        "settling": "2 seeds",
+    }
     return texts | verdict | {"rows": [row]}
 
 
 def method(label: str) -> dict[str, Any]:
     return {
-        **{"label": label, "name": label, "source": "here", "formula": "loss = 1"},
-        **{"text": [ANSWER], "options": ""},
+        **{"name": label, "source": "here", "formula": "loss = 1", "text": [ANSWER]},
+        "variants": [{"label": label, "options": ANSWER}],
     }

@@ -48,7 +48,7 @@ def files(tmp_path_factory):
     pages = {
         "hostile": [page_of("hostile", KNOWN, domain=DOMAIN)],
         "random": [page_of(name, runs) for name, runs in RANDOM.items()],
-        "large": [page_of("large", random_runs(1, methods=4, rates=N_RUNS // 4), rules=False)],
+        "large": [page_of("large", random_runs(1, methods=10, rates=N_RUNS // 10), rules=False)],
     }
     for name, studies in pages.items():
         (folder / f"{name}.html").write_text(render(studies), encoding="utf-8")

@@ -34,7 +34,7 @@ def test_every_claim_is_there_once_and_the_tested_ones_come_first(claims):
 def test_a_claim_says_what_the_paper_found_and_what_we_did(claims):
     f3 = next(claim for claim in claims if claim["id"] == "F3")
     assert f3["statement"].startswith("TALR") and ".501 / .717" in f3["paper"]
-    assert "2601.02151" in f3["others"] and f3["kind"] == "cannot-tell"
+    assert "2601.02151" in f3["others"] and f3["kind"] == "cannot-tell" and f3["one_run"]
     first, *details = f3["rows"]
     assert not first["detail"] and all(row["detail"] for row in details)
     assert first["effect"] == "−0.1922 [−0.3522, −0.0322]"
