@@ -177,8 +177,12 @@ def page_code() -> str:
     for path in sorted((SOURCE / "report/page").iterdir()):
         if path.suffix in (".html", ".css", ".js"):
             digest.update(f"{path.name} {path.read_text(encoding='utf-8')}\n".encode())
-    shared = ("recommend*.py", "claims_page.py", "published.py", "figures/style.py", "tables.py")
-    found = report_code("page/*.py", *shared) + code_digest("objectives") + _code_below_claims()
+    shared = ("__init__.py", "recommend*.py", "claims_page.py", "published.py", "tables.py")
+    found = (
+        report_code("page/*.py", "figures/style.py", *shared)
+        + code_digest("objectives")
+        + _code_below_claims()
+    )
     return found + digest.hexdigest()[:16]
 
 

@@ -7,9 +7,9 @@ const chart = {
   // --- points and frontiers ---------------------------------------------------------------------
 
   // Runs of a method that no other run of it beats in both quantities, from left to right.
-  // better: 1 if more is better, -1 if less is. points: {x, y}.
-  frontier(points, betterX, betterY) {
-    const gain = (p) => [p.x * betterX, p.y * betterY];
+  // signs: 1 if more is better, -1 if less is. points: {x, y}.
+  frontier(points, signX, signY) {
+    const gain = (p) => [p.x * signX, p.y * signY];
     const beats = (a, b) => {
       const [ax, ay] = gain(a), [bx, by] = gain(b);
       return ax >= bx && ay >= by && (ax > bx || ay > by);
