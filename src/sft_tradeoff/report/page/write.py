@@ -10,7 +10,7 @@ from pathlib import Path
 from sft_tradeoff.report import PAGE
 from sft_tradeoff.report.page.build import render
 from sft_tradeoff.report.page.study import Sources, read_study
-from sft_tradeoff.report.published import verified_studies, verify
+from sft_tradeoff.report.published import verified_studies, verify, with_runs
 from sft_tradeoff.system.console import UserError, run_main
 from sft_tradeoff.system.files import atomic_write_text
 from sft_tradeoff.system.text import listing
@@ -27,9 +27,16 @@ def finished(name: str) -> Sources:
 
 
 def published(name: str) -> Sources:
-    """Files of a published study, and what was drawn from them."""
+    """Files of a published study, whose checksums were compared, and what was drawn from them.
+
+    Raises:
+        UserError: If it was not drawn.
+    """
     folder = PUBLISHED / name
-    return Sources(name, folder, FIGURES / name, folder / "study.yaml")
+    sources = Sources(name, folder, FIGURES / name, folder / "study.yaml")
+    if lacking := [path for path in sources.files if not path.is_file()]:
+        raise UserError(f"{listing(lacking, 3)} missing; run make figures STUDY={name} first")
+    return sources
 
 
 def find(name: str) -> Sources:
@@ -48,10 +55,7 @@ def find(name: str) -> Sources:
             f"STUDY={name} first"
         )
     verify(PUBLISHED / name)
-    sources = published(name)
-    if lacking := [path for path in sources.files if not path.is_file()]:
-        raise UserError(f"{listing(lacking, 3)} missing; run make figures STUDY={name} first")
-    return sources
+    return published(name)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +88,9 @@ def main(args: argparse.Namespace) -> None:
 
 def _sources(args: argparse.Namespace) -> list[Sources]:
     if args.tables is None:
-        names = args.studies or verified_studies(PUBLISHED)
-        return [find(name) for name in names]
+        if not args.studies:
+            return [published(name) for name in with_runs(PUBLISHED, verified_studies(PUBLISHED))]
+        return [find(name) for name in args.studies]
     if len(args.studies) != 1 or args.reports is None:
         raise UserError("--tables: name one study, and give --reports too")
     settings = args.settings or args.tables / "study.yaml"

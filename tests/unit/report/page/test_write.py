@@ -66,8 +66,8 @@ def test_the_same_study_gives_the_same_page(in_root):
 
 def test_a_published_study_is_shown_with_what_was_drawn_from_it(published, study, monkeypatch):
     root = study[1].parents[1]
-    shutil.rmtree(study[1])
     monkeypatch.chdir(root)
+    shutil.rmtree(study[1])
     with pytest.raises(UserError, match="make figures STUDY=tiny"):
         write.find("tiny")
     with pytest.MonkeyPatch.context() as patch:
@@ -78,6 +78,17 @@ def test_a_published_study_is_shown_with_what_was_drawn_from_it(published, study
     assert found["name"] == "tiny"
     assert found["changes"]["runs"], "its answers are published too"
     assert "settings SHA-256" in (root / "figures/tiny/report.html").read_text()
+
+
+def test_without_a_name_what_is_published_is_shown(published, in_root, monkeypatch):
+    """Also if the same study is among the results; a study published without its runs is not."""
+    root = in_root[1].parents[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        draw_reports(published, root / "figures/tiny")
+    args = argparse.Namespace(studies=[], tables=None)
+    assert [sources.tables for sources in write._sources(args)] == [write.PUBLISHED / "tiny"]
+    assert write.find("tiny").tables == write.RESULTS / "tiny"
 
 
 def test_a_study_that_is_not_finished_is_refused(in_root):
