@@ -101,7 +101,7 @@ def read_study(sources: Sources) -> StudyPage:
     claims = verdict_rows(read_claims_table(sources.reports / "claims.csv"), sources.name, labels)
     shown = {
         "description": _description(sources.settings),
-        "facts": _facts(tables, labels),
+        "facts": [*_facts(tables, labels), ("Tolerance", _tolerance_text(tolerance, axes))],
         "headlines": _headlines(found),
         "recommendation": _page(sources.reports / "recommendation.md"),
         "claims": claims,
@@ -163,6 +163,12 @@ def _facts(tables: Tables, labels: Sequence[str]) -> list[tuple[str, str]]:
         ("Seeds", str(runs["seed"].nunique())),
         ("Runs", f"{len(runs)} trained, and θ₀, the model before training"),
     ]
+
+
+def _tolerance_text(tolerance: Mapping[str, float], axes: Sequence[Quantity]) -> str:
+    losses = limited(axes)
+    parts = [f"{allowed:g} {losses[name].unit}" for name, allowed in tolerance.items()]
+    return " and ".join(parts) or "none"
 
 
 def _headlines(found: Recommendation) -> list[dict[str, Any]]:

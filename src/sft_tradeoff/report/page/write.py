@@ -89,7 +89,10 @@ def main(args: argparse.Namespace) -> None:
 def _sources(args: argparse.Namespace) -> list[Sources]:
     if args.tables is None:
         if not args.studies:
-            return [published(name) for name in with_runs(PUBLISHED, verified_studies(PUBLISHED))]
+            names = with_runs(PUBLISHED, verified_studies(PUBLISHED))
+            if not names:
+                raise UserError(f"{PUBLISHED}: no study is published with its runs; name one")
+            return [published(name) for name in names]
         return [find(name) for name in args.studies]
     if len(args.studies) != 1 or args.reports is None:
         raise UserError("--tables: name one study, and give --reports too")
