@@ -12,7 +12,7 @@ $(foreach name,$(GIVEN),$(if $(filter command,$(firstword $(origin $(name)))),$(
 export $(GIVEN)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce study cost own data-given partial publish figures test test-faults test-odd test-gpu test-slurm bench lint schema lock clean
+.PHONY: help setup reproduce study cost own data-given partial publish figures report test test-faults test-odd test-gpu test-slurm bench lint schema lock clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -49,6 +49,9 @@ publish: setup  ## Freeze the finished STUDY in results/published (REPLACE=yes: 
 
 figures: setup  ## Redraw figures and tables of all published studies (or STUDY=<name>); trains nothing
 	@sft-tradeoff redraw --cores="$$CORES" $(if $(filter file,$(origin STUDY)),,--study="$$STUDY")
+
+report: setup  ## Write the page of STUDY=<name>, or of all published studies: one HTML file to explore
+	@sft-tradeoff report $(if $(filter file,$(origin STUDY)),,"$$STUDY")
 
 test: setup lint  ## Lint, unit tests and workflow tests
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder

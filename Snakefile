@@ -40,6 +40,7 @@ else:
         cross_domain,
         breakpoints,
         claims,
+        page,
 
     rule all:
         default_target: True
@@ -56,6 +57,7 @@ else:
             ),
             breakpoints=f"{FIGURES_TO}/breakpoints.md",
             claims=f"{REPORT}/claims.md",
+            page=f"{REPORT}/report.html",
             starts=expand(f"{RESULTS}/models/{{model}}.apart.json", model=list(STARTS)),
             # Named, so that a damaged file which was deleted is made again.
             tradeoff=rules.aggregate.output,

@@ -27,6 +27,7 @@ except UserError as error:
 TABLES_FROM = f"{PUBLISHED}/{{study}}"
 REPORT = FIGURES_TO = "figures/{study}"
 LOGS = "results/logs/published/{study}"
+SETTINGS_FILE = f"{PUBLISHED}/{{study}}/study.yaml"
 RUN_FILES = f"{PUBLISHED}/{{study}}/runs"
 
 
@@ -68,6 +69,7 @@ rule all:
             study=RECOMMENDED,
             page=["recommendation", "breakpoints", "claims"],
         ),
+        pages=expand("figures/{study}/report.html", study=RECOMMENDED),
         figures=[
             f"figures/{study}/{figure}.{format}"
             for study in STUDIES

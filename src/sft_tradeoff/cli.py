@@ -55,6 +55,7 @@ STAGES = {
     "breakpoints": ("report.breakpoints", "write and draw the largest rates within the tolerance"),
     "recommend": ("report.recommend", "write the recommendation of a study"),
     "claims": ("report.claims", "hold a study against the claims in config/claims.yaml"),
+    "report": ("report.page.write", "write the page of studies: one HTML file to explore them"),
     "theory": ("report.theory", "draw the paper's theory on small distributions"),
     "calibrate": ("report.calibration", "check the statistics on simulated studies"),
     "publish": ("report.publish", "freeze a finished study in results/published"),

@@ -8,7 +8,7 @@ from tests.conftest import snakemake
 
 pytestmark = pytest.mark.workflow
 SMOKE = ("--configfile", "config/studies/smoke.yaml")
-REPORT = {"tables", "figure", "recommend", "breakpoints", "claims"}
+REPORT = {"tables", "figure", "recommend", "breakpoints", "claims", "page"}
 AFTER_SCORES = {"aggregate", "token_tables", *REPORT}
 # What follows from other examples: all but the general suite.
 EVALUATION = {"kl_reference", "evaluate", "noise_floor"}
@@ -54,16 +54,17 @@ def test_jobs_repeat_when_their_own_code_changes(finished):
         "domains/esci/wording.py": {"domain_data", *AFTER_DATA},
         "grading/text.py": {"domain_data", *AFTER_DATA},
         "tokens/round_trip.py": AFTER_DATA,
-        "objectives/talr.py": {"answer_weights", "recommend"},
+        "objectives/talr.py": {"answer_weights", "page", "recommend"},
         "analysis/scores.py": AFTER_SCORES,
         # Snakemake plans what follows in its next call; a study has `material` made first.
         "suite/registry.py": {"benchmark_data"},
         "assets/records.py": {"benchmark_data"},  # ESCI is generated
         "report/figures/tradeoff.py": {"figure"},
-        "report/figures/style.py": {"figure", "breakpoints", "claims"},
+        "report/figures/style.py": {"figure", "breakpoints", "claims", "page"},
         "report/tables.py": REPORT - {"figure"},
-        "report/recommendation_page.py": {"recommend", "breakpoints"},
-        "report/claims_page.py": {"claims"},
+        "report/recommendation_page.py": {"recommend", "breakpoints", "page"},
+        "report/claims_page.py": {"claims", "page"},
+        "report/page/points.py": {"page"},
     }
     found = {}
     for name in changes:

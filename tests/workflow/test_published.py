@@ -19,7 +19,7 @@ from sft_tradeoff.report.figures import table_of
 from sft_tradeoff.report.publish import publish
 
 pytestmark = pytest.mark.workflow
-RULES = {"all", "tables", "figure", "recommend", "breakpoints", "claims"}
+RULES = {"all", "tables", "figure", "recommend", "breakpoints", "claims", "page"}
 PUBLISHED = ("--snakefile", "workflow/published.smk")
 FIGURES = [figure for figure in figures.FIGURES if table_of(figure) in TABLES]  # of any study
 DRAWN = [
@@ -134,6 +134,8 @@ def test_planning_and_drawing_import_nothing_that_trains_and_need_no_network(clo
     assert heavy_imports(clone, "ours", "breakpoints", *table, *runs, *stem) == []
     stem = ("--out-stem", f"{drawn}/claims")
     assert heavy_imports(clone, "ours", "claims", *runs, *stem) == []
+    folders = ("--tables", published, "--reports", drawn)
+    assert heavy_imports(clone, "ours", "report", "tiny", *folders) == []
     assert drawn_files(clone)
     assert "torch" in heavy_imports(clone, "ours", "merge", "--help"), (
         "the check notices such a one"
@@ -199,6 +201,7 @@ def test_tables_alone_give_no_recommendation(clone):
         "recommend",
         "breakpoints",
         "claims",
+        "page",
     }
 
 

@@ -129,6 +129,7 @@ RUN_FILES = [
     *expand(f"{RESULTS}/runs/{{run}}/train.json", run=list(RUNS)),
     *expand(f"{RESULTS}/noise_floor/{{model}}.json", model=STUDY.models),
 ]
+SETTINGS_FILE = str(workflow.configfiles[-1]) if workflow.configfiles else ""
 ANSWER_WEIGHTS = [f"{RESULTS}/{name}" for name in answer_weight_files(STUDY)]
 # θ0's mean probability of the training data, a column of the trade-off.
 BASE_PROBABILITIES = (

@@ -1,9 +1,15 @@
 # Tables, figures and recommendation, of a study or of what is published. Who includes this file says
-# where they are read and written: TABLES_FROM, REPORT, FIGURES_TO, LOGS, RUN_FILES, ANSWER_WEIGHTS and
-# MEASURES.
+# where they are read and written: TABLES_FROM, REPORT, FIGURES_TO, LOGS, RUN_FILES, ANSWER_WEIGHTS,
+# MEASURES and SETTINGS_FILE.
 from pathlib import Path
 
-from sft_tradeoff.planning.jobs import claims_code, growing, one_of, report_code
+from sft_tradeoff.planning.jobs import (
+    claims_code,
+    growing,
+    one_of,
+    page_code,
+    report_code,
+)
 from sft_tradeoff.report.figures import FIGURES, drawable, table_of
 
 CONDA = "../../environment.yml"
@@ -183,4 +189,38 @@ rule claims:
         " --runs {params.runs:q}"
         " --claims {input.claims:q}"
         " --out-stem {params.stem:q}"
+        " 2>&1 | tee {log:q}"
+
+
+# All of it on one page to explore: the HTML file holds the data and needs no network.
+rule page:
+    input:
+        multiext(f"{TABLES_FROM}/", "scores.csv", "tradeoff.csv"),
+        table=f"{TABLES_FROM}/run_table.csv",
+        over_seeds=f"{TABLES_FROM}/tradeoff_over_seeds.csv",
+        runs=RUN_FILES,
+        reports=multiext(f"{REPORT}/", "recommendation.md", "recommendation.json"),
+        claims=f"{REPORT}/claims.csv",
+    output:
+        page=f"{REPORT}/report.html",
+    log:
+        f"{LOGS}/page.log",
+    benchmark:
+        f"{LOGS}/page.jsonl"
+    conda:
+        CONDA
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(10),
+    params:
+        code=page_code(),
+        tables=lambda w, input: Path(input.table).parent,
+        study=lambda w, input: Path(input.table).parent.name,
+        reports=lambda w, output: Path(output.page).parent,
+        settings=SETTINGS_FILE,
+    shell:
+        "sft-tradeoff report {params.study:q} --tables {params.tables:q}"
+        " --reports {params.reports:q}"
+        " --settings {params.settings:q}"
+        " --out {output.page:q}"
         " 2>&1 | tee {log:q}"

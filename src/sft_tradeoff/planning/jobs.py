@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from sft_tradeoff.assets.spec import Asset, LocalAsset
 from sft_tradeoff.domains.own.files import digest_of
 from sft_tradeoff.domains.registry import SPECS
-from sft_tradeoff.system.code import code_digest, imported
+from sft_tradeoff.system.code import SOURCE, code_digest, imported
 
 # The memory of a job is measured for a model of this size.
 SMALL_MODEL = 135_000_000  # parameters
@@ -169,6 +169,21 @@ def claims_code() -> str:
     The domains, which say what chance is, are not part of it: other labels are other examples.
     """
     return report_code("claims*.py", "figures/style.py", "tables.py") + _code_below_claims()
+
+
+def page_code() -> str:
+    """Return the digest of the code behind the page of a study, its scripts and style included."""
+    digest = hashlib.sha256()
+    for path in sorted((SOURCE / "report/page").iterdir()):
+        if path.suffix in (".html", ".css", ".js"):
+            digest.update(f"{path.name} {path.read_text(encoding='utf-8')}\n".encode())
+    shared = ("__init__.py", "recommend*.py", "claims_page.py", "published.py", "tables.py")
+    found = (
+        report_code("page/*.py", "figures/style.py", *shared)
+        + code_digest("objectives")
+        + _code_below_claims()
+    )
+    return found + digest.hexdigest()[:16]
 
 
 def theory_code() -> str:

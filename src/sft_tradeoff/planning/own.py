@@ -25,6 +25,7 @@ from sft_tradeoff.planning.own_data import check_data
 from sft_tradeoff.planning.own_model import find_model, fit_window, template_variables
 from sft_tradeoff.planning.run_study import add_run_arguments, run_study
 from sft_tradeoff.planning.snakemake_run import require_project_folder
+from sft_tradeoff.report import PAGE
 from sft_tradeoff.report.recommend import add_limit_arguments
 from sft_tradeoff.study.added_rates import RESULTS
 from sft_tradeoff.study.checks import check_files
@@ -199,4 +200,5 @@ def main(args: argparse.Namespace) -> None:
         page = RESULTS / name / "recommendation.md"
         print(f"\n{page.read_text(encoding='utf-8')}")
         print(f"This page: {page}; figures, tables and scores are in the same folder.")
+        print(f"To explore it, open {page.with_name(PAGE)} in a browser.")
         print(f"Settings: {study_file}")

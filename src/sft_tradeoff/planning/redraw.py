@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from sft_tradeoff.planning.run_study import add_run_arguments
 from sft_tradeoff.planning.snakemake_run import require_project_folder, run
+from sft_tradeoff.report import PAGE
 from sft_tradeoff.system.console import run_main
 
 
@@ -23,4 +25,7 @@ def main(args: argparse.Namespace) -> None:
         study = ["--config", f"study={args.study}"] if args.study else []
         snakefile = ("--snakefile", "workflow/published.smk")
         forced = ("--forceall", "--nolock", "--cores", args.cores)
-        sys.exit(run([sys.executable, "-m", "snakemake", *snakefile, *forced, *study]))
+        if code := run([sys.executable, "-m", "snakemake", *snakefile, *forced, *study]):
+            sys.exit(code)
+        for page in sorted(Path("figures").glob(f"{args.study or '*'}/{PAGE}")):
+            print(f"Page: {page}")

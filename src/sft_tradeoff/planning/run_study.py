@@ -27,7 +27,7 @@ from sft_tradeoff.planning.snakemake_run import (
     run,
     snakemake_command,
 )
-from sft_tradeoff.report import tables
+from sft_tradeoff.report import PAGE, tables
 from sft_tradeoff.report.recommend import add_limit_arguments
 from sft_tradeoff.study.added_rates import RESULTS, planned_study
 from sft_tradeoff.study.checks import check_assets, check_files
@@ -68,7 +68,7 @@ def run_study(name: str, cores: str = "all", tolerance: str = "", smallest_gain:
             if code := run(step, keep_open=[descriptor]):
                 return code if code > 128 else _failed(step)
     results = RESULTS / name
-    shown = [str(results / "tables"), str(results / "figures")]
+    shown = [str(results / "tables"), str(results / "figures"), str(results / PAGE)]
     tradeoff = results / "tradeoff_over_seeds.csv"
     tables.main(argparse.Namespace(tradeoff=tradeoff, out_dir=None, show=shown))
     return 0

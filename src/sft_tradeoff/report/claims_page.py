@@ -51,7 +51,7 @@ HEADER = (
 def to_markdown(table: pd.DataFrame) -> str:
     """Render the table of :func:`~sft_tradeoff.analysis.claims.table.claims_table`."""
     groups = [rows_of(group) for _, group in table.groupby("claim", sort=False)]
-    overview = [(row["claim"], row["statement"], _verdict(row)) for row, *_ in groups]
+    overview = [(row["claim"], row["statement"], verdict_text(row)) for row, *_ in groups]
     summary = markdown_table(("Claim", "Statement", "Verdict"), overview)
     noise = "" if (table["floor"] > 0).any() else NO_NOISE
     return "\n\n".join(filter(None, [INTRO, noise, summary, *map(_section, groups)])) + "\n"
@@ -61,7 +61,7 @@ def _section(rows: list[Row]) -> str:
     claim, rest = rows[0], rows[1:]
     tested = [row for row in rest if row["verdict"] != Verdict.NOT_TESTED]
     untested = [row for row in rest if row["verdict"] == Verdict.NOT_TESTED]
-    parts = [f"## {claim['claim']}: {_verdict(claim)}", *_head(claim)]
+    parts = [f"## {claim['claim']}: {verdict_text(claim)}", *_head(claim)]
     if tested:
         numbered = list(enumerate(tested, 1))
         parts.append(markdown_table(HEADER, [_cells(number, row) for number, row in numbered]))
@@ -81,32 +81,44 @@ def _head(claim: Row) -> Iterator[str]:
         yield f"Others: {claim['others']}."
 
 
-def _where(row: Row) -> str:
+def where_text(row: Row) -> str:
+    """Model, domain and method that a row is about."""
     return ", ".join(str(row[key]) for key in ("model", "domain", "method") if row[key])
 
 
 def _name(row: Row) -> str:
-    return ": ".join(filter(None, [_where(row), str(row["comparison"])]))
+    return ": ".join(filter(None, [where_text(row), str(row["comparison"])]))
 
 
 def _cells(number: int, row: Row) -> tuple[str, ...]:
     mark = "*" if row["kind"] == DETAIL else "**"
     return (
         str(number),
-        _where(row),
+        where_text(row),
         str(row["comparison"]),
-        _number(row["effect"]) + _interval(row),
-        f"{row['says'].replace('m', format(row['margin'], 'g'))} {row['unit']}",
+        effect_text(row),
+        claimed_text(row),
         _p(row["p_holm"]),
-        _sizes(row),
+        sizes_text(row),
         _changed(row),
         _number(row["visible"]),
-        _settling(row),
-        f"{mark}{_verdict(row)}{mark}",
+        settling_text(row),
+        f"{mark}{verdict_text(row)}{mark}",
     )
 
 
-def _verdict(row: Row) -> str:
+def effect_text(row: Row) -> str:
+    """The effect with its interval."""
+    return _number(row["effect"]) + _interval(row)
+
+
+def claimed_text(row: Row) -> str:
+    """What the claim says about the effect, with the margin in its unit."""
+    return f"{row['says'].replace('m', format(row['margin'], 'g'))} {row['unit']}"
+
+
+def verdict_text(row: Row) -> str:
+    """The verdict, and whether it speaks of one run only."""
     return f"{row['verdict']} (this run only)" if row["this_run_only"] else str(row["verdict"])
 
 
@@ -116,7 +128,7 @@ def _interval(row: Row) -> str:
     return f" [{_number(row['low'])}, {_number(row['high'])}]"
 
 
-def _sizes(row: Row) -> str:
+def sizes_text(row: Row) -> str:
     """Items, units and seeds; an exact number has none."""
     return " / ".join(str(row[f"n_{what}"]) for what in SIZES) if row["n_items"] else DASH
 
@@ -127,7 +139,8 @@ def _changed(row: Row) -> str:
     return f"{row['lost']} / {row['gained']} ({_p(row['p_mcnemar'])})"
 
 
-def _settling(row: Row) -> str:
+def settling_text(row: Row) -> str:
+    """Units and seeds that would settle a row; empty if it is settled or that is unknown."""
     if not _is_known(row["clusters_needed"]):
         return ""
     if not row["clusters_needed"]:

@@ -11,13 +11,13 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sft_tradeoff.analysis.answers import ANSWERS, FROM_MODEL
+from sft_tradeoff.analysis.computed import computed_with
 from sft_tradeoff.analysis.run_records import Record
 from sft_tradeoff.report.publish_checks import (
     RUN_TABLE,
@@ -153,9 +153,6 @@ def _facts(study: Study, results: Path) -> dict[str, Any]:
     """Where the results come from: commits, versions, settings."""
     configs = records_of(study)
     settings = _relative_paths("\n".join(c.model_dump_json() for c in configs.values()))
-    records = [Record.read(results / name) for name in configs]
-    origins, machines = [r.origin for r in records], [r.machine for r in records]
-    packages: list[dict[str, str]] = [machine.get("packages", {}) for machine in machines]
     here = run_info({})
     return {
         "study": study.study,
@@ -166,18 +163,8 @@ def _facts(study: Study, results: Path) -> dict[str, Any]:
             "git_commit": here["git_commit"],
             "git_dirty": here["git_dirty"],
         },
-        "computed": {
-            "git_commit": _distinct(origins, "git_commit"),
-            "git_dirty": any(origin.get("git_dirty") for origin in origins),
-            "python": _distinct(machines, "python"),
-            "packages": {n: _distinct(packages, n) for n in sorted(set().union(*packages))},
-            "hardware": _distinct(machines, "hardware"),
-        },
+        "computed": computed_with([Record.read(results / name) for name in configs]),
     }
-
-
-def _distinct(records: Iterable[Mapping[str, Any]], key: str) -> list[str]:
-    return sorted({str(record[key]) for record in records if record.get(key) is not None})
 
 
 def _write_checksums(folder: Path, facts: dict[str, Any]) -> None:

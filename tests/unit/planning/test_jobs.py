@@ -98,6 +98,7 @@ STAGES = {
         *("breakpoint*.py", "figures/style.py", "recommend*.py", "tables.py"),
     ),
     ("report.claims",): (jobs.claims_code,),
+    ("report.page.write",): (jobs.page_code,),
     ("report.theory",): (jobs.theory_code,),
     ("report.recommend",): (jobs.report_code, "recommend*.py", "tables.py"),
     ("report.cross_domain",): (

@@ -66,7 +66,9 @@ def test_material_comes_first_and_the_table_last(project, steps, capsys):
     assert steps[0] == [["material"], []]
     text = capsys.readouterr().out
     assert "Domain accuracy" in text
-    assert text.endswith("Results:\nresults/tiny/tables\nresults/tiny/figures\n")
+    assert text.endswith(
+        "Results:\nresults/tiny/tables\nresults/tiny/figures\nresults/tiny/report.html\n"
+    )
 
 
 def test_a_study_that_refines_is_run_again_while_rates_are_added(project, steps, monkeypatch):

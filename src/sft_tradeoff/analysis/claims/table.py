@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_tradeoff.analysis.claims.base import Part
 from sft_tradeoff.analysis.claims.study import Judgment
 from sft_tradeoff.analysis.claims.verdict import Judged
 from sft_tradeoff.stats.power import Needed
+from sft_tradeoff.system.console import UserError
+from sft_tradeoff.system.files import damaged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +21,11 @@ OVERALL, ROW, DETAIL = "overall", "row", "detail"  # kinds of rows
 # What the effect of a row is.
 NUMBERS = ("effect", "low", "high", "stderr", "df", "floor", "margin")
 COUNTS = ("n_items", "n_clusters", "n_seeds", "lost", "gained")
+WHOLE = (*COUNTS, "clusters_needed", "seeds_needed")
+TEXT = (
+    *("claim", "kind", "verdict", "model", "domain", "method", "comparison", "estimand", "says"),
+    *("unit", "note", "statement", "source", "paper", "others"),
+)
 COLUMNS = [
     *("claim", "kind", "verdict", "this_run_only", "model", "domain", "method", "comparison"),
     *(
@@ -66,8 +74,26 @@ def claims_table(judgments: Sequence[Judgment]) -> pd.DataFrame:
         about = [row for row in judgment.rows if row.finding.comparison or any(row.finding.place)]
         rows += [{"claim": claim.id, "level": claim.level} | _row(row) for row in about]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    whole = [*COUNTS, "clusters_needed", "seeds_needed"]
-    return table.astype(dict.fromkeys(whole, "Int64"))
+    return table.astype(dict.fromkeys(WHOLE, "Int64"))
+
+
+def read_claims_table(path: Path) -> pd.DataFrame:
+    """Read what :func:`claims_table` returned from ``claims.csv``; a missing text is empty.
+
+    Raises:
+        UserError: If there is no such file.
+        DamagedFileError: If it is not such a table.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise UserError(f"{path}: file not found; pass the table that 'sft-tradeoff claims' writes")
+    types = dict.fromkeys(TEXT, "str") | dict.fromkeys(WHOLE, "Int64")
+    try:
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+        return table[COLUMNS].fillna(dict.fromkeys(TEXT, ""))
+    except (ValueError, TypeError, KeyError) as error:  # not a table, a number, or these columns
+        raise damaged(path, error) from None
 
 
 def _row(row: Judged) -> dict[str, Any]:
