@@ -150,7 +150,7 @@ def wait_for_job(slurm, workflow, run, state):
     return wait(workflow, found)[-1]
 
 
-def wait(workflow, found, timeout_s=300):
+def wait(workflow, found, timeout_s=900):
     """Return the result of ``found`` as soon as there is one."""
     end = time.monotonic() + timeout_s
     while not (value := found()):
