@@ -7,10 +7,10 @@ import re
 
 import pandas as pd
 import pytest
-from tests.conftest import snakemake
+from tests.conftest import ROOT, snakemake
 from tests.slurm.conftest import LIMIT_MB, PROFILE, SFT, TALR
 
-NOT_RESULTS = {"time_s", "tokens_per_s", "peak_memory_bytes"}
+NOT_RESULTS = {"time_s", "divergence_s", "tokens_per_s", "peak_memory_bytes"}
 on_slurm = pytest.mark.slurm
 
 
@@ -77,7 +77,8 @@ def megabytes(job):
 
 @on_slurm
 def test_jobs_that_use_a_gpu_ask_for_it_where_there_are_gpus(finished):
-    for rule in ("reference", "kl_reference", "train", "evaluate", "noise_floor"):
+    rules = ("reference", "kl_reference", "answer_weights", "train", "evaluate", "noise_floor")
+    for rule in rules:
         assert finished.jobs_of(rule)
         for job in finished.jobs_of(rule):
             assert (job["TresPerJob"], job["Partition"]) == ("gres:gpu:1", "gpu")
@@ -85,6 +86,14 @@ def test_jobs_that_use_a_gpu_ask_for_it_where_there_are_gpus(finished):
         assert finished.jobs_of(rule)
         for job in finished.jobs_of(rule):
             assert "TresPerJob" not in job and job["Partition"] == "short"
+
+
+def test_every_rule_that_uses_a_gpu_is_in_the_profile():
+    """Otherwise its jobs go where there is none."""
+    rules = "".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    using = {part.split(":")[0] for part in rules.split("\nrule ")[1:] if "gpu=gpus(" in part}
+    listed = (ROOT / PROFILE / "profile.yaml").read_text().partition("gpu_rules = ")[2]
+    assert set(json.loads(listed.splitlines()[0])) == using > {"train", "evaluate"}
 
 
 def test_the_papers_jobs_ask_for_as_many_gpus_of_one_node_as_they_have_processes(cache):
